@@ -1,0 +1,44 @@
+# Every developer command in one list. `make` alone prints it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WAIT ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test fast lint format bench clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready ## install everything into .venv
+
+$(VENV)/.ready: pyproject.toml device_sdk/pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt torch
+	$(BIN)/pip install --quiet -c constraints.txt -e './device_sdk[gateway]' -e '.[dev]'
+	@touch $@
+
+demo: setup ## the main job on real data, end to end (WAIT=0 ends instead of keeping pages open)
+	WAIT=$(WAIT) $(BIN)/acclimate demo
+
+test: setup lint ## everything CI runs: lint, types, import direction, all tests
+	$(BIN)/pytest -q
+
+fast: setup ## the tests that need no server, under a minute
+	$(BIN)/pytest -q -m 'not slow'
+
+lint: setup ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## rewrite the code in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## side by side with the peers; figures with spread, never a verdict
+	$(BIN)/python -m tests.bench
+
+clean: ## remove what the commands above made
+	rm -rf $(VENV) acclimate-home out

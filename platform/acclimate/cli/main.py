@@ -1,0 +1,73 @@
+"""The root of `acclimate`: the command groups and the one place where errors meet a person.
+
+A command's module is imported only when the command is used, so `--help` is quick and an installation
+without torch, Ray or the service still runs what it has.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+
+import click
+
+import acclimate
+from acclimate.cli.output import err
+from acclimate.errors import AcclimateError, MissingExtraError
+
+
+@dataclass(frozen=True)
+class LazyCommand:
+    """Where a command lives: `module:attribute`, the extra its imports need, and its line in the overview."""
+
+    target: str
+    extra: str
+    summary: str
+
+
+COMMANDS: dict[str, LazyCommand] = {}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is run, not to list it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        lazy = COMMANDS.get(cmd_name)
+        if lazy is None:
+            return None
+        module, _, attribute = lazy.target.partition(":")
+        try:
+            command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] == "acclimate":
+                raise
+            raise MissingExtraError(lazy.extra, error.name) from error
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, lazy.summary) for name, lazy in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(acclimate.__version__, prog_name="acclimate")
+def cli() -> None:
+    """Meta-train one initialization for a fleet, ship it safely, let every device adapt it."""
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends in one line and exit code 2, never in a stack trace."""
+    try:
+        cli()
+    except AcclimateError as error:
+        err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

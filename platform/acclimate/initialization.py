@@ -1,0 +1,174 @@
+"""An initialization: what meta-training makes, the registry versions and a device receives.
+
+It carries everything needed to use it: parameters, learned rates, the model to build, the input schema with
+its normalization, and how a device should adapt. Its content hash covers all of that and nothing else, so
+equal bits have equal hashes wherever and whenever they were made.
+
+On disk it is two files: `initialization.json` (everything but the tensors) and `initialization.safetensors`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from acclimate.errors import ModelError
+
+TaskKind = Literal["classification", "regression", "forecasting"]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A network to build: a name from `acclimate.models` or an import path `package.module:callable`.
+
+    Attributes:
+        name: `mlp`, `conv1d`, `conv4`, `gru`, or an import path.
+        input_shape: shape of one example, without the batch axis; windows are (channels, time).
+        outputs: width of the output layer: classes, targets, or targets x horizon.
+        options: keyword arguments of the builder.
+    """
+
+    name: str
+    input_shape: tuple[int, ...]
+    outputs: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class InputSchema:
+    """What one example is, in the words of who recorded it.
+
+    Attributes:
+        kind: what the outputs mean.
+        channels: channel names, in order.
+        units: a unit for each channel; empty where unknown.
+        window: samples of one example; 1 when an example is one row.
+        sample_rate_hz: samples a second, if known.
+        labels: class names in the order of the outputs (classification); empty otherwise.
+        targets: target names (regression, forecasting); empty otherwise.
+        horizon: samples ahead (forecasting); 0 otherwise.
+    """
+
+    kind: TaskKind
+    channels: tuple[str, ...]
+    units: tuple[str, ...] = ()
+    window: int = 1
+    sample_rate_hz: float | None = None
+    labels: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    horizon: int = 0
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Per-channel `(x - mean) / scale`, measured on training tasks only; real targets likewise."""
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    target_mean: tuple[float, ...] = ()
+    target_scale: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class AdaptationPolicy:
+    """How a device adapts: gradient steps on its support, at `inner_lr` times any learned rates.
+
+    Attributes:
+        steps: gradient steps of one adaptation.
+        inner_lr: the step size; learned rates, where there are any, replace it by parameter and step.
+        shots: support examples a class (classification) or in all.
+        trainable: names of the parameters that move; empty means all.
+    """
+
+    steps: int
+    inner_lr: float
+    shots: int
+    trainable: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Initialization:
+    """One meta-learned start, whole.
+
+    Attributes:
+        params: float32 tensors by parameter name, as `torch.nn.Module.named_parameters` gives them.
+        rates: learned inner-loop rates by parameter name, shaped to broadcast as `(steps or 1, *parameter)`;
+            empty where the rate is `inner_lr`.
+        learner: the learner that made it (`maml`, `reptile`, ...).
+    """
+
+    params: Mapping[str, torch.Tensor]
+    model: ModelSpec
+    schema: InputSchema
+    normalization: Normalization
+    adaptation: AdaptationPolicy
+    learner: str
+    rates: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    def metadata(self) -> dict[str, Any]:
+        """Everything but the tensors, as JSON types."""
+        return {
+            "model": asdict(self.model),
+            "schema": asdict(self.schema),
+            "normalization": asdict(self.normalization),
+            "adaptation": asdict(self.adaptation),
+            "learner": self.learner,
+        }
+
+    def content_hash(self) -> str:
+        """SHA-256 over the metadata in canonical JSON and every tensor's name, shape and bytes, in hex."""
+        digest = hashlib.sha256(json.dumps(self.metadata(), sort_keys=True, separators=(",", ":")).encode())
+        for name, tensor in sorted(self._tensors().items()):
+            digest.update(f"\n{name}:{tuple(tensor.shape)}:{tensor.dtype}\n".encode())
+            digest.update(tensor.numpy().tobytes())
+        return digest.hexdigest()
+
+    def save(self, directory: Path) -> None:
+        """Write both files into `directory`, which is created if missing."""
+        directory.mkdir(parents=True, exist_ok=True)
+        save_file(self._tensors(), directory / "initialization.safetensors")
+        (directory / "initialization.json").write_text(json.dumps(self.metadata(), indent=2) + "\n")
+
+    @staticmethod
+    def load(directory: Path) -> Initialization:
+        """Read what `save` wrote.
+
+        Raises:
+            ModelError: a file is missing or is not what `save` writes.
+        """
+        try:
+            meta = json.loads((directory / "initialization.json").read_text())
+            tensors = load_file(directory / "initialization.safetensors")
+            return Initialization(
+                params=_with_prefix(tensors, "param."),
+                rates=_with_prefix(tensors, "rate."),
+                model=ModelSpec(**_tuples(meta["model"])),
+                schema=InputSchema(**_tuples(meta["schema"])),
+                normalization=Normalization(**_tuples(meta["normalization"])),
+                adaptation=AdaptationPolicy(**_tuples(meta["adaptation"])),
+                learner=meta["learner"],
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(
+                f"{directory} holds no readable initialization ({error}): export or train it again"
+            ) from error
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        named = {f"param.{name}": tensor for name, tensor in self.params.items()}
+        named |= {f"rate.{name}": tensor for name, tensor in self.rates.items()}
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
+
+
+def _with_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
