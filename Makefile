@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WAIT ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fast lint format bench clean
+.PHONY: help setup system-packages demo test fast lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,10 +18,19 @@ $(VENV)/.ready: pyproject.toml device_sdk/pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e './device_sdk[gateway]' -e '.[dev]'
 	@touch $@
 
+# The servers that tests talk to for real. Without root they are asked for by name instead.
+system-packages: ## install the Debian packages the tests use, where any is missing
+	@missing=$$(dpkg-query -W -f='$${Status} $${Package}\n' $$(cat tests/system-packages.txt) 2>/dev/null | \
+	  awk '/^install ok installed/ {print $$4}' | sort | comm -13 - tests/system-packages.txt); \
+	if [ -n "$$missing" ]; then \
+	  [ "$$(id -u)" = 0 ] || { echo "the tests need Debian packages: sudo apt-get install" $$missing; exit 1; }; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+
 demo: setup ## the main job on real data, end to end (WAIT=0 ends instead of keeping pages open)
 	WAIT=$(WAIT) $(BIN)/acclimate demo
 
-test: setup lint ## everything CI runs: lint, types, import direction, all tests
+test: setup system-packages lint ## everything CI runs: lint, types, import direction, all tests
 	$(BIN)/pytest -q
 
 fast: setup ## the tests that need no server, under a minute
