@@ -1,0 +1,88 @@
+"""The one door to mlflow: quiet, without telemetry, and with errors a person can act on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from acclimate.errors import RegistryError
+from acclimate.registry.location import StoreLocation
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PROBE_TIMEOUT_S = 5.0
+
+
+def connect(location: StoreLocation) -> MlflowClient:
+    """A client of the store.
+
+    Raises:
+        RegistryError: a server does not answer, or a database cannot be opened.
+    """
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    for chatty in ("mlflow", "alembic"):  # first use of a database logs a line for each migration
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    if location.tracking_uri.startswith(("http:", "https:")):
+        _probe(location.tracking_uri)  # MLflow itself would retry for minutes before it says anything
+    from mlflow import MlflowClient
+
+    with translated(location):
+        client = MlflowClient(tracking_uri=location.tracking_uri, registry_uri=location.tracking_uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextmanager
+def translated(location: StoreLocation) -> Iterator[None]:
+    """Turn MLflow's exceptions into `RegistryError` with the store's address, credentials left out."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise RegistryError(f"MLflow at {without_password(location.tracking_uri)}: {error}") from error
+
+
+@contextmanager
+def as_default(location: StoreLocation) -> Iterator[None]:
+    """Make the store MLflow's process-wide default for a moment.
+
+    MLflow's SQL registry resolves `models:/m-...` sources through the default client, whatever client asked.
+    """
+    import mlflow
+
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(location.tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before or "")
+        if before is None:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+def without_password(uri: str) -> str:
+    """The URI as it may be printed: `scheme://user:***@host/...`."""
+    head, at, tail = uri.rpartition("@")
+    scheme, separator, credentials = head.partition("://")
+    if not at or not separator:
+        return uri
+    return f"{scheme}://{credentials.partition(':')[0]}:***@{tail}"
+
+
+def _probe(uri: str) -> None:
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PROBE_TIMEOUT_S).close()
+    except urllib.error.HTTPError:
+        return  # something answers; MLflow's client will say what is wrong with it
+    except OSError as error:
+        raise RegistryError(
+            f"no MLflow server answers at {without_password(uri)} ({error}): start it, correct "
+            "MLFLOW_TRACKING_URI or --tracking-uri, or leave both out to use the embedded store"
+        ) from error

@@ -1,0 +1,58 @@
+"""Where runs and versions are kept: embedded SQLite by default, any MLflow tracking URI on request."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from acclimate.errors import RegistryError
+
+_SERVERS = ("http", "https", "databricks")
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+
+def home() -> Path:
+    """The directory of everything Acclimate keeps on this machine: `ACCLIMATE_HOME` or ./acclimate-home."""
+    return Path(os.environ.get("ACCLIMATE_HOME") or "acclimate-home").absolute()
+
+
+@dataclass(frozen=True)
+class StoreLocation:
+    """An MLflow store.
+
+    Attributes:
+        tracking_uri: of the tracking store and the model registry.
+        artifact_root: where new experiments put files; None where a server decides.
+    """
+
+    tracking_uri: str
+    artifact_root: str | None
+
+    @property
+    def is_server(self) -> bool:
+        """Whether an MLflow server answers, so that its own pages can be opened."""
+        return self.artifact_root is None
+
+
+def locate(tracking_uri: str | None = None) -> StoreLocation:
+    """The store to use: the argument, else `MLFLOW_TRACKING_URI`, else SQLite under `home()`.
+
+    Raises:
+        RegistryError: the URI names a kind of store that cannot hold a model registry.
+    """
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if not uri:
+        directory = home()
+        directory.mkdir(parents=True, exist_ok=True)
+        uri = f"sqlite:///{directory / 'mlflow.db'}"
+    scheme = urlsplit(uri).scheme.partition("+")[0] or uri
+    if scheme in _SERVERS:
+        return StoreLocation(uri, None)
+    if scheme in _DATABASES:
+        return StoreLocation(uri, str(home() / "artifacts"))
+    raise RegistryError(
+        f"tracking URI {uri!r} is neither a server ({', '.join(_SERVERS)}) nor a database "
+        f"({', '.join(_DATABASES)}): give for example http://127.0.0.1:5000 or sqlite:////path/mlflow.db"
+    )

@@ -1,0 +1,38 @@
+from pathlib import Path
+
+import pytest
+
+from acclimate.errors import RegistryError
+from acclimate.registry.client import without_password
+from acclimate.registry.location import locate
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCLIMATE_HOME", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def test_the_embedded_store_is_the_default(tmp_path: Path) -> None:
+    location = locate()
+    assert location.tracking_uri == f"sqlite:///{tmp_path}/mlflow.db"
+    assert location.artifact_root == f"{tmp_path}/artifacts"
+    assert not location.is_server
+
+
+def test_the_argument_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://from-environment:5000")
+    assert locate().tracking_uri == "http://from-environment:5000"
+    assert locate("https://by-option").tracking_uri == "https://by-option"
+    assert locate("https://by-option").is_server
+
+
+@pytest.mark.parametrize("uri", ["mlflow.db", "./mlruns", "ftp://host"])
+def test_an_unusable_uri_is_named_with_an_example(uri: str) -> None:
+    with pytest.raises(RegistryError, match=f"{uri}.*for example http://"):
+        locate(uri)
+
+
+def test_a_password_is_never_printed() -> None:
+    assert without_password("postgresql://me:s3cret@db/mlflow") == "postgresql://me:***@db/mlflow"
+    assert without_password("https://host:5000") == "https://host:5000"
