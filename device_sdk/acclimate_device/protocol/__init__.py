@@ -1,0 +1,200 @@
+"""The wire and bundle formats: the one source of truth for device, rollout service and bundle writer.
+
+Standard library only. Messages are frozen dataclasses (`read`, `write`, `loads`, `dumps`, `json_schema`);
+their JSON schemas lie in `schemas/` (`python -m acclimate_device.protocol DIR` writes them).
+
+## Conversation
+
+All bodies are JSON. Errors are RFC 9457 problem details (`application/problem+json`) whose `type` is
+`PROBLEM_PREFIX` + a `ProblemName`.
+
+| request | body | success |
+| --- | --- | --- |
+| `POST /device/v1/enrolments` | `Envelope` of `Enrolment`, signed by the key inside | 201 `Enrolled` |
+| `POST /device/v1/tokens` | `Envelope` of `TokenRequest`, signed by the enrolled key | 200 `Token` |
+| `GET /device/v1/state`, `If-None-Match` | - | 200 `Envelope` of `DesiredState` with `ETag`, or 304 |
+| `GET /device/v1/repository/…`, `Range`, `If-Range` | - | 200 or 206 with a strong `ETag` |
+| `POST /device/v1/reports` | `ReportBatch`, may be `Content-Encoding: gzip` | 200 `Receipt` |
+
+All but the first two need `Authorization: Bearer`. Enrolling again with the same token and the same key
+gives the same answer, so a lost answer costs nothing. A new version of the protocol gets a new path.
+
+## Invariants
+
+1. The trusted TUF root and, where configured, the service's key come with the device, never from the service.
+2. Weights are trusted because TUF targets metadata, signed away from the service, says so; assignments
+   because the service's key says so. Neither can stand in for the other.
+3. A device obeys a `DesiredState` only if a trusted key signed it, it names this device and its fleet, and
+   its counter is higher than any obeyed before (or the state is equal to the one obeyed).
+4. What runs is exactly (name, version, content hash): the manifest must repeat all three.
+5. A report's id is counted once, and the content under an id never changes.
+
+## Bundle
+
+A bundle is a folder of `manifest.json`, `predict.onnx`, `adapt.onnx`, `params.safetensors` and
+`sanity.safetensors`. **Each file is one TUF target, `<name>/<version>/<file>`**, in a repository with
+consistent snapshots; the manifest repeats length and SHA-256 of the other four. One target per file, and no
+archive: a download resumes by file and by `Range`, a hash is checked before anything parses the bytes, sizes
+are known before the first byte, there is no unpacking to get wrong, and a file the device already holds (the
+graphs rarely change between versions) is not fetched again.
+
+Graphs, float32 unless said, in normalized units, with `B = adaptation.batch` and parameters as inputs:
+
+* `predict.onnx`: `param.<name>` of every parameter and `x (batch, *shape)` with a free batch axis, to
+  `outputs (batch, width)`: logits, or normalized targets.
+* `adapt.onnx`: `param.<name>` of every parameter, `x (B, *shape)`, `y`, `w (B,)` weights (0 pads), `lr ()`,
+  and `rate.<name>` for each name in `adaptation.rates`; to `next.<name>` for each name in
+  `adaptation.trainable`, in that order, and `loss ()`: the weighted mean before the step. A learned rate
+  takes the place of `lr`. `y` is `(B,)` int64 classes, or `(B, width)` float32.
+
+An input a graph does not need may be missing from it; a device feeds what the graph declares.
+
+* `params.safetensors`: `param.<name>` and `rate.<name>` (float32). A rate has a leading axis of 1 or `steps`;
+  step k (from 0) uses entry `min(k, length - 1)`, shaped to broadcast against its parameter.
+* `sanity.safetensors`: `x (B, *shape)`, `y`, `w (B,)`, `outputs (B, width)` of the start, and `losses (S,)`:
+  the `loss` of S steps chained on that one batch. A device that cannot reproduce them refuses the bundle.
+"""
+
+from __future__ import annotations
+
+from acclimate_device.protocol.codec import canonical_json, dumps, loads, read, write
+from acclimate_device.protocol.envelope import (
+    Envelope,
+    PublicKey,
+    Sign,
+    Signature,
+    Verify,
+    payload_type,
+    seal,
+    signed_bytes,
+    unseal,
+    unverified,
+)
+from acclimate_device.protocol.limits import LIMITS, Limits
+from acclimate_device.protocol.manifest import (
+    ADAPT,
+    FILES,
+    MANIFEST,
+    PARAMS,
+    PREDICT,
+    SANITY,
+    Adaptation,
+    Cost,
+    CurvePoint,
+    Expected,
+    File,
+    Input,
+    LossName,
+    Manifest,
+    Output,
+)
+from acclimate_device.protocol.messages import (
+    ENROLMENT_PATH,
+    PROBLEM_PREFIX,
+    REPORT_PATH,
+    REPOSITORY_PATH,
+    STATE_PATH,
+    TOKEN_PATH,
+    Action,
+    DesiredState,
+    Enrolled,
+    Enrolment,
+    Problem,
+    ProblemName,
+    Release,
+    Token,
+    TokenRequest,
+)
+from acclimate_device.protocol.report import (
+    SKETCH_BASE,
+    SKETCH_TOP,
+    SKETCH_ZERO,
+    Event,
+    EventKind,
+    Receipt,
+    Refusal,
+    Report,
+    ReportBatch,
+    Resources,
+    Slot,
+    Summary,
+)
+from acclimate_device.protocol.schema import json_schema
+
+MESSAGES: tuple[type[object], ...] = (
+    Envelope,
+    Enrolment,
+    Enrolled,
+    TokenRequest,
+    Token,
+    DesiredState,
+    Manifest,
+    ReportBatch,
+    Receipt,
+    Problem,
+)
+"""The messages that travel whole; each has a schema file."""
+
+__all__ = [
+    "ADAPT",
+    "ENROLMENT_PATH",
+    "FILES",
+    "LIMITS",
+    "MANIFEST",
+    "MESSAGES",
+    "PARAMS",
+    "PREDICT",
+    "PROBLEM_PREFIX",
+    "REPORT_PATH",
+    "REPOSITORY_PATH",
+    "SANITY",
+    "SKETCH_BASE",
+    "SKETCH_TOP",
+    "SKETCH_ZERO",
+    "STATE_PATH",
+    "TOKEN_PATH",
+    "Action",
+    "Adaptation",
+    "Cost",
+    "CurvePoint",
+    "DesiredState",
+    "Enrolled",
+    "Enrolment",
+    "Envelope",
+    "Event",
+    "EventKind",
+    "Expected",
+    "File",
+    "Input",
+    "Limits",
+    "LossName",
+    "Manifest",
+    "Output",
+    "Problem",
+    "ProblemName",
+    "PublicKey",
+    "Receipt",
+    "Refusal",
+    "Release",
+    "Report",
+    "ReportBatch",
+    "Resources",
+    "Sign",
+    "Signature",
+    "Slot",
+    "Summary",
+    "Token",
+    "TokenRequest",
+    "Verify",
+    "canonical_json",
+    "dumps",
+    "json_schema",
+    "loads",
+    "payload_type",
+    "read",
+    "seal",
+    "signed_bytes",
+    "unseal",
+    "unverified",
+    "write",
+]

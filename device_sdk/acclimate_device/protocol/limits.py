@@ -1,0 +1,35 @@
+"""Every size and time the protocol bounds, with its unit and default, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What both sides accept at most.
+
+    Attributes:
+        envelope_bytes: a signed message, as JSON.
+        manifest_bytes: a bundle's manifest.
+        bundle_bytes: all files of one bundle together.
+        batch_reports: reports in one request.
+        batch_bytes: one request of reports, as JSON.
+        report_events: events in one report; further ones are counted only.
+        clock_skew_s: how far a token request's clock may be from the service's.
+        token_s: how long a bearer token lives.
+        poll_s: shortest and longest time between two polls that a service may ask for.
+    """
+
+    envelope_bytes: int = 64 * 1024
+    manifest_bytes: int = 256 * 1024
+    bundle_bytes: int = 64 * 1024 * 1024
+    batch_reports: int = 64
+    batch_bytes: int = 512 * 1024
+    report_events: int = 16
+    clock_skew_s: float = 300.0
+    token_s: float = 3600.0
+    poll_s: tuple[float, float] = (1.0, 86_400.0)
+
+
+LIMITS = Limits()

@@ -1,0 +1,186 @@
+"""The manifest: what a bundle is, what it costs, how a device adapts it and what to expect of that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from acclimate_device.errors import ProtocolError
+from acclimate_device.protocol.codec import Items, Number, Text
+from acclimate_device.protocol.messages import Count, Hash, Name, Release
+
+MANIFEST = "manifest.json"
+PREDICT = "predict.onnx"
+ADAPT = "adapt.onnx"
+PARAMS = "params.safetensors"
+SANITY = "sanity.safetensors"
+FILES = (PREDICT, ADAPT, PARAMS, SANITY)
+
+TaskKind = Literal["classification", "regression", "forecasting"]
+LossName = Literal["cross_entropy", "mse", "mae", "huber"]
+Positive = Annotated[int, Number(1, 2**31 - 1)]
+Label = Annotated[str, Text(max_length=128)]
+
+
+@dataclass(frozen=True)
+class Input:
+    """What one example is.
+
+    Attributes:
+        shape: of one example as the graphs take it, without the batch axis: windows (channels, time).
+        channels: channel names, in the order of the first axis of `shape`.
+        units: a unit for each channel; empty where unknown.
+        window: samples of one example; 1 when an example is one row.
+        sample_rate_hz: samples a second; 0 where unknown.
+        mean, scale: normalization by channel, done by the device: `(x - mean) / scale`. Empty: none.
+    """
+
+    shape: Annotated[tuple[Positive, ...], Items(4)]
+    channels: Annotated[tuple[Label, ...], Items(4096)]
+    units: Annotated[tuple[Label, ...], Items(4096)] = ()
+    window: Positive = 1
+    sample_rate_hz: float = 0.0
+    mean: Annotated[tuple[float, ...], Items(4096)] = ()
+    scale: Annotated[tuple[float, ...], Items(4096)] = ()
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the outputs mean.
+
+    Attributes:
+        kind: classification outputs are logits; the others are normalized targets.
+        width: of the last axis.
+        labels: class names in output order (classification), of exactly `width` entries.
+        targets: target names (regression, forecasting).
+        horizon: samples ahead (forecasting); 0 otherwise.
+        mean, scale: of the targets; a prediction is `output * scale + mean`. Empty: none.
+    """
+
+    kind: TaskKind
+    width: Positive
+    labels: Annotated[tuple[Label, ...], Items(65536)] = ()
+    targets: Annotated[tuple[Label, ...], Items(4096)] = ()
+    horizon: Count = 0
+    mean: Annotated[tuple[float, ...], Items(4096)] = ()
+    scale: Annotated[tuple[float, ...], Items(4096)] = ()
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """How a device adapts.
+
+    Attributes:
+        steps: gradient steps of one adaptation, each over one batch drawn from the support.
+        inner_lr: step size of parameters without learned rates.
+        shots: support examples to keep, by class (classification) or in all.
+        batch: examples `adapt.onnx` takes at once; shorter ones are padded with weight 0.
+        loss: the per-example loss inside `adapt.onnx`, so that a device can compute it from outputs too:
+            `cross_entropy` of logits in nats, `mse`, `mae` and `huber` (delta 1) averaged over the outputs,
+            on normalized targets.
+        trainable: names of the parameters that move, in the order of the outputs `next.*`.
+        rates: names of the trainable parameters that have learned rates.
+    """
+
+    steps: Positive
+    inner_lr: float
+    shots: Positive
+    batch: Positive
+    loss: LossName
+    trainable: Annotated[tuple[str, ...], Items(4096)]
+    rates: Annotated[tuple[str, ...], Items(4096)] = ()
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """The metric over held-out tasks after some adaptation steps: mean and quantiles by name (`p05`...)."""
+
+    steps: Count
+    mean: float
+    quantiles: Annotated[Mapping[str, float], Items(16)] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The adaptation curve measured on tasks that training never saw."""
+
+    metric: str
+    higher_is_better: bool
+    shots: Positive
+    tasks: Positive
+    points: Annotated[tuple[CurvePoint, ...], Items(64)]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a device pays.
+
+    Attributes:
+        parameters: numbers in the parameters.
+        file_bytes: all files but the manifest.
+        peak_memory_bytes: above an idle process, measured while predicting and adapting.
+        macs_per_step: multiply-adds of one adaptation step over a full batch.
+        macs_per_prediction: multiply-adds of one prediction.
+    """
+
+    parameters: Count
+    file_bytes: Count
+    peak_memory_bytes: Count = 0
+    macs_per_step: Count = 0
+    macs_per_prediction: Count = 0
+
+
+@dataclass(frozen=True)
+class File:
+    """Length and SHA-256 of one file; the TUF targets metadata says the same."""
+
+    length: Annotated[int, Number(1, 2**31 - 1)]
+    sha256: Hash
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One bundle, described; see the package docstring for its files and the contract of its graphs.
+
+    Attributes:
+        release: name, version and content hash of the initialization.
+        files: every other file by name: `FILES`, no more and no less.
+        learner: what meta-trained it (`maml`, `reptile`, ...).
+        run_id: the MLflow run it came from; empty if none.
+        sanity_tolerance: largest absolute error a device accepts on the sanity vector.
+        expected: None where nobody measured it.
+    """
+
+    release: Release
+    input: Input
+    output: Output
+    adaptation: Adaptation
+    cost: Cost
+    files: Annotated[Mapping[Name, File], Items(16)]
+    learner: str
+    expected: Expected | None = None
+    run_id: str = ""
+    sanity_tolerance: Annotated[float, Number(0.0, 1.0)] = 1e-4
+    schema: Literal[1] = 1
+
+    def __post_init__(self) -> None:
+        if set(self.files) != set(FILES):
+            raise ProtocolError(f"Manifest.files: {sorted(self.files)}, a bundle holds {sorted(FILES)}")
+        _check_normalization("input", self.input.mean, self.input.scale, self.input.shape[0])
+        _check_normalization("output", self.output.mean, self.output.scale, self.output.width)
+        labels, width = self.output.labels, self.output.width
+        if self.output.kind == "classification" and len(set(labels)) != width:
+            raise ProtocolError(f"Manifest.output.labels: {len(set(labels))} distinct, the width is {width}")
+        unknown = set(self.adaptation.rates) - set(self.adaptation.trainable)
+        if unknown:
+            raise ProtocolError(f"Manifest.adaptation.rates: {sorted(unknown)} are not trainable")
+
+
+def _check_normalization(where: str, mean: tuple[float, ...], scale: tuple[float, ...], width: int) -> None:
+    if (len(mean), len(scale)) not in ((0, 0), (width, width)):
+        raise ProtocolError(
+            f"Manifest.{where}: {len(mean)} means and {len(scale)} scales for {width} channels; give one each"
+        )
+    if min(scale, default=1.0) <= 0.0:
+        raise ProtocolError(f"Manifest.{where}.scale: {min(scale)}, it must be above 0")
