@@ -1,0 +1,97 @@
+"""RFC 9457 problem details: the one shape of every error the service answers with.
+
+A problem's `type` is a stable name a client can switch on; `detail` says what was wrong with this request
+and what to do. Nothing about the inside of the service is ever told: a defect of ours answers with a
+reference to the log line that has the stack trace.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from acclimate.errors import AcclimateError
+
+MEDIA_TYPE = "application/problem+json"
+log = logging.getLogger(__name__)
+
+
+class ProblemError(Exception):
+    """An error to answer with: `ProblemError(404, "fleet-not-found", "no fleet 'x'")`.
+
+    Args:
+        status: HTTP status, 4xx or 5xx.
+        name: the problem's stable name, in words joined by hyphens.
+        detail: one sentence for a person, with the remedy.
+        headers: more headers of the answer.
+        members: more members of the document, such as `errors`.
+    """
+
+    def __init__(
+        self, status: int, name: str, detail: str, headers: Mapping[str, str] | None = None, **members: Any
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.name, self.detail = status, name, detail
+        self.headers, self.members = dict(headers or {}), members
+
+    def body(self) -> bytes:
+        """The problem document."""
+        document = {
+            "type": f"urn:acclimate:problem:{self.name}",
+            "title": self.name.replace("-", " ").capitalize(),
+            "status": self.status,
+            "detail": self.detail,
+            **self.members,
+        }
+        return json.dumps(document).encode()
+
+    def response(self) -> Response:
+        """The answer."""
+        return Response(self.body(), self.status, self.headers, MEDIA_TYPE)
+
+
+def unauthenticated(detail: str) -> ProblemError:
+    """Nobody known: 401 with the challenge RFC 6750 asks for."""
+    return ProblemError(401, "not-authenticated", detail, {"WWW-Authenticate": 'Bearer realm="acclimate"'})
+
+
+def from_validation(error: RequestValidationError) -> ProblemError:
+    """A request that does not fit the schema, with each place that is wrong."""
+    errors = [{"at": "/".join(map(str, item["loc"])), "detail": str(item["msg"])} for item in error.errors()]
+    first = errors[0]
+    return ProblemError(422, "invalid-request", f"{first['at']}: {first['detail']}", errors=errors)
+
+
+def from_exception(error: Exception) -> ProblemError:
+    """The problem that answers any exception."""
+    if isinstance(error, ProblemError):
+        return error
+    if isinstance(error, RequestValidationError):
+        return from_validation(error)
+    if isinstance(error, HTTPException):
+        name = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+        return ProblemError(error.status_code, name, str(error.detail), dict(error.headers or {}))
+    if isinstance(error, AcclimateError):
+        return ProblemError(409, "refused", str(error))
+    reference = secrets.token_hex(6)
+    log.error("event=defect reference=%s", reference, exc_info=error)
+    return ProblemError(
+        500,
+        "internal-error",
+        f"a defect of ours; the service's log has it under {reference}",
+        reference=reference,
+    )
+
+
+async def answer(request: Request, error: Exception) -> Response:
+    """Starlette's and FastAPI's exception handler."""
+    return from_exception(error).response()

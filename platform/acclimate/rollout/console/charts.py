@@ -1,0 +1,178 @@
+"""Charts as SVG text: data in, picture out. Pure, escaped, coloured by the style sheet's classes.
+
+A chart is a picture with a name and a description for people who do not see it; the page puts the numbers
+below it as a table. Its text is drawn at its real size, so a page asks for one chart per width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from acclimate.rollout.console.scales import Scale, bounds, number, ticks, time_ticks
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 14.0, 24.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value at a moment (Unix seconds) and the confidence limits around it; infinite where unknown."""
+
+    at: float
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line: `style` is its class in the style sheet (`canary`, `control`, `effect`)."""
+
+    label: str
+    style: str
+    points: Sequence[Point]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A horizontal line of reference, such as 'no difference' or the largest harm allowed."""
+
+    value: float
+    label: str
+    style: str
+
+
+def line_chart(
+    title: str,
+    description: str,
+    series: Sequence[Series],
+    rules: Sequence[Rule] = (),
+    width: int = 720,
+    height: int = 260,
+) -> Markup:
+    """Lines over time, with their confidence bands, on one pair of axes.
+
+    A band's infinite limit is drawn to the edge of the axis: not known is not the same as zero.
+    """
+    values = [value for line in series for point in line.points for value in _shown(point)]
+    values += [rule.value for rule in rules]
+    times = [point.at for line in series for point in line.points] or [0.0, 1.0]
+    low, high = bounds(values)
+    until = max(max(times), min(times) + 1.0)
+    across = Scale(min(times), until, _LEFT, width - _RIGHT)
+    up = Scale(low, high, height - _BOTTOM, _TOP)
+    parts = [
+        _grid(across, up, width, height),
+        *(_rule(rule, up, width) for rule in rules),
+        *(_band(line, across, up) for line in series),
+        *(_line(line, across, up) for line in series),
+    ]
+    return _svg("chart", title, description, width, height, parts)
+
+
+def sparkline(title: str, values: Sequence[float], width: int = 120, height: int = 28) -> Markup:
+    """A line without axes, for a cell of a table."""
+    finite = [value for value in values if math.isfinite(value)]
+    if len(finite) < 2:
+        return Markup()
+    low, high = bounds(finite)
+    across, up = Scale(0, len(finite) - 1, 2, width - 2), Scale(low, high, height - 2, 2)
+    path = _path([(across(index), up(value)) for index, value in enumerate(finite)])
+    return _svg(
+        "spark", title, "", width, height, [Markup('<path class="line effect" d="{}"/>').format(path)]
+    )
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a track: its share of the fleet (0..1), its state's class, and what it says on hover."""
+
+    share: float
+    style: str
+    label: str
+
+
+def track(title: str, description: str, segments: Sequence[Segment], width: int = 720) -> Markup:
+    """The fleet as one bar, from the first device exposed to the last; one segment per wave."""
+    gap, height, x = 3.0, 14, 0.0
+    total = sum(segment.share for segment in segments) or 1.0
+    room = width - gap * max(len(segments) - 1, 0)
+    parts = []
+    for segment in segments:
+        length = max(room * segment.share / total, 4.0)
+        parts.append(
+            Markup('<rect class="segment {}" x="{:.1f}" y="0" width="{:.1f}" height="{}" rx="3">').format(
+                segment.style, x, length, height
+            )
+            + Markup("<title>{}</title></rect>").format(segment.label)
+        )
+        x += length + gap
+    return _svg("track", title, description, math.ceil(max(x - gap, width)), height, parts)
+
+
+def _shown(point: Point) -> list[float]:
+    return [value for value in (point.value, point.low, point.high) if math.isfinite(value)]
+
+
+def _grid(across: Scale, up: Scale, width: int, height: int) -> Markup:
+    parts = []
+    for value in ticks(up.low, up.high, 4):
+        y = up(value)
+        parts.append(
+            Markup('<line class="grid" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>').format(
+                _LEFT, width - _RIGHT, y=y
+            )
+            + _text(_LEFT - 8, y + 4, number(value), "tick end")
+        )
+    for instant, label in time_ticks(across.low, across.high, 6 if width > 500 else 3):
+        parts.append(_text(across(instant), height - 6, label, "tick middle"))
+    return Markup().join(parts)
+
+
+def _rule(rule: Rule, up: Scale, width: int) -> Markup:
+    y = up(rule.value)
+    line = Markup('<line class="rule {}" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>')
+    return line.format(rule.style, _LEFT, width - _RIGHT, y=y) + _text(
+        width - _RIGHT - 2, y - 5, rule.label, f"rule-label {rule.style} end"
+    )
+
+
+def _band(line: Series, across: Scale, up: Scale) -> Markup:
+    points = [point for point in line.points if not (math.isnan(point.low) or math.isnan(point.high))]
+    if len(points) < 2:
+        return Markup()
+    upper = [(across(point.at), up(min(point.high, up.high))) for point in points]
+    lower = [(across(point.at), up(max(point.low, up.low))) for point in reversed(points)]
+    return Markup('<path class="band {}" d="{}Z"/>').format(line.style, _path([*upper, *lower]))
+
+
+def _line(line: Series, across: Scale, up: Scale) -> Markup:
+    points = [point for point in line.points if math.isfinite(point.value)]
+    if not points:
+        return Markup()
+    path = _path([(across(point.at), up(point.value)) for point in points])
+    last = points[-1]
+    limits = "" if math.isnan(last.low) else f" ({number(last.low)} to {number(last.high)})"
+    dot = Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="3.5"><title>{}</title></circle>').format(
+        line.style, across(last.at), up(last.value), f"{line.label}: {number(last.value)}{limits}"
+    )
+    return Markup('<path class="line {}" d="{}"/>').format(line.style, path) + dot
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in points)
+
+
+def _text(x: float, y: float, text: str, style: str) -> Markup:
+    return Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(style, x, y, text)
+
+
+def _svg(kind: str, title: str, description: str, width: int, height: int, parts: Sequence[Markup]) -> Markup:
+    label = escape(f"{title}. {description}" if description else title)
+    head = Markup(
+        '<svg class="{}" role="img" aria-label="{}" viewBox="0 0 {w} {h}" width="{w}" height="{h}">'
+    )
+    return head.format(kind, label, w=width, h=height) + Markup().join(parts) + Markup("</svg>")

@@ -1,0 +1,132 @@
+"""What one process of the service is told by its environment, read once at start.
+
+Every setting is `ACCLIMATE_` plus the field's name in capitals. Durations are seconds, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import get_type_hints
+
+from acclimate.errors import RolloutError
+
+PREFIX = "ACCLIMATE_"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def default_home(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where all lives that no other setting places elsewhere: `ACCLIMATE_HOME`, or `./acclimate-home`."""
+    return Path(environ.get("ACCLIMATE_HOME", "acclimate-home")).absolute()
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """One process's settings; the empty defaults mean 'under `home`'."""
+
+    home: Path = field(default_factory=default_home)
+    host: str = "127.0.0.1"
+    port: int = 8080
+    tls_certificate: str = ""
+    tls_key: str = ""
+    public_url: str = ""  # how devices and browsers reach the service, where a proxy stands before it
+    database_url: str = ""
+    artifacts_url: str = ""  # any fsspec URL: a folder, s3://, gs://, az://
+    tuf_directory: str = ""  # the TUF repository's metadata and targets, served read-only
+    service_key: str = ""  # PEM file of the Ed25519 key that signs assignments; made at first start
+    admin_token: str = ""  # a first admin token given from outside, a Kubernetes secret say
+    registry_uri: str = ""  # MLflow's tracking URI; empty: releases come from published bundles alone
+    device_token_lifetime_s: float = 3600.0
+    session_lifetime_s: float = 8 * 3600.0
+    poll_interval_s: float = 300.0
+    max_body_bytes: int = 1_000_000
+    max_reports: int = 1000
+    device_rate: float = 5.0  # requests a second that one device may keep up, after a burst
+    device_burst: int = 60
+    operator_rate: float = 50.0
+    operator_burst: int = 200
+    anonymous_rate: float = 5.0  # per client address: enrolment, login and failed authentication
+    anonymous_burst: int = 60
+    enrolment_rate: float = 0.0  # per enrolment token; 0 leaves it to the quota and the address's limit
+    tick_s: float = 1.0  # how often the controller looks at the running rollouts
+    log_format: str = "text"  # or json
+    log_level: str = "info"
+
+    def __post_init__(self) -> None:
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise RolloutError("TLS needs both ACCLIMATE_TLS_CERTIFICATE and ACCLIMATE_TLS_KEY")
+        if self.log_format not in ("text", "json"):
+            raise RolloutError(f"ACCLIMATE_LOG_FORMAT is {self.log_format!r}: use 'text' or 'json'")
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ, **given: object) -> ServiceSettings:
+        """Read the settings; those `given` (by command-line options) win over the environment.
+
+        Raises:
+            RolloutError: a value does not read as its field's type.
+        """
+        types = get_type_hints(cls)
+        values: dict[str, object] = {"home": default_home(environ)}
+        for setting in fields(cls):
+            name = PREFIX + setting.name.upper()
+            text = environ.get(name)
+            if text is not None and setting.name != "home":
+                values[setting.name] = _read(name, text, types[setting.name])
+        values.update({name: value for name, value in given.items() if value is not None})
+        return cls(**values)  # type: ignore[arg-type]  # each value was read as its field's type
+
+    @property
+    def tls(self) -> bool:
+        """Whether this process itself ends TLS."""
+        return bool(self.tls_certificate)
+
+    @property
+    def https(self) -> bool:
+        """Whether clients speak HTTPS, ended here or by a proxy."""
+        return self.tls or self.public_url.startswith("https://")
+
+    @property
+    def exposed_in_clear(self) -> bool:
+        """Whether other hosts can reach this process, and tokens would cross the network readable."""
+        return self.host not in LOOPBACK and not self.https
+
+    @property
+    def url(self) -> str:
+        """The address a person opens or a device is given."""
+        if self.public_url:
+            return self.public_url.rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL; by default SQLite under `home`."""
+        return self.database_url or f"sqlite:///{self.home / 'rollout.db'}"
+
+    @property
+    def artifacts(self) -> str:
+        """Where bundles' files are kept, as an fsspec URL."""
+        return self.artifacts_url or (self.home / "artifacts").as_uri()
+
+    @property
+    def tuf(self) -> Path:
+        """The folder of the TUF repository."""
+        return Path(self.tuf_directory) if self.tuf_directory else self.home / "tuf"
+
+    @property
+    def key_file(self) -> Path:
+        """The file of the key that signs assignments."""
+        return Path(self.service_key) if self.service_key else self.home / "service-key.pem"
+
+
+def _read(name: str, text: str, kind: object) -> object:
+    try:
+        if kind is int:
+            return int(text)
+        if kind is float:
+            return float(text)
+    except ValueError as error:
+        raise RolloutError(f"{name} is {text!r}: it must be a number") from error
+    return text

@@ -1,0 +1,43 @@
+import stat
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from acclimate.errors import RolloutError
+from acclimate.rollout.api.keys import ServiceKey
+
+
+def test_the_key_is_made_once_and_read_by_its_owner_alone(tmp_path):
+    path = tmp_path / "home" / "service-key.pem"
+    first, second = ServiceKey.load_or_create(path), ServiceKey.load_or_create(path)
+    assert first.public_bytes == second.public_bytes
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_signature_verifies_with_the_public_key(tmp_path):
+    key = ServiceKey.load_or_create(tmp_path / "key.pem")
+    Ed25519PublicKey.from_public_bytes(key.public_bytes).verify(key.sign(b"message"), b"message")
+
+
+def test_derived_secrets_differ_by_purpose_and_last(tmp_path):
+    path = tmp_path / "key.pem"
+    key = ServiceKey.load_or_create(path)
+    assert key.derive("a") == ServiceKey.load_or_create(path).derive("a")
+    assert key.derive("a") != key.derive("b")
+
+
+def test_another_kind_of_key_is_refused_with_its_name(tmp_path):
+    path = tmp_path / "key.pem"
+    path.write_bytes(
+        X25519PrivateKey.generate().private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    with pytest.raises(RolloutError, match="Ed25519"):
+        ServiceKey.load_or_create(path)
+    path.write_text("nothing")
+    with pytest.raises(RolloutError, match=r"key\.pem is not"):
+        ServiceKey.load_or_create(path)

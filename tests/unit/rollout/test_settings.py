@@ -1,0 +1,44 @@
+from pathlib import Path
+
+import pytest
+
+from acclimate.errors import RolloutError
+from acclimate.rollout.settings import ServiceSettings
+
+
+def test_the_defaults_live_under_home_and_listen_on_loopback(tmp_path):
+    settings = ServiceSettings.from_environment({"ACCLIMATE_HOME": str(tmp_path)})
+    assert settings.database == f"sqlite:///{tmp_path}/rollout.db"
+    assert settings.key_file == tmp_path / "service-key.pem"
+    assert settings.url == "http://127.0.0.1:8080"
+    assert not settings.exposed_in_clear
+
+
+def test_the_environment_sets_and_options_win():
+    environ = {
+        "ACCLIMATE_PORT": "9000",
+        "ACCLIMATE_POLL_INTERVAL_S": "1.5",
+        "ACCLIMATE_TUF_DIRECTORY": "/tuf",
+    }
+    settings = ServiceSettings.from_environment(environ, port=9001, host=None)
+    assert (settings.port, settings.host, settings.poll_interval_s) == (9001, "127.0.0.1", 1.5)
+    assert settings.tuf == Path("/t")
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"ACCLIMATE_PORT": "many"}, "ACCLIMATE_PORT is 'many'"),
+        ({"ACCLIMATE_TLS_KEY": "key.pem"}, "ACCLIMATE_TLS_CERTIFICATE"),
+        ({"ACCLIMATE_LOG_FORMAT": "xml"}, "'xml'"),
+    ],
+)
+def test_a_wrong_setting_is_named(environ, message):
+    with pytest.raises(RolloutError, match=message):
+        ServiceSettings.from_environment(environ)
+
+
+def test_other_hosts_without_tls_are_exposed():
+    assert ServiceSettings(host="0.0.0.0").exposed_in_clear
+    assert not ServiceSettings(host="0.0.0.0", public_url="https://fleet.example").exposed_in_clear
+    assert not ServiceSettings(host="0.0.0.0", tls_certificate="c", tls_key="k").exposed_in_clear
