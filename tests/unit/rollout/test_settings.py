@@ -18,7 +18,7 @@ def test_the_environment_sets_and_options_win():
     environ = {
         "ACCLIMATE_PORT": "9000",
         "ACCLIMATE_POLL_INTERVAL_S": "1.5",
-        "ACCLIMATE_TUF_DIRECTORY": "/tuf",
+        "ACCLIMATE_TUF_DIRECTORY": "/t",
     }
     settings = ServiceSettings.from_environment(environ, port=9001, host=None)
     assert (settings.port, settings.host, settings.poll_interval_s) == (9001, "127.0.0.1", 1.5)

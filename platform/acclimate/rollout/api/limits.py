@@ -50,7 +50,7 @@ class RateLimit:
         if wait_s > 0:
             seconds = int(wait_s) + 1
             raise ProblemError(
-                429, "too-many-requests", f"try again in {seconds} s", {"Retry-After": str(seconds)}
+                429, "rate-limited", f"try again in {seconds} s", {"Retry-After": str(seconds)}
             )
 
 
@@ -91,7 +91,7 @@ class BodyLimit:
         await self._app(scope, counted, send)
 
     def _too_large(self) -> ProblemError:
-        return ProblemError(413, "body-too-large", f"send at most {self._max_bytes} bytes at a time")
+        return ProblemError(413, "too-large", f"send at most {self._max_bytes} bytes at a time")
 
 
 async def _refuse(send: Send, problem: ProblemError) -> None:

@@ -81,7 +81,7 @@ async def test_an_announced_or_streamed_body_over_the_limit_is_refused():
             answer = await http.post("/", content=content)
             assert answer.status_code == 413
             assert answer.headers["content-type"] == "application/problem+json"
-            assert answer.json()["type"] == "urn:acclimate:problem:body-too-large"
+            assert answer.json()["type"] == "urn:acclimate:problem:too-large"
 
 
 @pytest.mark.anyio
