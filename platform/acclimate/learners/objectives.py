@@ -1,0 +1,158 @@
+"""What each learner minimises, summed over a stack of tasks.
+
+An objective is a pure function of the meta-parameters and the episodes. MAML's family is differentiable, so
+its meta-gradient is the derivative of the objective; Reptile gives its meta-gradient directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from acclimate.learners.inner import Batch, Forward, Params, Rate, inner_step, rates_at
+from acclimate.learners.losses import Loss, weighted_mean
+from acclimate.learners.stacked import split_at_head
+
+
+@dataclass(frozen=True)
+class Inner:
+    """How tasks adapt: the network on a stack of tasks, what is lowered, what moves, how fast, how often."""
+
+    model: nn.Module
+    forward: Forward
+    loss: Loss
+    trainable: tuple[str, ...]
+    inner_lr: float
+    steps: int
+    second_order: bool
+
+
+def per_task(params: Params, trainable: Sequence[str], tasks: int) -> dict[str, Tensor]:
+    """Give every trainable parameter a task axis; the rest stay shared."""
+    return {
+        name: tensor.expand(tasks, *tensor.shape) if name in trainable else tensor
+        for name, tensor in params.items()
+    }
+
+
+def adapted_query(
+    inner: Inner,
+    params: Params,
+    rates: Params,
+    support: Batch,
+    query: Batch,
+    importance: Sequence[Tensor | float],
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """MAML's objective: the query loss after adaptation to the support, summed over tasks.
+
+    Args:
+        importance: weight of the query loss after each inner step (the multi-step loss of MAML++, section 4
+            of https://arxiv.org/abs/1810.09502); the plain objective has the last alone.
+    """
+    forward = inner.forward
+    if parts := split_at_head(inner.model, inner.trainable):
+        features, forward = parts
+        support, query = (
+            (features(params, support[0]), *support[1:]),
+            (features(params, query[0]), *query[1:]),
+        )
+    fast = per_task(params, inner.trainable, support[0].shape[0])
+    total = support[0].new_zeros(())
+    outputs = total
+    for step, weight in zip(range(inner.steps), importance, strict=True):
+        step_rates = rates_at(step, inner.trainable, inner.inner_lr, rates)
+        fast, _ = inner_step(forward, inner.loss, fast, step_rates, support, second_order=inner.second_order)
+        if isinstance(weight, Tensor) or weight:
+            outputs = forward(fast, query[0])
+            total = total + weight * weighted_mean(inner.loss(outputs, query[1]), query[2]).sum()
+    return total, figures(inner.loss, outputs, query)
+
+
+def pooled(inner: Inner, params: Params, support: Batch, query: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Joint training's objective: the loss without adaptation, every example of a task counted alike."""
+    batch = together(support, query)
+    outputs = inner.forward(params, batch[0])
+    return weighted_mean(inner.loss(outputs, batch[1]), batch[2]).sum(), figures(inner.loss, outputs, batch)
+
+
+def reptile(
+    inner: Inner, params: Params, support: Batch, query: Batch
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Reptile's meta-gradient, batched: `start - adapted` summed over tasks
+    (https://arxiv.org/abs/1803.02999).
+
+    Reptile has no held-out half: it adapts to support and query together.
+    """
+    batch = together(support, query)
+    start = {name: tensor.detach() for name, tensor in params.items()}
+    fast = per_task(start, inner.trainable, batch[0].shape[0])
+    rates: Mapping[str, Rate] = dict.fromkeys(inner.trainable, inner.inner_lr)
+    for _ in range(inner.steps):
+        fast, _ = inner_step(inner.forward, inner.loss, detached(fast), rates, batch)
+    gradient = {
+        name: (start[name] - fast[name].detach()).sum(0) if name in rates else torch.zeros_like(start[name])
+        for name in start
+    }
+    with torch.no_grad():
+        return gradient, figures(inner.loss, inner.forward(fast, batch[0]), batch)
+
+
+def serial_reptile(
+    inner: Inner, params: Params, support: Batch, query: Batch, rate: float
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Reptile's meta-gradient, serial: each task moves the start by `rate` before the next one adapts from
+    it.
+
+    The sum of the tasks' own differences, so that an outer SGD step of size `rate` is Reptile one task at a
+    time.
+    """
+    now = {name: tensor.detach() for name, tensor in params.items()}
+    gradients: list[dict[str, Tensor]] = []
+    totals: list[dict[str, Tensor]] = []
+    for task in range(support[0].shape[0]):
+        one = slice(task, task + 1)
+        gradient, seen = reptile(inner, now, _tasks(support, one), _tasks(query, one))
+        now = {name: tensor - rate * gradient[name] for name, tensor in now.items()}
+        gradients.append(gradient)
+        totals.append(seen)
+    return added(gradients), added(totals)
+
+
+def figures(loss: Loss, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Loss and metric summed over tasks, and the number of tasks, to be divided by it at the end."""
+    with torch.no_grad():
+        kept = outputs.detach()
+        mean_loss = weighted_mean(loss(kept, batch[1]), batch[2])
+        metric = weighted_mean(loss.metric(kept, batch[1]), batch[2])
+        return {
+            "loss": mean_loss.sum(),
+            loss.metric_name: metric.sum(),
+            "tasks": torch.ones_like(metric).sum(),
+        }
+
+
+def together(support: Batch, query: Batch) -> Batch:
+    """Support and query of each task as one batch."""
+    x, y, w = (torch.cat(pair, 1) for pair in zip(support, query, strict=True))
+    return x, y, w
+
+
+def detached(params: Params) -> dict[str, Tensor]:
+    """The same values, without history."""
+    return {name: tensor.detach() for name, tensor in params.items()}
+
+
+def added(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Sum dicts of tensors in their order, which fixes the rounding."""
+    total = dict(parts[0])
+    for part in parts[1:]:
+        total = {name: total[name] + tensor for name, tensor in part.items()}
+    return total
+
+
+def _tasks(batch: Batch, which: slice) -> Batch:
+    x, y, w = batch
+    return x[which], y[which], w[which]

@@ -1,0 +1,6 @@
+"""Small networks that fit devices, and the user's own by import path."""
+
+from acclimate.models.build import BUILDERS, build, parameters_of
+from acclimate.models.network import Network
+
+__all__ = ["BUILDERS", "Network", "build", "parameters_of"]
