@@ -1,0 +1,148 @@
+"""Our detectors against river's, on recorded and made streams: the same verdict at the same value."""
+
+import os
+import random
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import river.drift
+
+from acclimate_device.drift import ADWIN, DDM, Detector, InputShift, PageHinkley
+
+DATA = Path(os.environ.get("ACCLIMATE_DATA", Path(__file__).parents[4] / "shared" / "data"))
+
+
+def steps(*means: float, noise: float = 1.0, each: int = 1500) -> list[float]:
+    rng = random.Random(7)
+    return [rng.gauss(mean, noise) for mean in means for _ in range(each)]
+
+
+def mistakes(*rates: float, each: int = 1500) -> list[float]:
+    rng = random.Random(7)
+    return [float(rng.random() < rate) for rate in rates for _ in range(each)]
+
+
+def elec2() -> dict[str, list[float]]:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = DATA / "elec2_nsw" / "elec2.parquet"
+    if not path.exists():
+        pytest.skip(f"no recorded stream at {path}: set ACCLIMATE_DATA")
+    columns = parquet.read_table(path, columns=["nswprice", "y_up"]).slice(0, 20_000).to_pydict()
+    last_label_wrong = [float(one != two) for one, two in pairwise(columns["y_up"])]
+    return {"price": columns["nswprice"], "mistakes": last_label_wrong}
+
+
+def verdicts(detector: Detector, stream: list[float]) -> list[tuple[int, bool, bool]]:
+    found = []
+    for index, value in enumerate(stream):
+        detector.update(value)
+        if detector.drift_detected or detector.warning_detected:
+            found.append((index, detector.drift_detected, detector.warning_detected))
+    return found
+
+
+def drifts(detector: Detector, stream: list[float]) -> list[int]:
+    found = []
+    for index, value in enumerate(stream):
+        detector.update(value)
+        if detector.drift_detected:
+            found.append(index)
+    return found
+
+
+PAIRS = {
+    "adwin": (ADWIN, river.drift.ADWIN),
+    "adwin each value": (lambda: ADWIN(clock=1), lambda: river.drift.ADWIN(clock=1)),
+    "page-hinkley": (PageHinkley, river.drift.PageHinkley),
+    "page-hinkley up": (
+        lambda: PageHinkley(threshold=5, mode="up"),
+        lambda: river.drift.PageHinkley(threshold=5, mode="up"),
+    ),
+    "page-hinkley down": (
+        lambda: PageHinkley(threshold=5, mode="down"),
+        lambda: river.drift.PageHinkley(threshold=5, mode="down"),
+    ),
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+def test_drift_is_found_where_river_finds_it(pair: tuple) -> None:
+    ours, theirs = pair
+    for stream in (steps(0, 0.4, 0, 2, 2.1), mistakes(0.1, 0.3, 0.1, 0.8)):
+        expected = drifts(theirs(), stream)
+        assert expected, "a stream without drift shows nothing"
+        assert drifts(ours(), stream) == expected
+
+
+@pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
+def test_on_the_electricity_market_too(pair: tuple) -> None:
+    ours, theirs = pair
+    for stream in elec2().values():
+        assert drifts(ours(), stream) == drifts(theirs(), stream)
+
+
+@pytest.mark.parametrize("stream", ["made", "recorded"])
+def test_ddm_warns_and_finds_drift_where_river_does(stream: str) -> None:
+    values = mistakes(0.1, 0.3, 0.1, 0.15, 0.8) if stream == "made" else elec2()["mistakes"]
+    expected = verdicts(river.drift.binary.DDM(), values)
+    assert any(drift for _, drift, _ in expected)
+    assert verdicts(DDM(), values) == expected
+
+
+@pytest.mark.parametrize("make", [ADWIN, PageHinkley, DDM])
+def test_a_warning_comes_before_a_slow_drift(make: type) -> None:
+    stream = mistakes(0.1, 0.1) + [float(random.Random(i).random() < 0.1 + i / 4000) for i in range(3000)]
+    found = verdicts(make(), stream)
+    first_drift = next(index for index, drift, _ in found if drift)
+    assert any(warning and index < first_drift for index, _, warning in found)
+    assert not any(drift and warning for _, drift, warning in found)
+
+
+@pytest.mark.parametrize("make", [ADWIN, PageHinkley, DDM, InputShift])
+def test_reset_forgets_everything(make: type) -> None:
+    used, stream = make(), mistakes(0.1, 0.6)
+    for value in stream[:2500]:
+        used.update(value)
+    used.reset()
+    assert verdicts(used, stream) == verdicts(make(), stream)
+
+
+def test_adwin_keeps_the_new_part_of_its_window() -> None:
+    detector = ADWIN()
+    for value in steps(0, each=1000) + steps(3, each=200):
+        detector.update(value)
+        if detector.drift_detected:
+            break
+    assert detector.width < 64
+    assert detector.estimation > 1
+
+
+def test_adwin_memory_is_logarithmic() -> None:
+    detector = ADWIN()
+    for value in mistakes(0.3, each=100_000):
+        detector.update(value)
+    assert detector.width == 100_000
+    assert sum(map(len, detector._rows)) < 6 * 18
+
+
+def test_input_shift_finds_a_moved_channel_and_no_other() -> None:
+    rng = random.Random(3)
+    still = [[rng.gauss(0, 1), rng.gauss(5, 2)] for _ in range(20_000)]
+    detector = InputShift()
+    assert drifts(detector, still) == []
+    moved = [[one, -two] for one, two in still[:600]]
+    found = drifts(detector, moved)
+    assert found
+    assert found[0] < 16 * 9
+
+
+def test_a_channel_that_stands_still_is_no_shift_and_no_error() -> None:
+    assert drifts(InputShift(), [[1.0, 0.0]] * 5000) == []
+
+
+def test_wrong_parameters_are_refused() -> None:
+    with pytest.raises(ValueError, match="mode is 'sideways'"):
+        PageHinkley(mode="sideways")
+    with pytest.raises(ValueError, match="block is 0"):
+        InputShift(block=0)
