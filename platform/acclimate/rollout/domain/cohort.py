@@ -1,0 +1,56 @@
+"""Cohorts by stable hash: who is canary, who is control, without a row per device.
+
+Every device has a position in [0, 1) that depends on the rollout and its id alone. Canaries fill the range
+from the bottom, control from the top, so both are random samples of the targeted devices, they never
+overlap, and a device that enrols or returns later falls into place by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from acclimate.rollout.domain.evidence import Arm
+from acclimate.rollout.domain.plan import Wave
+from acclimate.rollout.domain.rollout import OpenWave
+
+
+def position(rollout_id: str, device_id: str) -> float:
+    """Where a device stands in a rollout: uniform in [0, 1), the same on every machine."""
+    digest = hashlib.blake2b(device_id.encode(), digest_size=7, key=rollout_id.encode()[:64]).digest()
+    return int.from_bytes(digest, "big") / 2**56
+
+
+def thresholds(wave: Wave, control_share: float, positions: Sequence[float]) -> tuple[float, float]:
+    """The canary and control shares at which a wave opens.
+
+    A count becomes the share that takes in that many of the devices known now; control takes as many as
+    there are canaries, up to its own share, and is never squeezed out by a wave of everyone.
+
+    Args:
+        positions: those of the targeted devices, in any order.
+    """
+    canary = wave.share if wave.share is not None else _share_of(wave.count or 0, sorted(positions))
+    control = control_share
+    if wave.count is None:
+        control = min(control_share, canary)
+    elif control_share > 0:
+        control = min(control_share, _share_of(wave.count, sorted(1.0 - place for place in positions)))
+    return min(canary, 1.0 - control), control
+
+
+def _share_of(count: int, ascending: Sequence[float]) -> float:
+    """The smallest threshold below which `count` positions lie, halfway to the next one."""
+    if count >= len(ascending):
+        return 1.0
+    return (ascending[count - 1] + ascending[count]) / 2
+
+
+def cohort(opened: Sequence[OpenWave], place: float) -> tuple[Arm, int] | None:
+    """The arm of a device at `place` and the number of the wave that took it in; None outside all waves."""
+    for number, wave in enumerate(opened, start=1):
+        if place < wave.canary:
+            return "canary", number
+        if place >= 1.0 - wave.control:
+            return "control", number
+    return None

@@ -1,0 +1,29 @@
+"""The database of the rollout service: `open_store(url)` over SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+from acclimate.rollout.store.contract import (
+    ConflictError,
+    Counts,
+    EnrolmentRefusedError,
+    FleetChanges,
+    Lease,
+    LeaseLostError,
+    NotFoundError,
+    Step,
+    Store,
+    Taken,
+)
+
+__all__ = [
+    "ConflictError",
+    "Counts",
+    "EnrolmentRefusedError",
+    "FleetChanges",
+    "Lease",
+    "LeaseLostError",
+    "NotFoundError",
+    "Step",
+    "Store",
+    "Taken",
+]
