@@ -1,0 +1,32 @@
+"""Tasks: recordings keyed by task, and the episodes that learners are trained and judged on."""
+
+from acclimate.tasks.build import build_in_memory, build_pool
+from acclimate.tasks.datasets import DATASETS, open_dataset
+from acclimate.tasks.episodes import EpisodePlan, Episodes, Examples, Sampler, TaskDistribution
+from acclimate.tasks.pool import TaskPool
+from acclimate.tasks.recordings import RecordingSchema
+from acclimate.tasks.sinusoid import Sinusoids
+from acclimate.tasks.sources import Source, from_arrays, from_frame, from_parquet
+from acclimate.tasks.split import Split, k_folds, split_tasks
+
+__all__ = [
+    "DATASETS",
+    "EpisodePlan",
+    "Episodes",
+    "Examples",
+    "RecordingSchema",
+    "Sampler",
+    "Sinusoids",
+    "Source",
+    "Split",
+    "TaskDistribution",
+    "TaskPool",
+    "build_in_memory",
+    "build_pool",
+    "from_arrays",
+    "from_frame",
+    "from_parquet",
+    "k_folds",
+    "open_dataset",
+    "split_tasks",
+]

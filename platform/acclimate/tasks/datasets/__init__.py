@@ -1,0 +1,5 @@
+"""Named data sets: real recordings with a declared schema, found on disk or downloaded, built once."""
+
+from acclimate.tasks.datasets.catalog import DATASETS, NamedDataset, open_dataset
+
+__all__ = ["DATASETS", "NamedDataset", "open_dataset"]

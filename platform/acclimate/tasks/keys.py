@@ -1,0 +1,134 @@
+"""The first pass over a source: which tasks, groups, labels and recordings there are, and how long."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from acclimate.errors import DataError
+from acclimate.tasks.columns import Categories, Codes, in_order
+from acclimate.tasks.recordings import RecordingSchema
+from acclimate.tasks.sources import Source
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What pass 1 found; encodes the key columns of a batch in pass 2.
+
+    Attributes:
+        task_ids: sorted; a task's position is its index in the pool.
+        groups: of each task.
+        labels: in the order of the outputs; empty if there are none.
+        counts: rows of each task.
+    """
+
+    schema: RecordingSchema
+    task_ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    labels: tuple[str, ...]
+    counts: Codes
+    task_codes: Categories
+    label_codes: Categories
+    recording_codes: Categories
+
+    def tasks_of(self, batch: Any) -> Codes:
+        """The task index of each row."""
+        return _ranks(self.task_codes, self.task_ids)[self.task_codes.encode(batch.column(self.schema.task))]
+
+    def labels_of(self, batch: Any) -> Codes:
+        """The class index of each row, -1 where there is none."""
+        codes = self.label_codes.encode(batch.column(self.schema.label))
+        return np.append(_ranks(self.label_codes, self.labels), -1)[codes]
+
+    def recordings_of(self, batch: Any) -> Codes:
+        """The recording of each row; a missing name is a recording like others."""
+        return self.recording_codes.encode(batch.column(self.schema.recording))
+
+
+def read_keys(source: Source, schema: RecordingSchema, progress: Callable[[str, int, int], None]) -> Keys:
+    """Read the key columns of `source` once.
+
+    Raises:
+        DataError: no row, a row without a task, a task of two groups, or labels that differ from those
+            declared.
+    """
+    tasks, groups = Categories(schema.task), Categories(schema.group or schema.task)
+    labels, recordings = Categories(schema.label or ""), Categories(schema.recording or "")
+    counts = np.zeros(0, dtype=np.int64)
+    owner: dict[int, int] = {}
+    columns = list(dict.fromkeys(filter(None, (schema.task, schema.group, schema.label))))
+    seen = 0
+    for batch in source.batches(columns):
+        task = tasks.encode(batch.column(schema.task))
+        if (task < 0).any():
+            raise DataError(
+                f"task column {schema.task!r} has {int((task < 0).sum())} row(s) without a value: "
+                "fill or remove them"
+            )
+        counts = np.pad(counts, (0, len(tasks.names) - len(counts)))
+        counts += np.bincount(task, minlength=len(counts))
+        _own(owner, task, groups.encode(batch.column(groups.column)), tasks, groups)
+        if schema.label:
+            labels.encode(batch.column(schema.label))
+        seen += batch.num_rows
+        progress("reading keys", seen, 0)
+    if not tasks.names:
+        raise DataError(f"{source.name} has no row: there is no task to learn")
+    order = np.array(sorted(range(len(tasks.names)), key=lambda code: tasks.names[code]))
+    return Keys(
+        schema=schema,
+        task_ids=tuple(tasks.names[code] for code in order),
+        groups=tuple(groups.names[owner[code]] for code in order),
+        labels=_declared_or_found(schema, labels.names),
+        counts=counts[order],
+        task_codes=tasks,
+        label_codes=labels,
+        recording_codes=recordings,
+    )
+
+
+def _own(owner: dict[int, int], task: Codes, group: Codes, tasks: Categories, groups: Categories) -> None:
+    pairs = np.unique(np.stack([task, group], axis=1), axis=0)
+    for one, of in pairs.tolist():
+        if of < 0:
+            raise DataError(f"task {tasks.names[one]!r} has rows without a value in {groups.column!r}")
+        if owner.setdefault(one, of) != of:
+            first, second = groups.names[owner[one]], groups.names[of]
+            raise DataError(
+                f"task {tasks.names[one]!r} belongs to two groups, {first!r} and {second!r}, in column "
+                f"{groups.column!r}: a task has one owner; choose another `group` or `task` column"
+            )
+
+
+def _declared_or_found(schema: RecordingSchema, found: list[str]) -> tuple[str, ...]:
+    if schema.label and not found:
+        raise DataError(f"label column {schema.label!r} has no value in any row")
+    if not schema.labels:
+        return tuple(in_order(found))
+    for name in schema.labels:
+        if name not in found:
+            raise DataError(
+                f"label {name!r} is declared but never occurs in column {schema.label!r}"
+                f"{_near(name, found)}; take it out of `labels`, or add recordings of it"
+            )
+    for name in found:
+        if name not in schema.labels:
+            raise DataError(
+                f"label {name!r} occurs in column {schema.label!r} but is not declared"
+                f"{_near(name, list(schema.labels))}; add it to `labels`, or remove its rows"
+            )
+    return schema.labels
+
+
+def _near(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f" (nearest: {near[0]!r})" if near else f" (there are {', '.join(map(repr, names[:10]))})"
+
+
+def _ranks(codes: Categories, names: tuple[str, ...]) -> Codes:
+    rank = {name: index for index, name in enumerate(names)}
+    return np.array([rank[name] for name in codes.names], dtype=np.int64)

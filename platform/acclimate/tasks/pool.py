@@ -1,0 +1,197 @@
+"""A task pool: recordings of many tasks in one memory-mapped layout, built once and opened at once.
+
+Files of a pool's directory:
+
+- `pool.json`: schema, task ids and groups, labels, what was missing, fingerprints. Written last.
+- `values.npy`: `(rows, channels)` or `(rows, *image_shape)`, rows sorted by (task, recording, time).
+- `targets.npy`: `(rows, targets)` float32; absent for classification.
+- `rows.npy`: first row of each task, and the total: `(tasks + 1,)`.
+- `starts.bin`: int64, first row of each example, sorted by (task, class, time).
+- `times.npy`: time of each row, float64; only if a time column is declared.
+- `cells.npy`: first entry in `starts` of each cell, and the total: `(tasks * classes + 1,)`. A cell holds
+  the examples of one task and class; real targets, and tasks that are one class, have one class.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from acclimate.errors import DataError
+from acclimate.initialization import InputSchema, Normalization
+from acclimate.tasks.episodes import EpisodePlan, Indices
+from acclimate.tasks.recordings import RecordingSchema
+from acclimate.tasks.sampler import PoolSampler
+
+FORMAT = 1
+CHUNK_ROWS = 1 << 18
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PoolInfo:
+    """What `pool.json` holds.
+
+    Attributes:
+        fingerprint: of the source and the schema: an equal one makes a rebuild unnecessary.
+        content_hash: SHA-256 of the arrays: the lineage of a model trained on them.
+        missing: missing values by column, as found in the source.
+        missing_tasks: tasks that have missing values, with their number of rows that do.
+    """
+
+    schema: RecordingSchema
+    labels: tuple[str, ...]
+    task_ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    fingerprint: str
+    content_hash: str = ""
+    missing: dict[str, int] = field(default_factory=dict)
+    missing_tasks: dict[str, int] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"format": FORMAT, **self.__dict__, "schema": self.schema.as_dict()}
+
+    @staticmethod
+    def from_dict(fields: dict[str, Any]) -> PoolInfo:
+        if fields.pop("format", None) != FORMAT:
+            raise DataError("this pool has another format version: build it again")
+        schema = RecordingSchema.from_dict(fields.pop("schema"))
+        for name in ("labels", "task_ids", "groups"):
+            fields[name] = tuple(fields[name])
+        return PoolInfo(schema=schema, **fields)
+
+
+@dataclass(frozen=True, eq=False)
+class TaskPool:
+    """An open pool. Arrays are memory-mapped unless it was opened with `mmap=False`."""
+
+    info: PoolInfo
+    values: npt.NDArray[Any]
+    targets: Floats | None
+    times: npt.NDArray[np.float64] | None
+    rows: Indices
+    starts: Indices
+    cells: Indices
+    path: Path | None
+
+    @staticmethod
+    def open(path: Path | str, *, mmap: bool = True) -> TaskPool:
+        """Open what `build_pool` made; costs milliseconds however large it is.
+
+        Raises:
+            DataError: there is no whole pool at `path`.
+        """
+        path = Path(path)
+        mode: Any = "r" if mmap else None
+        starts = path / "starts.bin"
+        try:
+            info = PoolInfo.from_dict(json.loads((path / "pool.json").read_text()))
+            has_targets = info.schema.kind != "classification"
+            return TaskPool(
+                info=info,
+                values=np.load(path / "values.npy", mmap_mode=mode),
+                targets=np.load(path / "targets.npy", mmap_mode=mode) if has_targets else None,
+                rows=np.load(path / "rows.npy"),
+                times=np.load(path / "times.npy", mmap_mode=mode) if info.schema.time else None,
+                starts=np.memmap(starts, np.int64, "r") if mmap else np.fromfile(starts, np.int64),
+                cells=np.load(path / "cells.npy"),
+                path=path if mmap else None,
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} is not a task pool ({error}): build one with `acclimate data build`"
+            ) from error
+
+    def __reduce__(self) -> Any:
+        """A pool on disk travels to another process as its path, not as its bytes."""
+        if self.path is not None:
+            return TaskPool.open, (self.path,)
+        return TaskPool, tuple(self.__dict__[name] for name in self.__dataclass_fields__)
+
+    @property
+    def task_ids(self) -> tuple[str, ...]:
+        return self.info.task_ids
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return self.info.groups
+
+    @property
+    def classes(self) -> int:
+        """Cells of a task: its classes, or 1."""
+        return max(1, len(self.info.labels))
+
+    @cached_property
+    def schema(self) -> InputSchema:
+        return self.info.schema.input_schema(self.info.labels)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(features,) for single rows, (channels, time) for windows, (channels, height, width) for images."""
+        shape = tuple(self.values.shape[1:])
+        return shape if self.info.schema.window == 1 else (shape[0], self.info.schema.window)
+
+    def examples_of(self, task: int) -> int:
+        """How many examples a task has."""
+        return int(self.cells[(task + 1) * self.classes] - self.cells[task * self.classes])
+
+    def labels_of(self, tasks: Indices) -> tuple[str, ...]:
+        if not self.info.labels:
+            return ()
+        counts = np.diff(self.cells).reshape(-1, self.classes)[tasks].sum(axis=0)
+        return tuple(label for label, count in zip(self.info.labels, counts, strict=True) if count)
+
+    def normalization(self, tasks: Indices) -> Normalization:
+        """Mean and standard deviation of each channel and target over all rows of `tasks`.
+
+        Missing values are left out; a constant channel gets scale 1. Pass training tasks only.
+        """
+        if len(tasks) == 0:
+            raise DataError("no task to measure a normalization on: pass the training tasks")
+        mean, scale = _moments(self.values, self._spans(tasks))
+        if self.targets is None:
+            return Normalization(mean, scale)
+        return Normalization(mean, scale, *_moments(self.targets, self._spans(tasks)))
+
+    def _spans(self, tasks: Indices) -> Iterator[slice]:
+        for task in tasks:
+            for begin in range(int(self.rows[task]), int(self.rows[task + 1]), CHUNK_ROWS):
+                yield slice(begin, min(begin + CHUNK_ROWS, int(self.rows[task + 1])))
+
+    def sampler(
+        self, tasks: Indices, plan: EpisodePlan, normalization: Normalization | None = None, seed: int = 0
+    ) -> PoolSampler:
+        """A sampler over `tasks`; without a normalization, values stay as recorded.
+
+        Raises:
+            DataError: the plan does not fit the pool, or leaves no usable task.
+        """
+        return PoolSampler.over(self, tasks, plan, normalization, seed)
+
+
+def _moments(array: npt.NDArray[Any], spans: Iterator[slice]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation over axis 0 and all but the channel axis, in one pass (Chan et al., 1979)."""
+    channels = array.shape[1]
+    count, mean, squares = np.zeros(channels), np.zeros(channels), np.zeros(channels)
+    for span in spans:
+        chunk = array[span].astype(np.float64).reshape(span.stop - span.start, channels, -1)
+        present = ~np.isnan(chunk)
+        n = present.sum(axis=(0, 2)).astype(np.float64)
+        chunk_mean = np.where(present, chunk, 0).sum(axis=(0, 2)) / np.maximum(n, 1)
+        deviation = np.where(present, chunk - chunk_mean[:, None], 0)
+        total = np.maximum(count + n, 1)
+        delta = chunk_mean - mean
+        squares += (deviation**2).sum(axis=(0, 2)) + np.where(n > 0, delta**2 * count * n / total, 0)
+        mean += np.where(n > 0, delta * n / total, 0)
+        count += n
+    scale = np.sqrt(squares / np.maximum(count, 1))
+    scale[scale <= 1e-12 * np.abs(mean)] = 1.0
+    scale[scale == 0] = 1.0
+    return tuple(mean.tolist()), tuple(scale.tolist())

@@ -1,0 +1,56 @@
+"""Read examples of a pool as normalized arrays: windows of its rows, and their real targets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from acclimate.initialization import Normalization
+from acclimate.tasks.episodes import Indices
+
+if TYPE_CHECKING:
+    from acclimate.tasks.pool import TaskPool
+
+Floats = npt.NDArray[np.float32]
+
+
+def read_inputs(pool: TaskPool, starts: Indices, normalization: Normalization | None) -> Floats:
+    """The inputs of the examples that start at `starts`, (*starts.shape, *input_shape)."""
+    window = pool.info.schema.window
+    if window == 1:
+        x = pool.values[starts].astype(np.float32, copy=False)
+        axes = x.ndim - starts.ndim - 1
+    else:
+        rows = pool.values[starts[..., None] + np.arange(window)]
+        x = np.ascontiguousarray(np.swapaxes(rows, -1, -2))
+        axes = 1
+    if normalization is not None:
+        mean, scale = _broadcastable(normalization.mean, normalization.scale, axes)
+        x = x - mean
+        x *= scale
+    return x
+
+
+def read_targets(pool: TaskPool, starts: Indices, normalization: Normalization | None) -> Floats:
+    """Real targets, (*starts.shape, outputs): of the window's last row, or of the `horizon` rows after it.
+
+    A forecast's outputs run step by step: all targets one row ahead, then all two rows ahead, and so on.
+    """
+    assert pool.targets is not None
+    schema = pool.info.schema
+    ahead = np.arange(schema.window, schema.span) if schema.horizon else np.array([schema.window - 1])
+    y = pool.targets[starts[..., None] + ahead]
+    if normalization is not None:
+        mean, scale = _broadcastable(normalization.target_mean, normalization.target_scale, 0)
+        y = (y - mean) * scale
+    return y.reshape(*starts.shape, -1)
+
+
+def _broadcastable(mean: tuple[float, ...], scale: tuple[float, ...], axes: int) -> tuple[Floats, Floats]:
+    shape = (-1,) + (1,) * axes
+    return (
+        np.array(mean, dtype=np.float32).reshape(shape),
+        np.array([1 / value for value in scale], dtype=np.float32).reshape(shape),
+    )
