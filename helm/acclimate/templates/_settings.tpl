@@ -1,0 +1,119 @@
+{{/* The environment of the chart's programs. Passwords arrive as PGPASSWORD, never inside a URL. */}}
+
+{{- define "acclimate.databaseHost" -}}
+{{- if .Values.postgresql.enabled -}}
+{{- include "acclimate.name" (list . "postgresql") -}}
+{{- else -}}
+{{- required "database.host is empty: name the PostgreSQL server, or set postgresql.enabled=true for a trial" .Values.database.host -}}
+{{- end -}}
+{{- end -}}
+
+{{/* (list $ user database): a SQLAlchemy URL without a password. */}}
+{{- define "acclimate.databaseUrl" -}}
+{{- $ctx := index . 0 -}}
+{{- $port := ternary 5432 (int $ctx.Values.database.port) $ctx.Values.postgresql.enabled -}}
+{{- $ssl := ternary "disable" $ctx.Values.database.sslMode $ctx.Values.postgresql.enabled -}}
+{{- printf "postgresql+psycopg://%s@%s:%d/%s?sslmode=%s" (index . 1) (include "acclimate.databaseHost" $ctx) $port (index . 2) $ssl -}}
+{{- end -}}
+
+{{- define "acclimate.databaseEnv" -}}
+- name: ACCLIMATE_DATABASE_URL
+  value: {{ include "acclimate.databaseUrl" (list . .Values.database.user .Values.database.name) | quote }}
+- name: PGPASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ .Values.database.existingSecret }}
+      key: {{ .Values.database.passwordKey }}
+{{- end -}}
+
+{{- define "acclimate.objectStoreEnv" -}}
+{{- with .Values.objectStore.endpoint }}
+- name: AWS_ENDPOINT_URL
+  value: {{ . | quote }}
+- name: MLFLOW_S3_ENDPOINT_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.objectStore.region }}
+- name: AWS_DEFAULT_REGION
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.objectStore.existingSecret }}
+- name: AWS_ACCESS_KEY_ID
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: {{ $.Values.objectStore.accessKeyIdKey }}
+- name: AWS_SECRET_ACCESS_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: {{ $.Values.objectStore.secretAccessKeyKey }}
+{{- end }}
+{{- end -}}
+
+{{- define "acclimate.registryUrl" -}}
+{{- if .Values.mlflow.enabled -}}
+http://{{ include "acclimate.name" (list . "mlflow") }}.{{ .Release.Namespace }}.svc:5000
+{{- else -}}
+{{- .Values.mlflow.url -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "acclimate.publicUrl" -}}
+{{- if ne .Values.expose.type "none" -}}
+https://{{ required (printf "expose.host is empty: name the host that expose.type=%s shall serve" .Values.expose.type) .Values.expose.host }}
+{{- end -}}
+{{- end -}}
+
+{{- define "acclimate.repositoryClaim" -}}
+{{- default (include "acclimate.name" (list . "repository")) .Values.repository.volume.existingClaim -}}
+{{- end -}}
+
+{{/* The rollout service's environment. Settings' names are those of acclimate.rollout.settings. */}}
+{{- define "acclimate.rolloutEnv" -}}
+- name: ACCLIMATE_HOME
+  value: /var/lib/acclimate
+- name: ACCLIMATE_HOST
+  value: 0.0.0.0
+- name: ACCLIMATE_PORT
+  value: "8080"
+{{- with include "acclimate.publicUrl" . }}
+- name: ACCLIMATE_PUBLIC_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- if .Values.rollout.tls.secretName }}
+- name: ACCLIMATE_TLS_CERTIFICATE
+  value: /etc/acclimate/tls/tls.crt
+- name: ACCLIMATE_TLS_KEY
+  value: /etc/acclimate/tls/tls.key
+{{- end }}
+{{ include "acclimate.databaseEnv" . }}
+- name: ACCLIMATE_ARTIFACTS_URL
+  value: {{ default "file:///var/lib/acclimate/repository/artifacts" .Values.repository.artifactsUrl | quote }}
+- name: ACCLIMATE_TUF_DIRECTORY
+  value: /var/lib/acclimate/repository/tuf
+- name: ACCLIMATE_SERVICE_KEY
+  value: /etc/acclimate/keys/service-key.pem
+{{- with .Values.rollout.adminToken.existingSecret }}
+- name: ACCLIMATE_ADMIN_TOKEN
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: {{ $.Values.rollout.adminToken.key }}
+{{- end }}
+{{- with include "acclimate.registryUrl" . }}
+- name: ACCLIMATE_REGISTRY_URI
+  value: {{ . | quote }}
+- name: MLFLOW_DISABLE_TELEMETRY
+  value: "true"
+{{- end }}
+{{- range $name, $value := .Values.rollout.settings }}
+- name: ACCLIMATE_{{ upper $name }}
+  {{- /* toJson, because Helm reads numbers as floats and would print a million as 1e+06. */}}
+  value: {{ $value | toJson | trimAll "\"" | quote }}
+{{- end }}
+{{ include "acclimate.objectStoreEnv" . }}
+{{- with .Values.rollout.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,48 @@
+{{/* (dict "ctx" $ "group" section "container" name): a Ray pod's template. KubeRay adds command, ports' probes and token. */}}
+{{- define "acclimate.rayPod" -}}
+{{- $ctx := .ctx -}}
+metadata:
+  labels:
+    {{- include "acclimate.labels" (list $ctx "ray") | nindent 4 }}
+    acclimate/registry-client: "true"
+spec:
+  serviceAccountName: {{ .serviceAccount }}
+  automountServiceAccountToken: {{ .token }}
+  enableServiceLinks: false
+  {{- include "acclimate.pullSecrets" $ctx | nindent 2 }}
+  securityContext:
+    {{- include "acclimate.podSecurity" (list $ctx 65532) | nindent 4 }}
+  {{- include "acclimate.placement" .group | nindent 2 }}
+  containers:
+    - name: {{ .container }}
+      image: {{ include "acclimate.image" (list $ctx $ctx.Values.ray.image) }}
+      imagePullPolicy: {{ $ctx.Values.images.pullPolicy }}
+      env:
+        - name: HOME
+          value: /tmp
+        - name: MLFLOW_DISABLE_TELEMETRY
+          value: "true"
+        {{- with include "acclimate.registryUrl" $ctx }}
+        - name: MLFLOW_TRACKING_URI
+          value: {{ . | quote }}
+        {{- end }}
+        {{- include "acclimate.objectStoreEnv" $ctx | nindent 8 }}
+      {{- with .ports }}
+      ports:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      resources:
+        {{- toYaml .group.resources | nindent 8 }}
+      securityContext:
+        {{- include "acclimate.containerSecurity" $ctx | nindent 8 }}
+      volumeMounts:
+        - {name: tmp, mountPath: /tmp}
+        - {name: shm, mountPath: /dev/shm}
+  volumes:
+    # Ray's session: logs and spilled objects.
+    - name: tmp
+      emptyDir: {sizeLimit: 20Gi}
+    # Ray's object store; its pages count as the pod's memory.
+    - name: shm
+      emptyDir: {medium: Memory}
+{{- end -}}

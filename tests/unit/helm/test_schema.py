@@ -1,0 +1,74 @@
+"""Mistakes in values are refused before anything reaches the cluster, and the message names the key."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from tests.unit.helm.rendering import CHART, FREE_MAPS, MINIMAL, merged, nested
+
+helm_python = pytest.importorskip("helm_python")
+
+DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
+
+
+def sections(values, prefix=""):
+    """Every dotted place whose keys are the chart's own, the root as the empty string."""
+    yield prefix.rstrip(".")
+    for key, value in values.items():
+        if isinstance(value, dict) and value and f"{prefix}{key}" not in FREE_MAPS:
+            yield from sections(value, f"{prefix}{key}.")
+
+
+@pytest.mark.parametrize("section", [s for s in sections(DEFAULTS) if not s.endswith(("requests", "limits"))])
+def test_an_unknown_key_is_refused_at_every_level(section, chart):
+    mistake = nested(f"{section}.replcias".lstrip("."), 3)
+    with pytest.raises(helm_python.HelmError, match="replcias"):
+        chart.render(merged(MINIMAL, mistake), name="acclimate", namespace="fleet")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("rollout.replicas", 0, "replicas"),
+        ("rollout.replicas", "three", "replicas"),
+        ("rollout.image.digest", "sha256:12", "digest"),
+        ("rollout.settings.log_format", "xml", "log_format"),
+        ("rollout.settings.max_body_bytes", -1, "max_body_bytes"),
+        ("rollout.resources.limits.memory", "lots", "memory"),
+        ("repository.refresh.schedule", "often", "schedule"),
+        ("repository.volume.accessMode", "ReadWriteTwice", "accessMode"),
+        ("mlflow.database.name", 'x"; DROP DATABASE acclimate; --', "name"),
+        ("objectStore.endpoint", "minio:9000", "endpoint"),
+        ("ray.workers", [], "workers"),
+        ("expose.type", "route", "type"),
+        ("monitoring.serviceMonitor.interval", "fast", "interval"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(key, value, named, chart):
+    with pytest.raises(helm_python.HelmError, match=named):
+        chart.render(merged(MINIMAL, nested(key, value)), name="acclimate", namespace="fleet")
+
+
+@pytest.mark.parametrize(
+    ("values", "remedy"),
+    [
+        ({}, "database.host is empty: name the PostgreSQL server, or set postgresql.enabled=true"),
+        (MINIMAL | {"expose": {"type": "ingress"}}, "expose.host is empty"),
+        (
+            MINIMAL | {"expose": {"type": "gateway", "host": "x.example.com"}},
+            "needs expose.gateway.className",
+        ),
+        (
+            MINIMAL | {"expose": {"type": "ingress", "host": "x.example.com", "tls": {"secretName": ""}}},
+            "expose.tls.secretName is empty",
+        ),
+        (
+            MINIMAL | {"rollout": {"signingKey": {"existingSecret": ""}}},
+            "rollout.signingKey.existingSecret is empty",
+        ),
+    ],
+)
+def test_what_is_missing_is_named_with_its_remedy(values, remedy, chart):
+    with pytest.raises(helm_python.HelmError, match=remedy):
+        chart.render(values, name="acclimate", namespace="fleet")
