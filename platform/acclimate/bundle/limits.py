@@ -1,0 +1,44 @@
+"""What the smallest device of a fleet can carry, and refusing what does not fit it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from acclimate.errors import BundleError
+from acclimate_device.protocol import LIMITS, Cost
+
+
+@dataclass(frozen=True)
+class DeviceLimits:
+    """The most a bundle may cost; None leaves a figure unbounded. The names are those of the manifest's cost.
+
+    Attributes:
+        parameters: numbers in the parameters.
+        file_bytes: all files but the manifest; by default what every device accepts at most.
+        peak_memory_bytes: tensor bytes alive at once in one adaptation step.
+        macs_per_step: multiply-adds of one adaptation step over a full batch.
+        macs_per_prediction: multiply-adds of one prediction.
+    """
+
+    parameters: int | None = None
+    file_bytes: int | None = LIMITS.bundle_bytes
+    peak_memory_bytes: int | None = None
+    macs_per_step: int | None = None
+    macs_per_prediction: int | None = None
+
+    def check(self, cost: Cost) -> None:
+        """Refuse a cost above a limit.
+
+        Raises:
+            BundleError: naming every limit that is exceeded, its value and the bundle's.
+        """
+        exceeded = [
+            f"{field.name} {getattr(cost, field.name):,} (at most {limit:,})"
+            for field in fields(self)
+            if (limit := getattr(self, field.name)) is not None and getattr(cost, field.name) > limit
+        ]
+        if exceeded:
+            raise BundleError(
+                f"the bundle does not fit the declared device: {'; '.join(exceeded)}: "
+                "train a smaller model, adapt fewer parameters or shots, or raise the limit"
+            )
