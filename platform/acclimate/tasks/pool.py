@@ -31,6 +31,8 @@ from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sampler import PoolSampler
 
 FORMAT = 1
+INFO = "pool.json"
+STARTS = "starts.bin"
 CHUNK_ROWS = 1 << 18
 Floats = npt.NDArray[np.float32]
 
@@ -90,9 +92,9 @@ class TaskPool:
         """
         path = Path(path)
         mode: Any = "r" if mmap else None
-        starts = path / "starts.bin"
+        starts = path / STARTS
         try:
-            info = PoolInfo.from_dict(json.loads((path / "pool.json").read_text()))
+            info = PoolInfo.from_dict(json.loads((path / INFO).read_text()))
             has_targets = info.schema.kind != "classification"
             return TaskPool(
                 info=info,

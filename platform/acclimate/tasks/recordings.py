@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from acclimate.errors import DataError
 from acclimate.initialization import InputSchema, TaskKind
@@ -109,11 +111,25 @@ class RecordingSchema:
         return asdict(self)
 
     @staticmethod
-    def from_dict(fields: dict[str, Any]) -> RecordingSchema:
-        restored: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-        }
-        return RecordingSchema(**restored)
+    def from_dict(declared: Mapping[str, Any]) -> RecordingSchema:
+        """From JSON or YAML types.
+
+        Raises:
+            DataError: an unknown key, a value of a wrong type, or parts that do not fit together.
+        """
+        known = [one.name for one in fields(RecordingSchema)]
+        for key in declared:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+                raise DataError(f"{key!r} is no key of a recording's declaration; {hint}")
+        try:
+            schema: RecordingSchema = TypeAdapter(RecordingSchema).validate_python(dict(declared))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise DataError(f"declaration of the recordings: {where}: {first['msg']}") from error
+        return schema
 
 
 def _problems(schema: RecordingSchema) -> list[str]:

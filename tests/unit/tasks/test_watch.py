@@ -54,4 +54,4 @@ def test_another_file_in_its_place_is_not_unpickled(tmp_path, monkeypatch):
     impostor.write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     monkeypatch.setattr(watch, "locate", lambda: impostor)
     with pytest.raises(DataError, match="reinstall seglearn"):
-        watch.load()
+        watch.read(watch.locate())

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import os
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from acclimate.errors import DataError
-from acclimate.tasks.build import Progress, build_pool
-from acclimate.tasks.datasets import watch
+from acclimate.tasks.build import Progress, build_pool, fingerprint_of, silent
+from acclimate.tasks.datasets import gas_drift, omniglot, parking, watch, wisdm
+from acclimate.tasks.datasets.files import Files
+from acclimate.tasks.home import downloads, pools
 from acclimate.tasks.pool import TaskPool
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sinusoid import Sinusoids
@@ -24,43 +26,86 @@ class NamedDataset:
 
     Attributes:
         summary: one line for people.
-        load: makes its source and schema; its keyword arguments are the options of `open_dataset`.
+        terms: licence or origin.
+        load: finds its files and declares its columns; its keyword arguments are the data set's options.
     """
 
     summary: str
-    load: Callable[..., tuple[Source, RecordingSchema]] | None
+    terms: str
+    load: Callable[..., tuple[Source, RecordingSchema]] | type[Sinusoids]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Its options and their defaults."""
+        parameters = inspect.signature(self.load).parameters
+        return {name: one.default for name, one in parameters.items() if name != "files"}
 
 
 DATASETS: dict[str, NamedDataset] = {
-    "watch": NamedDataset("10 people x 2 arms, 7 shoulder exercises, smartwatch motion at 50 Hz", watch.load),
-    "sinusoid": NamedDataset("sine waves of random amplitude and phase, generated (MAML paper)", None),
+    "watch": NamedDataset(
+        "20 arms of 10 people, 7 shoulder exercises, smartwatch motion at 50 Hz",
+        "BSD, inside the seglearn package",
+        watch.load,
+    ),
+    "sinusoid": NamedDataset("sine waves of random amplitude and phase", "generated (MAML paper)", Sinusoids),
+    "omniglot": NamedDataset(
+        "1,623 handwritten characters, 20 images each", "MIT, Lake et al.", omniglot.load
+    ),
+    "parking": NamedDataset("occupancy of 28 car parks, half-hourly", "CC BY 4.0, UCI 482", parking.load),
+    "wisdm": NamedDataset(
+        "51 people, 18 activities, watch or phone motion at 20 Hz", "CC BY 4.0, UCI 507", wisdm.load
+    ),
+    "gas-drift": NamedDataset(
+        "16 gas sensors ageing over 36 months, 6 gases", "not for commercial use, UCI 224", gas_drift.load
+    ),
 }
 
 
 def open_dataset(
-    name: str, *, pool_dir: Path | str | None = None, progress: Progress | None = None, **options: Any
+    name: str,
+    *,
+    data_dir: Path | str | None = None,
+    pool_dir: Path | str | None = None,
+    progress: Progress = silent,
+    **options: Any,
 ) -> TaskPool | Sinusoids:
-    """Open a named data set, building its pool the first time.
+    """Open a named data set; the first time its files are found or downloaded and its pool is built.
 
     Args:
-        pool_dir: where pools are kept; default: `pools` in the folder `ACCLIMATE_HOME` (`acclimate-home`).
-        options: of the data set, e.g. `window`.
+        data_dir: a folder with the files, as the publisher or the reduced sets name them; default:
+            `ACCLIMATE_DATA_DIR`. What is not there is downloaded.
+        pool_dir: where pools are kept, one for each combination of options; default: `pools` in
+            `ACCLIMATE_HOME`.
+        progress: told about downloads and builds.
+        options: of the data set, see `DATASETS[name].options`.
 
     Raises:
         DataError: an unknown name or option, or the data cannot be found or downloaded.
     """
-    if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(DATASETS)}"
-        raise DataError(f"no data set is called {name!r}; {hint}")
-    load = DATASETS[name].load
-    try:
-        if load is None:
-            return Sinusoids(**options)
-        source, schema = load(**options)
-    except TypeError as error:
-        raise DataError(f"data set {name!r}: {error}") from error
-    folder = (
-        Path(pool_dir) if pool_dir else Path(os.environ.get("ACCLIMATE_HOME", "acclimate-home")) / "pools"
+    dataset = find_dataset(name)
+    for option in options:
+        if option not in dataset.options:
+            raise DataError(
+                f"data set {name!r} has no option {option!r}{_nearest(option, list(dataset.options))}"
+            )
+    if isinstance(dataset.load, type):
+        return dataset.load(**options)
+    source, schema = dataset.load(
+        Files(Path(data_dir) if data_dir else None, downloads(), progress), **options
     )
-    return build_pool(source, schema, folder / name, progress=progress)
+    folder = Path(pool_dir) if pool_dir else pools()
+    return build_pool(
+        source, schema, folder / f"{name}-{fingerprint_of(source, schema)[:12]}", progress=progress
+    )
+
+
+def find_dataset(name: str) -> NamedDataset:
+    """The entry called `name`, or a DataError with the nearest name."""
+    if name not in DATASETS:
+        raise DataError(f"no data set is called {name!r}{_nearest(name, list(DATASETS))}")
+    return DATASETS[name]
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"

@@ -9,47 +9,39 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from acclimate.errors import DataError
+from acclimate.tasks.datasets.files import Files
 from acclimate.tasks.recordings import RecordingSchema
-from acclimate.tasks.sources import Source, from_arrays
+from acclimate.tasks.sources import Source, as_table, deferred
 
 FILE = "seglearn/data/watch_dataset.npy"
 # Of the file in the seglearn 1.2.5 wheel. It is a pickle, so nothing else may be unpickled in its place.
 SHA256 = "eb122f23cdf06ef6bd6c6c5312958ec5cf9d038e2e6d457b8081662c75a42537"
 CHANNELS = ("ax", "ay", "az", "wx", "wy", "wz")
+EXERCISES = ("PEN", "ABD", "FEL", "IR", "ER", "TRAP", "ROW")
 UNITS = ("g", "g", "g", "rad/s", "rad/s", "rad/s")
 
 
-def load(window: int = 100, stride: int | None = None) -> tuple[Source, RecordingSchema]:
-    """The recordings and their schema; a window of 100 rows is 2 s."""
-    path = locate()
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != SHA256:
-        raise DataError(f"{path} is not the file this version of acclimate knows: reinstall seglearn")
-    data: dict[str, Any] = np.load(path, allow_pickle=True).item()
-    lengths = [len(recording) for recording in data["X"]]
-    arms = [
-        f"person-{int(subject):02d}-{'right' if side else 'left'}"
-        for subject, side in zip(data["subject"], data["side"], strict=True)
-    ]
-    values = np.concatenate(data["X"]).astype(np.float32)
-    columns: dict[str, Any] = {name: values[:, index] for index, name in enumerate(data["X_labels"])}
-    columns["arm"] = np.repeat(arms, lengths)
-    columns["person"] = np.repeat([arm.rpartition("-")[0] for arm in arms], lengths)
-    columns["recording"] = np.repeat(np.arange(len(lengths)), lengths)
-    columns["exercise"] = np.repeat([data["y_labels"][int(label)] for label in data["y"]], lengths)
-    return from_arrays(columns, "watch"), RecordingSchema(
+def load(files: Files, *, window: int = 100, stride: int | None = None) -> tuple[Source, RecordingSchema]:
+    """Which exercise it is.
+
+    Args:
+        window: rows of an example; 100 are 2 s.
+        stride: rows between two of them; default: half the window.
+    """
+    return deferred("watch", SHA256, lambda: read(locate())), RecordingSchema(
         kind="classification",
         task="arm",
         group="person",
         recording="recording",
         label="exercise",
-        labels=tuple(data["y_labels"]),
+        labels=EXERCISES,
         channels=CHANNELS,
         units=UNITS,
         window=window,
@@ -57,6 +49,24 @@ def load(window: int = 100, stride: int | None = None) -> tuple[Source, Recordin
         timeline="label",
         sample_rate_hz=50.0,
     )
+
+
+def read(path: Path) -> Any:
+    """All recordings as a table, checked to be the known file before it is unpickled."""
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != SHA256:
+        raise DataError(f"{path} is not the file this version of acclimate knows: reinstall seglearn")
+    data: dict[str, Any] = np.load(io.BytesIO(content), allow_pickle=True).item()
+    lengths = [len(recording) for recording in data["X"]]
+    people = [f"person-{int(subject):02d}" for subject in data["subject"]]
+    arms = ["right" if side else "left" for side in data["side"]]
+    values = np.concatenate(data["X"]).astype(np.float32)
+    columns: dict[str, Any] = {name: values[:, index] for index, name in enumerate(CHANNELS)}
+    columns["person"] = np.repeat(people, lengths)
+    columns["arm"] = np.repeat([f"{person}-{arm}" for person, arm in zip(people, arms, strict=True)], lengths)
+    columns["recording"] = np.repeat(np.arange(len(lengths)), lengths)
+    columns["exercise"] = np.repeat([EXERCISES[int(label)] for label in data["y"]], lengths)
+    return as_table(columns, "watch")
 
 
 def locate() -> Path:

@@ -1,0 +1,115 @@
+"""The second pass over a source: every row goes to its task's place, whatever the order of the source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from acclimate.errors import DataError
+from acclimate.tasks.columns import read_lists, read_numbers, read_times
+from acclimate.tasks.keys import Keys
+from acclimate.tasks.recordings import RecordingSchema
+from acclimate.tasks.sources import Source
+
+Integers = npt.NDArray[np.int64]
+Mapped = np.memmap[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """All rows on disk, those of one task together; a column that the schema does not declare is None."""
+
+    values: Mapped
+    targets: Mapped | None
+    times: Mapped | None
+    recordings: Mapped | None
+    labels: Mapped | None
+
+    @property
+    def present(self) -> list[Mapped]:
+        every = (self.values, self.targets, self.times, self.recordings, self.labels)
+        return [column for column in every if column is not None]
+
+
+def place_rows(
+    source: Source,
+    schema: RecordingSchema,
+    keys: Keys,
+    rows: Integers,
+    folder: Path,
+    progress: Callable[[str, int, int], None],
+) -> Columns:
+    """Write the columns of `source` to `folder`, the rows of task t at `rows[t]:rows[t + 1]`, unsorted.
+
+    Raises:
+        DataError: a column holds what it must not, or the source changed since its keys were read.
+    """
+    total = int(rows[-1])
+    cursor = rows[:-1].copy()
+    columns: Columns | None = None
+    done = 0
+    for batch in source.batches(schema.columns):
+        if batch.num_rows == 0:
+            continue
+        done += batch.num_rows
+        values = _read_values(batch, schema)
+        if columns is None:
+            columns = _allocate(schema, values, total, folder)
+        place = _next_places(cursor, keys.tasks_of(batch), rows, source)
+        columns.values[place] = values
+        if columns.targets is not None:
+            columns.targets[place] = _numbers(batch, schema.targets)
+        if columns.times is not None and schema.time:
+            columns.times[place] = read_times(schema.time, batch.column(schema.time))
+        if columns.recordings is not None:
+            columns.recordings[place] = keys.recordings_of(batch)
+        if columns.labels is not None:
+            columns.labels[place] = keys.labels_of(batch)
+        progress("placing rows", done, total)
+    if columns is None or done != total:
+        raise _changed(source)
+    return columns
+
+
+def _next_places(cursor: Integers, task: Integers, rows: Integers, source: Source) -> Integers:
+    """The place of each row of a batch, in the order of the batch; advances `cursor`."""
+    order = np.argsort(task, kind="stable")
+    in_order = task[order]
+    place = np.empty(len(task), dtype=np.int64)
+    place[order] = cursor[in_order] + np.arange(len(task)) - np.searchsorted(in_order, in_order)
+    cursor += np.bincount(task, minlength=len(cursor))
+    if (cursor > rows[1:]).any():
+        raise _changed(source)
+    return place
+
+
+def _changed(source: Source) -> DataError:
+    return DataError(f"{source.name} changed while it was read: build again when it is complete")
+
+
+def _allocate(schema: RecordingSchema, values: npt.NDArray[Any], total: int, folder: Path) -> Columns:
+    def column(name: str, dtype: Any, *axes: int) -> Mapped:
+        return np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (total, *axes))
+
+    return Columns(
+        values=column("values", values.dtype, *values.shape[1:]),
+        targets=column("targets", np.float32, len(schema.targets)) if schema.targets else None,
+        times=column("times", np.float64) if schema.time else None,
+        recordings=column("recordings", np.int64) if schema.recording else None,
+        labels=column("labels", np.int64) if schema.label else None,
+    )
+
+
+def _read_values(batch: Any, schema: RecordingSchema) -> npt.NDArray[Any]:
+    if schema.image_shape:
+        return read_lists(schema.channels[0], batch.column(schema.channels[0]), schema.image_shape)
+    return _numbers(batch, schema.channels)
+
+
+def _numbers(batch: Any, names: tuple[str, ...]) -> npt.NDArray[np.float32]:
+    return np.stack([read_numbers(name, batch.column(name)) for name in names], axis=1)
