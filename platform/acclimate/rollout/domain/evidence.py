@@ -16,13 +16,16 @@ class Observation:
 
     Attributes:
         wave: the wave that brought it in, from 1.
-        taken_at: when it was first told.
-        counter: the assignment's it was told.
+        taken_at: when it was told its assignment.
+        counter, content_hash: of the assignment it was told.
         order: its place among settled devices; None while it is watched.
         adapted: it has tried to adapt, so losses count from here on.
+        paid: an adaptation paid.
+        examples, loss_sum: labelled examples since then, and their losses.
         failure: it could not run its release: refused it, fell back to an older one, or runs another.
-        silence: nothing was heard of it before the deadline.
-        fallback: adaptation did not pay and it uses the start.
+        silence: nothing was heard of it for too long.
+        drift: it noticed drift.
+        predictions, latency_ms: how many, and their mean time.
         heard_at: when its latest report under its assignment arrived.
         returned: it runs the old release again (canaries of a roll back).
     """
@@ -32,22 +35,29 @@ class Observation:
     wave: int
     taken_at: float
     counter: int
+    content_hash: str
     order: int | None = None
     adapted: bool = False
+    paid: bool = False
     examples: int = 0
     loss_sum: float = 0.0
     failure: bool = False
     silence: bool = False
-    fallback: bool = False
     drift: bool = False
+    predictions: int = 0
     latency_ms: float | None = None
     heard_at: float | None = None
     returned: bool = False
 
     @property
     def loss(self) -> float | None:
-        """Mean post-adaptation loss of the device."""
+        """Mean post-adaptation loss of the device; None before it labelled an example."""
         return self.loss_sum / self.examples if self.examples else None
+
+    @property
+    def fallback(self) -> bool:
+        """Adaptation was tried and did not pay: the device uses the start."""
+        return self.adapted and not self.paid
 
 
 class Verdict(StrEnum):
@@ -65,9 +75,10 @@ class GateEvidence:
     Attributes:
         canary, control: the arms' own estimates (mean, rate or quantile); None without data.
         difference: canary minus control; None without both.
-        lower, upper: bounds on `difference` (on `canary` where the gate has a limit) that hold at all times
-            together with probability `1 - 2 alpha`.
-        log_e: log of the evidence against "no harm"; harm is proven from log(1 / alpha) on.
+        lower, upper: bounds on `difference` (on `canary` where the gate has a limit), each of which holds at
+            all times with probability `1 - alpha` or more; None while there is no bound.
+        log_e: log of the evidence for harm; harm is proven from log(1 / alpha) on. None for quantiles, whose
+            bounds decide.
         reason: one sentence for people.
     """
 

@@ -71,6 +71,21 @@ class Device:
     enrolment: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Member:
+    """The part of a device that serving it needs, small enough to keep for every device in memory.
+
+    Devices with equal attributes share one mapping: treat it as read-only.
+    """
+
+    id: str
+    public_key: bytes
+    attributes: Attributes
+    revision: int
+    epoch: int
+    retired: bool = False
+
+
 def next_revision(previous: int, now: float) -> int:
     """The next fleet revision: greater than `previous`, and than any revision before a restored backup.
 

@@ -26,12 +26,12 @@ class Gate:
     Attributes:
         metric: `loss` (after adaptation), `latency` (ms a prediction), or the share of devices with a
             `failure`, `silence`, `fallback` or `drift`.
-        tolerance: how much worse than control is acceptable: in control's standard deviations for a mean, in
-            percentage points / 100 for a rate, as a fraction of control's value for a quantile.
+        tolerance: with `proof`, harm up to this size need not be ruled out: in control's standard deviations
+            for a mean, as a difference of shares for a rate, as a fraction of control's for a quantile.
         limit: an absolute bound on a rate or a quantile, needing no control.
         quantile: compare this quantile instead of the mean, where tails matter.
         proof: promotion waits until harm beyond `tolerance` or `limit` is ruled out. Without it, promotion
-            needs data and no proven harm.
+            needs data and no proven harm. Proven harm of any size rolls back either way.
         weight: share of the rollout's error budget `alpha`, relative to the other gates.
     """
 
@@ -51,8 +51,9 @@ class Gate:
 
     @property
     def name(self) -> str:
-        """How people refer to it: `loss`, `loss p90`."""
-        return self.metric if self.quantile is None else f"{self.metric} p{self.quantile * 100:g}"
+        """How people refer to it: `loss`, `loss p90`, `failure at most 0.05`."""
+        name = self.metric if self.quantile is None else f"{self.metric} p{self.quantile * 100:g}"
+        return name if self.limit is None else f"{name} at most {self.limit:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +201,7 @@ def _check_gate(gate: Gate, plan: Plan) -> None:
         )
         _require(
             not gate.proof or gate.tolerance > 0,
-            f"{where}: proof needs a tolerance above 0: equality can never be proven",
+            f"{where}: proof needs a tolerance above 0, as equality can never be proven",
         )
 
 

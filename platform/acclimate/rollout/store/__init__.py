@@ -14,6 +14,7 @@ from acclimate.rollout.store.contract import (
     Store,
     Taken,
 )
+from acclimate.rollout.store.sql import SqlStore, open_store
 
 __all__ = [
     "ConflictError",
@@ -23,7 +24,9 @@ __all__ = [
     "Lease",
     "LeaseLostError",
     "NotFoundError",
+    "SqlStore",
     "Step",
     "Store",
     "Taken",
+    "open_store",
 ]

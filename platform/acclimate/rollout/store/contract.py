@@ -19,7 +19,7 @@ from typing import Protocol
 from acclimate.errors import RolloutError
 from acclimate.rollout.domain.access import ApiToken, AuditEntry, EnrolmentToken
 from acclimate.rollout.domain.evidence import Arm, Decision, Observation
-from acclimate.rollout.domain.fleet import Attributes, Device, Fleet
+from acclimate.rollout.domain.fleet import Attributes, Device, Fleet, Member
 from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.rollout import Rollout, State
 from acclimate_device.protocol import Release
@@ -50,16 +50,17 @@ class Taken:
     arm: Arm
     wave: int
     counter: int
+    content_hash: str
     at: float
 
 
 @dataclass(frozen=True, slots=True)
 class FleetChanges:
-    """What is new in one fleet since a revision; devices come with `retired_at` set when they left."""
+    """What is new in one fleet since a revision; retired devices are among them, marked so."""
 
     fleet: Fleet
     live: Rollout | None
-    devices: Sequence[Device]
+    members: Sequence[Member]
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +253,10 @@ class Store(Protocol):
     def counts(self, fleet: str, since: float = 0.0) -> list[Counts]:
         """Counts by release and hour, oldest first."""
 
-    def prune(self, before: float, token: int) -> int:
-        """Sum up and delete reports received before `before` that every live rollout has read, but each
-        device's latest; delete observations of rollouts that ended before it. How many reports went."""
+    def prune(self, before: float, token: int, limit: int = 5_000) -> int:
+        """Sum up and delete up to `limit` of the reports received before `before` that live rollouts have
+        read, but never a device's latest; delete observations of rollouts that ended before it. How many
+        reports went; call again until it is 0."""
 
     # Access -------------------------------------------------------------------------------------------
 

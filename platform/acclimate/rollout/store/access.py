@@ -1,0 +1,126 @@
+"""Tokens, the audit log and shared secrets in SQL."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from acclimate.rollout.domain.access import ApiToken, AuditEntry, EnrolmentToken
+from acclimate.rollout.store import rows, tables
+from acclimate.rollout.store.contract import ConflictError, NotFoundError
+from acclimate.rollout.store.database import Database
+
+TOKENS, ENROLMENTS, AUDIT, SECRETS = (
+    tables.api_tokens,
+    tables.enrolment_tokens,
+    tables.audit,
+    tables.secrets,
+)
+
+
+class AccessTables:
+    """The part of `Store` about who may do what, and who did."""
+
+    _database: Database
+
+    def add_api_token(self, token: ApiToken, actor: str) -> None:
+        with self._database.write() as connection:
+            try:
+                connection.execute(TOKENS.insert().values(rows.plain(token)))
+            except IntegrityError:
+                raise ConflictError(f"API token {token.id!r} exists already: choose another id") from None
+            detail = f"{token.name} role={token.role}"
+            entry = AuditEntry(
+                token.created_at, actor, "token.create", f"token {token.id}", detail, token.fleet
+            )
+            write_audit(connection, entry)
+
+    def api_tokens(self) -> list[ApiToken]:
+        with self._database.read() as connection:
+            found = connection.execute(select(TOKENS).order_by(TOKENS.c.created_at, TOKENS.c.id))
+            return [rows.api_token_of(row) for row in found.mappings()]
+
+    def revoke_api_token(self, token_id: str, now: float, actor: str) -> None:
+        with self._database.write() as connection:
+            query = select(TOKENS).where(TOKENS.c.id == token_id)
+            row = connection.execute(query).mappings().first()
+            if row is None:
+                raise NotFoundError(f"there is no API token {token_id!r}")
+            if row["revoked_at"] is not None:
+                return
+            connection.execute(update(TOKENS).where(TOKENS.c.id == token_id).values(revoked_at=now))
+            entry = AuditEntry(now, actor, "token.revoke", f"token {token_id}", row["name"], row["fleet"])
+            write_audit(connection, entry)
+
+    def add_enrolment_token(self, token: EnrolmentToken, actor: str) -> None:
+        with self._database.write() as connection:
+            fleet = select(tables.fleets.c.name).where(tables.fleets.c.name == token.fleet)
+            if connection.scalar(fleet) is None:
+                raise NotFoundError(f"there is no fleet {token.fleet!r}: create it first")
+            try:
+                connection.execute(ENROLMENTS.insert().values(rows.plain(token, "used")))
+            except IntegrityError:
+                raise ConflictError(
+                    f"enrolment token {token.id!r} exists already: choose another id"
+                ) from None
+            entry = AuditEntry(
+                token.created_at,
+                actor,
+                "enrolment.create",
+                f"enrolment {token.id}",
+                f"quota={token.quota}",
+                token.fleet,
+            )
+            write_audit(connection, entry)
+
+    def enrolment_tokens(self, fleet: str) -> list[EnrolmentToken]:
+        devices = tables.devices
+        used = (
+            select(func.count())
+            .select_from(devices)
+            .where(devices.c.enrolment == ENROLMENTS.c.id)
+            .scalar_subquery()
+        )
+        query = select(ENROLMENTS, used.label("used")).where(ENROLMENTS.c.fleet == fleet)
+        with self._database.read() as connection:
+            found = connection.execute(query.order_by(ENROLMENTS.c.created_at, ENROLMENTS.c.id))
+            return [rows.enrolment_token_of(row) for row in found.mappings()]
+
+    def revoke_enrolment_token(self, token_id: str, now: float, actor: str) -> None:
+        with self._database.write() as connection:
+            query = select(ENROLMENTS).where(ENROLMENTS.c.id == token_id)
+            row = connection.execute(query).mappings().first()
+            if row is None:
+                raise NotFoundError(f"there is no enrolment token {token_id!r}")
+            if row["revoked_at"] is not None:
+                return
+            connection.execute(update(ENROLMENTS).where(ENROLMENTS.c.id == token_id).values(revoked_at=now))
+            entry = AuditEntry(now, actor, "enrolment.revoke", f"enrolment {token_id}", "", row["fleet"])
+            write_audit(connection, entry)
+
+    def add_audit(self, entry: AuditEntry) -> None:
+        with self._database.write() as connection:
+            write_audit(connection, entry)
+
+    def audit(
+        self, *, fleet: str | None = None, before: int | None = None, limit: int = 100
+    ) -> list[AuditEntry]:
+        query = select(AUDIT).order_by(AUDIT.c.sequence.desc()).limit(limit)
+        if fleet is not None:
+            query = query.where(AUDIT.c.fleet == fleet)
+        if before is not None:
+            query = query.where(AUDIT.c.sequence < before)
+        with self._database.read() as connection:
+            return [rows.audit_of(row) for row in connection.execute(query).mappings()]
+
+    def secret(self, name: str, fresh: bytes) -> bytes:
+        with self._database.write() as connection:
+            first = self._database.insert(SECRETS).values(name=name, value=fresh).on_conflict_do_nothing()
+            connection.execute(first)
+            value: bytes = connection.scalars(select(SECRETS.c.value).where(SECRETS.c.name == name)).one()
+            return value
+
+
+def write_audit(connection: Connection, entry: AuditEntry) -> None:
+    """Add an entry, in the transaction of what it tells about."""
+    connection.execute(AUDIT.insert().values(rows.plain(entry, "sequence")))

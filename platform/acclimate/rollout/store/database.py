@@ -1,0 +1,122 @@
+"""A connection pool over SQLite or PostgreSQL, and transactions of two kinds.
+
+SQLite takes its write lock at the start of a writing transaction, so that a transaction that read first is
+never refused half-way; it syncs at every commit. PostgreSQL reads in one snapshot.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from acclimate.errors import RolloutError
+
+BUSY_TIMEOUT_S = 30.0
+REPORT_ORDER_LOCK = 0x41_43_43_4C  # any number of our own: "ACCL"
+
+
+class Database:
+    """Transactions on one database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.is_sqlite = engine.dialect.name == "sqlite"
+
+    @staticmethod
+    def connect(url: str) -> Database:
+        """A pool of connections; none is opened yet.
+
+        Raises:
+            RolloutError: not a database URL, or one of another kind.
+        """
+        parsed = _parse(url)
+        if parsed.get_backend_name() == "sqlite":
+            return Database(_sqlite_engine(parsed))
+        return Database(create_engine(parsed, pool_size=10, max_overflow=10, pool_pre_ping=True))
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self.engine.dispose()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that commits at the end of the block."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that sees one moment of the database and changes nothing."""
+        with self.engine.connect() as connection:
+            options: dict[str, Any] = (
+                {"deferred": True} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+            )
+            with connection.execution_options(**options).begin():
+                yield connection
+
+    def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
+        """An INSERT that knows ON CONFLICT."""
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
+
+    def order_reports(self, connection: Connection) -> None:
+        """Make commits of reports one after another until this one ends, so that sequence numbers become
+        visible in their order. SQLite has one writer anyway."""
+        if not self.is_sqlite:
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": REPORT_ORDER_LOCK})
+
+
+def upsert(
+    insert: sqlite.Insert | postgresql.Insert, keys: list[str], updated: list[str], where: Any = None
+) -> Insert:
+    """The insert, taking over `updated` columns where a row with these `keys` exists."""
+    changes = {name: insert.excluded[name] for name in updated}
+    return insert.on_conflict_do_update(index_elements=keys, set_=changes, where=where)
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise RolloutError(
+            f"{url.split('@')[-1]!r} is no database URL: use sqlite:///file.db or postgresql://user@host/name"
+        ) from error
+    kind = parsed.get_backend_name()
+    if kind == "postgresql":
+        return parsed.set(drivername="postgresql+psycopg")
+    if kind == "sqlite":
+        return parsed
+    raise RolloutError(f"databases of kind {kind!r} are not supported: use sqlite:/// or postgresql://")
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise RolloutError("SQLite needs a file, for example sqlite:///rollout.db: memory would be lost")
+    Path(url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # the driver would open transactions by itself, and too late
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        deferred = connection.get_execution_options().get("deferred")
+        connection.exec_driver_sql("BEGIN" if deferred else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def unreachable(url: str, error: OperationalError) -> RolloutError:
+    """The user's words for a database that does not answer, without its password."""
+    shown = make_url(url).render_as_string(hide_password=True)
+    reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
+    return RolloutError(f"the database {shown} cannot be reached ({reason}): start it, or mend the URL")

@@ -1,0 +1,168 @@
+"""Devices in SQL: enrolment, attributes, retirement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.exc import IntegrityError
+
+from acclimate.errors import RolloutError
+from acclimate.rollout.domain.fleet import Attributes, Device, Fleet
+from acclimate.rollout.store import rows, tables
+from acclimate.rollout.store.contract import ConflictError, EnrolmentRefusedError, NotFoundError
+from acclimate.rollout.store.database import Database
+from acclimate.rollout.store.fleets import audit_fleet, next_fleet, write_fleet
+
+DEVICES, ENROLMENTS = tables.devices, tables.enrolment_tokens
+ASK = "ask an operator for a new one"
+
+
+class DeviceTable:
+    """The part of `Store` about devices."""
+
+    _database: Database
+
+    def enrol(self, token_hash: str, device: Device, now: float) -> Device:
+        with self._database.write() as connection:
+            token = connection.execute(select(ENROLMENTS).where(ENROLMENTS.c.hash == token_hash)).mappings()
+            row = token.first()
+            if row is None:
+                raise EnrolmentRefusedError(f"the enrolment token is unknown: {ASK}")
+            fleet = next_fleet(connection, row["fleet"], now)  # locks: two devices never share a last use
+            known = connection.execute(
+                select(DEVICES).where(
+                    DEVICES.c.enrolment == row["id"], DEVICES.c.public_key == device.public_key
+                )
+            ).mappings()
+            again = known.first()
+            if again is not None:
+                return rows.device_of(again)
+            _check_enrolment(connection, row, fleet, now)
+            device = replace(device, fleet=fleet.name, enrolment=row["id"], revision=fleet.revision)
+            _insert_devices(connection, [device])
+            write_fleet(connection, fleet)
+            audit_fleet(connection, fleet, now, f"enrolment {row['id']}", "device.enrol", device.id)
+        return device
+
+    def add_devices(self, devices: Sequence[Device], now: float, actor: str) -> None:
+        if not devices:
+            return
+        names = {device.fleet for device in devices}
+        if len(names) != 1:
+            raise RolloutError(f"devices of {len(names)} fleets in one call: add one fleet's at a time")
+        with self._database.write() as connection:
+            fleet = next_fleet(connection, names.pop(), now)
+            _check_room(connection, fleet, len(devices))
+            _insert_devices(connection, [replace(device, revision=fleet.revision) for device in devices])
+            write_fleet(connection, fleet)
+            audit_fleet(connection, fleet, now, actor, "device.add", f"{len(devices)} devices")
+
+    def device(self, fleet: str, device_id: str) -> Device:
+        with self._database.read() as connection:
+            return read_device(connection, fleet, device_id)
+
+    def devices(
+        self, fleet: str, *, after: str = "", limit: int = 100, contains: str = "", retired: bool = False
+    ) -> list[Device]:
+        query = select(DEVICES).where(DEVICES.c.fleet == fleet, DEVICES.c.id > after)
+        if contains:
+            query = query.where(DEVICES.c.id.contains(contains, autoescape=True))
+        if not retired:
+            query = query.where(DEVICES.c.retired_at.is_(None))
+        with self._database.read() as connection:
+            found = connection.execute(query.order_by(DEVICES.c.id).limit(limit))
+            return [rows.device_of(row) for row in found.mappings()]
+
+    def count_devices(self, fleet: str) -> int:
+        with self._database.read() as connection:
+            return _count_devices(connection, fleet)
+
+    def set_attributes(
+        self,
+        fleet: str,
+        device_id: str,
+        attributes: Attributes,
+        now: float,
+        actor: str,
+        sdk: str | None = None,
+    ) -> Device:
+        with self._database.write() as connection:
+            before = read_device(connection, fleet, device_id)
+            device = replace(before, attributes=dict(attributes), sdk=before.sdk if sdk is None else sdk)
+            if device == before:
+                return before
+            if device.attributes != before.attributes:
+                owner = next_fleet(connection, fleet, now)
+                write_fleet(connection, owner)
+                device = replace(device, revision=owner.revision)
+                detail = f"{device_id} {rows.attributes_text(attributes)}"
+                audit_fleet(connection, owner, now, actor, "device.attributes", detail)
+            _write_device(connection, device)
+        return device
+
+    def retire_device(self, fleet: str, device_id: str, now: float, actor: str) -> Device:
+        with self._database.write() as connection:
+            owner = next_fleet(connection, fleet, now)
+            before = read_device(connection, fleet, device_id)
+            if before.retired_at is not None:
+                return before
+            device = replace(before, retired_at=now, epoch=before.epoch + 1, revision=owner.revision)
+            _write_device(connection, device)
+            write_fleet(connection, owner)
+            audit_fleet(connection, owner, now, actor, "device.retire", device_id)
+        return device
+
+
+def read_device(connection: Connection, fleet: str, device_id: str) -> Device:
+    """One device of a fleet."""
+    query = select(DEVICES).where(DEVICES.c.fleet == fleet, DEVICES.c.id == device_id)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        raise NotFoundError(f"fleet {fleet!r} has no device {device_id!r}")
+    return rows.device_of(row)
+
+
+def _write_device(connection: Connection, device: Device) -> None:
+    here = (DEVICES.c.fleet == device.fleet) & (DEVICES.c.id == device.id)
+    connection.execute(update(DEVICES).where(here).values(rows.device_values(device)))
+
+
+def _insert_devices(connection: Connection, devices: Sequence[Device]) -> None:
+    try:
+        connection.execute(DEVICES.insert(), [rows.device_values(device) for device in devices])
+    except IntegrityError:
+        shown = devices[0].id if len(devices) == 1 else f"one of {len(devices)}"
+        raise ConflictError(
+            f"device {shown} is enrolled in fleet {devices[0].fleet!r} already: choose another id"
+        ) from None
+
+
+def _check_enrolment(connection: Connection, token: rows.Row, fleet: Fleet, now: float) -> None:
+    if token["revoked_at"] is not None:
+        raise EnrolmentRefusedError(
+            f"enrolment token {token['id']} is revoked: ask an operator for a new one"
+        )
+    if token["expires_at"] is not None and now >= token["expires_at"]:
+        raise EnrolmentRefusedError(
+            f"enrolment token {token['id']} has expired: ask an operator for a new one"
+        )
+    query = select(func.count()).select_from(DEVICES).where(DEVICES.c.enrolment == token["id"])
+    if (connection.scalar(query) or 0) >= token["quota"]:
+        raise EnrolmentRefusedError(
+            f"enrolment token {token['id']} is spent: it let in {token['quota']} devices"
+        )
+    _check_room(connection, fleet, 1)
+
+
+def _check_room(connection: Connection, fleet: Fleet, count: int) -> None:
+    if _count_devices(connection, fleet.name) + count > fleet.device_quota:
+        raise EnrolmentRefusedError(
+            f"fleet {fleet.name!r} has room for {fleet.device_quota} devices: retire some or raise its quota"
+        )
+
+
+def _count_devices(connection: Connection, fleet: str) -> int:
+    query = select(func.count()).select_from(DEVICES)
+    return connection.scalar(query.where(DEVICES.c.fleet == fleet, DEVICES.c.retired_at.is_(None))) or 0

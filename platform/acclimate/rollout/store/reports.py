@@ -1,0 +1,157 @@
+"""Reports in SQL: stored once each, counted from rows, summed up before they are deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Integer, Select, cast, delete, func, select
+
+from acclimate.rollout.domain.report import ReportRecord
+from acclimate.rollout.domain.rollout import ENDED, LIVE
+from acclimate.rollout.store import rows, tables
+from acclimate.rollout.store.contract import Counts
+from acclimate.rollout.store.database import Database
+from acclimate.rollout.store.leases import guard
+from acclimate_device.protocol import Release
+
+REPORTS, COUNTS = tables.reports, tables.report_counts
+KEY = ["fleet", "name", "version", "content_hash", "hour"]
+SUMS = [
+    "examples",
+    "loss_sum",
+    "adapted_examples",
+    "adapted_loss_sum",
+    "predictions",
+    "adaptations",
+    "kept_starts",
+    "drifts",
+    "fallbacks",
+]
+SUMMED = ["reports", *SUMS, "refusals"]
+WITHOUT_PAYLOAD = [REPORTS.c[name] for name in rows.names(ReportRecord, "payload")]
+HOUR_S = 3600
+
+
+class ReportTables:
+    """The part of `Store` about reports."""
+
+    _database: Database
+
+    def add_reports(self, reports: Sequence[ReportRecord]) -> int:
+        if not reports:
+            return 0
+        values = [rows.plain(report, "sequence") for report in reports]
+        insert = self._database.insert(REPORTS).on_conflict_do_nothing().returning(REPORTS.c.sequence)
+        with self._database.write() as connection:
+            self._database.order_reports(connection)
+            return len(connection.execute(insert, values).all())
+
+    def reports_after(self, fleet: str, sequence: int, limit: int = 10_000) -> list[ReportRecord]:
+        query = select(*WITHOUT_PAYLOAD).where(REPORTS.c.fleet == fleet, REPORTS.c.sequence > sequence)
+        return self._records(query.order_by(REPORTS.c.sequence).limit(limit))
+
+    def last_sequence(self, fleet: str) -> int:
+        query = select(func.max(REPORTS.c.sequence)).where(REPORTS.c.fleet == fleet)
+        with self._database.read() as connection:
+            return connection.scalar(query) or 0
+
+    def device_reports(self, fleet: str, device: str, limit: int = 50) -> list[ReportRecord]:
+        query = select(REPORTS).where(REPORTS.c.fleet == fleet, REPORTS.c.device == device)
+        return self._records(query.order_by(REPORTS.c.sequence.desc()).limit(limit))
+
+    def last_reports(self, fleet: str, devices: Sequence[str]) -> dict[str, ReportRecord]:
+        latest = (
+            select(func.max(REPORTS.c.sequence))
+            .where(REPORTS.c.fleet == fleet, REPORTS.c.device.in_(devices))
+            .group_by(REPORTS.c.device)
+        )
+        records = self._records(select(*WITHOUT_PAYLOAD).where(REPORTS.c.sequence.in_(latest)))
+        return {record.device: record for record in records}
+
+    def counts(self, fleet: str, since: float = 0.0) -> list[Counts]:
+        first = int(since // HOUR_S)
+        fresh = _summed().where(REPORTS.c.fleet == fleet, REPORTS.c.received_at >= first * HOUR_S)
+        kept = select(COUNTS).where(COUNTS.c.fleet == fleet, COUNTS.c.hour >= first)
+        with self._database.read() as connection:
+            found = [*connection.execute(fresh).mappings(), *connection.execute(kept).mappings()]
+        return _merged(found)
+
+    def prune(self, before: float, token: int, limit: int = 5_000) -> int:
+        with self._database.write() as connection:
+            guard(connection, token)
+            self._database.order_reports(connection)
+            chosen = REPORTS.c.sequence.in_(_prunable(connection, before, limit))
+            summed = connection.execute(_summed().where(chosen)).mappings().all()
+            if summed:
+                insert = self._database.insert(COUNTS)
+                added = {name: COUNTS.c[name] + insert.excluded[name] for name in SUMMED}
+                add = insert.on_conflict_do_update(index_elements=KEY, set_=added)
+                connection.execute(add, [dict(row) for row in summed])
+            gone = connection.execute(delete(REPORTS).where(chosen)).rowcount
+            _drop_old_observations(connection, before)
+        return gone
+
+    def _records(self, query: Select[Any]) -> list[ReportRecord]:
+        with self._database.read() as connection:
+            return [rows.report_of(row) for row in connection.execute(query).mappings()]
+
+
+def _prunable(connection: Connection, before: float, limit: int) -> Sequence[int]:
+    """Old reports but each device's latest, as far as live rollouts have read them."""
+    rollouts, newer = tables.rollouts, REPORTS.alias("newer")
+    live = [state.value for state in LIVE]
+    unread = (
+        select(rollouts.c.id)
+        .where(rollouts.c.fleet == REPORTS.c.fleet, rollouts.c.state.in_(live))
+        .where(rollouts.c.progress < REPORTS.c.sequence)
+        .exists()
+    )
+    superseded = (
+        select(newer.c.sequence)
+        .where(newer.c.fleet == REPORTS.c.fleet, newer.c.device == REPORTS.c.device)
+        .where(newer.c.sequence > REPORTS.c.sequence)
+        .exists()
+    )
+    old = REPORTS.c.received_at < before
+    query = select(REPORTS.c.sequence).where(old, ~unread, superseded)
+    return connection.scalars(query.order_by(REPORTS.c.sequence).limit(limit)).all()
+
+
+def _summed() -> Select[Any]:
+    hour = cast(func.floor(REPORTS.c.received_at / HOUR_S), BigInteger).label("hour")
+    key = [REPORTS.c.fleet, REPORTS.c.name, REPORTS.c.version, REPORTS.c.content_hash]
+    sums = [_sum_of(name) for name in SUMS]
+    refusals = cast(func.sum(cast(REPORTS.c.refused, Integer)), BigInteger).label("refusals")
+    return select(*key, hour, func.count().label("reports"), *sums, refusals).group_by(*key, hour)
+
+
+def _sum_of(name: str) -> Any:
+    """A sum in its column's own type: PostgreSQL adds bigints up to a numeric."""
+    return cast(func.sum(REPORTS.c[name]), REPORTS.c[name].type).label(name)
+
+
+def _drop_old_observations(connection: Connection, before: float) -> None:
+    """Decisions keep their evidence; the devices behind it go with their reports."""
+    rollouts = tables.rollouts
+    ended = select(rollouts.c.id).where(
+        rollouts.c.state.in_([state.value for state in ENDED]),
+        rollouts.c.changed_at < before,
+        rollouts.c.published_at.is_not(None),
+    )
+    connection.execute(delete(tables.observations).where(tables.observations.c.rollout.in_(ended)))
+
+
+def _merged(found: Sequence[rows.Row]) -> list[Counts]:
+    totals: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in found:
+        total = totals.setdefault(tuple(row[name] for name in KEY), dict.fromkeys(SUMMED, 0))
+        for name in SUMMED:
+            total[name] += row[name]
+    merged = []
+    for (fleet, name, version, content_hash, hour), total in sorted(
+        totals.items(), key=lambda item: (item[0][4], item[0])
+    ):
+        release = Release(name, version, content_hash)
+        merged.append(Counts(fleet=fleet, release=release, hour=float(hour * HOUR_S), **total))
+    return merged

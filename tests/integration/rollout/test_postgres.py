@@ -1,0 +1,62 @@
+"""The store's contract over a real PostgreSQL server, and what only a server can do: die."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from acclimate.errors import RolloutError
+from acclimate.rollout.store import SqlStore, open_store
+from tests import store_contract as contract
+from tests.postgres import PostgresServer
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def store(postgres: PostgresServer) -> Iterator[SqlStore]:
+    opened = open_store(postgres.new_database())
+    yield opened
+    opened.close()
+
+
+class TestFleets(contract.FleetContract): ...
+
+
+class TestDevices(contract.DeviceContract): ...
+
+
+class TestEnrolment(contract.EnrolmentContract): ...
+
+
+class TestRollouts(contract.RolloutContract): ...
+
+
+class TestObservations(contract.ObservationContract): ...
+
+
+class TestReports(contract.ReportContract): ...
+
+
+class TestAccess(contract.AccessContract): ...
+
+
+class TestLeases(contract.LeaseContract): ...
+
+
+def test_replicas_that_start_together_migrate_once(postgres: PostgresServer):
+    url, opened = postgres.new_database(), []
+    threads = [threading.Thread(target=lambda: opened.append(open_store(url))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one.fleets() for one in opened] == [[]] * 4
+    for one in opened:
+        one.close()
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password():
+    with pytest.raises(RolloutError, match=r"127\.0\.0\.1:1/none cannot be reached") as caught:
+        open_store("postgresql://ada:hidden@127.0.0.1:1/none")
+    assert "hidden" not in str(caught.value)

@@ -1,0 +1,117 @@
+"""A real PostgreSQL server of our own on loopback, for tests and benchmarks; gone when they end.
+
+It refuses to run as root, so root runs it as user `postgres` (of the Debian package) in a folder of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
+START_TIMEOUT_S = 60.0
+
+
+class PostgresServer:
+    """One server with durable commits (fsync on), killable and restartable at the same port."""
+
+    def __init__(self) -> None:
+        if not BINARIES:
+            raise RuntimeError("PostgreSQL is not installed: run make system-packages")
+        self._folder = Path(tempfile.mkdtemp(prefix="acclimate-postgres-"))
+        self._account = pwd.getpwnam("postgres") if os.getuid() == 0 else None
+        if self._account:
+            os.chown(self._folder, self._account.pw_uid, self._account.pw_gid)
+        self._port = _free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._databases = 0
+        self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+        self.start()
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's."""
+        assert self._process is not None
+        return self._process.pid
+
+    def url(self, database: str = "postgres") -> str:
+        """Of one of its databases."""
+        return f"postgresql://postgres@127.0.0.1:{self._port}/{database}"
+
+    def new_database(self) -> str:
+        """URL of an empty database."""
+        self._databases += 1
+        name = f"test_{self._databases}"
+        with psycopg.connect(self.url(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def start(self) -> None:
+        """Run, and return once it answers."""
+        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "port": str(self._port)}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        with (self._folder / "log").open("ab") as log:
+            self._process = self._popen("postgres", "-D", str(self._data), *options, log=log)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                psycopg.connect(self.url(), connect_timeout=2).close()
+                return
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError((self._folder / "log").read_text()[-2000:]) from None
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        """kill -9 of the whole server, as when the machine dies; `start` recovers from its log."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def close(self) -> None:
+        """Stop and remove everything."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(timeout=30)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run(self, program: str, *arguments: str) -> None:
+        subprocess.run(
+            [BINARIES[-1] / program, *arguments],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=self._folder,
+            **self._identity(),
+        )
+
+    def _popen(self, program: str, *arguments: str, log: object) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [BINARIES[-1] / program, *arguments],
+            stdout=log,  # type: ignore[call-overload]
+            stderr=subprocess.STDOUT,
+            cwd=self._folder,
+            start_new_session=True,  # its own process group, which `kill` takes down whole
+            **self._identity(),
+        )
+
+    def _identity(self) -> dict[str, int]:
+        return {"user": self._account.pw_uid, "group": self._account.pw_gid} if self._account else {}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

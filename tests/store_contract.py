@@ -1,0 +1,478 @@
+"""What every store must do. The classes hold the tests; modules that import them give the `store` fixture."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from acclimate.errors import RolloutError
+from acclimate.rollout.domain import rollout as life
+from acclimate.rollout.domain.access import ApiToken, AuditEntry, EnrolmentToken
+from acclimate.rollout.domain.evidence import Decision, GateEvidence, Verdict
+from acclimate.rollout.domain.rollout import Rollout, State
+from acclimate.rollout.store import (
+    ConflictError,
+    EnrolmentRefusedError,
+    LeaseLostError,
+    NotFoundError,
+    Store,
+    Taken,
+)
+from tests.rollout_samples import NEW, NOW, OLD, a_device, a_fleet, a_report, a_rollout
+
+EVIDENCE = GateEvidence(
+    "loss", Verdict.PASS, "mean loss is 0.1 lower", 0.05, 30, 30, 0.4, 0.5, -0.1, -0.2, 0.0, 1.5
+)
+
+
+def a_decision(action: str, at: float = NOW, **fields: object) -> Decision:
+    return replace(Decision("rollout-1", at, action, "asked", "ada", 0), **fields)  # type: ignore[arg-type]
+
+
+def a_fleet_with(store: Store, devices: int = 0) -> None:
+    store.add_fleet(a_fleet(), "ada")
+    store.add_devices([a_device(number) for number in range(devices)], NOW, "ada")
+
+
+def a_running(store: Store, now: float = NOW + 1) -> Rollout:
+    """Start the sample rollout and open its first wave."""
+    store.add_rollout(a_rollout(), "ada")
+    store.step_rollout("rollout-1", lambda one, _: life.start(one, now), a_decision("start", now))
+    return store.step_rollout(
+        "rollout-1",
+        lambda one, revision: life.open_wave(one, now, revision, 0.2, 0.2),
+        a_decision("open", now),
+    )
+
+
+def lead(store: Store, holder: str = "one", now: float = NOW) -> int:
+    lease = store.acquire_lease("controller", holder, now, 10.0)
+    assert lease is not None
+    return lease.token
+
+
+class FleetContract:
+    def test_a_fleet_comes_back_as_it_was_made(self, store: Store):
+        made = store.add_fleet(a_fleet(poll_interval_s=30.0), "ada")
+        assert store.fleet("home") == made
+        assert store.fleets() == [made]
+
+    def test_a_second_fleet_of_that_name_is_refused(self, store: Store):
+        store.add_fleet(a_fleet(), "ada")
+        with pytest.raises(ConflictError, match="'home' exists"):
+            store.add_fleet(a_fleet(), "ada")
+
+    def test_an_unknown_fleet_is_named(self, store: Store):
+        with pytest.raises(NotFoundError, match="no fleet 'nowhere'"):
+            store.fleet("nowhere")
+
+    def test_configuring_raises_the_revision_and_keeps_the_rest(self, store: Store):
+        before = store.add_fleet(a_fleet(), "ada")
+        after = store.configure_fleet("home", NOW + 1, "ada", poll_interval_s=10.0)
+        assert after == replace(before, poll_interval_s=10.0, revision=after.revision)
+        assert after.revision > before.revision
+
+    def test_a_baseline_is_what_the_fleet_runs_from_then_on(self, store: Store):
+        store.add_fleet(a_fleet(), "ada")
+        store.set_baseline("home", "", OLD, NOW, "ada")
+        fleet = store.set_baseline("home", 'site == "A"', NEW, NOW + 1, "ada")
+        assert [(one.release, one.target) for one in fleet.baselines] == [(NEW, 'site == "A"'), (OLD, "")]
+        assert store.fleet("home") == fleet
+
+    def test_no_baseline_moves_under_a_live_rollout(self, store: Store):
+        a_fleet_with(store)
+        a_running(store)
+        with pytest.raises(ConflictError, match="rollout-1"):
+            store.set_baseline("home", "", OLD, NOW, "ada")
+
+
+class DeviceContract:
+    def test_devices_come_in_pages_by_id(self, store: Store):
+        a_fleet_with(store, 5)
+        first = store.devices("home", limit=2)
+        assert [device.id for device in first] == ["device-00000", "device-00001"]
+        assert [device.id for device in store.devices("home", after=first[-1].id, limit=2)] == [
+            "device-00002",
+            "device-00003",
+        ]
+        assert [device.id for device in store.devices("home", contains="0004")] == ["device-00004"]
+        assert store.devices("home", contains="%") == []
+
+    def test_a_bulk_with_a_known_device_adds_none(self, store: Store):
+        a_fleet_with(store, 2)
+        with pytest.raises(ConflictError):
+            store.add_devices([a_device(7), a_device(1)], NOW, "ada")
+        assert store.count_devices("home") == 2
+
+    def test_the_quota_is_kept(self, store: Store):
+        store.add_fleet(a_fleet(device_quota=1), "ada")
+        with pytest.raises(EnrolmentRefusedError, match="room for 1"):
+            store.add_devices([a_device(1), a_device(2)], NOW, "ada")
+
+    def test_new_attributes_raise_the_devices_revision_and_equal_ones_do_not(self, store: Store):
+        a_fleet_with(store, 1)
+        before = store.device("home", "device-00000")
+        after = store.set_attributes("home", before.id, {"site": "A"}, NOW + 1, "ada")
+        assert after.revision == store.fleet("home").revision > before.revision
+        again = store.set_attributes("home", before.id, {"site": "A"}, NOW + 2, "ada")
+        assert again == after == store.device("home", before.id)
+
+    def test_a_retired_device_ends_its_tokens_and_leaves_the_list(self, store: Store):
+        a_fleet_with(store, 2)
+        retired = store.retire_device("home", "device-00000", NOW + 1, "ada")
+        assert (retired.retired_at, retired.epoch) == (NOW + 1, 2)
+        assert [device.id for device in store.devices("home")] == ["device-00001"]
+        assert len(store.devices("home", retired=True)) == 2
+        assert store.count_devices("home") == 1
+
+    def test_changes_are_what_happened_since(self, store: Store):
+        a_fleet_with(store, 3)
+        [all_of_it] = store.changes({})
+        assert sorted(member.id for member in all_of_it.members) == [f"device-0000{n}" for n in range(3)]
+        known = {"home": all_of_it.fleet.revision}
+        assert store.changes(known) == []
+        store.retire_device("home", "device-00001", NOW + 1, "ada")
+        store.set_attributes("home", "device-00002", {"site": "A"}, NOW + 2, "ada")
+        [some] = store.changes(known)
+        found = {member.id: (member.retired, dict(member.attributes)) for member in some.members}
+        assert found == {"device-00001": (True, {}), "device-00002": (False, {"site": "A"})}
+
+    def test_changes_bring_the_live_rollout(self, store: Store):
+        a_fleet_with(store)
+        running = a_running(store)
+        [changed] = store.changes({})
+        assert changed.live == running
+        assert changed.fleet.revision >= running.opened[0].revision
+
+
+class EnrolmentContract:
+    TOKEN = EnrolmentToken("batch", "home", "f" * 64, NOW, "ada", quota=2)
+
+    def test_a_token_lets_in_as_many_devices_as_it_says(self, store: Store):
+        a_fleet_with(store)
+        store.add_enrolment_token(self.TOKEN, "ada")
+        for number in (1, 2):
+            assert store.enrol("f" * 64, a_device(number), NOW).enrolment == "batch"
+        with pytest.raises(EnrolmentRefusedError, match="2 devices"):
+            store.enrol("f" * 64, a_device(3), NOW)
+        assert [token.used for token in store.enrolment_tokens("home")] == [2]
+
+    def test_a_lost_answer_costs_no_use(self, store: Store):
+        a_fleet_with(store)
+        store.add_enrolment_token(self.TOKEN, "ada")
+        first = store.enrol("f" * 64, a_device(1), NOW)
+        again = store.enrol("f" * 64, replace(a_device(1), id="another-id"), NOW + 5)
+        assert again == first
+        assert [token.used for token in store.enrolment_tokens("home")] == [1]
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"expires_at": NOW - 1}, "expired"),
+            ({"revoked_at": NOW - 1}, "revoked"),
+            ({"hash": "0" * 64}, "unknown"),
+        ],
+    )
+    def test_a_token_that_no_longer_holds_is_refused(
+        self, store: Store, change: dict[str, object], reason: str
+    ):
+        a_fleet_with(store)
+        store.add_enrolment_token(replace(self.TOKEN, **change), "ada")  # type: ignore[arg-type]
+        with pytest.raises(EnrolmentRefusedError, match=reason):
+            store.enrol("f" * 64, a_device(1), NOW)
+
+    def test_two_devices_never_share_the_last_use(self, store: Store):
+        a_fleet_with(store)
+        store.add_enrolment_token(replace(self.TOKEN, quota=1), "ada")
+        outcomes: list[str] = []
+
+        def enrol(number: int) -> None:
+            try:
+                outcomes.append(store.enrol("f" * 64, a_device(number), NOW).id)
+            except EnrolmentRefusedError:
+                outcomes.append("refused")
+
+        threads = [threading.Thread(target=enrol, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(outcomes)[1:] == ["refused"] * 7
+
+
+class RolloutContract:
+    def test_a_rollout_comes_back_as_it_was_made(self, store: Store):
+        a_fleet_with(store)
+        made = store.add_rollout(a_rollout(), "ada")
+        assert store.rollout("rollout-1") == made
+        assert store.rollouts("home") == [made]
+        assert store.rollouts("home", [State.DONE]) == []
+
+    def test_a_step_stores_state_revision_decision_and_audit_together(self, store: Store):
+        a_fleet_with(store)
+        before = store.fleet("home").revision
+        running = a_running(store)
+        assert store.rollout("rollout-1") == running
+        assert store.fleet("home").revision == running.opened[0].revision > before
+        assert [one.action for one in store.decisions("rollout-1")] == ["open", "start"]
+        assert store.audit()[0].action == "rollout.open"
+
+    def test_evidence_comes_back_whole(self, store: Store):
+        a_fleet_with(store)
+        token = lead(store)
+        store.add_rollout(a_rollout(), "ada")
+        decision = a_decision("wait", evidence=(EVIDENCE,), facts={"settled": 3})
+        store.record_decision(decision, token)
+        assert store.decisions("rollout-1") == [decision]
+
+    def test_a_refused_step_leaves_no_trace(self, store: Store):
+        a_fleet_with(store)
+        store.add_rollout(a_rollout(), "ada")
+        before = store.fleet("home"), store.rollout("rollout-1"), store.audit()
+        with pytest.raises(RolloutError, match="draft"):
+            store.step_rollout("rollout-1", lambda one, r: life.pause(one, NOW, r), a_decision("pause"))
+        assert (store.fleet("home"), store.rollout("rollout-1"), store.audit()) == before
+
+    def test_a_step_from_a_stale_read_is_refused(self, store: Store):
+        a_fleet_with(store)
+        running = a_running(store)
+        store.step_rollout("rollout-1", lambda one, r: life.pause(one, NOW, r), a_decision("pause"))
+        with pytest.raises(ConflictError, match="changed"):
+            store.step_rollout(
+                "rollout-1",
+                lambda one, _: life.promote(one, NOW, approved=False),
+                a_decision("promote"),
+                generation=running.generation,
+            )
+        assert store.rollout("rollout-1").state is State.PAUSED
+
+    def test_one_rollout_at_a_time_is_live_in_a_fleet(self, store: Store):
+        a_fleet_with(store)
+        a_running(store)
+        store.add_rollout(a_rollout("rollout-2"), "ada")
+        with pytest.raises(ConflictError, match="live rollout"):
+            store.step_rollout(
+                "rollout-2", lambda one, _: life.start(one, NOW), a_decision("start", rollout="rollout-2")
+            )
+
+    def test_a_finished_rollout_moves_the_baseline_and_waits_to_be_published(self, store: Store):
+        a_fleet_with(store)
+        a_running(store)
+        token = lead(store)
+        for step in (
+            lambda one, _: life.promote(one, NOW, approved=True),
+            lambda one, revision: life.open_wave(one, NOW, revision, 0.8, 0.2),
+            lambda one, _: life.promote(one, NOW, approved=True),
+            lambda one, _: life.finish(one, NOW),
+        ):
+            done = store.step_rollout("rollout-1", step, a_decision("step"), token=token)
+        fleet = store.fleet("home")
+        assert done.state is State.DONE
+        assert [one.release for one in fleet.baselines] == [NEW]
+        assert fleet.floor == fleet.revision > done.opened[-1].revision
+        assert store.unpublished() == [done]
+        store.mark_published("rollout-1", "champion moved", NOW, token)
+        assert store.unpublished() == []
+
+    def test_a_rolled_back_rollout_leaves_the_baseline_and_raises_the_floor(self, store: Store):
+        a_fleet_with(store)
+        a_running(store)
+        store.step_rollout("rollout-1", lambda one, r: life.roll_back(one, NOW, r), a_decision("roll_back"))
+        store.step_rollout("rollout-1", lambda one, _: life.rolled_back(one, NOW), a_decision("rolled_back"))
+        fleet = store.fleet("home")
+        assert fleet.baselines == ()
+        assert fleet.floor == fleet.revision
+
+
+class ObservationContract:
+    TAKEN = Taken("rollout-1", "device-00001", "canary", 1, 100, "b" * 64, NOW)
+
+    def test_a_device_is_known_from_the_first_time_it_was_told(self, store: Store):
+        a_fleet_with(store)
+        a_running(store)
+        store.record_taken([self.TAKEN])
+        store.record_taken([replace(self.TAKEN, at=NOW + 50)])
+        [seen] = store.observations("rollout-1")
+        assert (seen.device, seen.arm, seen.wave, seen.taken_at, seen.order) == (
+            "device-00001",
+            "canary",
+            1,
+            NOW,
+            None,
+        )
+
+    def test_a_new_telling_starts_a_watched_device_anew_but_not_a_settled_one(self, store: Store):
+        a_fleet_with(store)
+        a_running(store)
+        token = lead(store)
+        other = replace(self.TAKEN, device="device-00002")
+        store.record_taken([self.TAKEN, other])
+        first, second = store.observations("rollout-1")
+        store.save_observations(
+            "rollout-1",
+            [replace(first, examples=5, loss_sum=1.0), replace(second, examples=5, order=1)],
+            7,
+            token,
+        )
+        store.record_taken([replace(one, counter=200, at=NOW + 9) for one in (self.TAKEN, other)])
+        settled, watched = store.observations("rollout-1")
+        assert (settled.device, settled.order, settled.examples) == ("device-00002", 1, 5)
+        assert (watched.device, watched.examples, watched.taken_at, watched.counter) == (
+            "device-00001",
+            0,
+            NOW + 9,
+            200,
+        )
+        assert store.progress("rollout-1") == 7
+
+
+class ReportContract:
+    def test_a_report_counts_once_however_often_it_comes(self, store: Store):
+        a_fleet_with(store)
+        report = a_report("device-00001", 1)
+        assert store.add_reports([report, report]) == 1
+        assert store.add_reports([report, a_report("device-00001", 2)]) == 1
+        assert sum(one.reports for one in store.counts("home")) == 2
+
+    def test_reports_come_in_order_and_by_fleet(self, store: Store):
+        a_fleet_with(store)
+        store.add_fleet(a_fleet("works"), "ada")
+        store.add_reports([a_report(f"device-{number % 3}", number) for number in range(6)])
+        store.add_reports([a_report("device-1", 9, fleet="works")])
+        found = store.reports_after("home", 0)
+        assert [one.id for one in found] == [f"{number:032x}" for number in range(6)]
+        assert store.reports_after("home", found[3].sequence) == found[4:]
+        assert store.last_sequence("home") == found[-1].sequence
+        assert [one.payload for one in found] == [""] * 6
+
+    def test_the_latest_report_of_each_device(self, store: Store):
+        a_fleet_with(store)
+        store.add_reports([a_report(f"device-{number % 3}", number) for number in range(6)])
+        found = store.last_reports("home", ["device-0", "device-2", "silent"])
+        assert {device: one.id for device, one in found.items()} == {
+            "device-0": f"{3:032x}",
+            "device-2": f"{5:032x}",
+        }
+        assert [one.payload for one in store.device_reports("home", "device-1")] == ["{}", "{}"]
+
+    def test_counts_are_sums_by_release_and_hour(self, store: Store):
+        a_fleet_with(store)
+        hour = NOW // 3600 * 3600
+        times = [hour + 1, hour + 2, hour + 3601]
+        store.add_reports(
+            [
+                a_report("device-1", number, received_at=at, drifts=number, refused=number == 2)
+                for number, at in enumerate(times)
+            ]
+        )
+        store.add_reports([a_report("device-2", 9, release=NEW, received_at=hour + 5)])
+        found = {(one.release.version, one.hour): one for one in store.counts("home")}
+        assert {key: one.reports for key, one in found.items()} == {
+            (1, hour): 2,
+            (2, hour): 1,
+            (1, hour + 3600): 1,
+        }
+        assert found[1, hour].loss_sum == 10.0
+        assert found[1, hour].drifts == 1
+        assert found[1, hour + 3600].refusals == 1
+
+    def test_pruning_keeps_counts_and_each_devices_latest_report(self, store: Store):
+        a_fleet_with(store)
+        token = lead(store)
+        store.add_reports([a_report(f"device-{number % 3}", number) for number in range(30)])
+        before = store.counts("home")
+        assert store.prune(NOW + 15, token, limit=5) == 5
+        assert store.prune(NOW + 15, token) == 10
+        assert store.prune(NOW + 1_000, token) == 12
+        assert store.counts("home") == before
+        assert len(store.reports_after("home", 0)) == 3
+
+    def test_pruning_never_takes_what_a_live_rollout_has_not_read(self, store: Store):
+        a_fleet_with(store)
+        a_running(store)
+        token = lead(store)
+        store.add_reports([a_report("device-1", number) for number in range(10)])
+        assert store.prune(NOW + 1_000, token) == 0
+        store.save_observations("rollout-1", [], store.reports_after("home", 0)[4].sequence, token)
+        assert store.prune(NOW + 1_000, token) == 5
+
+    def test_nothing_is_lost_or_doubled_under_concurrent_writers(self, store: Store):
+        a_fleet_with(store)
+        fresh: list[int] = []
+
+        def send(writer: int) -> None:
+            for batch in range(5):
+                numbers = [(writer % 2) * 1000 + batch * 10 + number for number in range(10)]
+                fresh.append(store.add_reports([a_report("device-1", number) for number in numbers]))
+
+        threads = [threading.Thread(target=send, args=(writer,)) for writer in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sum(fresh) == 100 == sum(one.reports for one in store.counts("home"))
+
+
+class AccessContract:
+    def test_api_tokens_are_kept_by_hash_and_can_be_revoked(self, store: Store):
+        token = ApiToken("t1", "ci", "operator", "e" * 64, NOW, "ada", expires_at=NOW + 10)
+        store.add_api_token(token, "ada")
+        assert store.api_tokens() == [token]
+        store.revoke_api_token("t1", NOW + 1, "ada")
+        assert store.api_tokens() == [replace(token, revoked_at=NOW + 1)]
+        with pytest.raises(NotFoundError, match="'t9'"):
+            store.revoke_api_token("t9", NOW, "ada")
+
+    def test_the_audit_log_tells_who_did_what_newest_first(self, store: Store):
+        a_fleet_with(store, 1)
+        store.add_audit(AuditEntry(NOW, "bob", "login.refused", "console"))
+        entries = store.audit()
+        assert [(one.actor, one.action) for one in entries] == [
+            ("bob", "login.refused"),
+            ("ada", "device.add"),
+            ("ada", "fleet.create"),
+        ]
+        assert store.audit(before=entries[0].sequence, limit=1) == entries[1:2]
+        assert len(store.audit(fleet="home")) == 2
+
+    def test_all_replicas_get_the_same_secret(self, store: Store):
+        assert store.secret("mac", b"first") == b"first"
+        assert store.secret("mac", b"second") == b"first"
+
+
+class LeaseContract:
+    def test_one_leads_and_the_next_one_fences_it_off(self, store: Store):
+        a_fleet_with(store)
+        store.add_rollout(a_rollout(), "ada")
+        first = store.acquire_lease("controller", "one", NOW, 10.0)
+        assert first is not None
+        assert store.acquire_lease("controller", "two", NOW + 9, 10.0) is None
+        second = store.acquire_lease("controller", "two", NOW + 10, 10.0)
+        assert second is not None
+        assert second.token > first.token
+        for write in (
+            lambda: store.record_decision(a_decision("wait"), first.token),
+            lambda: store.save_observations("rollout-1", [], 0, first.token),
+            lambda: store.prune(NOW, first.token),
+            lambda: store.step_rollout(
+                "rollout-1", lambda one, _: life.start(one, NOW), a_decision("start"), token=first.token
+            ),
+        ):
+            with pytest.raises(LeaseLostError):
+                write()
+        store.record_decision(a_decision("wait"), second.token)
+
+    def test_renewing_keeps_the_token_and_releasing_lets_the_next_in(self, store: Store):
+        first = store.acquire_lease("controller", "one", NOW, 10.0)
+        renewed = store.acquire_lease("controller", "one", NOW + 5, 10.0)
+        assert first is not None
+        assert renewed is not None
+        assert (renewed.token, renewed.expires_at) == (first.token, NOW + 15)
+        store.release_lease(renewed)
+        assert store.acquire_lease("controller", "two", NOW + 6, 10.0) is not None
+
+    def test_an_expired_leader_that_returns_gets_a_new_token(self, store: Store):
+        first = lead(store, "one", NOW)
+        assert lead(store, "one", NOW + 60) > first

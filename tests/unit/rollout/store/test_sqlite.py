@@ -1,0 +1,50 @@
+"""The store's contract over SQLite, the embedded default."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from acclimate.errors import RolloutError
+from acclimate.rollout.store import SqlStore, open_store
+from tests import store_contract as contract
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    opened = open_store(f"sqlite:///{tmp_path / 'rollout.db'}")
+    yield opened
+    opened.close()
+
+
+class TestFleets(contract.FleetContract): ...
+
+
+class TestDevices(contract.DeviceContract): ...
+
+
+class TestEnrolment(contract.EnrolmentContract): ...
+
+
+class TestRollouts(contract.RolloutContract): ...
+
+
+class TestObservations(contract.ObservationContract): ...
+
+
+class TestReports(contract.ReportContract): ...
+
+
+class TestAccess(contract.AccessContract): ...
+
+
+class TestLeases(contract.LeaseContract): ...
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [("mysql://h/db", "'mysql'"), ("nonsense", "no database URL"), ("sqlite://", "needs a file")],
+)
+def test_a_wrong_url_is_named(url: str, reason: str):
+    with pytest.raises(RolloutError, match=reason):
+        open_store(url)
