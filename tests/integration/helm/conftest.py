@@ -1,4 +1,4 @@
-"""Runs what the chart would start: its commands, arguments and environments, on this machine's own servers."""
+"""Runs what the chart would start: its commands, arguments and environments, on local servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from tests.unit.helm.rendering import CHART, MINIMAL, SMALL, Object, Objects, at, environment, merged, objects_of
+
+from tests.unit.helm.rendering import (
+    CHART,
+    MINIMAL,
+    SMALL,
+    Object,
+    Objects,
+    at,
+    environment,
+    merged,
+    objects_of,
+)
 
 helm_python = pytest.importorskip("helm_python", reason="the chart is rendered by Helm's own engine")
 
@@ -135,7 +146,9 @@ def started(command: list[str], env: Mapping[str, str], probe: str, log: Path) -
         try:
             end = time.monotonic() + STARTS_WITHIN_S
             while status(probe) != 200:
-                assert process.poll() is None, f"it ended with {process.returncode}:\n{log.read_text()[-3000:]}"
+                assert process.poll() is None, (
+                    f"it ended with {process.returncode}:\n{log.read_text()[-3000:]}"
+                )
                 assert time.monotonic() < end, f"no answer in {STARTS_WITHIN_S} s:\n{log.read_text()[-3000:]}"
                 time.sleep(0.2)
             yield

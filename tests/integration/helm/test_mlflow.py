@@ -6,6 +6,7 @@ import json
 import urllib.request
 
 import pytest
+
 from tests.integration.helm.conftest import PASSWORD, free_port, resolved, started, status
 from tests.unit.helm.rendering import at
 
