@@ -26,7 +26,11 @@ class LazyCommand:
     summary: str
 
 
-COMMANDS: dict[str, LazyCommand] = {}
+COMMANDS: dict[str, LazyCommand] = {
+    "data": LazyCommand(
+        "acclimate.cli.data:data", "train", "Build task pools from recordings and report on them"
+    ),
+}
 
 
 class LazyGroup(click.Group):

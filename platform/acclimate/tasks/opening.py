@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -49,9 +50,11 @@ def open_tasks(
     if (Path(source) / INFO).is_file():
         return TaskPool.open(source)
     if not recordings:
+        near = difflib.get_close_matches(source, DATASETS, n=1)
         raise DataError(
-            f"{source!r} is neither a named data set ({', '.join(DATASETS)}) nor the folder of a task pool; if "
-            "it is Parquet, declare its columns under `recordings`"
+            (f"did you mean {near[0]!r}? " if near else "")
+            + f"{source!r} is neither a named data set ({', '.join(DATASETS)}) nor the folder of a task pool; "
+            "if it is Parquet, declare its columns under `recordings`"
         )
     schema = RecordingSchema.from_dict(recordings)
     if missing is not None:

@@ -151,14 +151,14 @@ def _findings(
 ) -> Iterator[Finding]:
     if report.missing:
         columns = ", ".join(f"{number} in {name!r}" for name, number in report.missing.items())
-        treated: tuple[Severity, str] = {
+        treatments: dict[Missing, tuple[Severity, str]] = {
             "error": ("error", "set `missing` to 'drop' or 'hold', or repair the recordings"),
             "drop": ("note", "examples that touch them are left out; 'hold' would keep them"),
             "hold": ("note", "the channel's last value is held; 'drop' leaves out examples that touch them"),
-        }[missing]
-        yield Finding(
-            treated[0], f"missing values: {columns}, in {len(report.missing_tasks)} task(s)", treated[1]
-        )
+        }
+        severity, remedy = treatments[missing]
+        what = f"missing values: {columns}, in {len(report.missing_tasks)} task(s)"
+        yield Finding(severity, what, remedy)
     for channel, tasks in report.constant.items():
         if len(tasks) == report.tasks:
             yield Finding(
