@@ -16,7 +16,6 @@ from acclimate.tasks import DATASETS, EpisodePlan, Sinusoids, TaskPool, open_tas
 from acclimate.tasks.recordings import Missing
 from acclimate.tasks.report import DataReport
 
-
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 

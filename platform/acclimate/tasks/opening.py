@@ -51,10 +51,11 @@ def open_tasks(
         return TaskPool.open(source)
     if not recordings:
         near = difflib.get_close_matches(source, DATASETS, n=1)
+        hint = (
+            f"did you mean {near[0]!r}?" if near else "if it is Parquet, declare its columns as `recordings`"
+        )
         raise DataError(
-            (f"did you mean {near[0]!r}? " if near else "")
-            + f"{source!r} is neither a named data set ({', '.join(DATASETS)}) nor the folder of a task pool; "
-            "if it is Parquet, declare its columns under `recordings`"
+            f"{source!r} is neither a named data set ({', '.join(DATASETS)}) nor the folder of a task pool; {hint}"
         )
     schema = RecordingSchema.from_dict(recordings)
     if missing is not None:
