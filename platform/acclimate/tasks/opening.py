@@ -55,7 +55,8 @@ def open_tasks(
             f"did you mean {near[0]!r}?" if near else "if it is Parquet, declare its columns as `recordings`"
         )
         raise DataError(
-            f"{source!r} is neither a named data set ({', '.join(DATASETS)}) nor the folder of a task pool; {hint}"
+            f"{source!r} is neither a named data set ({', '.join(DATASETS)}) nor the folder of a task pool; "
+            f"{hint}"
         )
     schema = RecordingSchema.from_dict(recordings)
     if missing is not None:
