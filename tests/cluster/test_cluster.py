@@ -72,10 +72,7 @@ class Cluster:
 
     def secret(self, name: str, **data: str) -> None:
         """Make or replace a Secret; its content goes by standard input, never onto a command line."""
-        encoded = {
-            key.replace("__", "."): base64.b64encode(text.encode()).decode() for key, text in data.items()
-        }
-        manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": encoded}
+        manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
         self.kubectl("apply", "-f", "-", given=json.dumps(manifest))
 
     @contextmanager
