@@ -27,9 +27,15 @@ class LazyCommand:
 
 
 COMMANDS: dict[str, LazyCommand] = {
-    "data": LazyCommand(
-        "acclimate.cli.data:data", "train", "Build task pools from recordings and report on them"
+    "demo": LazyCommand("acclimate.cli.demo:demo", "train", "Show the main job on real data, end to end."),
+    "train": LazyCommand("acclimate.cli.train:train", "train", "Meta-train a recipe, evaluate, register."),
+    "evaluate": LazyCommand("acclimate.cli.train:evaluate", "train", "Measure a version on held-out tasks."),
+    "recipes": LazyCommand(
+        "acclimate.cli.train:recipes", "train", "Shipped recipes, and what each key means."
     ),
+    "runs": LazyCommand("acclimate.cli.registry:runs", "train", "List training runs."),
+    "versions": LazyCommand("acclimate.cli.registry:versions", "train", "List versions, move aliases."),
+    "ui": LazyCommand("acclimate.cli.registry:ui", "train", "Open MLflow's pages on the embedded store."),
 }
 
 

@@ -1,31 +1,81 @@
-"""Progress of long work, for a person who waits: bars on standard error, nothing where nobody looks."""
+"""How a training job looks while it runs: loss, tasks a second and time left, on standard error."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from acclimate.cli.output import err
 
+if TYPE_CHECKING:
+    from acclimate.training.loop import StepReport
+    from acclimate.training.problem import Problem
 
-@contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a callback `(what, done, total)` that draws a bar for each `what`; a total of 0 is unknown."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    bars: dict[str, TaskID] = {}
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+# Plain lines where nobody watches a bar, this many for each phase.
+_LINES_A_PHASE = 10
 
-        def update(what: str, done: int, total: int) -> None:
-            if what not in bars:
-                bars[what] = progress.add_task(what, total=total or None)
-            progress.update(bars[what], completed=done, total=total or None)
 
-        yield update
+class JobProgress:
+    """A `workflow.Listener` that draws bars on a terminal and prints a line now and then elsewhere."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=err,
+            disable=not err.is_terminal,
+        )
+        self._bar = TaskID(0)
+        self._phase = ""
+        self._steps = 0
+        self._meta_batch = 0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def on_data(self, problem: Problem, directory: Path) -> None:
+        split, parameters = problem.split, sum(each.numel() for each in problem.model.parameters())
+        err.print(
+            f"{problem.recipe.name}: {len(split.train)} tasks to train on, {len(split.test)} held out; "
+            f"{problem.spec.name} with {parameters:,} parameters; checkpoints in {directory}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def on_phase(self, phase: str, done: int, steps: int, meta_batch: int) -> None:
+        kind, _, seed = phase.partition("-")
+        self._phase = f"{'meta-training' if kind == 'meta' else 'joint baseline'}, seed {seed}"
+        self._steps, self._meta_batch = steps, meta_batch
+        self._bar = self._progress.add_task(self._phase, total=steps, completed=done, figures="")
+
+    def on_step(self, report: StepReport) -> None:
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in report.figures.items())
+        speed = self._progress.tasks[-1].speed
+        if speed:
+            figures += f"  {speed * self._meta_batch:.0f} tasks/s"
+        self._progress.update(self._bar, completed=report.step, figures=figures)
+        if not err.is_terminal and report.step % max(1, self._steps // _LINES_A_PHASE) == 0:
+            err.print(f"{self._phase}: step {report.step} of {self._steps}  {figures}", highlight=False)
+
+    def on_evaluation(self, what: str, done: int, total: int) -> None:
+        if done == 0:
+            self._bar = self._progress.add_task("evaluation", total=total, figures="")
+        self._progress.update(self._bar, completed=done, figures=what)
+        if not err.is_terminal and done < total:
+            err.print(f"evaluation: {what}", highlight=False)
+
+    def on_warning(self, message: str) -> None:
+        err.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)

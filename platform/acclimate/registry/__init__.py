@@ -4,9 +4,17 @@ A version is written once and never changed: its content hash covers every bit a
 (`candidate`, later `champion`) move; whoever deploys pins a version number and its content hash.
 """
 
-from acclimate.registry.location import StoreLocation, home, locate
-from acclimate.registry.runs import RunInfo
+from acclimate.registry.location import StoreLocation, locate
+from acclimate.registry.runs import RunInfo, RunRecorder
 from acclimate.registry.store import CANDIDATE, Registry
 from acclimate.registry.versions import VersionInfo
 
-__all__ = ["CANDIDATE", "Registry", "RunInfo", "StoreLocation", "VersionInfo", "home", "locate"]
+__all__ = [
+    "CANDIDATE",
+    "Registry",
+    "RunInfo",
+    "RunRecorder",
+    "StoreLocation",
+    "VersionInfo",
+    "locate",
+]

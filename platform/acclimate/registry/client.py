@@ -26,12 +26,12 @@ def connect(location: StoreLocation) -> MlflowClient:
         RegistryError: a server does not answer, or a database cannot be opened.
     """
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    for chatty in ("mlflow", "alembic"):  # first use of a database logs a line for each migration
-        logging.getLogger(chatty).setLevel(logging.WARNING)
     if location.tracking_uri.startswith(("http:", "https:")):
         _probe(location.tracking_uri)  # MLflow itself would retry for minutes before it says anything
     from mlflow import MlflowClient
 
+    for chatty in ("mlflow", "alembic"):  # first use of a database logs a line for each migration
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # after the import, which sets it itself
     with translated(location):
         client = MlflowClient(tracking_uri=location.tracking_uri, registry_uri=location.tracking_uri)
         client.search_experiments(max_results=1)

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from acclimate.errors import RegistryError
+from acclimate.home import home
 
 _SERVERS = ("http", "https", "databricks")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
-
-
-def home() -> Path:
-    """The directory of everything Acclimate keeps on this machine: `ACCLIMATE_HOME` or ./acclimate-home."""
-    return Path(os.environ.get("ACCLIMATE_HOME") or "acclimate-home").absolute()
 
 
 @dataclass(frozen=True)

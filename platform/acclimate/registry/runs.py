@@ -9,6 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from acclimate.registry.client import translated
+from acclimate.registry.location import StoreLocation
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
@@ -65,6 +68,7 @@ class RunRecorder:
     """Writes to one run; made by `Registry.start_run` and `Registry.continue_run`."""
 
     client: MlflowClient
+    location: StoreLocation
     run_id: str
 
     def log_params(self, params: Mapping[str, object]) -> None:
@@ -72,8 +76,9 @@ class RunRecorder:
         from mlflow.entities import Param
 
         entries = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in params.items()]
-        for start in range(0, len(entries), _PARAMS_A_BATCH):
-            self.client.log_batch(self.run_id, params=entries[start : start + _PARAMS_A_BATCH])
+        with translated(self.location):
+            for start in range(0, len(entries), _PARAMS_A_BATCH):
+                self.client.log_batch(self.run_id, params=entries[start : start + _PARAMS_A_BATCH])
 
     def log_metrics(self, rows: Sequence[tuple[int, Mapping[str, float]]]) -> None:
         """Record `(step, {name: value})` rows as curves."""
@@ -81,22 +86,21 @@ class RunRecorder:
 
         now = int(time.time() * 1000)
         entries = [Metric(key, value, now, step) for step, row in rows for key, value in row.items()]
-        for start in range(0, len(entries), _METRICS_A_BATCH):
-            self.client.log_batch(self.run_id, metrics=entries[start : start + _METRICS_A_BATCH])
+        with translated(self.location):
+            for start in range(0, len(entries), _METRICS_A_BATCH):
+                self.client.log_batch(self.run_id, metrics=entries[start : start + _METRICS_A_BATCH])
 
-    def log_file(self, path: Path, folder: str | None = None) -> None:
+    def log_file(self, path: Path) -> None:
         """Keep a file with the run."""
-        self.client.log_artifact(self.run_id, str(path), folder)
+        with translated(self.location):
+            self.client.log_artifact(self.run_id, str(path))
 
     def log_text(self, text: str, name: str) -> None:
         """Keep a text as the file `name`."""
-        self.client.log_text(self.run_id, text, name)
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        """Set tags, replacing those of the same name."""
-        for key, value in tags.items():
-            self.client.set_tag(self.run_id, key, value)
+        with translated(self.location):
+            self.client.log_text(self.run_id, text, name)
 
     def end(self, status: RunEnd) -> None:
         """Close the run."""
-        self.client.set_terminated(self.run_id, status)
+        with translated(self.location):
+            self.client.set_terminated(self.run_id, status)

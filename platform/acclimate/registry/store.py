@@ -46,13 +46,13 @@ class Registry:
         """Begin a run; the experiment is created if missing."""
         with translated(self.location):
             run = self.client.create_run(self.experiment_id(experiment), tags=dict(tags), run_name=name)
-        return RunRecorder(self.client, run.info.run_id)
+        return RunRecorder(self.client, self.location, run.info.run_id)
 
     def continue_run(self, run_id: str) -> RunRecorder:
         """Write to a run begun earlier, which counts as running again."""
         with translated(self.location):
             self.client.update_run(run_id, status="RUNNING")
-        return RunRecorder(self.client, run_id)
+        return RunRecorder(self.client, self.location, run_id)
 
     def runs(self, experiment: str | None = None, limit: int = 20) -> list[RunInfo]:
         """The newest runs, of one experiment or of all."""
@@ -64,6 +64,11 @@ class Registry:
                 raise RegistryError(f"no experiment {experiment!r} is recorded: there are {known}")
             found = self.client.search_runs(wanted, max_results=limit, order_by=["start_time DESC"])
         return [RunInfo.of(run, names[run.info.experiment_id]) for run in found]
+
+    def download_run(self, run_id: str, folder: Path) -> Path:
+        """Download a run's files into `folder`, which is returned."""
+        with translated(self.location):
+            return Path(self.client.download_artifacts(run_id, "", str(folder)))
 
     def experiment_id(self, name: str) -> str:
         """The experiment's id; created if missing."""

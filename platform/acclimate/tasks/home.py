@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-
-def home() -> Path:
-    """`ACCLIMATE_HOME`, or `acclimate-home` in the working directory."""
-    return Path(os.environ.get("ACCLIMATE_HOME") or "acclimate-home").absolute()
+from acclimate.home import home
 
 
 def pools() -> Path:

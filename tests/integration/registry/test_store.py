@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,7 @@ import torch
 from acclimate.errors import RegistryError
 from acclimate.initialization import AdaptationPolicy, Initialization, InputSchema, ModelSpec, Normalization
 from acclimate.registry import Registry, VersionInfo
-from acclimate.registry.server import command, environment
+from acclimate.registry.server import serving
 
 pytestmark = pytest.mark.slow
 
@@ -139,27 +135,8 @@ def test_an_unreachable_server_is_reported_at_once(monkeypatch: pytest.MonkeyPat
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("ACCLIMATE_HOME", str(tmp_path))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    embedded = Registry.open().location
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with (tmp_path / "server.log").open("w") as log:
-        process = subprocess.Popen(
-            command(port), env=environment(embedded), stdout=log, stderr=log, start_new_session=True
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(f"{url}/health", timeout=2).close()
-                break
-            except OSError:
-                assert process.poll() is None, (tmp_path / "server.log").read_text()
-                time.sleep(0.25)
+    with serving(Registry.open().location) as url:
         yield url
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(20)
 
 
 def test_a_server_and_the_embedded_store_behave_alike(server: str) -> None:

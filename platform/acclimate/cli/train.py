@@ -1,0 +1,172 @@
+"""`acclimate train`, `acclimate evaluate` and `acclimate recipes`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from acclimate.cli.options import json_option, tracking_option
+from acclimate.cli.output import err, next_step, out, print_fields, print_json, print_table
+from acclimate.errors import RecipeError
+
+if TYPE_CHECKING:
+    from acclimate.evaluation import Evaluation
+    from acclimate.workflow import Outcome
+
+STOPPED = 130  # what a shell reports for Ctrl-C
+
+change_option = click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key, e.g. training.steps=200."
+)
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--resume", is_flag=True, help="Go on with the newest unfinished run of this recipe.")
+@click.option("--workers", type=click.IntRange(0), help="Ray task workers; 0 trains in this process.")
+@change_option
+@tracking_option
+@json_option
+def train(
+    recipe: str,
+    resume: bool,
+    workers: int | None,
+    changes: tuple[str, ...],
+    tracking_uri: str | None,
+    json: bool,
+) -> None:
+    """Meta-train RECIPE (a YAML file or a shipped name), evaluate it on held-out tasks and register it.
+
+    Ctrl-C writes a checkpoint; --resume goes on from there to the same bits.
+    """
+    from acclimate.training.recipe_file import load_recipe
+
+    if workers is not None:
+        changes = (*changes, f"training.workers={workers}")
+    again = " ".join(["acclimate train", recipe, *(f"--set {change}" for change in changes)])
+    outcome = run_job(load_recipe(recipe, changes), resume=resume, tracking_uri=tracking_uri, again=again)
+    if json:
+        print_json(
+            {
+                "version": asdict(outcome.version),
+                "evaluation": outcome.evaluation.as_json(),
+                "plot": str(outcome.plot),
+                "directory": str(outcome.directory),
+            }
+        )
+        return
+    show_outcome(outcome)
+    next_step("acclimate ui", "look at the run, its curves and the version in MLflow")
+
+
+@click.command()
+@click.argument("name")
+@click.argument("ref", default="candidate")
+@click.option("--plot", type=click.Path(path_type=Path), help="Write the picture to this PNG file.")
+@change_option
+@tracking_option
+@json_option
+def evaluate(
+    name: str, ref: str, plot: Path | None, changes: tuple[str, ...], tracking_uri: str | None, json: bool
+) -> None:
+    """Measure version REF of NAME and its baselines again on the held-out tasks.
+
+    REF is a number, an alias, `latest` or a content hash; --set evaluation.draws=20 asks for more draws.
+    """
+    from acclimate.cli.progress import JobProgress
+    from acclimate.evaluation.plot import save_plot
+    from acclimate.workflow import evaluate_version
+
+    with JobProgress() as progress:
+        version, evaluation = evaluate_version(
+            name, ref, listener=progress, changes=changes, tracking_uri=tracking_uri
+        )
+    if plot:
+        save_plot(evaluation, f"{name} version {version.version}", plot)
+    if json:
+        print_json({"version": asdict(version), "evaluation": evaluation.as_json()})
+        return
+    show_evaluation(evaluation)
+    if not plot:
+        next_step(f"acclimate evaluate {name} {ref} --plot curves.png", "the same as a picture")
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option("--keys", is_flag=True, help="Explain every key of a recipe instead.")
+def recipes(name: str | None, keys: bool) -> None:
+    """List the shipped recipes, print one (to start your own from), or explain every key."""
+    from acclimate.training.recipe_file import load_recipe, recipe_keys, shipped_recipes
+
+    if keys:
+        print_table("Keys of a recipe", ("key", "default", "meaning"), recipe_keys())
+        return
+    shipped = shipped_recipes()
+    if name is None:
+        rows = [(each, load_recipe(each).description) for each in shipped]
+        print_table("Shipped recipes", ("name", "what it trains"), rows)
+        next_step(f"acclimate recipes {rows[-1][0]} > my.yaml", "start a recipe of your own from one")
+        return
+    if name not in shipped:
+        raise RecipeError(f"no recipe {name!r} is shipped: there are {', '.join(shipped)}")
+    print(shipped[name], end="")
+
+
+def run_job(recipe: Any, *, resume: bool, tracking_uri: str | None, again: str) -> Outcome:
+    """Run the main job with its progress drawn; a stop ends the process with how to go on."""
+    from acclimate.cli.progress import JobProgress
+    from acclimate.training.stopping import stop_on_signals
+    from acclimate.workflow import meta_train
+
+    with JobProgress() as progress, stop_on_signals() as should_stop:
+        outcome = meta_train(
+            recipe, listener=progress, should_stop=should_stop, resume=resume, tracking_uri=tracking_uri
+        )
+    if outcome is None:
+        err.print("stopped; a checkpoint is written", style="yellow")
+        next_step(f"{again} --resume", "go on to the same bits")
+        sys.exit(STOPPED)
+    return outcome
+
+
+def show_outcome(outcome: Outcome) -> None:
+    """Print what a job made."""
+    show_evaluation(outcome.evaluation)
+    version = outcome.version
+    print_fields(
+        f"Registered {version.name} version {version.version}",
+        {
+            "aliases": ", ".join(version.aliases),
+            "content hash": version.content_hash,
+            "mlflow run": version.run_id,
+            "picture": outcome.plot,
+            "run directory": outcome.directory,
+        },
+    )
+
+
+def show_evaluation(evaluation: Evaluation) -> None:
+    """Print the curves as tables, and the result in a sentence."""
+    from acclimate.evaluation import comparison_sentence, headline, table, worst_sentence
+
+    for shots in evaluation.shots:
+        columns, rows = table(evaluation, shots)
+        held_out = f"{len(evaluation.tasks)} held-out tasks"
+        print_table(f"{evaluation.metric} after gradient steps, {shots}-shot, {held_out}", columns, rows)
+    shots = max(evaluation.shots)
+    said = [headline(evaluation, shots)]
+    said += [
+        f"  {comparison_sentence(evaluation, comparison)}"
+        for comparison in evaluation.comparisons
+        if comparison.shots == shots
+    ]
+    said += [
+        f"  {worst_sentence(evaluation, shots)}",
+        f"  (the baselines' step sizes and numbers of steps were chosen on {evaluation.rates_chosen_on})",
+    ]
+    for line in said:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,29 @@
+"""How fast held-out tasks adapt: the meta-learned start beside joint training and a device alone."""
+
+from acclimate.evaluation.contenders import LABELS
+from acclimate.evaluation.evaluate import Protocol, Trained, evaluate
+from acclimate.evaluation.report import (
+    Comparison,
+    Curve,
+    Evaluation,
+    comparison_sentence,
+    headline,
+    table,
+    worst_sentence,
+)
+from acclimate.evaluation.statistics import Summary
+
+__all__ = [
+    "LABELS",
+    "Comparison",
+    "Curve",
+    "Evaluation",
+    "Protocol",
+    "Summary",
+    "Trained",
+    "comparison_sentence",
+    "evaluate",
+    "headline",
+    "table",
+    "worst_sentence",
+]

@@ -1,0 +1,89 @@
+"""Checkpoints: the state of a run after a step, written so that a crash leaves the old one or the new one.
+
+The state is tensors, numbers and strings only, so that it is read without unpickling code.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from acclimate.errors import TrainingError
+from acclimate.training.recipe import Recipe, differing_keys
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state after `step` outer steps.
+
+    Attributes:
+        step: outer steps done.
+        meta: the meta-parameters.
+        optimizer: the outer optimizer's `state_dict`.
+        determines: `Recipe.determines()` of the run.
+    """
+
+    step: int
+    meta: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    determines: dict[str, Any]
+
+
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write atomically: a new file, flushed to disk, then renamed over the old one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with unfinished.open("wb") as file:
+            torch.save({"format": _FORMAT, **vars(checkpoint)}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read what `save_checkpoint` wrote.
+
+    Raises:
+        TrainingError: there is none, or it is unreadable or of another format.
+    """
+    try:
+        state = torch.load(path, weights_only=True)
+        if state.pop("format") != _FORMAT:
+            raise ValueError("it has another format")
+        return Checkpoint(**state)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TrainingError(
+            f"checkpoint {path} cannot be read ({error}): start the run without --resume"
+        ) from error
+    except pickle.UnpicklingError as error:
+        raise TrainingError(f"checkpoint {path} is no checkpoint: start the run without --resume") from error
+
+
+def check_same_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:
+    """Refuse to go on with a recipe whose parameters would be others.
+
+    Raises:
+        TrainingError: names every key that differs.
+    """
+    differing = differing_keys(checkpoint.determines, recipe.determines())
+    if differing:
+        raise TrainingError(
+            "the recipe is not the one this run was started with, so it cannot be resumed:\n  "
+            + "\n  ".join(differing)
+            + "\nset these back, or start a new run without --resume"
+        )

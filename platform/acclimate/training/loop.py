@@ -1,0 +1,171 @@
+"""The outer loop: a pure function of (recipe, seed), whoever computes the shards.
+
+The meta-batch of a step is cut into shards of one size; their sums are added up in shard order, on the
+driver, which alone owns the meta-parameters and the outer optimizer. So the bits of the result depend neither
+on how many workers there were nor on which of them died.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from acclimate.errors import TrainingError
+from acclimate.learners import MetaParams
+from acclimate.training.checkpoint import Checkpoint
+from acclimate.training.recipe import OptimizerSection, Recipe, TrainingSection
+from acclimate.training.shard import ShardResult, deterministic
+
+ComputeShards = Callable[[MetaParams, int, Sequence[list[int]]], list[ShardResult]]
+"""The results of the shards of a step, in their order."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One outer step, done.
+
+    Attributes:
+        step: outer steps done so far, from 1.
+        figures: means over the step's tasks: `loss` and the metric, after adaptation.
+        gradient_norm: L2 norm of the mean meta-gradient, before clipping.
+    """
+
+    step: int
+    figures: dict[str, float]
+    gradient_norm: float
+
+
+@dataclass
+class OuterState:
+    """The meta-parameters and the optimizer that moves them in place; `step` counts the steps done."""
+
+    meta: MetaParams
+    optimizer: torch.optim.Optimizer
+    step: int
+
+    @staticmethod
+    def begin(start: MetaParams, recipe: OptimizerSection) -> OuterState:
+        """Before the first step."""
+        meta = {name: tensor.detach().clone() for name, tensor in start.items()}
+        return OuterState(meta, make_optimizer(recipe, list(meta.values())), 0)
+
+    @staticmethod
+    def restore(checkpoint: Checkpoint, recipe: OptimizerSection) -> OuterState:
+        """As it was when the checkpoint was made."""
+        state = OuterState.begin(checkpoint.meta, recipe)
+        state.optimizer.load_state_dict(checkpoint.optimizer)
+        state.step = checkpoint.step
+        return state
+
+    def checkpoint(self, recipe: Recipe) -> Checkpoint:
+        """The state, to be written."""
+        return Checkpoint(self.step, dict(self.meta), self.optimizer.state_dict(), recipe.determines())
+
+
+def train(
+    recipe: Recipe,
+    state: OuterState,
+    compute: ComputeShards,
+    *,
+    on_step: Callable[[StepReport], None],
+    on_checkpoint: Callable[[OuterState], None],
+    should_stop: Callable[[], bool],
+) -> bool:
+    """Take the recipe's remaining steps, in place.
+
+    Args:
+        compute: computes the shards of a step, anywhere.
+        on_step: called after every step.
+        on_checkpoint: called every `checkpoint_every` steps, when stopping early, and at the end.
+        should_stop: asked between steps, so that a stop never tears a step.
+
+    Returns:
+        Whether all steps were taken.
+
+    Raises:
+        TrainingError: the loss is no longer finite.
+    """
+    training = recipe.training
+    shards = shards_of(training)
+    while state.step < training.steps:
+        if should_stop():
+            on_checkpoint(state)
+            return False
+        on_step(_take_step(recipe, state, compute, shards))
+        if state.step % training.checkpoint_every == 0 or state.step == training.steps:
+            on_checkpoint(state)
+    return True
+
+
+def shards_of(training: TrainingSection) -> list[list[int]]:
+    """The meta-batch's indices in shards of `training.shard`."""
+    return [
+        list(range(start, start + training.shard)) for start in range(0, training.meta_batch, training.shard)
+    ]
+
+
+def learning_rate(recipe: OptimizerSection, step: int, steps: int) -> float:
+    """The outer step size at `step` of `steps`, from 0: constant, or along a cosine to `final_lr`."""
+    if recipe.final_lr is None or steps < 2:
+        return recipe.lr
+    progress = step / (steps - 1)
+    return recipe.final_lr + (recipe.lr - recipe.final_lr) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def make_optimizer(recipe: OptimizerSection, parameters: list[torch.Tensor]) -> torch.optim.Optimizer:
+    """The outer optimizer; its step size is set anew each step."""
+    decay = recipe.weight_decay
+    if recipe.name == "adam":
+        return torch.optim.Adam(parameters, lr=recipe.lr, weight_decay=decay)
+    if recipe.name == "adamw":
+        return torch.optim.AdamW(parameters, lr=recipe.lr, weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=recipe.lr, weight_decay=decay, momentum=recipe.momentum)
+
+
+def _take_step(
+    recipe: Recipe, state: OuterState, compute: ComputeShards, shards: Sequence[list[int]]
+) -> StepReport:
+    training = recipe.training
+    results = compute(state.meta, state.step, shards)
+    with deterministic():
+        gradient, figures = _mean(results)
+        norm = _norm(gradient)
+        if not math.isfinite(norm) or not math.isfinite(figures["loss"]):
+            raise TrainingError(
+                f"step {state.step + 1}: loss {figures['loss']:g}, meta-gradient {norm:g}: training "
+                "diverged; lower training.optimizer.lr or learner.inner_lr, or set optimizer.clip_norm"
+            )
+        limit = training.optimizer.clip_norm
+        factor = min(1.0, limit / norm) if limit is not None and norm > 0 else 1.0
+        for name, parameter in state.meta.items():
+            parameter.grad = gradient[name] * factor
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate(training.optimizer, state.step, training.steps)
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+    state.step += 1
+    return StepReport(state.step, figures, norm)
+
+
+def _mean(results: Sequence[ShardResult]) -> tuple[MetaParams, dict[str, float]]:
+    """Means over all tasks; the sums run in shard order."""
+    tasks = sum(result.figures["tasks"] for result in results)
+    gradient = {name: torch.zeros_like(tensor) for name, tensor in results[0].gradient.items()}
+    for result in results:
+        for name, tensor in result.gradient.items():
+            gradient[name] += tensor
+    figures = {
+        name: sum(result.figures[name] for result in results) / tasks
+        for name in results[0].figures
+        if name != "tasks"
+    }
+    return {name: tensor / tasks for name, tensor in gradient.items()}, figures
+
+
+def _norm(gradient: MetaParams) -> float:
+    return float(
+        torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradient.values()]))
+    )

@@ -1,0 +1,117 @@
+"""A recipe made concrete: opened data, held-out tasks, a network to start from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from acclimate.initialization import AdaptationPolicy, Initialization, ModelSpec, Normalization
+from acclimate.learners import Learner, Loss, MetaParams, build_learner, loss_for
+from acclimate.models import build, parameters_of
+from acclimate.tasks import Sampler, Split, TaskDistribution, split_tasks
+from acclimate.tasks.episodes import Indices
+from acclimate.training.data import open_data
+from acclimate.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a recipe trains on and with; the same on the driver and on every worker.
+
+    Attributes:
+        data: every task.
+        split: which of them are trained on and which held out.
+        normalization: measured on the training tasks.
+        model: the network, with the recipe's seeded initial parameters.
+        spec: how a device builds it.
+        loss: what adaptation lowers.
+    """
+
+    recipe: Recipe
+    data: TaskDistribution
+    split: Split
+    normalization: Normalization
+    model: nn.Module
+    spec: ModelSpec
+    loss: Loss
+
+    def sampler(self, tasks: Indices, shots: int | None = None) -> Sampler:
+        """Draws episodes of `tasks`, with other `shots` than the recipe's if given."""
+        plan = self.recipe.episodes.plan(shots)
+        return self.data.sampler(tasks, plan, self.normalization, self.recipe.seed)
+
+    def learner(self) -> Learner:
+        """The recipe's learner."""
+        return build_learner(self.recipe.learner.config(), self.model, self.loss)
+
+    def start(self) -> MetaParams:
+        """The meta-parameters before the first step."""
+        return self.learner().init(parameters_of(self.model))
+
+    def initialization(self, meta: MetaParams) -> Initialization:
+        """What a device receives of trained meta-parameters."""
+        learner = self.learner()
+        params, rates = learner.split(meta)
+        everything = len(learner.trainable) == len(params)
+        return Initialization(
+            params=params,
+            rates=rates,
+            model=self.spec,
+            schema=self.data.schema,
+            normalization=self.normalization,
+            adaptation=AdaptationPolicy(
+                steps=self.recipe.learner.inner_steps,
+                inner_lr=self.recipe.learner.inner_lr,
+                shots=self.recipe.episodes.shots,
+                trainable=() if everything else learner.trainable,
+            ),
+            learner=self.recipe.learner.algorithm,
+        )
+
+
+def open_problem(recipe: Recipe) -> Problem:
+    """Open the recipe's data and build its network.
+
+    Raises:
+        DataError: the data cannot be opened or split.
+        ModelError: the network cannot be built.
+        RecipeError: parts of the recipe do not fit the data.
+    """
+    data = open_data(recipe.data, recipe.name)
+    split = split_tasks(
+        data,
+        test=recipe.data.test,
+        validation=recipe.data.validation,
+        test_groups=recipe.data.test_groups,
+        seed=recipe.data.split_seed,
+    )
+    normalization = data.normalization(split.train)
+    sampler = data.sampler(split.train, recipe.episodes.plan(), normalization, recipe.seed)
+    spec = ModelSpec(recipe.model.name, tuple(sampler.input_shape), sampler.outputs, recipe.model.options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = build(spec)
+    return Problem(
+        recipe, data, split, normalization, model, spec, loss_for(data.schema.kind, recipe.learner.loss)
+    )
+
+
+def joint_recipe(recipe: Recipe) -> Recipe:
+    """The recipe of the joint baseline: one model for all tasks, on the same episodes."""
+    training = recipe.training
+    optimizer = training.optimizer
+    return recipe.model_copy(
+        update={
+            "learner": recipe.learner.model_copy(
+                update={"algorithm": "joint", "serial": False, "first_order": False}
+            ),
+            "training": training.model_copy(
+                update={
+                    "steps": recipe.baseline.steps or training.steps,
+                    "optimizer": optimizer.model_copy(update={"lr": recipe.baseline.lr or optimizer.lr}),
+                }
+            ),
+        }
+    )

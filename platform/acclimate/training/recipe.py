@@ -1,0 +1,245 @@
+"""The recipe of a meta-training run: every key, its meaning and its default.
+
+A run's parameters are a pure function of the recipe's `name`-independent part, see `Recipe.determines`; the
+other keys say where it runs and what is measured afterwards.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from acclimate.learners import LearnerConfig
+from acclimate.tasks import EpisodePlan
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    """Part of a recipe: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSection(Section):
+    """The recordings, and which tasks are held out."""
+
+    source: str = Field(description="a named data set, a task pool, or a Parquet path or URL")
+    options: dict[str, Any] = Field(default={}, description="arguments of a named data set, such as `window`")
+    recordings: dict[str, Any] = Field(
+        default={}, description="Parquet: what its columns mean (RecordingSchema)"
+    )
+    test: int | float = Field(
+        default=0.2, description="groups held out for the report: a share below 1, or a number"
+    )
+    validation: int | float = Field(
+        default=0.0,
+        description="groups to choose the baselines' step sizes on; 0 chooses on the test tasks",
+    )
+    test_groups: tuple[str, ...] = Field(
+        default=(), description="groups to hold out by name or pattern, in place of `test`"
+    )
+    split_seed: int = Field(default=0, description="of the random choice of held-out groups")
+
+
+class EpisodesSection(Section):
+    """How an episode is cut out of a task."""
+
+    shots: Count = Field(default=5, description="support examples of each class (classification) or in all")
+    query_shots: Count = Field(default=15, description="query examples, counted likewise")
+    ways: Annotated[int, Field(ge=2)] | None = Field(
+        default=None, description="classes of an episode where every task is one class; leave out elsewhere"
+    )
+    order: Literal["time", "random"] = Field(
+        default="time", description="`time`: support precedes query, as on a device; `random` flatters"
+    )
+    support_fraction: Fraction = Field(
+        default=0.5, description="the part of the timeline that support comes from"
+    )
+    gap: Annotated[int, Field(ge=0)] = Field(default=0, description="rows unused between support and query")
+
+    def plan(self, shots: int | None = None) -> EpisodePlan:
+        """The plan for the sampler, with other `shots` if given."""
+        return EpisodePlan(**{**self.model_dump(), "shots": self.shots if shots is None else shots})
+
+
+class ModelSection(Section):
+    """The network; its input shape and outputs follow from the data."""
+
+    name: str = Field(
+        default="mlp", description="`mlp`, `conv1d`, `conv4`, `gru`, or `package.module:callable`"
+    )
+    options: dict[str, Any] = Field(default={}, description="keyword arguments of the network")
+
+
+class LearnerSection(Section):
+    """How the start is learned and how a task adapts from it."""
+
+    algorithm: Literal["maml", "anil", "reptile", "meta-sgd", "maml++", "joint", "device-only"] = Field(
+        default="maml", description="the meta-learner, or a baseline"
+    )
+    inner_lr: Positive = Field(default=0.05, description="step size of adaptation; learned rates start here")
+    inner_steps: Count = Field(default=5, description="gradient steps on the support during training")
+    trainable: str | tuple[str, ...] = Field(
+        default="all", description="what adaptation moves: `all`, `head`, `biases`, or parameter names"
+    )
+    first_order: bool = Field(default=False, description="leave out the second derivative")
+    multi_step: Annotated[int, Field(ge=0)] = Field(
+        default=1000, description="maml++: outer steps during which the loss after every inner step counts"
+    )
+    serial: bool = Field(
+        default=False, description="reptile: each task of a shard starts where the last one ended"
+    )
+    serial_rate: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.1, description="reptile with `serial`: how far to move towards each task's weights"
+    )
+    loss: Literal["cross_entropy", "mse", "mae", "huber"] | None = Field(
+        default=None,
+        description="what adaptation lowers; by default cross entropy for classes, else mse",
+    )
+    compile: Literal["auto", "on", "off"] = Field(
+        default="auto", description="torch.compile for the meta-gradient"
+    )
+
+    def config(self) -> LearnerConfig:
+        """For `build_learner`."""
+        return LearnerConfig(**self.model_dump(exclude={"loss"}))
+
+
+class OptimizerSection(Section):
+    """The outer optimizer."""
+
+    name: Literal["adam", "adamw", "sgd"] = Field(default="adam", description="`adam`, `adamw` or `sgd`")
+    lr: Positive = Field(default=1e-3, description="step size of the outer loop")
+    final_lr: Annotated[float, Field(ge=0)] | None = Field(
+        default=None,
+        description="step size at the last step, reached along a cosine; leave out for a constant `lr`",
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.0, description="sgd only")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="L2 penalty; decoupled for adamw"
+    )
+    clip_norm: Positive | None = Field(
+        default=10.0, description="longest meta-gradient, L2; null never clips"
+    )
+
+
+class TrainingSection(Section):
+    """The outer loop."""
+
+    steps: Count = Field(default=1000, description="outer steps")
+    meta_batch: Count = Field(default=16, description="tasks a step")
+    shard: Count = Field(
+        default=4, description="tasks a worker computes at a time; part of the result's bits"
+    )
+    optimizer: OptimizerSection = OptimizerSection()
+    workers: Annotated[int, Field(ge=0)] = Field(
+        default=2, description="Ray task workers; 0 trains in this process"
+    )
+    checkpoint_every: Count = Field(default=50, description="steps between checkpoints")
+
+
+class BaselineSection(Section):
+    """The joint model that the report compares with, trained on the same tasks."""
+
+    joint: bool = Field(default=True, description="train it; off where no one model fits all tasks (`ways`)")
+    steps: Count | None = Field(default=None, description="outer steps; as many as `training` if left out")
+    lr: Positive | None = Field(
+        default=None, description="its step size; as in `training.optimizer` if left out"
+    )
+
+
+class EvaluationSection(Section):
+    """The adaptation curves on held-out tasks."""
+
+    shots: tuple[Count, ...] = Field(
+        default=(1, 5), min_length=1, description="supports to adapt on, a curve each"
+    )
+    steps: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        default=(0, 1, 2, 5, 10), min_length=1, description="gradient steps after which the metric is taken"
+    )
+    tasks: Count = Field(default=500, description="held-out tasks measured at most")
+    draws: Count = Field(default=5, description="episodes drawn of each")
+    seeds: Count = Field(
+        default=1, description="training seeds; further ones train again, for the report only"
+    )
+    long_steps: Count = Field(
+        default=50, description="a further point, far beyond what a device should have to do"
+    )
+    rates: tuple[Positive, ...] = Field(
+        default=(0.003, 0.01, 0.03, 0.1, 0.3),
+        min_length=1,
+        description="step sizes tried for the baselines on validation tasks",
+    )
+
+    @model_validator(mode="after")
+    def _ascending(self) -> EvaluationSection:
+        if list(self.steps) != sorted(set(self.steps)):
+            raise ValueError(f"steps are {list(self.steps)}: list them ascending, each once")
+        return self
+
+
+class Recipe(Section):
+    """One meta-training run."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="of the run's experiment and of the registered model",
+    )
+    description: str = Field(default="", description="a line for people")
+    seed: Annotated[int, Field(ge=0)] = Field(default=0, description="of initial parameters and episodes")
+    data: DataSection
+    episodes: EpisodesSection = EpisodesSection()
+    model: ModelSection = ModelSection()
+    learner: LearnerSection = LearnerSection()
+    training: TrainingSection = TrainingSection()
+    baseline: BaselineSection = BaselineSection()
+    evaluation: EvaluationSection = EvaluationSection()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Recipe:
+        if self.training.meta_batch % self.training.shard:
+            raise ValueError(
+                f"training.meta_batch {self.training.meta_batch} is no multiple of training.shard "
+                f"{self.training.shard}: shards have one size, so that bits do not depend on the workers"
+            )
+        self.learner.config()  # its own checks of what fits together
+        return self
+
+    def determines(self) -> dict[str, Any]:
+        """The part that decides the trained parameters' bits, as JSON types."""
+        document = self.model_dump(mode="json", exclude={"name", "description", "baseline", "evaluation"})
+        for elsewhere in ("workers", "checkpoint_every"):
+            del document["training"][elsewhere]
+        return document
+
+    def content_hash(self) -> str:
+        """SHA-256 of `determines()` in canonical JSON, in hex."""
+        canonical = json.dumps(self.determines(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as `a.b.c` keys."""
+    entries: dict[str, Any] = {}
+    for key, value in document.items():
+        if isinstance(value, dict) and value:
+            entries |= flat(value, f"{prefix}{key}.")
+        else:
+            entries[f"{prefix}{key}"] = value
+    return entries
+
+
+def differing_keys(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """`key: one's value -> other's value` for every key in which two recipe documents differ."""
+    left, right = flat(one), flat(other)
+    return [
+        f"{key}: {left.get(key)!r} -> {right.get(key)!r}"
+        for key in dict.fromkeys([*left, *right])
+        if left.get(key) != right.get(key)
+    ]

@@ -1,0 +1,162 @@
+"""One recipe, one result: with any number of real Ray workers, some of them killed, and a killed driver."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+
+import pytest
+import ray
+
+from acclimate.training.executor import InProcess, TaskWorkers
+from acclimate.training.loop import OuterState, train
+from acclimate.training.problem import open_problem
+from acclimate.training.ray_pool import RayPool, connect
+from acclimate.training.recipe import Recipe
+from acclimate.training.recipe_file import load_recipe
+from acclimate.workflow import phases
+
+pytestmark = pytest.mark.slow
+
+RECIPE = Recipe.model_validate(
+    {
+        "name": "waves",
+        "data": {"source": "sinusoid", "options": {"tasks": 500}, "test": 10},
+        "learner": {"algorithm": "maml", "inner_lr": 0.01, "inner_steps": 2},
+        "training": {"steps": 12, "meta_batch": 12, "shard": 2, "checkpoint_every": 4},
+    }
+)
+PHASE = "meta-0"
+
+
+def run(recipe: Recipe, workers: TaskWorkers, on_step: Callable[[int], None] = lambda step: None) -> str:
+    """The content hash of the initialization that `workers` train."""
+    problem = open_problem(recipe)
+    state = OuterState.begin(problem.start(), recipe.training.optimizer)
+    train(
+        recipe,
+        state,
+        partial(workers.compute, PHASE),
+        on_step=lambda report: on_step(report.step),
+        on_checkpoint=lambda state: None,
+        should_stop=lambda: False,
+    )
+    return problem.initialization(state.meta).content_hash()
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    """One Ray for the tests that only need workers of it."""
+    connect(None, 4)
+    yield
+    ray.shutdown()
+
+
+@cache
+def expected() -> str:
+    return run(RECIPE, InProcess(phases(RECIPE)))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_any_number_of_workers_gives_the_same_bits(ray_here: None, workers: int) -> None:
+    with RayPool(phases(RECIPE), workers) as pool:
+        assert run(RECIPE, pool) == expected()
+
+
+def test_killed_workers_are_replaced_and_leave_no_trace(ray_here: None) -> None:
+    with RayPool(phases(RECIPE), 2) as pool:
+        before = pool.pids()
+
+        def kill(step: int) -> None:
+            if step == 4:
+                os.kill(pool.pids()[0], signal.SIGKILL)
+            if step == 8:
+                for pid in pool.pids():
+                    os.kill(pid, signal.SIGKILL)
+
+        assert run(RECIPE, pool, kill) == expected()
+        assert set(before).isdisjoint(pool.pids())
+
+
+def test_another_seed_gives_other_bits() -> None:
+    other = RECIPE.model_copy(update={"seed": 1})
+    assert run(other, InProcess(phases(other) | {PHASE: other})) != expected()
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts `acclimate train` on the recipe as a process of its own, in a home of its own."""
+    recipe = tmp_path / "waves.yaml"
+    document = RECIPE.model_dump(mode="json")
+    document["training"] |= {"steps": 400, "checkpoint_every": 40}
+    document["evaluation"] |= {"shots": [5], "steps": [0, 1], "rates": [0.01], "long_steps": 2, "draws": 1}
+    recipe.write_text(json.dumps(document))  # JSON is YAML
+    environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    root = Path(__file__).parents[3]
+    environment |= {
+        "ACCLIMATE_HOME": str(tmp_path / "home"),
+        "PYTHONPATH": f"{root / 'platform'}:{root / 'device_sdk'}",
+    }
+
+    def start(*options: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "acclimate", "train", str(recipe), "--json", *options],
+            env=environment,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    return start
+
+
+def test_a_killed_driver_and_an_interrupted_one_resume_to_the_same_bits(
+    command: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    killed = command("--workers", "2")
+    wait_for_step(tmp_path, killed, 40)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+
+    interrupted = command("--resume", "--workers", "2")
+    wait_for_step(tmp_path, interrupted, 120)
+    os.killpg(interrupted.pid, signal.SIGINT)  # as a terminal does: the workers get it too
+    _, said = interrupted.communicate(timeout=60)
+    assert interrupted.returncode == 130, said
+    assert "acclimate train" in said
+    assert "--resume" in said
+
+    resumed = finish(command("--resume", "--workers", "1"))
+    recipe = load_recipe(str(tmp_path / "waves.yaml"))
+    assert resumed["version"]["content_hash"] == run(recipe, InProcess(phases(recipe)))
+
+
+def wait_for_step(home: Path, process: subprocess.Popen[str], step: int) -> None:
+    """Until the newest run's checkpoint of the first phase is at `step` or beyond."""
+    from acclimate.training.checkpoint import load_checkpoint
+
+    for _ in range(600):
+        assert process.poll() is None, process.communicate()
+        found = sorted((home / "home/runs/waves").glob("*/recipe.yaml"))
+        unfinished = [path.parent for path in found if not path.with_name("finished").exists()]
+        checkpoints = [path / f"{PHASE}.pt" for path in unfinished if (path / f"{PHASE}.pt").exists()]
+        if checkpoints and load_checkpoint(checkpoints[-1]).step >= step:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"no checkpoint of step {step} within a minute")
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, dict[str, object]]:
+    printed, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    result: dict[str, dict[str, object]] = json.loads(printed)
+    return result
