@@ -10,6 +10,6 @@ from tests.postgres import PostgresServer
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """One PostgreSQL server for the whole session; `postgres.new_database()` gives an empty database."""
-    server = PostgresServer()
+    server = PostgresServer(fsync=False)
     yield server
     server.close()

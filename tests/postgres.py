@@ -22,9 +22,14 @@ START_TIMEOUT_S = 60.0
 
 
 class PostgresServer:
-    """One server with durable commits (fsync on), killable and restartable at the same port."""
+    """One server, killable and restartable at the same port.
 
-    def __init__(self) -> None:
+    Args:
+        fsync: survive a power cut too. Without it commits still survive `kill`, because the kernel keeps
+            what a dead process has written; tests are quicker for it, benchmarks need it on.
+    """
+
+    def __init__(self, fsync: bool = True) -> None:
         if not BINARIES:
             raise RuntimeError("PostgreSQL is not installed: run make system-packages")
         self._folder = Path(tempfile.mkdtemp(prefix="acclimate-postgres-"))
@@ -34,6 +39,7 @@ class PostgresServer:
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
+        self._fsync = fsync
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
         self.start()
 
@@ -62,6 +68,7 @@ class PostgresServer:
     def start(self) -> None:
         """Run, and return once it answers."""
         settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "port": str(self._port)}
+        settings["fsync"] = "on" if self._fsync else "off"
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
             self._process = self._popen("postgres", "-D", str(self._data), *options, log=log)

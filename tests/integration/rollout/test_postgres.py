@@ -7,6 +7,7 @@ import pytest
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.store import SqlStore, open_store
+from tests import controller_contract as controller
 from tests import store_contract as contract
 from tests.postgres import PostgresServer
 
@@ -42,6 +43,9 @@ class TestAccess(contract.AccessContract): ...
 
 
 class TestLeases(contract.LeaseContract): ...
+
+
+class TestController(controller.ControllerContract): ...
 
 
 def test_replicas_that_start_together_migrate_once(postgres: PostgresServer):

@@ -9,14 +9,16 @@ from acclimate.rollout.domain.evidence import Action, GateEvidence, Verdict
 from acclimate.rollout.domain.rollout import Rollout, State, needs_approval
 
 APPROVAL = "approval"
+EVIDENCE = "evidence"
 
 
 @dataclass(frozen=True, slots=True)
 class Conclusion:
-    """An action and the sentence that explains it."""
+    """An action and the sentence that explains it; `held_for` says what a hold waits for."""
 
     action: Action
     reason: str
+    held_for: str = ""
 
 
 def decide(rollout: Rollout, evidence: Sequence[GateEvidence], settled: int, now: float) -> Conclusion:
@@ -40,7 +42,8 @@ def decide(rollout: Rollout, evidence: Sequence[GateEvidence], settled: int, now
         return _promote(rollout)
     wave = rollout.plan.waves[rollout.wave - 1]
     if rollout.state is State.RUNNING and now - rollout.opened[-1].opened_at >= wave.timeout_s:
-        return Conclusion(Action.HOLD, f"no verdict after {wave.timeout_s:g} s: " + "; ".join(obstacles))
+        reason = f"no verdict after {wave.timeout_s:g} s: " + "; ".join(obstacles)
+        return Conclusion(Action.HOLD, reason, EVIDENCE)
     return Conclusion(Action.WAIT, "; ".join(obstacles))
 
 
@@ -48,7 +51,7 @@ def _promote(rollout: Rollout) -> Conclusion:
     if needs_approval(rollout):
         reason = f"every gate passes; wave {rollout.wave + 1} waits for a person's approval"
         already = rollout.state is State.HELD and rollout.held_for == APPROVAL
-        return Conclusion(Action.WAIT if already else Action.HOLD, reason)
+        return Conclusion(Action.WAIT if already else Action.HOLD, reason, APPROVAL)
     step = f"wave {rollout.wave + 1} opens" if rollout.next_wave else "the rollout is complete"
     return Conclusion(Action.PROMOTE, f"every gate passes: {step}")
 

@@ -108,8 +108,8 @@ def resume(rollout: Rollout, now: float, revision: int) -> Rollout:
 
 
 def hold(rollout: Rollout, now: float, reason: str) -> Rollout:
-    """running → held: the evidence is not conclusive, or a person must approve."""
-    _expect(rollout, "held", {State.RUNNING})
+    """running or held → held: the evidence is not conclusive, or a person must approve."""
+    _expect(rollout, "held", {State.RUNNING, State.HELD})
     return _change(rollout, State.HELD, now, held_for=reason)
 
 

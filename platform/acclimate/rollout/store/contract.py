@@ -166,6 +166,9 @@ class Store(Protocol):
     def retire_device(self, fleet: str, device_id: str, now: float, actor: str) -> Device:
         """Refuse a device from now on."""
 
+    def members(self, fleet: str) -> list[Member]:
+        """Every device of a fleet that is not retired, in its small form."""
+
     def changes(self, known: Mapping[str, int]) -> list[FleetChanges]:
         """What changed in any fleet since the revisions known; everything of fleets not in `known`. One
         small query when nothing did."""
@@ -221,8 +224,8 @@ class Store(Protocol):
         """Keep which devices took part, and when; a device already known in the rollout keeps its time
         unless the counter is higher and it has not settled."""
 
-    def observations(self, rollout: str) -> list[Observation]:
-        """Every device that took part: settled ones in order, then the watched ones by id."""
+    def observations(self, rollout: str, taken_since: float = 0.0) -> list[Observation]:
+        """Devices that took part since then: settled ones in order, then the watched ones by id."""
 
     def progress(self, rollout: str) -> int:
         """The sequence of the last report folded into the rollout's observations."""
@@ -230,7 +233,8 @@ class Store(Protocol):
     def save_observations(
         self, rollout: str, observations: Sequence[Observation], progress: int, token: int
     ) -> None:
-        """Store changed observations and how far the reports have been read, together."""
+        """Store changed observations and how far the reports have been read, together. A device that was
+        told anew in the meantime keeps the newer telling."""
 
     # Reports ------------------------------------------------------------------------------------------
 

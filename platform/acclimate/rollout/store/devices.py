@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from acclimate.errors import RolloutError
-from acclimate.rollout.domain.fleet import Attributes, Device, Fleet
+from acclimate.rollout.domain.fleet import Attributes, Device, Fleet, Member
 from acclimate.rollout.store import rows, tables
 from acclimate.rollout.store.contract import ConflictError, EnrolmentRefusedError, NotFoundError
 from acclimate.rollout.store.database import Database
@@ -78,6 +78,11 @@ class DeviceTable:
     def count_devices(self, fleet: str) -> int:
         with self._database.read() as connection:
             return _count_devices(connection, fleet)
+
+    def members(self, fleet: str) -> list[Member]:
+        query = select(DEVICES).where(DEVICES.c.fleet == fleet, DEVICES.c.retired_at.is_(None))
+        with self._database.read() as connection:
+            return [rows.member_of(row) for row in connection.execute(query).mappings()]
 
     def set_attributes(
         self,

@@ -123,8 +123,9 @@ class RolloutTables:
         with self._database.write() as connection:
             connection.execute(upsert(insert, ["rollout", "device"], OBSERVED, newer), values)
 
-    def observations(self, rollout: str) -> list[Observation]:
-        query = select(OBSERVATIONS).where(OBSERVATIONS.c.rollout == rollout)
+    def observations(self, rollout: str, taken_since: float = 0.0) -> list[Observation]:
+        since = OBSERVATIONS.c.taken_at >= taken_since
+        query = select(OBSERVATIONS).where(OBSERVATIONS.c.rollout == rollout, since)
         order = OBSERVATIONS.c.order
         with self._database.read() as connection:
             found = connection.execute(query.order_by(order.is_(None), order, OBSERVATIONS.c.device))
@@ -141,9 +142,11 @@ class RolloutTables:
         with self._database.write() as connection:
             guard(connection, token)
             if observations:
-                insert = upsert(self._database.insert(OBSERVATIONS), ["rollout", "device"], OBSERVED)
+                insert = self._database.insert(OBSERVATIONS)
+                as_read = OBSERVATIONS.c.counter <= insert.excluded.counter
+                save = upsert(insert, ["rollout", "device"], OBSERVED, as_read)
                 ordered = sorted(observations, key=lambda one: one.device)
-                connection.execute(insert, [rows.plain(one) | {"rollout": rollout} for one in ordered])
+                connection.execute(save, [rows.plain(one) | {"rollout": rollout} for one in ordered])
             connection.execute(update(ROLLOUTS).where(ROLLOUTS.c.id == rollout).values(progress=progress))
 
 

@@ -125,6 +125,7 @@ observations = Table(
     Column("latency_ms", Double),
     Column("heard_at", Seconds),
     Column("returned", Boolean, nullable=False, default=False),
+    Index("observations_by_time", "rollout", "taken_at"),
 )
 
 reports = Table(

@@ -7,6 +7,7 @@ import pytest
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.store import SqlStore, open_store
+from tests import controller_contract as controller
 from tests import store_contract as contract
 
 
@@ -48,3 +49,6 @@ class TestLeases(contract.LeaseContract): ...
 def test_a_wrong_url_is_named(url: str, reason: str):
     with pytest.raises(RolloutError, match=reason):
         open_store(url)
+
+
+class TestController(controller.ControllerContract): ...

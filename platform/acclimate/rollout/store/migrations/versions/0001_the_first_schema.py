@@ -253,9 +253,14 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("rollout", "device"),
     )
+    with op.batch_alter_table("observations", schema=None) as batch_op:
+        batch_op.create_index("observations_by_time", ["rollout", "taken_at"], unique=False)
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("observations", schema=None) as batch_op:
+        batch_op.drop_index("observations_by_time")
+
     op.drop_table("observations")
     with op.batch_alter_table("decisions", schema=None) as batch_op:
         batch_op.drop_index("decisions_by_rollout")
