@@ -28,6 +28,7 @@ class LazyCommand:
 
 COMMANDS: dict[str, LazyCommand] = {
     "demo": LazyCommand("acclimate.cli.demo:demo", "train", "Show the main job on real data, end to end."),
+    "data": LazyCommand("acclimate.cli.data:data", "train", "Build task pools, report on recordings."),
     "train": LazyCommand("acclimate.cli.train:train", "train", "Meta-train a recipe, evaluate, register."),
     "evaluate": LazyCommand("acclimate.cli.train:evaluate", "train", "Measure a version on held-out tasks."),
     "recipes": LazyCommand(

@@ -3,22 +3,28 @@
 from acclimate.tasks.build import build_in_memory, build_pool
 from acclimate.tasks.datasets import DATASETS, open_dataset
 from acclimate.tasks.episodes import EpisodePlan, Episodes, Examples, Sampler, TaskDistribution
+from acclimate.tasks.opening import open_tasks
 from acclimate.tasks.pool import TaskPool
 from acclimate.tasks.recordings import RecordingSchema
+from acclimate.tasks.report import DataReport, Finding, report_on
 from acclimate.tasks.sinusoid import Sinusoids
 from acclimate.tasks.sources import Source, from_arrays, from_frame, from_parquet
 from acclimate.tasks.split import Split, k_folds, split_tasks
+from acclimate.tasks.stream import StreamExample, stream
 
 __all__ = [
     "DATASETS",
+    "DataReport",
     "EpisodePlan",
     "Episodes",
     "Examples",
+    "Finding",
     "RecordingSchema",
     "Sampler",
     "Sinusoids",
     "Source",
     "Split",
+    "StreamExample",
     "TaskDistribution",
     "TaskPool",
     "build_in_memory",
@@ -28,5 +34,8 @@ __all__ = [
     "from_parquet",
     "k_folds",
     "open_dataset",
+    "open_tasks",
+    "report_on",
     "split_tasks",
+    "stream",
 ]

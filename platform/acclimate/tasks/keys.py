@@ -92,12 +92,12 @@ def read_keys(source: Source, schema: RecordingSchema, progress: Callable[[str, 
 
 
 def _own(owner: dict[int, int], task: Codes, group: Codes, tasks: Categories, groups: Categories) -> None:
-    pairs = np.unique(np.stack([task, group], axis=1), axis=0)
-    for one, of in pairs.tolist():
-        if of < 0:
+    pairs = np.unique(task * (len(groups.names) + 1) + group + 1)
+    for one, of in zip(*np.divmod(pairs, len(groups.names) + 1), strict=True):
+        if of == 0:
             raise DataError(f"task {tasks.names[one]!r} has rows without a value in {groups.column!r}")
-        if owner.setdefault(one, of) != of:
-            first, second = groups.names[owner[one]], groups.names[of]
+        if owner.setdefault(int(one), int(of) - 1) != of - 1:
+            first, second = groups.names[owner[one]], groups.names[of - 1]
             raise DataError(
                 f"task {tasks.names[one]!r} belongs to two groups, {first!r} and {second!r}, in column "
                 f"{groups.column!r}: a task has one owner; choose another `group` or `task` column"

@@ -14,6 +14,7 @@ Files of a pool's directory:
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -139,6 +140,15 @@ class TaskPool:
         """(features,) for single rows, (channels, time) for windows, (channels, height, width) for images."""
         shape = tuple(self.values.shape[1:])
         return shape if self.info.schema.window == 1 else (shape[0], self.info.schema.window)
+
+    def index(self, task_id: str) -> int:
+        """The index of a task by its id, or a DataError with the nearest id."""
+        try:
+            return self.task_ids.index(task_id)
+        except ValueError:
+            near = difflib.get_close_matches(task_id, self.task_ids, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the first is {self.task_ids[0]!r}"
+            raise DataError(f"no task is called {task_id!r}; {hint}") from None
 
     def examples_of(self, task: int) -> int:
         """How many examples a task has."""

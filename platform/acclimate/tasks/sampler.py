@@ -58,7 +58,7 @@ class PoolSampler:
         """See `TaskPool.sampler`."""
         tasks = np.asarray(tasks, dtype=np.int64)
         _check_plan(pool, plan)
-        halves = _halves(pool, plan)
+        halves = cut_cells(pool, plan)
         both = np.minimum(halves.support, halves.size - halves.query)[tasks] > 0
         usable = both.any(axis=1)
         least = plan.ways or 1
@@ -133,7 +133,7 @@ class PoolSampler:
         starts = self.pool.starts[np.where(used, first[:, None] + entries, 0)]
         weights = used.reshape(episodes, -1).astype(np.float32)
         x = read_inputs(self.pool, starts.reshape(episodes, -1), self.normalization)
-        x *= weights.reshape(weights.shape + (1,) * (x.ndim - 2))
+        x[weights == 0] = 0
         return Examples(
             torch.from_numpy(x),
             torch.from_numpy(self._targets(starts.reshape(episodes, -1), classes)),
@@ -157,8 +157,8 @@ def _check_plan(pool: TaskPool, plan: EpisodePlan) -> None:
         )
 
 
-def _halves(pool: TaskPool, plan: EpisodePlan) -> Halves:
-    """Cut every cell at the support fraction of its timeline."""
+def cut_cells(pool: TaskPool, plan: EpisodePlan) -> Halves:
+    """Cut every cell of a pool in two: at the support fraction of its timeline, or not at all (`random`)."""
     size = np.diff(pool.cells)
     if plan.order == "random":
         usable = np.where(size > _apart_stride(pool), size, 0)

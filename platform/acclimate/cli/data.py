@@ -1,0 +1,227 @@
+"""`acclimate data`: build task pools from recordings, and see what is wrong with them first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from acclimate.cli.bars import progress_bars
+from acclimate.cli.output import next_step, out, print_fields, print_json, print_table
+from acclimate.errors import DataError
+from acclimate.tasks import DATASETS, EpisodePlan, Sinusoids, TaskPool, open_tasks, report_on
+from acclimate.tasks.recordings import Missing
+from acclimate.tasks.report import DataReport
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.group()
+def data() -> None:
+    """Build task pools from recordings, and see what is wrong with them first.
+
+    SOURCE is a named data set (`acclimate data list`), the folder of a pool, a Parquet file, folder or URL
+    (s3://, gs://, https://, ...) whose columns --recordings declares, or a recipe, whose `data` section
+    counts.
+    """
+
+
+def source_options(command: Any) -> Any:
+    """What every command that takes a SOURCE takes with it."""
+    decorators = (
+        click.argument("source"),
+        click.option(
+            "-o",
+            "--option",
+            "options",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Option of a named data set, e.g. window=128; may be repeated.",
+        ),
+        click.option("--recordings", type=FILE, help="YAML that declares what the columns of Parquet mean."),
+        click.option(
+            "--data-dir",
+            type=FOLDER,
+            help="Folder with the files of named data sets; default: ACCLIMATE_DATA_DIR, else a download.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    )
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command
+
+
+@data.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_datasets(as_json: bool) -> None:
+    """List the named data sets and their options."""
+    if as_json:
+        print_json(
+            {
+                name: {"summary": one.summary, "terms": one.terms, "options": one.options}
+                for name, one in DATASETS.items()
+            }
+        )
+        return
+    rows = [
+        (name, one.summary, ", ".join(f"{key}={value}" for key, value in one.options.items()), one.terms)
+        for name, one in DATASETS.items()
+    ]
+    print_table("Named data sets", ("name", "what", "options", "terms"), rows)
+    next_step("acclimate data report watch", "see what a data set holds")
+
+
+@data.command()
+@source_options
+@click.option("--pool", type=FOLDER, help="Where to build the pool of Parquet; default: in ACCLIMATE_HOME.")
+def build(
+    source: str,
+    options: tuple[str, ...],
+    recordings: Path | None,
+    data_dir: Path | None,
+    as_json: bool,
+    pool: Path | None,
+) -> None:
+    """Build the task pool of SOURCE once; later it opens at once, however large it is."""
+    named = _name_tasks(source, options, recordings)
+    with progress_bars() as progress:
+        tasks = open_tasks(**named.data, data_dir=data_dir, pool=pool, progress=progress)
+    built = _recorded(tasks, source)
+    fields = {
+        "pool": str(built.path),
+        "tasks": len(built.task_ids),
+        "groups": len(set(built.groups)),
+        "rows": int(built.rows[-1]),
+        "examples": int(built.cells[-1]),
+        "input_shape": list(built.input_shape),
+        "labels": list(built.schema.labels),
+        "targets": list(built.schema.targets),
+        "content_hash": built.info.content_hash,
+    }
+    if as_json:
+        print_json(fields)
+        return
+    print_fields(f"Task pool of {source}", {name: value for name, value in fields.items() if value})
+    next_step(f"acclimate data report {built.path}", "look for defects before training")
+
+
+@data.command()
+@source_options
+@click.option("--shots", type=click.IntRange(1), help="Support examples of a class, or in all; default: 5.")
+@click.option("--query-shots", type=click.IntRange(1), help="Query examples, counted likewise; default: 15.")
+@click.option("--order", type=click.Choice(["time", "random"]), help="Of support and query; default: time.")
+def report(
+    source: str,
+    options: tuple[str, ...],
+    recordings: Path | None,
+    data_dir: Path | None,
+    as_json: bool,
+    **plan: Any,
+) -> None:
+    """Report on SOURCE: what it holds, what is wrong with it, and the remedy for each.
+
+    Episodes are cut as the recipe says, if SOURCE is one. Exits with 1 if a finding would stop training.
+    """
+    named = _name_tasks(source, options, recordings)
+    chosen = {
+        "shots": 5,
+        **named.episodes,
+        **{key: value for key, value in plan.items() if value is not None},
+    }
+    declared = named.data["recordings"].get("missing", "error") if named.data["recordings"] else None
+    with progress_bars() as progress:
+        lenient: Missing | None = "drop" if declared == "error" else None  # do not stop at what is to be told
+        tasks = open_tasks(**named.data, data_dir=data_dir, missing=lenient, progress=progress)
+    found = report_on(_recorded(tasks, source), _plan(chosen), missing=declared)
+    if as_json:
+        print_json(found.as_dict())
+    else:
+        _print(source, found)
+    if any(finding.severity == "error" for finding in found.findings):
+        click.get_current_context().exit(1)
+    if not as_json:
+        recipe = source if named.is_recipe else "RECIPE.yaml"
+        next_step(f"acclimate train {recipe}", "meta-train on it")
+
+
+def _print(source: str, found: DataReport) -> None:
+    examples = sorted(found.examples.values())
+    print_fields(
+        f"Data report of {source}",
+        {
+            "rows": f"{found.rows:,}",
+            "tasks": f"{found.tasks} of {found.groups} owner(s)",
+            "examples": f"{sum(examples):,}; a task has {examples[0]} to {examples[-1]}, "
+            f"half have {examples[len(examples) // 2]} or more",
+            "input": " x ".join(map(str, found.input_shape)),
+            "missing": f"{sum(found.missing.values()):,} value(s)",
+        },
+    )
+    if found.labels:
+        print_table("Labels", ("label", "examples"), list(found.labels.items()))
+    if not found.findings:
+        out.print("No defect found.", style="green")
+        return
+    rows = [(finding.severity, finding.what, finding.remedy) for finding in found.findings]
+    print_table("Findings", ("severity", "what", "remedy"), rows)
+
+
+def _recorded(tasks: TaskPool | Sinusoids, source: str) -> TaskPool:
+    if isinstance(tasks, Sinusoids):
+        raise DataError(f"{source!r} is generated: it has no pool and nothing to report on")
+    return tasks
+
+
+@dataclass(frozen=True)
+class _Named:
+    """What a person named: arguments of `open_tasks`, and of the episodes' plan if it is a recipe."""
+
+    data: dict[str, Any]
+    episodes: dict[str, Any]
+    is_recipe: bool
+
+
+def _name_tasks(source: str, options: tuple[str, ...], recordings: Path | None) -> _Named:
+    given = dict(map(_parse_option, options))
+    if Path(source).suffix not in (".yaml", ".yml"):
+        declared = _read_yaml(recordings) if recordings else {}
+        described = declared.get("recordings", declared)
+        return _Named({"source": source, "options": given, "recordings": described}, {}, is_recipe=False)
+    recipe = _read_yaml(Path(source))
+    section = recipe.get("data")
+    if not isinstance(section, dict) or "source" not in section:
+        raise DataError(f"{source} has no section `data` with a `source`: it is not a recipe")
+    described = {
+        "source": str(section["source"]),
+        "options": {**(section.get("options") or {}), **given},
+        "recordings": section.get("recordings") or {},
+    }
+    return _Named(described, recipe.get("episodes") or {}, is_recipe=True)
+
+
+def _plan(chosen: dict[str, Any]) -> EpisodePlan:
+    try:
+        return EpisodePlan(**chosen)
+    except TypeError as error:
+        raise DataError(f"section `episodes` of the recipe: {error}") from error
+
+
+def _parse_option(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise DataError(f"option {text!r} has no value: write {text}=VALUE")
+    return key, yaml.safe_load(value)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        document = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise DataError(f"{path} cannot be read as YAML: {error}") from error
+    if not isinstance(document, dict):
+        raise DataError(f"{path} holds no mapping of keys to values")
+    return document

@@ -1,0 +1,68 @@
+"""From what a recipe or a command line names to tasks: a data set, a pool, or declared Parquet."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from acclimate.errors import DataError
+from acclimate.tasks.build import Progress, build_pool, fingerprint_of, silent
+from acclimate.tasks.datasets import DATASETS, open_dataset
+from acclimate.tasks.home import pools
+from acclimate.tasks.pool import INFO, TaskPool
+from acclimate.tasks.recordings import Missing, RecordingSchema
+from acclimate.tasks.sinusoid import Sinusoids
+from acclimate.tasks.sources import from_parquet
+
+
+def open_tasks(
+    source: str,
+    *,
+    options: Mapping[str, Any] | None = None,
+    recordings: Mapping[str, Any] | None = None,
+    data_dir: Path | str | None = None,
+    pool: Path | str | None = None,
+    missing: Missing | None = None,
+    progress: Progress = silent,
+) -> TaskPool | Sinusoids:
+    """Open tasks by name or place; a pool is built the first time.
+
+    Args:
+        source: a named data set, the directory of a pool, or a Parquet path or URL.
+        options: of a named data set.
+        recordings: what the columns of Parquet mean, see `RecordingSchema`.
+        data_dir: where the files of named data sets are, see `open_dataset`.
+        pool: where to build a pool from Parquet; default: under `pools` in `ACCLIMATE_HOME`, one for each
+            content and declaration.
+        missing: how to treat missing values of Parquet, in place of what `recordings` says.
+
+    Raises:
+        DataError: there is no such data, or it does not fit its declaration.
+    """
+    if source in DATASETS:
+        if recordings:
+            raise DataError(f"data set {source!r} declares its own columns: leave `recordings` out")
+        return open_dataset(source, data_dir=data_dir, progress=progress, **(options or {}))
+    if (Path(source) / INFO).is_file():
+        return TaskPool.open(source)
+    if not recordings:
+        near = difflib.get_close_matches(source, DATASETS, n=1)
+        hint = (
+            f"did you mean {near[0]!r}?" if near else "if it is Parquet, declare its columns as `recordings`"
+        )
+        raise DataError(
+            f"{source!r} is neither a named data set ({', '.join(DATASETS)}) nor the folder of a task pool; "
+            f"{hint}"
+        )
+    schema = RecordingSchema.from_dict(recordings)
+    if missing is not None:
+        schema = replace(schema, missing=missing)
+    table = from_parquet(source)
+    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).stem).strip("-") or "recordings"
+    return build_pool(
+        table, schema, pool or pools() / f"{name}-{fingerprint_of(table, schema)[:12]}", progress=progress
+    )
