@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from typing import Literal
 
 Bucket = tuple[float, float]
 """Sum and sum of squared deviations of the values in it."""
@@ -23,6 +24,8 @@ class ADWIN:
         min_window_length: values a part needs to be compared.
         grace_period: values before the first check.
         warning_delta: the looser `delta` of a warning.
+        mode: report any change (`both`), or only a rising mean (`up`): a loss that falls is no drift, its old
+            part is forgotten in silence.
     """
 
     def __init__(
@@ -33,10 +36,13 @@ class ADWIN:
         min_window_length: int = 5,
         grace_period: int = 10,
         warning_delta: float = 0.02,
+        mode: Literal["both", "up"] = "both",
     ) -> None:
+        if mode not in ("both", "up"):
+            raise ValueError(f"mode is {mode!r}: use 'both' or 'up'")
         self.delta, self.clock, self.max_buckets = delta, clock, max_buckets
         self.min_window_length, self.grace_period = min_window_length, grace_period
-        self.warning_delta = warning_delta
+        self.warning_delta, self.mode = warning_delta, mode
         self.reset()
 
     def reset(self) -> None:
@@ -81,16 +87,22 @@ class ADWIN:
             self._rows[row + 1].append((total + next_total, squares + next_squares + between))
 
     def _check(self) -> None:
-        self.warning_detected = self._differs(self.warning_delta)
+        before = self.estimation
+        changed = False
         while self._differs(self.delta):
-            self.drift_detected = True
+            changed = True
             self._drop_oldest()
-        self.warning_detected = self.warning_detected and not self.drift_detected
+        self.drift_detected = changed and (self.mode == "both" or self.estimation > before)
+        self.warning_detected = not changed and self._differs(self.warning_delta)
 
     def _differs(self, delta: float) -> bool:
-        """Whether some cut leaves two parts whose means differ by more than chance allows."""
+        """Whether some cut leaves two parts whose means differ by more than chance allows.
+
+        In mode `up` with the delta of a warning, only a rising mean counts.
+        """
         if self.width < 2 * self.min_window_length:
             return False
+        rising_only = self.mode == "up" and delta != self.delta
         confidence = math.log(2.0 * math.log(self.width) / delta)
         spread, bias = 2.0 * self.variance * confidence, 2.0 / 3.0 * confidence
         shortest = self.min_window_length
@@ -105,7 +117,11 @@ class ADWIN:
                     return False
                 if old_count < shortest:
                     continue
-                gap = abs(old_total / old_count - (self.total - old_total) / new_count)
+                gap = (self.total - old_total) / new_count - old_total / old_count
+                if gap < 0.0:
+                    if rising_only:
+                        continue
+                    gap = -gap
                 inverse = 1.0 / (old_count - shortest + 1) + 1.0 / (new_count - shortest + 1)
                 if gap > math.sqrt(spread * inverse) + bias * inverse:
                     return True

@@ -1,0 +1,8 @@
+"""Loads bundles and runs their graphs: numpy and one inference runtime, the `gateway` extra."""
+
+from __future__ import annotations
+
+from acclimate_device.runtime.bundle import Bundle, parse_manifest, read_bundle
+from acclimate_device.runtime.engine import Batch, Engine, Params
+
+__all__ = ["Batch", "Bundle", "Engine", "Params", "parse_manifest", "read_bundle"]

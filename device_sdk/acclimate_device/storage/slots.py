@@ -1,0 +1,124 @@
+"""Two slots for versions, and the two records that say what is in them and what to run.
+
+* `Assignment` is the agent's: what the service wants, and in which slot its files lie. The agent writes a
+  slot only while neither the running nor the last good version is in it.
+* `Boot` is the device's: the last good slot, a version on trial with the starts it has left, the counter it
+  obeyed, and the lineage of adapted state (a reset begins a new one, so old state is never read back).
+
+Each is one atomic write, so a power cut leaves one of two whole situations. A trial's start is counted before
+its files are read: a version that kills the process uses up its trials and is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeVar
+
+from acclimate_device.errors import ProtocolError
+from acclimate_device.protocol import FILES, MANIFEST, DesiredState, Release, Slot, dumps, loads
+from acclimate_device.protocol.codec import Items
+from acclimate_device.storage.flash import Flash
+from acclimate_device.storage.record import Record
+
+STAGED: tuple[Literal["a"], Literal["b"]] = ("a", "b")
+_RECORD_BYTES = 256 * 1024
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What to run, as verified by the agent; `slot` holds its files, or is None where none are needed."""
+
+    state: DesiredState
+    slot: Slot | None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A new version that has to prove itself."""
+
+    slot: Slot
+    release: Release
+    starts_left: int
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What the device runs and falls back to.
+
+    Attributes:
+        good: slot of the last good version.
+        release: what is in it; None for the factory initialization.
+        trial: the version on trial, if any.
+        counter: of the last assignment obeyed.
+        lineage: of the adapted state that may be restored.
+        failed: content hashes of versions that failed their trials under `counter`.
+    """
+
+    good: Slot = "factory"
+    release: Release | None = None
+    trial: Trial | None = None
+    counter: int = 0
+    lineage: int = 0
+    failed: Annotated[tuple[str, ...], Items(8)] = ()
+
+    @property
+    def in_use(self) -> set[str]:
+        """Slots nobody may write to."""
+        return {self.good} | ({self.trial.slot} if self.trial else set())
+
+
+class Slots:
+    """The slots and records on one flash."""
+
+    def __init__(self, flash: Flash) -> None:
+        self.flash = flash
+        self._boot, self._assignment = Record(flash, "boot"), Record(flash, "assignment")
+
+    def boot(self) -> Boot:
+        """The device's record; a fresh one if there is none or it is damaged."""
+        return _read(self._boot, Boot) or Boot()
+
+    def save_boot(self, boot: Boot) -> None:
+        self._boot.write(dumps(boot))
+
+    def assignment(self) -> Assignment | None:
+        """The agent's record; None before the first or if it is damaged."""
+        return _read(self._assignment, Assignment)
+
+    def save_assignment(self, assignment: Assignment) -> None:
+        self._assignment.write(dumps(assignment))
+
+    def free(self) -> Slot | None:
+        """A slot that may be written to; None while a trial uses both."""
+        return next((slot for slot in STAGED if slot not in self.boot().in_use), None)
+
+    def read(self, slot: str, file: str) -> bytes | None:
+        return self.flash.read(f"{slot}/{file}")
+
+    def stage(self, slot: str, files: dict[str, bytes]) -> None:
+        """Put a bundle's files into a slot, the manifest last: without one a slot counts as empty."""
+        self.clear(slot)
+        for name in FILES:
+            self.flash.write(f"{slot}/{name}", files[name])
+            self.flash.sync(f"{slot}/{name}")
+        self.flash.sync_names(f"{slot}/")
+        self.flash.write(f"{slot}/{MANIFEST}", files[MANIFEST])
+        self.flash.sync(f"{slot}/{MANIFEST}")
+        self.flash.sync_names(f"{slot}/")
+
+    def clear(self, slot: str) -> None:
+        """Empty a slot, the manifest first."""
+        self.flash.delete(f"{slot}/{MANIFEST}")
+        self.flash.sync_names(f"{slot}/{MANIFEST}")
+        for name in self.flash.names(f"{slot}/"):
+            self.flash.delete(name)
+
+
+def _read(record: Record, kind: type[T]) -> T | None:
+    raw = record.read()
+    try:
+        return None if raw is None else loads(kind, raw, _RECORD_BYTES)
+    except ProtocolError:
+        return None  # whole, but written by a version of this package that is not ours

@@ -1,0 +1,54 @@
+"""A sketch of non-negative numbers: fixed size, mergeable, quantiles to 9 % of their value."""
+
+from __future__ import annotations
+
+import math
+
+from acclimate_device.protocol import SKETCH_BASE, SKETCH_TOP, SKETCH_ZERO, Summary
+
+_BUCKETS_PER_E = 1.0 / math.log(SKETCH_BASE)
+_ZERO = SKETCH_BASE**SKETCH_ZERO
+
+
+class Sketch:
+    """Collects numbers; `summary()` is what travels."""
+
+    def __init__(self) -> None:
+        self.count, self.sum, self._squares, self._maximum = 0, 0.0, 0.0, 0.0
+        self._buckets: dict[int, int] = {}
+
+    def add(self, value: float) -> None:
+        """Take a finite number of at least 0."""
+        self.count += 1
+        self.sum += value
+        self._squares += value * value
+        if value > self._maximum:
+            self._maximum = value
+        if value <= _ZERO:
+            bucket = SKETCH_ZERO
+        else:
+            bucket = min(math.ceil(math.log(value) * _BUCKETS_PER_E), SKETCH_TOP)
+        self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
+
+    def summary(self) -> Summary:
+        if not self.count:
+            return Summary()
+        numbers = (_short(self.sum), _short(self._squares), _short(self._maximum))
+        return Summary(self.count, *numbers, tuple(sorted(self._buckets.items())))
+
+
+def quantile(summary: Summary, share: float) -> float:
+    """The value that `share` of the numbers do not exceed; NaN of nothing."""
+    rank, seen = share * (summary.count - 1), 0
+    for bucket, count in summary.sketch:
+        seen += count
+        if seen > rank:
+            # the middle of the bucket in the sense of relative error
+            middle = 2.0 * SKETCH_BASE**bucket / (SKETCH_BASE + 1.0)
+            return 0.0 if bucket == SKETCH_ZERO else min(middle, summary.maximum)
+    return math.nan
+
+
+def _short(value: float) -> float:
+    """Seven digits, as many as the float32 it comes from holds: a report is small."""
+    return float(f"{value:.7g}")

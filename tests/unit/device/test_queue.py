@@ -1,0 +1,216 @@
+"""The report queue: every report exactly once, whatever happens to the power or the network."""
+
+import functools
+import random
+from dataclasses import replace
+
+import pytest
+
+from acclimate_device.protocol import Event, Release, Report, Resources, Summary, dumps, loads
+from acclimate_device.storage import FileFlash
+from acclimate_device.telemetry import ReportQueue, Sketch, merge_reports, merge_summaries, quantile
+from acclimate_device.testing.flash import TORN, PowerCutError, SimulatedFlash
+
+RELEASE = Release("watch", 7, "ab" * 32)
+
+
+def sketch(*values: float) -> Summary:
+    made = Sketch()
+    for value in values:
+        made.add(value)
+    return made.summary()
+
+
+def report(number: int, **changes: object) -> Report:
+    """The report of minute `number`, as a busy device would make it."""
+    made_id = f"{random.Random(number).getrandbits(128):032x}"
+    spans = {"id": made_id, "started_at": 60.0 * number, "ended_at": 60.0 * number + 60.0}
+    return replace(_content(number % 500), **spans, **changes)
+
+
+@functools.cache
+def _content(number: int) -> Report:
+    rng = random.Random(number)
+    return Report(
+        "0" * 32,
+        0.0,
+        60.0,
+        RELEASE,
+        3,
+        "a",
+        predictions=60 + number % 3,
+        mistakes=number % 5,
+        adapted_loss=sketch(*(rng.expovariate(2.0) for _ in range(12))),
+        predict_us=sketch(*(rng.lognormvariate(4, 0.3) for _ in range(60))),
+        adapt_us=sketch(rng.lognormvariate(7, 0.3)),
+        steps=5,
+        adaptations=1,
+        resources=Resources(58_000_000 + rng.randrange(10**6), number * 0.6, number * 60.0),
+    )
+
+
+def totals(reports: tuple[Report, ...]) -> tuple[int, int, int, int]:
+    counted = [(one.windows, one.predictions, one.adapted_loss.count, one.steps) for one in reports]
+    return tuple(map(sum, zip(*counted, strict=True)))
+
+
+def test_what_is_added_waits_in_order_and_goes_when_acknowledged(tmp_path: object) -> None:
+    queue, added = ReportQueue(FileFlash(tmp_path)), [report(number) for number in range(130)]
+    for one in added:
+        queue.add(one)
+    assert list(ReportQueue(FileFlash(tmp_path)).reports()) == added
+    sent = []
+    while batch := queue.next_batch():
+        segment, reports = batch
+        assert len(reports) <= 64
+        sent.extend(reports)
+        queue.acknowledge(segment, {one.id for one in reports})
+    assert sent == added
+    assert queue.reports() == ()
+
+
+def test_a_batch_stays_the_same_until_it_is_acknowledged() -> None:
+    queue = ReportQueue(SimulatedFlash(), max_bytes=3000)
+    for number in range(5):
+        queue.add(report(number))
+    first = queue.next_batch()
+    for number in range(5, 300):
+        queue.add(report(number))
+    assert queue.next_batch() == first
+    assert totals(queue.reports()) == totals(tuple(report(number) for number in range(300)))
+
+
+def test_what_the_receipt_leaves_out_is_sent_again() -> None:
+    queue = ReportQueue(SimulatedFlash())
+    for number in range(3):
+        queue.add(report(number))
+    segment, reports = queue.next_batch()
+    queue.acknowledge(segment, {reports[0].id, reports[2].id})
+    assert queue.next_batch() == (segment, (reports[1],))
+
+
+@pytest.mark.slow
+def test_a_week_at_one_a_minute_fits_three_megabytes_unmerged() -> None:
+    queue = ReportQueue(SimulatedFlash())
+    week = 7 * 24 * 60
+    for number in range(week):
+        queue.add(report(number))
+    assert queue.size() <= 3_000_000
+    waiting = queue.reports()
+    assert len(waiting) == week
+    assert totals(waiting) == totals(tuple(report(number) for number in range(week)))
+
+
+def test_beyond_its_bytes_the_queue_merges_the_oldest_and_loses_no_count() -> None:
+    queue = ReportQueue(SimulatedFlash(), max_bytes=200_000)
+    added = tuple(report(number) for number in range(1500))
+    for one in added:
+        queue.add(one)
+    waiting = queue.reports()
+    assert queue.size() <= 200_000
+    assert len(waiting) < len(added)
+    assert totals(waiting) == totals(added)
+    assert waiting[-1] == added[-1]
+    assert [one.started_at for one in waiting] == sorted(one.started_at for one in waiting)
+    assert waiting[0].windows >= waiting[-1].windows
+
+
+def test_reports_of_different_versions_are_never_merged() -> None:
+    queue = ReportQueue(SimulatedFlash(), max_bytes=20_000)
+    for number in range(800):
+        queue.add(report(number, counter=number // 200))
+    waiting = queue.reports()
+    assert {one.counter for one in waiting} == {0, 1, 2, 3}
+    for counter in range(4):
+        assert sum(one.windows for one in waiting if one.counter == counter) == 200
+
+
+def test_a_merged_report_is_the_report_of_both_windows() -> None:
+    one = report(1, events=(Event(1.0, "drift"),) * 10, refusals={"InputError": 1})
+    two = report(2, events=(Event(2.0, "reset"),) * 10, refusals={"InputError": 2, "LabelError": 1})
+    both = merge_reports(one, two, "f" * 32)
+    assert (both.started_at, both.ended_at, both.windows) == (60.0, 180.0, 2)
+    assert (len(both.events), both.events_dropped) == (16, 4)
+    assert both.refusals == {"InputError": 3, "LabelError": 1}
+    assert both.resources == two.resources
+    assert sum(count for _, count in both.predict_us.sketch) == both.predict_us.count
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.99, 1.0])
+def test_quantiles_of_merged_sketches_are_within_nine_percent(share: float) -> None:
+    rng = random.Random(5)
+    values = [rng.lognormvariate(0, 2) for _ in range(4000)]
+    merged = merge_summaries(sketch(*values[:1000]), sketch(*values[1000:]))
+    exact = sorted(values)[int(share * (len(values) - 1))]
+    assert quantile(merged, share) == pytest.approx(exact, rel=0.091)
+    assert merged.sum == pytest.approx(sum(values), rel=1e-6)
+
+
+def test_a_sketch_takes_zero_and_the_huge_and_stays_small() -> None:
+    made = sketch(0.0, 1e-30, 1e300, 5.0)
+    assert (made.count, made.maximum) == (4, 1e300)
+    assert quantile(made, 0.0) == 0.0
+    assert made.sketch[-1] == (120, 1)
+
+
+def test_power_cut_at_every_call_keeps_every_report_exactly_once() -> None:
+    """Adds, seals, sends and merges; each added report is on flash or acknowledged, and counted once."""
+    cuts = 0
+    for torn in TORN:
+        cut_at = 0
+        while _survives_a_cut(cut_at, torn):
+            cut_at += 1
+        cuts += cut_at
+    print(f"report queue: {cuts} power cuts survived")
+    assert cuts > 300
+
+
+def _survives_a_cut(cut_at: int, torn: str) -> bool:
+    flash = SimulatedFlash(cut_at, torn)
+    added: list[Report] = []
+    trying: list[Report] = []
+    service: dict[str, bytes] = {}
+    queue = ReportQueue(flash, max_bytes=6000, batch=4)
+    completed = False
+    try:
+        for number in range(24):
+            trying = [report(number)]
+            queue.add(trying[0])
+            added.append(trying.pop())
+            if number in (9, 16, 17):
+                _send(queue, service)
+        completed = True
+    except PowerCutError:
+        pass
+    after = ReportQueue(flash.after_power_cut(), max_bytes=6000, batch=4)
+    while _send(after, service):
+        pass
+    got = _minutes(service)
+    expected = {int(one.started_at) for one in added}
+    assert expected <= got.keys() <= expected | {int(one.started_at) for one in trying}
+    assert not completed or sum(got.values()) == len(added)
+    return not completed
+
+
+def _send(queue: ReportQueue, service: dict[str, bytes]) -> bool:
+    batch = queue.next_batch()
+    if batch is None:
+        return False
+    segment, reports = batch
+    for one in reports:
+        assert service.setdefault(one.id, dumps(one)) == dumps(one), "the content under an id changed"
+    queue.acknowledge(segment, {one.id for one in reports})
+    return True
+
+
+def _minutes(service: dict[str, bytes]) -> dict[int, int]:
+    """How often each minute was counted, read from merged reports by their spans; overlaps are an error."""
+    counted: dict[int, int] = {}
+    for data in service.values():
+        one = loads(Report, data, 10**6)
+        starts = range(int(one.started_at), int(one.ended_at), 60)
+        assert len(starts) == one.windows, "windows were lost or counted twice"
+        for start in starts:
+            assert start not in counted, f"minute {start} was counted twice"
+            counted[start] = 1
+    return counted
