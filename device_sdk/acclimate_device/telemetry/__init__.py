@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from acclimate_device.telemetry.merge import merge_reports, merge_summaries
 from acclimate_device.telemetry.queue import ReportQueue, Segment
+from acclimate_device.telemetry.recorder import Recorder
+from acclimate_device.telemetry.resources import resources
 from acclimate_device.telemetry.sketch import Sketch, quantile
-from acclimate_device.telemetry.window import Window
 
-__all__ = ["ReportQueue", "Segment", "Sketch", "Window", "merge_reports", "merge_summaries", "quantile"]
+__all__ = [
+    "Recorder",
+    "ReportQueue",
+    "Segment",
+    "Sketch",
+    "merge_reports",
+    "merge_summaries",
+    "quantile",
+    "resources",
+]

@@ -1,0 +1,8 @@
+"""Online learning on a device: `Device` and its policy."""
+
+from __future__ import annotations
+
+from acclimate_device.online.device import Device
+from acclimate_device.online.policy import OnlinePolicy
+
+__all__ = ["Device", "OnlinePolicy"]

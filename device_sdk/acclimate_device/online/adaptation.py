@@ -1,0 +1,93 @@
+"""One adaptation: take the steps, then use whatever the held-back examples say is best.
+
+Adaptation can hurt, so the start is always a candidate. The others are the start after the bundle's steps, as
+in meta-training, and the parameters in use after as many more, which is how a device improves over months.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from acclimate_device.online.schema import Schema
+from acclimate_device.online.support import Example
+from acclimate_device.protocol import Manifest
+from acclimate_device.runtime import Batch, Engine, Params
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an adaptation led to.
+
+    Attributes:
+        params: to be used from now on.
+        adapted: whether they differ from the start.
+        steps: gradient steps taken.
+        judged: whether held-back examples decided.
+        start_loss, loss: mean loss of the start and of `params` on the held-back examples; 0 if not judged.
+    """
+
+    params: Params
+    adapted: bool
+    steps: int
+    judged: bool = False
+    start_loss: float = 0.0
+    loss: float = 0.0
+
+
+def adapt(
+    engine: Engine,
+    schema: Schema,
+    batches: Sequence[Batch],
+    judges: Sequence[Example],
+    current: Params | None,
+    judge_from: int,
+) -> Outcome:
+    """Adapt on the support.
+
+    Args:
+        batches: the support, at least one.
+        judges: held-back examples.
+        current: adapted parameters in use; None while the start is.
+        judge_from: held-back examples needed for their verdict.
+    """
+    candidates = [take_steps(engine, engine.start, batches)]
+    if current is not None:
+        candidates += [take_steps(engine, current, batches), current]
+    steps = engine.manifest.adaptation.steps * (1 if current is None else 2)
+    finite = [params for params in candidates if _finite(params)]
+    if len(judges) < judge_from:
+        pays = bool(finite) and _expected_to_pay(engine.manifest)
+        return Outcome(finite[0] if pays else engine.start, pays, steps)
+    losses = [_mean_loss(engine, schema, params, judges) for params in (engine.start, *finite)]
+    best = int(np.argmin(np.nan_to_num(losses, nan=np.inf)))  # the start wins a tie
+    params = (engine.start, *finite)[best]
+    return Outcome(params, best > 0, steps, True, losses[0], losses[best])
+
+
+def take_steps(engine: Engine, params: Params, batches: Sequence[Batch]) -> Params:
+    """The bundle's number of gradient steps, each over the next batch in turn."""
+    for step in range(engine.manifest.adaptation.steps):
+        params, _ = engine.step(params, batches[step % len(batches)], step)
+    return params
+
+
+def _mean_loss(engine: Engine, schema: Schema, params: Params, judges: Sequence[Example]) -> float:
+    x = schema.normalize(np.stack([example.x for example in judges]))
+    y = schema.normalize_targets([example.target for example in judges])
+    return float(schema.losses(engine.outputs(params, x), y).mean())
+
+
+def _finite(params: Params) -> bool:
+    return all(bool(np.isfinite(tensor).all()) for tensor in params.values())
+
+
+def _expected_to_pay(manifest: Manifest) -> bool:
+    """Whether adaptation helped on the tasks held out in training; without that knowledge it is not used."""
+    if manifest.expected is None or len(manifest.expected.points) < 2:
+        return False
+    points = sorted(manifest.expected.points, key=lambda point: point.steps)
+    gain = points[-1].mean - points[0].mean
+    return gain > 0.0 if manifest.expected.higher_is_better else gain < 0.0

@@ -1,0 +1,385 @@
+"""The device an application talks to: predict, learn, reset.
+
+Invariants:
+
+* What predicts is one immutable `Active`, replaced by assigning one reference: a prediction sees one version
+  and one set of parameters, whole, and waits for nobody.
+* A call that raises has changed nothing but the count of refusals.
+* Adapted state is written at most once every `save_s` unless an event demands it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from acclimate_device.drift import Detector, InputShift
+from acclimate_device.errors import BundleError, DeviceError, InputError, LabelError, StorageError
+from acclimate_device.online.learner import Active, Learner, loss_detector
+from acclimate_device.online.policy import OnlinePolicy
+from acclimate_device.online.saved import SavedState
+from acclimate_device.online.schema import Float, Schema
+from acclimate_device.online.versions import ReadFile, Running, Versions
+from acclimate_device.protocol import EventKind, Manifest, Release
+from acclimate_device.storage import FileFlash, Flash, Slots
+from acclimate_device.telemetry import Recorder, ReportQueue, resources
+
+logger = logging.getLogger(__name__)
+
+_TICK_S = 1.0
+_UNUSABLE = "the model gives NaN or infinity for this input: it is outside what the model knows"
+
+
+class Device:
+    """One device: a version, its adaptation, its drift detectors and its telemetry.
+
+    `Device.open` is for applications; this constructor takes the parts, for tests and simulations.
+
+    Args:
+        factory: reads a file of the bundle the device was shipped with.
+        flash: where versions, adapted state and reports are kept.
+        policy: what it does by itself.
+        detector: watches the losses; by default ADWIN for a rising mean.
+        clock: Unix seconds.
+        new_id: makes report ids: 32 hexadecimal digits.
+
+    Raises:
+        BundleError: no version loads, not even the factory's.
+        StorageError: the flash cannot be used.
+    """
+
+    def __init__(
+        self,
+        factory: ReadFile,
+        flash: Flash,
+        policy: OnlinePolicy | None = None,
+        detector: Detector | None = None,
+        clock: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:
+        self.policy = policy or OnlinePolicy()
+        self._clock, self._new_id = clock, new_id
+        self._lock = threading.RLock()
+        self._recorder = Recorder(clock())
+        self._queue = ReportQueue(flash, new_id=new_id)
+        self._versions = Versions(Slots(flash), factory, self.policy.trial_starts)
+        self._learner = Learner(
+            self.policy, detector or loss_detector(), self._recorder, self._note, self._versions.reset
+        )
+        self._input_shift, self._shift_lock = InputShift(), threading.Lock()
+        self._shifted: tuple[EventKind, str] | None = None
+        self._pending: OrderedDict[Hashable, Float] = OrderedDict()
+        self._trial_predictions = 0
+        self._saved = SavedState(flash)
+        self._unsaved, self._saved_at = False, -math.inf
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._active = self._restored(self._versions.start())
+        self._note_versions()
+
+    @classmethod
+    def open(
+        cls,
+        bundle: Path | str,
+        state: Path | str,
+        policy: OnlinePolicy | None = None,
+        detector: Detector | None = None,
+    ) -> Device:
+        """The device of this machine, with its housekeeping in a background thread.
+
+        Args:
+            bundle: folder of the bundle the device was shipped with, its factory initialization.
+            state: folder that survives restarts, shared with the agent if there is one.
+            policy: what it does by itself.
+            detector: watches the losses.
+
+        Raises:
+            BundleError: no version loads, not even the factory's.
+            StorageError: `state` cannot be used.
+        """
+        folder = Path(bundle)
+
+        def read(file: str) -> bytes | None:
+            path = folder / file
+            return path.read_bytes() if path.is_file() else None
+
+        device = cls(read, FileFlash(state), policy, detector)
+        device._thread = threading.Thread(target=device._keep_house, name="acclimate-device", daemon=True)
+        device._thread.start()
+        return device
+
+    def __enter__(self) -> Device:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def release(self) -> Release:
+        """The exact version that predicts."""
+        return self._active.running.release
+
+    @property
+    def manifest(self) -> Manifest:
+        """Everything about the version that predicts: labels, shapes, units, expected curve."""
+        return self._active.running.engine.manifest
+
+    @property
+    def adapted(self) -> bool:
+        """Whether adapted parameters predict, not the start's."""
+        return self._active.adapted
+
+    def predict_one(self, x: Any, key: Hashable | None = None) -> Any:
+        """The label (classification), number, or array of numbers (several targets) for one example.
+
+        Args:
+            x: of the manifest's shape, in the recorded units; a row may be a mapping from channel names.
+            key: remembers the input, so that `learn_late(key, y)` can follow once the label is known.
+
+        Raises:
+            InputError: not a usable input; nothing changed.
+        """
+        active, outputs = self._predict(x, key)
+        return active.schema.prediction(outputs)
+
+    def predict_proba_one(self, x: Any) -> dict[str, float]:
+        """The probability of each label for one example.
+
+        Raises:
+            InputError: not a usable input; nothing changed.
+            LabelError: the bundle does not classify.
+        """
+        if not self._active.schema.classification:
+            raise LabelError("the bundle does not classify: use predict_one")
+        active, outputs = self._predict(x, None)
+        return active.schema.probabilities(outputs)
+
+    def predict_many(self, xs: Iterable[Any]) -> list[Any]:
+        """`predict_one` for each; all inputs are checked before the first is predicted."""
+        schema = self._active.schema
+        return [self.predict_one(x) for x in [self._checked(schema, x) for x in xs]]
+
+    def learn_one(self, x: Any, y: Any) -> None:
+        """Learn from one labelled example: predict it, watch the loss, keep it, adapt when due.
+
+        Raises:
+            InputError, LabelError: not a usable example; nothing changed.
+        """
+        self.learn_many([x], [y])
+
+    def learn_many(self, xs: Sequence[Any], ys: Sequence[Any]) -> None:
+        """`learn_one` for each; all examples are checked before the first is learnt.
+
+        Raises:
+            InputError, LabelError: an example is not usable, or there are not as many labels as inputs.
+        """
+        if len(xs) != len(ys):
+            raise LabelError(f"{len(xs)} inputs came with {len(ys)} labels: give one label each")
+        with self._lock:
+            schema = self._active.schema
+            try:
+                examples = [(schema.input(x), schema.target(y)) for x, y in zip(xs, ys, strict=True)]
+            except DeviceError as error:
+                self._recorder.refused(error)
+                raise
+            for raw, target in examples:
+                self._active = self._learner.learn(self._active, raw, target, self._note_shift())
+            self._unsaved = True
+
+    def learn_late(self, key: Hashable, y: Any) -> bool:
+        """Learn from an input predicted earlier under `key`; False if it is no longer remembered.
+
+        Raises:
+            LabelError: not a usable label; the input stays remembered.
+        """
+        raw = self._pending.get(key)
+        if raw is None:
+            return False
+        self.learn_one(raw, y)
+        self._pending.pop(key, None)
+        return True
+
+    def reset(self) -> None:
+        """Return to the initialization of the version in use and forget the support; works offline."""
+        with self._lock:
+            self._versions.reset()
+            self._active = self._learner.start_afresh(self._active, keep=0)
+            self._note("reset", "application", "")
+
+    def tick(self, now: float | None = None) -> None:
+        """Housekeeping: obey the agent, end trials, close report windows, save state.
+
+        After `open` a thread calls it every second; simulations call it themselves.
+
+        Raises:
+            StorageError: the flash cannot be written; the next call tries again.
+        """
+        now = self._clock() if now is None else now
+        self._obey(now)
+        with self._lock:
+            if self._versions.on_trial and self._trial_predictions >= self.policy.trial_predictions:
+                self._versions.confirm()
+                self._note_versions()
+            self._note_shift()
+            if now - self._recorder.started_at >= (self._versions.report_s or self.policy.report_s):
+                self._report(now)
+            if self._unsaved and now - self._saved_at >= self.policy.save_s:
+                self._save(now)
+
+    def close(self) -> None:
+        """Stop the housekeeping, report the open window and save what was learnt."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        with self._lock:
+            if not self._recorder.empty():
+                self._report(self._clock())
+            if self._unsaved:
+                self._save(self._clock())
+
+    def _predict(self, x: Any, key: Hashable | None) -> tuple[Active, Float]:
+        """Without a lock, unless the outputs are not finite."""
+        started = time.perf_counter_ns()
+        active = self._active
+        raw = self._checked(active.schema, x)
+        normalized = active.schema.normalize(raw)
+        outputs: Float = active.outputs(normalized[None])[0]
+        if not math.isfinite(outputs.sum()):
+            active, outputs = self._leave(active, raw)
+        if key is not None:
+            self._remember(key, raw)
+        self._watch_input(active.schema.features(normalized))
+        self._trial_predictions += 1
+        self._recorder.predicted((time.perf_counter_ns() - started) / 1000.0)
+        return active, outputs
+
+    def _checked(self, schema: Schema, x: Any) -> Float:
+        try:
+            return schema.input(x)
+        except InputError as error:
+            self._recorder.refused(error)
+            raise
+
+    def _remember(self, key: Hashable, raw: Float) -> None:
+        self._pending[key] = raw
+        if len(self._pending) > self.policy.pending:
+            with contextlib.suppress(KeyError):  # another thread was faster
+                self._pending.popitem(last=False)
+
+    def _watch_input(self, features: list[float]) -> None:
+        """An input is skipped by the detector rather than waited for."""
+        if not self._shift_lock.acquire(blocking=False):
+            return
+        try:
+            detector, warned = self._input_shift, self._input_shift.warning_detected
+            detector.update(features)
+            if detector.drift_detected:
+                self._shifted = ("drift", f"distance {detector.distance:.1f}")
+            elif detector.warning_detected and not warned:
+                self._shifted = ("warning", f"distance {detector.distance:.1f}")
+        finally:
+            self._shift_lock.release()
+
+    def _note_shift(self) -> bool:
+        """Record news of the inputs; whether they drifted."""
+        shifted, self._shifted = self._shifted, None
+        self._recorder.input_shift_is(self._input_shift.distance)
+        if shifted is None:
+            return False
+        kind, detail = shifted
+        drifted = kind == "drift"
+        self._recorder.drifts += drifted
+        self._recorder.warnings += not drifted
+        self._note(kind, "InputShift", f"{detail}, response: {self.policy.on_input_shift}")
+        return drifted
+
+    def _leave(self, active: Active, raw: Float) -> tuple[Active, Float]:
+        """Leave parameters that give NaN: adapted ones for the start, a trial for the last good version."""
+        with self._lock:
+            if active is self._active and active.adapted:
+                self._versions.reset()
+                self._recorder.fallbacks += 1
+                self._active = self._learner.start_afresh(active, keep=0)
+                self._note("reset", "runtime", "adapted parameters gave NaN or infinity")
+            elif active is self._active and self._versions.on_trial:
+                self._versions.give_up("gave NaN or infinity")
+                self._recorder.fallbacks += 1
+                self._switch(self._versions.last_good(), self._clock())
+                self._note_versions()
+            active = self._active
+        outputs: Float = active.outputs(active.schema.normalize(raw)[None])[0]
+        if not math.isfinite(outputs.sum()):
+            error = InputError(_UNUSABLE)
+            self._recorder.refused(error)
+            raise error
+        return active, outputs
+
+    def _keep_house(self) -> None:
+        while not self._stopped.wait(_TICK_S):
+            try:
+                self.tick()
+            except (StorageError, BundleError) as error:
+                logger.warning("housekeeping failed, trying again: %s", error)
+
+    def _obey(self, now: float) -> None:
+        """Follow the agent's assignment. A new version loads while the old one goes on predicting."""
+        change = self._versions.assigned(self._active.running)
+        with self._lock:
+            if change.running is not None:
+                self._switch(change.running, now)
+            elif change.fresh:
+                self._active = self._learner.adapt(self._learner.restart(self._active))
+                self._note("reset", "assignment", "")
+            self._note_versions()
+
+    def _switch(self, running: Running, now: float) -> None:
+        """Report what the old version did, then let the new one predict, adapted to the support."""
+        self._report(now)
+        self._active = self._learner.move(running)
+        self._trial_predictions, self._unsaved = 0, False
+
+    def _restored(self, running: Running) -> Active:
+        active = Active.fresh(running, self.policy)
+        try:
+            params = self._saved.load(running.engine, self._versions.boot.lineage)
+        except BundleError as error:
+            self._note("lost_state", f"{running.release.path}", str(error))
+            return active
+        if params is None:
+            return active
+        self._note("restored", running.release.path, "")
+        return Active(running, active.schema, params, True)
+
+    def _report(self, now: float) -> None:
+        running, counter = self._active.running, self._versions.boot.counter
+        report = self._recorder.close(
+            self._new_id(), now, running.release, counter, running.slot, resources()
+        )
+        self._queue.add(report)
+
+    def _save(self, now: float) -> None:
+        active = self._active
+        if active.adapted:
+            self._saved.save(active.running.engine, active.params, self._versions.boot.lineage)
+        self._unsaved, self._saved_at = False, now
+
+    def _note(self, kind: EventKind, source: str, detail: str) -> None:
+        self._recorder.event(self._clock(), kind, source, detail)
+        logger.info("event=%s source=%s detail=%s", kind, source, detail)
+
+    def _note_versions(self) -> None:
+        for note in self._versions.take_notes():
+            self._note(*note)
+            self._recorder.fallbacks += note[0] in ("returned", "factory")

@@ -1,0 +1,179 @@
+"""How a device learns: which examples it keeps, when it adapts, and what it does about drift.
+
+`Active` is what predicts: immutable, so that whoever holds one holds a whole version with whole parameters.
+Each method takes the one in use and returns the one to use next.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from acclimate_device.drift import ADWIN, Detector
+from acclimate_device.online.adaptation import adapt
+from acclimate_device.online.policy import OnlinePolicy, Response
+from acclimate_device.online.schema import Float, Schema, Target
+from acclimate_device.online.support import Support
+from acclimate_device.online.versions import Running
+from acclimate_device.protocol import EventKind
+from acclimate_device.runtime import Params
+from acclimate_device.telemetry import Recorder
+
+Note = Callable[[EventKind, str, str], None]
+"""Records an event: kind, source, detail."""
+
+
+@dataclass(frozen=True)
+class Active:
+    """A version with the parameters in use."""
+
+    running: Running
+    schema: Schema
+    params: Params
+    adapted: bool
+
+    @staticmethod
+    def fresh(running: Running, policy: OnlinePolicy) -> Active:
+        """A version at its start."""
+        schema = Schema(running.engine.manifest, policy.allow_constant)
+        return Active(running, schema, running.engine.start, False)
+
+    def at_start(self) -> Active:
+        return replace(self, params=self.running.engine.start, adapted=False)
+
+    def outputs(self, normalized: Float) -> Float:
+        """Of normalized inputs (n, *shape)."""
+        return self.running.engine.outputs(self.params, normalized)
+
+
+def loss_detector() -> Detector:
+    """The default: a rising bounded loss, checked often because labels are few."""
+    return ADWIN(clock=8, mode="up")
+
+
+class Learner:
+    """The support and the detector of one device.
+
+    Args:
+        policy: when to do what.
+        detector: watches the bounded losses.
+        recorder: counts what happens.
+        note: records events.
+        forget: called before a drift resets, to make saved state invalid.
+    """
+
+    def __init__(
+        self,
+        policy: OnlinePolicy,
+        detector: Detector,
+        recorder: Recorder,
+        note: Note,
+        forget: Callable[[], None],
+    ) -> None:
+        self._policy, self._detector, self._recorder = policy, detector, recorder
+        self._note, self._forget = note, forget
+        self._support: Support | None = None
+        self._warned = False
+        self._since_adaptation = self._hurry_left = 0
+
+    def learn(self, active: Active, raw: Float, target: Target, inputs_drifted: bool) -> Active:
+        """Predict a checked example, watch the loss, keep it, adapt when due."""
+        response = self._watch(active, raw, target)
+        if inputs_drifted and response == "report":
+            response = self._policy.on_input_shift
+        support = self._support_of(active)
+        support.add(raw, target)
+        self._since_adaptation += 1
+        if response == "reset":
+            self._forget()
+            active = self.start_afresh(active, self._policy.keep)
+            self._note("reset", "drift", f"kept the newest {self._policy.keep} examples")
+        if response != "report":
+            self._hurry_left = self._policy.hurry
+        every = max(1, self._policy.every // 4) if self._hurry_left else self._policy.every
+        self._hurry_left = max(0, self._hurry_left - 1)
+        if response != "report" or self._since_adaptation >= every:
+            return self.adapt(active)
+        return active
+
+    def adapt(self, active: Active) -> Active:
+        """Take the bundle's steps on the support and use what the held-back examples find best."""
+        engine, started = active.running.engine, time.perf_counter_ns()
+        support = self._support_of(active)
+        batches = support.batches(engine.manifest.adaptation.batch)
+        if not batches:
+            return active
+        self._since_adaptation = 0
+        current = active.params if active.adapted else None
+        found = adapt(engine, active.schema, batches, support.judges(), current, self._policy.judge_from)
+        self._recorder.steps += found.steps
+        self._recorder.adaptations += found.adapted
+        self._recorder.kept_starts += not found.adapted
+        self._recorder.adapt_us.add((time.perf_counter_ns() - started) / 1000.0)
+        if found.adapted != active.adapted:
+            kind: EventKind = "adapted" if found.adapted else "kept_start"
+            if found.judged:
+                detail = f"held-back loss {found.loss:.3g}, of the start {found.start_loss:.3g}"
+                self._note(kind, "held-back examples", detail)
+            else:
+                self._note(kind, "expected curve", "too few held-back examples")
+        return replace(active, params=found.params, adapted=found.adapted)
+
+    def start_afresh(self, active: Active, keep: int) -> Active:
+        """The start, with only the newest `keep` examples of the support."""
+        self._support_of(active).keep_newest(keep)
+        self._reset_watch()
+        self._recorder.resets += 1
+        return active.at_start()
+
+    def restart(self, active: Active) -> Active:
+        """The start, with the whole support: to compare versions, all begin with the same knowledge."""
+        self._reset_watch()
+        self._recorder.resets += 1
+        return active.at_start()
+
+    def move(self, running: Running) -> Active:
+        """A version at its start, adapted at once to what the support holds."""
+        active = Active.fresh(running, self._policy)
+        self._reset_watch()
+        return self.adapt(active)
+
+    def _support_of(self, active: Active) -> Support:
+        """The support, moved to the version in use where it is of another."""
+        shots = self._policy.shots or active.running.engine.manifest.adaptation.shots
+        if self._support is None:
+            self._support = Support(active.schema, shots, self._policy.held_back, self._policy.hold_back)
+        elif self._support.schema is not active.schema:
+            self._support = self._support.moved_to(active.schema, shots)
+        return self._support
+
+    def _watch(self, active: Active, raw: Float, target: Target) -> Response:
+        """Predict before learning (prequential) and let the detector see the loss."""
+        schema = active.schema
+        outputs = active.outputs(schema.normalize(raw)[None])
+        loss = float(schema.losses(outputs, schema.normalize_targets([target]))[0])
+        if not math.isfinite(loss):
+            return "report"
+        (self._recorder.adapted_loss if active.adapted else self._recorder.start_loss).add(loss)
+        if schema.classification:
+            self._recorder.mistakes += int(outputs[0].argmax()) != target
+        self._detector.update(schema.bounded(loss))
+        name, policy = type(self._detector).__name__, self._policy
+        if self._detector.drift_detected:
+            self._recorder.drifts += 1
+            self._warned = False
+            self._note("drift", name, f"response: {policy.on_drift}")
+            return policy.on_drift
+        warned, self._warned = self._warned, self._detector.warning_detected
+        if not self._warned or warned:
+            return "report"
+        self._recorder.warnings += 1
+        self._note("warning", name, f"response: {policy.on_warning}")
+        return policy.on_warning
+
+    def _reset_watch(self) -> None:
+        self._detector.reset()
+        self._warned = False
+        self._since_adaptation = 0

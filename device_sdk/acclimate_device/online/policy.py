@@ -1,0 +1,49 @@
+"""What a device does by itself, in one place, with defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Response = Literal["report", "adapt", "reset"]
+"""To drift or a warning: only report it, adapt at once and more often, or reset and adapt again."""
+
+
+@dataclass(frozen=True)
+class OnlinePolicy:
+    """How a device learns.
+
+    Attributes:
+        shots: support examples kept by class (classification) or in all; None takes the bundle's.
+        hold_back: every how-manieth example of a class is held back from the support to judge adaptation.
+        held_back: examples held back by class, or in all, at most.
+        judge_from: held-back examples needed before they decide; until then the bundle's measured curve does.
+        every: labelled examples between two adaptations.
+        on_warning, on_drift: response to a warning or drift in the losses.
+        on_input_shift: response to drift in the inputs; they may shift for good reasons, so it only reports.
+        hurry: labelled examples for which a device adapts four times as often after `adapt` or `reset`.
+        keep: newest labelled examples that are taken along when a drift resets: they are of the new kind.
+        pending: inputs remembered for labels that come late.
+        report_s: seconds of one report, until the service says otherwise.
+        save_s: shortest time between two saves of adapted state, unless an event demands one.
+        trial_starts: starts a new version gets to prove itself.
+        trial_predictions: predictions it must give in one run.
+        allow_constant: accept windows in which no channel varies.
+    """
+
+    shots: int | None = None
+    hold_back: int = 4
+    held_back: int = 8
+    judge_from: int = 4
+    every: int = 8
+    on_warning: Response = "adapt"
+    on_drift: Response = "reset"
+    on_input_shift: Response = "report"
+    hurry: int = 64
+    keep: int = 8
+    pending: int = 256
+    report_s: float = 60.0
+    save_s: float = 60.0
+    trial_starts: int = 3
+    trial_predictions: int = 20
+    allow_constant: bool = False

@@ -1,0 +1,162 @@
+"""From an application's examples to what the graphs take, and back. Refuses what cannot be learnt from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acclimate_device.errors import InputError, LabelError
+from acclimate_device.protocol import Manifest
+
+Float = NDArray[np.float32]
+Target = int | float | Float
+_FEATURES = 16
+
+
+class Schema:
+    """One bundle's input and output."""
+
+    def __init__(self, manifest: Manifest, allow_constant: bool = False) -> None:
+        self._input, self.output = manifest.input, manifest.output
+        self.loss_name = manifest.adaptation.loss
+        self.classification = self.output.kind == "classification"
+        self.shape = self._input.shape
+        self._allow_constant = allow_constant or len(self.shape) < 2
+        channels = self.shape[0]
+        column = (channels, *([1] * (len(self.shape) - 1)))
+        self._mean = np.asarray(self._input.mean or [0.0] * channels, np.float32).reshape(column)
+        self._inverse = (1.0 / np.asarray(self._input.scale or [1.0] * channels)).astype(np.float32)
+        self._inverse = self._inverse.reshape(column)
+        width = self.output.width
+        self._target_mean = np.asarray(self.output.mean or [0.0] * width, np.float32)
+        self._target_scale = np.asarray(self.output.scale or [1.0] * width, np.float32)
+        self._index = {label: index for index, label in enumerate(self.output.labels)}
+        self._group, self._average = _feature_weights(self.shape)
+
+    def input(self, x: Any) -> Float:
+        """One example in the recorded units, as float32 of the bundle's shape.
+
+        Args:
+            x: an array or nested sequence; a row may be a mapping from channel names, as in river.
+
+        Raises:
+            InputError: wrong shape or type, NaN or infinity, or no channel varies over time.
+        """
+        raw = self._array(x)
+        flat = raw.ravel()
+        if not math.isfinite(np.dot(flat, flat)):
+            raise InputError(f"the input holds NaN, infinity or values above 1e19: {_where(raw)}")
+        if not self._allow_constant and _constant(raw):
+            raise InputError("no channel of the input varies: the sensor stands still or is disconnected")
+        return raw
+
+    def target(self, y: Any) -> Target:
+        """A label's class, or real targets as float32 (width,) in the recorded units.
+
+        Raises:
+            LabelError: not a label of the bundle, or not finite numbers, one for each target.
+        """
+        if self.classification:
+            try:
+                return self._index[y if isinstance(y, str) else str(y)]
+            except KeyError:
+                known = ", ".join(self.output.labels[:12])
+                raise LabelError(f"label {y!r} is not one the bundle knows: use one of {known}") from None
+        try:
+            target = np.asarray(y, np.float32).reshape(-1)
+        except (TypeError, ValueError):
+            raise LabelError(f"target {y!r} is not {self.output.width} numbers") from None
+        if target.shape != (self.output.width,) or not np.isfinite(target).all():
+            raise LabelError(f"target {y!r} is not {self.output.width} finite numbers")
+        return target
+
+    def normalize(self, raw: Float) -> Float:
+        """Inputs (..., *shape) in normalized units."""
+        result: Float = (raw - self._mean) * self._inverse
+        return result
+
+    def normalize_targets(self, targets: Sequence[Target]) -> NDArray[np.generic]:
+        """Targets as the graphs take them: (n,) int64 or (n, width) float32."""
+        if self.classification:
+            return np.asarray(targets, np.int64)
+        return ((np.asarray(targets, np.float32) - self._target_mean) / self._target_scale).astype(np.float32)
+
+    def prediction(self, outputs: Float) -> Any:
+        """What an application gets for outputs (width,): a label, a float, or an array of targets."""
+        if self.classification:
+            return self.output.labels[int(outputs.argmax())]
+        values = outputs * self._target_scale + self._target_mean
+        return float(values[0]) if len(values) == 1 else values
+
+    def probabilities(self, outputs: Float) -> dict[str, float]:
+        """Softmax of outputs (width,) by label."""
+        weights = np.exp(outputs - outputs.max())
+        return dict(zip(self.output.labels, (weights / weights.sum()).tolist(), strict=True))
+
+    def losses(self, outputs: Float, targets: NDArray[np.generic]) -> Float:
+        """The manifest's loss of each example: outputs (n, width), normalized targets; (n,)."""
+        result: Float
+        if self.loss_name == "cross_entropy":
+            top = outputs.max(axis=1)
+            log_sum = np.log(np.exp(outputs - top[:, None]).sum(axis=1)) + top
+            result = log_sum - outputs[np.arange(len(outputs)), targets]
+            return result
+        gap: Float = np.abs(np.subtract(outputs, targets, dtype=np.float32))
+        if self.loss_name == "mse":
+            gap = gap * gap
+        elif self.loss_name == "huber":
+            gap = np.where(gap < 1.0, 0.5 * gap * gap, gap - 0.5)
+        result = gap.mean(axis=1)
+        return result
+
+    def bounded(self, loss: float) -> float:
+        """A loss in 0 to 1 for the detectors: of cross-entropy the probability that was missing."""
+        return 1.0 - math.exp(-loss) if self.classification else loss / (1.0 + loss)
+
+    def features(self, normalized: Float) -> list[float]:
+        """At most 16 channel means and the energy, for the input-shift detector."""
+        flat = normalized.reshape(self.shape[0], -1)
+        features: list[float] = (self._group @ (flat @ self._average)).tolist()
+        whole = normalized.ravel()
+        features.append(float(np.dot(whole, whole)) / whole.size)
+        return features
+
+    def _array(self, x: Any) -> Float:
+        if isinstance(x, Mapping):
+            try:
+                x = [x[channel] for channel in self._input.channels]
+            except KeyError as error:
+                raise InputError(
+                    f"the input has no channel {error.args[0]!r}: give {self._input.channels}"
+                ) from None
+        try:
+            raw = np.asarray(x, np.float32)
+        except (TypeError, ValueError):
+            raise InputError(f"the input is not numbers but {type(x).__name__}") from None
+        if raw.shape != self.shape:
+            raise InputError(f"the input has shape {raw.shape}, the bundle takes {self.shape}")
+        return raw
+
+
+def _constant(raw: Float) -> bool:
+    rows = raw.reshape(raw.shape[0], -1)
+    return bool((rows == rows[:, :1]).all())
+
+
+def _where(raw: Float) -> str:
+    bad = np.argwhere(~np.isfinite(raw))
+    return f"first at {tuple(bad[0].tolist())}" if len(bad) else "too large"
+
+
+def _feature_weights(shape: tuple[int, ...]) -> tuple[Float, Float]:
+    """Matrices that average neighbouring channels into at most 16 features, and each channel over time."""
+    channels, samples = shape[0], math.prod(shape[1:])
+    count = min(channels, _FEATURES)
+    group = np.zeros((count, channels), np.float32)
+    for channel in range(channels):
+        group[channel * count // channels, channel] = 1.0
+    return group / group.sum(axis=1, keepdims=True), np.full(samples, 1.0 / samples, np.float32)

@@ -1,0 +1,117 @@
+"""Fills one window of telemetry after the other: counts, sums and sketches, never an example."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+
+from acclimate_device.protocol import LIMITS, Event, EventKind, Release, Report, Resources, Slot
+from acclimate_device.telemetry.sketch import Sketch
+
+_FOLD = 256
+_REFUSAL_KINDS = 31
+
+
+class Recorder:
+    """The window since `started_at`.
+
+    `predicted` and `refused` may be called from any thread and never wait; the rest by one thread at a time.
+    """
+
+    def __init__(self, started_at: float) -> None:
+        self._predicted: deque[float] = deque()
+        self._refused: deque[str] = deque()
+        self._folding = threading.Lock()
+        self._distance = 0.0
+        self._begin(started_at)
+
+    def _begin(self, started_at: float) -> None:
+        self.started_at = started_at
+        self.mistakes = self.steps = self.adaptations = self.kept_starts = 0
+        self.warnings = self.drifts = self.resets = self.fallbacks = 0
+        self.start_loss, self.adapted_loss = Sketch(), Sketch()
+        self._input_shift, self.adapt_us, self._predict_us = Sketch(), Sketch(), Sketch()
+        self._refusals: Counter[str] = Counter()
+        self._events: list[Event] = []
+        self._events_dropped = 0
+
+    def predicted(self, microseconds: float) -> None:
+        """Note one prediction and its time."""
+        self._predicted.append(microseconds)  # atomic, as popleft is
+        if len(self._predicted) >= _FOLD and self._folding.acquire(blocking=False):
+            try:
+                self._fold()
+            finally:
+                self._folding.release()
+
+    def refused(self, error: Exception) -> None:
+        """Note a call that was refused, by the error's class; the first 31 classes are told apart."""
+        self._refused.append(type(error).__name__)
+        if len(self._refused) >= _FOLD and self._folding.acquire(blocking=False):
+            try:
+                self._fold()
+            finally:
+                self._folding.release()
+
+    def input_shift_is(self, distance: float) -> None:
+        """Note how far the inputs are from their reference, if that is news."""
+        if distance != self._distance:
+            self._distance = distance
+            self._input_shift.add(distance)
+
+    def event(self, at: float, kind: EventKind, source: str = "", detail: str = "") -> None:
+        """Note a decision."""
+        if len(self._events) < LIMITS.report_events:
+            self._events.append(Event(round(at, 3), kind, source[:128], detail[:256]))
+        else:
+            self._events_dropped += 1
+
+    def empty(self) -> bool:
+        """Whether nothing happened in this window."""
+        losses = self.start_loss.count or self.adapted_loss.count
+        return not (self._predicted or self._refused or losses or self._events) and not (
+            self._predict_us.count or self._refusals or self.resets
+        )
+
+    def close(
+        self, report_id: str, now: float, release: Release, counter: int, slot: Slot, resources: Resources
+    ) -> Report:
+        """The window as a report; the next one begins now."""
+        with self._folding:
+            self._fold()
+            report = Report(
+                id=report_id,
+                started_at=round(self.started_at, 3),
+                ended_at=round(now, 3),
+                release=release,
+                counter=counter,
+                slot=slot,
+                predictions=self._predict_us.count,
+                mistakes=self.mistakes,
+                start_loss=self.start_loss.summary(),
+                adapted_loss=self.adapted_loss.summary(),
+                input_shift=self._input_shift.summary(),
+                predict_us=self._predict_us.summary(),
+                adapt_us=self.adapt_us.summary(),
+                steps=self.steps,
+                adaptations=self.adaptations,
+                kept_starts=self.kept_starts,
+                warnings=self.warnings,
+                drifts=self.drifts,
+                resets=self.resets,
+                fallbacks=self.fallbacks,
+                refusals=dict(self._refusals),
+                events=tuple(self._events),
+                events_dropped=self._events_dropped,
+                resources=resources,
+            )
+            self._begin(now)
+        return report
+
+    def _fold(self) -> None:
+        for _ in range(len(self._predicted)):
+            self._predict_us.add(self._predicted.popleft())
+        for _ in range(len(self._refused)):
+            name = self._refused.popleft()
+            known = name in self._refusals or len(self._refusals) < _REFUSAL_KINDS
+            self._refusals[name if known else "other"] += 1
