@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WAIT ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-packages demo test fast lint format bench clean
+.PHONY: help setup system-packages demo test fast test-images test-cluster lint format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,12 @@ test: setup system-packages lint ## everything CI runs: lint, types, import dire
 
 fast: setup ## the tests that need no server, under a minute
 	$(BIN)/pytest -q -m 'not slow'
+
+test-images: setup ## build and run the three container images (podman; BASE=image, else debootstrap makes one)
+	ACCLIMATE_TEST_IMAGES=1 $(BIN)/pytest -q -s tests/images
+
+test-cluster: setup ## install, test, use, upgrade and roll back the chart on the cluster of KUBECONFIG
+	$(BIN)/pytest -q -s tests/cluster
 
 lint: setup ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -37,7 +37,7 @@ class Contender:
 
 def rebuilt(learner: Learner, config: LearnerConfig) -> Learner:
     """The learner of another configuration for the same network and loss."""
-    return build_learner(config, learner.inner.model, learner.inner.loss)
+    return build_learner(config, learner.model, learner.inner.loss)
 
 
 def higher_is_better(learner: Learner) -> bool:

@@ -10,19 +10,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from acclimate.learners.inner import Batch, Forward, Params, Rate, inner_step, rates_at
+from acclimate.learners.inner import Batch, Forward, Params, inner_step, rates_at
 from acclimate.learners.losses import Loss, weighted_mean
-from acclimate.learners.stacked import split_at_head
 
 
 @dataclass(frozen=True)
 class Inner:
-    """How tasks adapt: the network on a stack of tasks, what is lowered, what moves, how fast, how often."""
+    """How tasks adapt: the network on a stack of tasks, what is lowered, what moves, how fast, how often.
 
-    model: nn.Module
+    Attributes:
+        split: the forward pass as (features, head) when only the head adapts, so that features, which no
+            inner step changes, are computed once.
+    """
+
     forward: Forward
+    split: tuple[Forward, Forward] | None
     loss: Loss
     trainable: tuple[str, ...]
     inner_lr: float
@@ -44,7 +48,7 @@ def adapted_query(
     rates: Params,
     support: Batch,
     query: Batch,
-    importance: Sequence[Tensor | float],
+    importance: Tensor | None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """MAML's objective: the query loss after adaptation to the support, summed over tasks.
 
@@ -53,21 +57,22 @@ def adapted_query(
             of https://arxiv.org/abs/1810.09502); the plain objective has the last alone.
     """
     forward = inner.forward
-    if parts := split_at_head(inner.model, inner.trainable):
-        features, forward = parts
+    if inner.split:
+        features, forward = inner.split
         support, query = (
             (features(params, support[0]), *support[1:]),
             (features(params, query[0]), *query[1:]),
         )
     fast = per_task(params, inner.trainable, support[0].shape[0])
-    total = support[0].new_zeros(())
-    outputs = total
-    for step, weight in zip(range(inner.steps), importance, strict=True):
+    losses: list[Tensor] = []
+    outputs = query[0]
+    for step in range(inner.steps):
         step_rates = rates_at(step, inner.trainable, inner.inner_lr, rates)
         fast, _ = inner_step(forward, inner.loss, fast, step_rates, support, second_order=inner.second_order)
-        if isinstance(weight, Tensor) or weight:
+        if importance is not None or step == inner.steps - 1:
             outputs = forward(fast, query[0])
-            total = total + weight * weighted_mean(inner.loss(outputs, query[1]), query[2]).sum()
+            losses.append(weighted_mean(inner.loss(outputs, query[1]), query[2]).sum())
+    total = losses[-1] if importance is None else (torch.stack(losses) * importance.to(losses[0])).sum()
     return total, figures(inner.loss, outputs, query)
 
 
@@ -76,6 +81,19 @@ def pooled(inner: Inner, params: Params, support: Batch, query: Batch) -> tuple[
     batch = together(support, query)
     outputs = inner.forward(params, batch[0])
     return weighted_mean(inner.loss(outputs, batch[1]), batch[2]).sum(), figures(inner.loss, outputs, batch)
+
+
+def adapted(
+    inner: Inner, params: Params, rates: Params, support: Batch, steps: int
+) -> list[dict[str, Tensor]]:
+    """Parameters of every task after 0, 1, ..., `steps` steps on its support, without history."""
+    fast = per_task(detached(params), inner.trainable, support[0].shape[0])
+    trajectory = [fast]
+    for step in range(steps):
+        step_rates = rates_at(step, inner.trainable, inner.inner_lr, detached(rates))
+        fast = detached(inner_step(inner.forward, inner.loss, fast, step_rates, support)[0])
+        trajectory.append(fast)
+    return trajectory
 
 
 def reptile(
@@ -87,14 +105,10 @@ def reptile(
     Reptile has no held-out half: it adapts to support and query together.
     """
     batch = together(support, query)
-    start = {name: tensor.detach() for name, tensor in params.items()}
-    fast = per_task(start, inner.trainable, batch[0].shape[0])
-    rates: Mapping[str, Rate] = dict.fromkeys(inner.trainable, inner.inner_lr)
-    for _ in range(inner.steps):
-        fast, _ = inner_step(inner.forward, inner.loss, detached(fast), rates, batch)
+    fast = adapted(inner, params, {}, batch, inner.steps)[-1]
     gradient = {
-        name: (start[name] - fast[name].detach()).sum(0) if name in rates else torch.zeros_like(start[name])
-        for name in start
+        name: (tensor.detach() - fast[name]).sum(0) if name in inner.trainable else torch.zeros_like(tensor)
+        for name, tensor in params.items()
     }
     with torch.no_grad():
         return gradient, figures(inner.loss, inner.forward(fast, batch[0]), batch)
@@ -109,12 +123,12 @@ def serial_reptile(
     The sum of the tasks' own differences, so that an outer SGD step of size `rate` is Reptile one task at a
     time.
     """
-    now = {name: tensor.detach() for name, tensor in params.items()}
+    now = detached(params)
     gradients: list[dict[str, Tensor]] = []
     totals: list[dict[str, Tensor]] = []
     for task in range(support[0].shape[0]):
         one = slice(task, task + 1)
-        gradient, seen = reptile(inner, now, _tasks(support, one), _tasks(query, one))
+        gradient, seen = reptile(inner, now, tasks_of(support, one), tasks_of(query, one))
         now = {name: tensor - rate * gradient[name] for name, tensor in now.items()}
         gradients.append(gradient)
         totals.append(seen)
@@ -134,6 +148,12 @@ def figures(loss: Loss, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
         }
 
 
+def tasks_of(batch: Batch, which: slice) -> Batch:
+    """The episodes of some tasks of the stack."""
+    x, y, w = batch
+    return x[which], y[which], w[which]
+
+
 def together(support: Batch, query: Batch) -> Batch:
     """Support and query of each task as one batch."""
     x, y, w = (torch.cat(pair, 1) for pair in zip(support, query, strict=True))
@@ -151,8 +171,3 @@ def added(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     for part in parts[1:]:
         total = {name: total[name] + tensor for name, tensor in part.items()}
     return total
-
-
-def _tasks(batch: Batch, which: slice) -> Batch:
-    x, y, w = batch
-    return x[which], y[which], w[which]

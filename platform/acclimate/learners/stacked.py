@@ -26,15 +26,15 @@ def stacked_forward(model: nn.Module) -> Forward:
     return forward
 
 
-def split_at_head(model: nn.Module, trainable: tuple[str, ...]) -> tuple[Forward, Forward] | None:
-    """(features, head) when only the head of a `Network` adapts, so that features are computed once."""
-    if not isinstance(model, Network) or not all(name.startswith("head.") for name in trainable):
-        return None
-    return _of_part(model.body, "body."), _of_part(model.head, "head.")
+def adapts_head_only(model: nn.Module, trainable: tuple[str, ...]) -> bool:
+    """Whether `model` is `head(body(x))` and adaptation leaves the body alone."""
+    return isinstance(model, Network) and all(name.startswith("head.") for name in trainable)
 
 
-def _of_part(part: nn.Module, prefix: str) -> Forward:
-    forward = stacked_forward(part)
+def part_forward(model: nn.Module, part: str) -> Forward:
+    """`stacked_forward` of the submodule `part`, on the parameters of the whole model."""
+    forward = stacked_forward(model.get_submodule(part))
+    prefix = f"{part}."
 
     def of_part(params: Params, x: Tensor) -> Tensor:
         own = {
