@@ -40,7 +40,12 @@ def thresholds(wave: Wave, control_share: float, positions: Sequence[float]) -> 
 
 
 def _share_of(count: int, ascending: Sequence[float]) -> float:
-    """The smallest threshold below which `count` positions lie, halfway to the next one."""
+    """A threshold below which `count` positions lie, halfway to the next one; everyone there is, if fewer.
+
+    Without any device it is 0: a wave of five must not become a wave of all who enrol later.
+    """
+    if not ascending:
+        return 0.0
     if count >= len(ascending):
         return 1.0
     return (ascending[count - 1] + ascending[count]) / 2

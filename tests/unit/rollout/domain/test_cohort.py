@@ -1,0 +1,59 @@
+"""Cohorts: random, stable, disjoint, and of the size that was asked for."""
+
+import pytest
+
+from acclimate.rollout.domain.cohort import cohort, position, thresholds
+from acclimate.rollout.domain.plan import Wave
+from acclimate.rollout.domain.rollout import OpenWave
+
+PLACES = [position("r-1", f"device-{number}") for number in range(10_000)]
+
+
+def test_positions_are_uniform_and_the_same_everywhere():
+    assert position("r-1", "device-1") == 0.4262082332007639
+    tenths = [sum(place // 0.1 == tenth for place in PLACES) for tenth in range(10)]
+    assert all(900 < count < 1100 for count in tenths)
+
+
+def test_two_rollouts_draw_independently():
+    both = sum(
+        place < 0.1 and position("r-2", f"device-{number}") < 0.1 for number, place in enumerate(PLACES)
+    )
+    assert 60 < both < 140
+
+
+def test_a_share_takes_that_share_and_as_many_controls():
+    opened = [OpenWave(*thresholds(Wave(share=0.02), 0.1, PLACES), 0.0, 1)]
+    arms = [cohort(opened, place) for place in PLACES]
+    assert 150 < arms.count(("canary", 1)) < 250
+    assert 150 < arms.count(("control", 1)) < 250
+
+
+@pytest.mark.parametrize("count", [1, 7, 100])
+def test_a_count_takes_exactly_that_many_of_the_devices_known(count: int):
+    canary, control = thresholds(Wave(count=count), 0.5, PLACES)
+    assert sum(place < canary for place in PLACES) == count
+    assert sum(place >= 1 - control for place in PLACES) == count
+
+
+def test_a_count_beyond_the_fleet_takes_everyone_but_control_and_nobody_of_an_empty_one():
+    canary, control = thresholds(Wave(count=50), 0.3, PLACES[:20])
+    assert canary == pytest.approx(0.7)
+    assert control == pytest.approx(0.3)
+    assert thresholds(Wave(count=50), 0.3, []) == (0.0, 0.0)
+
+
+def test_a_wave_of_everyone_leaves_control_in_place():
+    canary, control = thresholds(Wave(share=1.0), 0.1, PLACES)
+    opened = [OpenWave(0.05, 0.05, 0.0, 1), OpenWave(canary, control, 1.0, 2)]
+    arms = [cohort(opened, place) for place in PLACES]
+    assert None not in arms
+    assert {arm for arm, _ in filter(None, arms)} == {"canary", "control"}
+
+
+def test_a_later_wave_never_moves_a_device_of_an_earlier_one():
+    first = [OpenWave(0.1, 0.1, 0.0, 1)]
+    second = [*first, OpenWave(0.5, 0.2, 1.0, 2)]
+    for place in PLACES:
+        if cohort(first, place):
+            assert cohort(second, place) == cohort(first, place)

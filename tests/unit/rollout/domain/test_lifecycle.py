@@ -1,0 +1,16 @@
+"""Random sequences of everything that can happen to a rollout; each seed replays one."""
+
+import pytest
+
+from tests.lifecycle_model import Life
+
+
+def test_what_must_hold_holds_in_random_lives():
+    for seed in range(300):
+        Life(seed).run()
+
+
+@pytest.mark.slow
+def test_what_must_hold_holds_in_ten_thousand_random_lives():
+    for seed in range(10_000):
+        Life(seed).run()
