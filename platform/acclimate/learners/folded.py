@@ -46,11 +46,15 @@ def folded_features(model: nn.Module) -> Forward:
     own = {name: parameter.dim() for name, parameter in model.named_parameters()}
 
     def features(params: Params, x: Tensor) -> Tensor:
-        tasks = x.shape[0]
         each = {
-            name: tensor if tensor.dim() > own[name] else tensor.expand(tasks, *tensor.shape)
+            name: tensor if tensor.dim() > own[name] else tensor.expand(x.shape[0], *tensor.shape)
             for name, tensor in params.items()
         }
+        chunks = [slice(start, start + CHUNK) for start in range(0, x.shape[0], CHUNK)]
+        return torch.cat([of_chunk({name: each[name][part] for name in each}, x[part]) for part in chunks])
+
+    def of_chunk(each: Params, x: Tensor) -> Tensor:
+        tasks = x.shape[0]
         h = x if x.dim() == 5 else x.unsqueeze(3)
         h = h.transpose(0, 1).flatten(1, 2).contiguous(memory_format=torch.channels_last)
         for block in blocks:

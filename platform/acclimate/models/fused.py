@@ -26,6 +26,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from acclimate.models.native import kernel
 from acclimate.models.norm import EPSILON
@@ -45,13 +46,13 @@ def norm_relu_pool(u: Tensor, weight: Tensor, bias: Tensor, window: Window) -> T
     Raises:
         NoCompilerError: the kernel cannot be compiled here.
     """
-    return _apply(_Forward, u, weight, bias, window)
+    # Laid out here, not within, where the double backward would lose its way to the arguments.
+    return _apply(_Forward, _last(u), weight.contiguous(), bias.contiguous(), window)
 
 
 class _Forward(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, weight: Tensor, bias: Tensor, window: Window) -> Tensor:
-        u, weight, bias = _last(u), weight.contiguous(), bias.contiguous()
         examples, channels, height, width = u.shape
         size = (examples, channels, height // window[0], width // window[1])
         pooled = torch.empty(size, dtype=u.dtype, memory_format=torch.channels_last)
@@ -87,6 +88,7 @@ class _Backward(torch.autograd.Function):
         return to_u, to_weight, to_bias
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, v: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor | None, ...]:
         gradient, u, weight, mean, inverse, where, to_weight, to_bias = ctx.saved_tensors
         v, a, b = _last(v), a.contiguous(), b.contiguous()

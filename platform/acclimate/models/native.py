@@ -31,7 +31,7 @@ def kernel() -> ctypes.CDLL:
     Raises:
         NoCompilerError: there is no C compiler, or it failed.
     """
-    compiler = next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None)
+    compiler = compiler_found()
     if compiler is None:
         raise NoCompilerError("no C compiler: install gcc or clang, or set CC")
     identity = "\n".join((SOURCE.read_text(), compiler, *FLAGS, platform.machine(), _processor()))
@@ -43,6 +43,11 @@ def kernel() -> ctypes.CDLL:
     except (OSError, subprocess.SubprocessError) as error:
         detail = getattr(error, "stderr", None) or error
         raise NoCompilerError(f"{compiler} could not build {SOURCE.name}: {str(detail).strip()}") from error
+
+
+def compiler_found() -> str | None:
+    """Path of the C compiler: `CC`, or else cc, gcc or clang."""
+    return next(filter(None, map(shutil.which, (os.environ.get("CC", "cc"), "gcc", "clang"))), None)
 
 
 def _compile(compiler: str, target: Path) -> None:
