@@ -6,6 +6,7 @@ everywhere, and lines are named where they end.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -19,6 +20,7 @@ from matplotlib.figure import Figure
 
 from acclimate.evaluation.contenders import LABELS, Start
 from acclimate.evaluation.report import Curve, Evaluation, headline
+from acclimate.evaluation.statistics import Summary
 
 COLOURS: dict[Start, str] = {
     "meta": "#0072B2",
@@ -55,87 +57,85 @@ def save_plot(evaluation: Evaluation, title: str, path: Path) -> None:
 def draw(evaluation: Evaluation, title: str) -> Figure:
     """A panel of curves for each number of shots, then one of the held-out tasks."""
     shots = evaluation.shots
-    figure, axes = plt.subplots(
-        1,
-        len(shots) + 1,
-        figsize=(5.2 * (len(shots) + 1), 5.4),
-        sharey=True,
-        layout="constrained",
-        squeeze=False,
+    panels = len(shots) + 1
+    figure, grid = plt.subplots(
+        1, panels, figsize=(5.6 * panels, 5.6), sharey=True, layout="constrained", squeeze=False
     )
-    for axis, number in zip(axes[0], shots, strict=False):
-        _draw_curves(axis, evaluation, number)
-    _draw_tasks(axes[0][-1], evaluation, max(shots))
-    axes[0][0].set_ylabel(_axis_label(evaluation))
-    figure.suptitle(f"{title}\n", x=0.01, ha="left", fontsize=15, fontweight="bold")
-    figure.text(0.01, 0.935, headline(evaluation, max(shots)), ha="left", fontsize=11, color="#404040")
+    axes = grid[0]
+    ends = [_draw_curves(axis, evaluation, number) for axis, number in zip(axes, shots, strict=False)]
+    _draw_tasks(axes[-1], evaluation, max(shots))
+    axes[0].set_ylabel(_axis_label(evaluation))
+    figure.get_layout_engine().set(rect=(0.005, 0.01, 0.99, 0.83), wspace=0.04)
+    figure.text(0.01, 0.94, title, fontsize=16, fontweight="bold", va="center")
+    figure.text(0.01, 0.885, headline(evaluation, max(shots)), color="#404040", va="center")
+    figure.canvas.draw()  # settles the shared scale, which the labels' heights depend on
+    for axis, of_axis in zip(axes, ends, strict=False):
+        _label_ends(axis, of_axis)
     return figure
 
 
-def _draw_curves(axis: Axes, evaluation: Evaluation, shots: int) -> None:
-    ends: list[tuple[float, Start]] = []
+def _draw_curves(axis: Axes, evaluation: Evaluation, shots: int) -> list[tuple[float, float, Start]]:
+    """Draw a panel; gives where each line ends."""
     meta = evaluation.curve("meta", shots)
-    last = meta.steps[-2]  # the long point is for the table: it would squeeze the steps a device takes
+    steps = meta.steps[:-1]  # the long point is for the table: nobody waits for it on a device
+    ends = []
     for start in evaluation.starts:
-        curve = evaluation.curve(start, shots)
-        steps, means, lows, highs = _drawable(curve, last)
+        points = _points(evaluation.curve(start, shots), steps)
+        means = [point.mean for point in points]
         strong = start == "meta"
-        axis.fill_between(steps, lows, highs, color=COLOURS[start], alpha=0.14, linewidth=0)
+        axis.fill_between(
+            range(len(steps)),
+            *_interval(evaluation, points),
+            color=COLOURS[start],
+            alpha=0.13,
+            linewidth=0,
+        )
         axis.plot(
-            steps,
             means,
             color=COLOURS[start],
-            marker=MARKERS[start] if start != "joint" else None,
+            marker="" if start == "joint" else MARKERS[start],
             linestyle="--" if start == "joint" else "-",
-            linewidth=2.6 if strong else 1.8,
-            markersize=7 if strong else 5.5,
+            linewidth=2.8 if strong else 1.8,
+            markersize=7.5 if strong else 6,
             zorder=3 if strong else 2,
         )
-        ends.append((means[-1], start))
-    axis.set_title(f"{shots} {'shots' if shots > 1 else 'shot'}{_per_class(evaluation)}")
-    axis.set_xscale("symlog", linthresh=1)
-    ticks = meta.steps[:-1]
-    axis.set_xticks(ticks, [str(tick) for tick in ticks])
-    axis.minorticks_off()
-    axis.set_xlabel("gradient steps on the device")
-    axis.set_xlim(-0.12, last * 1.08)
+        ends.append((means[-1], float(len(steps) - 1), start))
     _scale(axis, evaluation)
-    _label_ends(axis, ends, last)
+    axis.set_title(_shots(evaluation, shots))
+    axis.set_xticks(range(len(steps)), [str(step) for step in steps])
+    axis.set_xlabel("gradient steps on the device")
+    return ends
 
 
-def _drawable(curve: Curve, last: int) -> tuple[list[int], list[float], list[float], list[float]]:
+def _points(curve: Curve, steps: Sequence[int]) -> list[Summary]:
     if curve.start == "joint":  # it does not adapt: a level to compare with
-        point = curve.points[0]
-        return [0, last], [point.mean] * 2, [point.low] * 2, [point.high] * 2
-    shown = [(step, point) for step, point in zip(curve.steps, curve.points, strict=True) if step <= last]
-    return (
-        [step for step, _ in shown],
-        [point.mean for _, point in shown],
-        [point.low for _, point in shown],
-        [point.high for _, point in shown],
-    )
+        return [curve.points[0]] * len(steps)
+    at = dict(zip(curve.steps, curve.points, strict=True))
+    return [at[step] for step in steps]
 
 
-def _label_ends(axis: Axes, ends: list[tuple[float, Start]], last: int) -> None:
+def _interval(evaluation: Evaluation, points: Sequence[Summary]) -> tuple[list[float], list[float]]:
+    """The ends of the intervals; Student's t knows no bounds, an accuracy does."""
+    highest = 1.0 if evaluation.metric == "accuracy" else float("inf")
+    lowest = 0.0 if evaluation.metric == "accuracy" else min(point.mean for point in points) / 10
+    return [max(point.low, lowest) for point in points], [min(point.high, highest) for point in points]
+
+
+def _label_ends(axis: Axes, ends: list[tuple[float, float, Start]]) -> None:
     """Name each line at its end, pushed apart where two would touch."""
-    low, high = axis.get_ylim()
-    to_height = axis.transData.transform
-    gap = 0.055
-    placed: list[float] = []
-    for value, start in sorted(ends):
-        height = (to_height((last, value))[1] - axis.bbox.y0) / axis.bbox.height
-        height = max(height, placed[-1] + gap) if placed else max(height, 0.02)
-        placed.append(height)
+    gap, height = 0.06, -1.0
+    for value, last, start in sorted(ends):
+        own = axis.transAxes.inverted().transform(axis.transData.transform((last, value)))[1]
+        height = max(own, height + gap)
         axis.annotate(
             LABELS[start],
-            (1.01, height),
+            (1.02, height),
             xycoords="axes fraction",
             va="center",
             color=COLOURS[start],
             fontweight="bold" if start == "meta" else "normal",
             fontsize=10,
         )
-    axis.set_ylim(low, high)
 
 
 def _draw_tasks(axis: Axes, evaluation: Evaluation, shots: int) -> None:
@@ -143,33 +143,33 @@ def _draw_tasks(axis: Axes, evaluation: Evaluation, shots: int) -> None:
     jitter = np.random.default_rng(0)
     for place, start in enumerate(evaluation.starts):
         judged = evaluation.curve(start, shots).judged
-        spread = jitter.uniform(-0.16, 0.16, len(judged.values))
+        few = len(judged.values) < 60
         axis.scatter(
-            place + spread,
+            place + jitter.uniform(-0.2, 0.2, len(judged.values)),
             judged.values,
-            s=34 if len(judged.values) < 60 else 8,
+            s=44 if few else 8,
             color=COLOURS[start],
             marker=MARKERS[start],
-            alpha=0.65,
+            alpha=0.6 if few else 0.35,
             linewidth=0,
         )
-        axis.hlines(judged.mean, place - 0.3, place + 0.3, color=COLOURS[start], linewidth=2.6)
+        axis.hlines(judged.mean, place - 0.34, place + 0.34, color=COLOURS[start], linewidth=2.8)
         axis.annotate(
-            f"worst {judged.worst_task}",
+            judged.worst_task,
             (place, judged.worst),
-            xytext=(0, -13 if evaluation.higher_is_better else 10),
+            xytext=(0, -11 if evaluation.higher_is_better else 9),
             textcoords="offset points",
             ha="center",
+            va="center",
             fontsize=8,
-            color="#404040",
+            color="#606060",
         )
-    axis.set_title(f"every held-out task, {shots} {'shots' if shots > 1 else 'shot'}")
-    axis.set_xticks(
-        range(len(evaluation.starts)),
-        [_name_and_steps(evaluation.curve(start, shots)) for start in evaluation.starts],
-    )
-    axis.tick_params(axis="x", length=0)
-    axis.set_xlim(-0.6, len(evaluation.starts) - 0.4)
+    axis.set_title(f"every held-out task, {_shots(evaluation, shots)}")
+    names = [_name_and_steps(evaluation.curve(start, shots)) for start in evaluation.starts]
+    axis.set_xticks(range(len(names)), names)
+    axis.set_xlabel("bar: mean; named: worst task")
+    axis.tick_params(axis="x", length=0, labelsize=9)
+    axis.set_xlim(-0.6, len(names) - 0.4)
 
 
 def _name_and_steps(curve: Curve) -> str:
@@ -180,7 +180,7 @@ def _name_and_steps(curve: Curve) -> str:
 
 def _scale(axis: Axes, evaluation: Evaluation) -> None:
     if evaluation.metric == "accuracy":
-        axis.set_ylim(0, 1.02)
+        axis.set_ylim(0, 1.03)
         axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
     else:
         axis.set_yscale("log")
@@ -188,9 +188,10 @@ def _scale(axis: Axes, evaluation: Evaluation) -> None:
 
 def _axis_label(evaluation: Evaluation) -> str:
     if evaluation.metric == "accuracy":
-        return "accuracy on the task's later examples"
+        return "accuracy on the task's own later examples"
     return f"{evaluation.metric} of the normalized target, log scale"
 
 
-def _per_class(evaluation: Evaluation) -> str:
-    return " of each class" if evaluation.metric == "accuracy" else ""
+def _shots(evaluation: Evaluation, shots: int) -> str:
+    of_each = " of each class" if evaluation.metric == "accuracy" else ""
+    return f"{shots} {'shot' if shots == 1 else 'shots'}{of_each}"

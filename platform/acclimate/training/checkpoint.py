@@ -66,12 +66,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if state.pop("format") != _FORMAT:
             raise ValueError("it has another format")
         return Checkpoint(**state)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except pickle.PickleError as error:  # torch's own message advises to load it unsafely
+        raise TrainingError(f"{path} is not a checkpoint: start the run without --resume") from error
+    except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError) as error:
         raise TrainingError(
             f"checkpoint {path} cannot be read ({error}): start the run without --resume"
         ) from error
-    except pickle.UnpicklingError as error:
-        raise TrainingError(f"checkpoint {path} is no checkpoint: start the run without --resume") from error
 
 
 def check_same_recipe(checkpoint: Checkpoint, recipe: Recipe) -> None:

@@ -99,7 +99,10 @@ def _apply(document: dict[str, Any], change: str) -> None:
         at = at.setdefault(section, {})
         if not isinstance(at, dict):
             raise RecipeError(f"change {change!r}: {section!r} is no section of the recipe")
-    at[last] = yaml.safe_load(value)
+    try:
+        at[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"change {change!r} is not YAML: {error}") from error
 
 
 def _problem(error: ErrorDetails) -> str:

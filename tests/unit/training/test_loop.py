@@ -1,0 +1,105 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+
+from acclimate.errors import TrainingError
+from acclimate.learners import MetaParams
+from acclimate.training.loop import ComputeShards, OuterState, learning_rate, shards_of, train
+from acclimate.training.recipe import OptimizerSection, Recipe
+from acclimate.training.shard import ShardResult
+
+
+def recipe(**training: object) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "name": "quadratic",
+            "data": {"source": "sinusoid"},
+            "training": {"steps": 6, "meta_batch": 4, "shard": 2, "checkpoint_every": 2, **training},
+        }
+    )
+
+
+def quadratic(meta: MetaParams, step: int, shards: Sequence[list[int]]) -> list[ShardResult]:
+    """Task i pulls w towards i: the mean gradient of `(w - i)^2 / 2` over tasks 0 to 3 is `w - 1.5`."""
+    return [
+        ShardResult(
+            {"w": sum((meta["w"] - index for index in indices), torch.zeros(()))},
+            {"loss": float(sum((meta["w"] - index) ** 2 / 2 for index in indices)), "tasks": len(indices)},
+        )
+        for indices in shards
+    ]
+
+
+def run(
+    recipe: Recipe, state: OuterState, compute: ComputeShards = quadratic, stop_after: int = 99
+) -> list[int]:
+    saved: list[int] = []
+    train(
+        recipe,
+        state,
+        compute,
+        on_step=lambda report: None,
+        on_checkpoint=lambda state: saved.append(state.step),
+        should_stop=lambda: state.step >= stop_after,
+    )
+    return saved
+
+
+def begin(recipe: Recipe) -> OuterState:
+    return OuterState.begin({"w": torch.zeros(())}, recipe.training.optimizer)
+
+
+def test_a_step_follows_the_mean_over_all_tasks() -> None:
+    sgd = recipe(steps=1, optimizer={"name": "sgd", "lr": 0.1})
+    state = begin(sgd)
+    run(sgd, state)
+    assert float(state.meta["w"]) == pytest.approx(0.15)
+
+
+def test_a_long_meta_gradient_is_clipped() -> None:
+    clipped = recipe(steps=1, optimizer={"name": "sgd", "lr": 0.1, "clip_norm": 0.5})
+    state = begin(clipped)
+    run(clipped, state)
+    assert float(state.meta["w"]) == pytest.approx(0.05)
+
+
+def test_checkpoints_come_every_n_steps_and_at_the_end() -> None:
+    assert run(recipe(), begin(recipe())) == [2, 4, 6]
+    assert run(recipe(steps=5), begin(recipe(steps=5))) == [2, 4, 5]
+
+
+def test_a_stop_writes_a_checkpoint_and_resuming_gives_the_same_bits() -> None:
+    whole = begin(recipe())
+    run(recipe(), whole)
+    stopped = begin(recipe())
+    assert run(recipe(), stopped, stop_after=3) == [2, 3]
+    resumed = OuterState.restore(stopped.checkpoint(recipe()), recipe().training.optimizer)
+    run(recipe(), resumed)
+    assert torch.equal(resumed.meta["w"], whole.meta["w"])
+    without_moments = begin(recipe())
+    without_moments.meta["w"].copy_(stopped.meta["w"])
+    without_moments.step = 3
+    run(recipe(), without_moments)
+    assert not torch.equal(without_moments.meta["w"], whole.meta["w"])
+
+
+def test_divergence_ends_training_with_a_remedy() -> None:
+    def diverging(meta: MetaParams, step: int, shards: Sequence[list[int]]) -> list[ShardResult]:
+        return [replace(result, gradient={"w": meta["w"] / 0}) for result in quadratic(meta, step, shards)]
+
+    state = begin(recipe())
+    with pytest.raises(TrainingError, match=r"step 1: loss .* lower training\.optimizer\.lr"):
+        run(recipe(), state, diverging)
+    assert float(state.meta["w"]) == 0.0
+
+
+def test_shards_cover_the_meta_batch_in_order() -> None:
+    assert shards_of(recipe().training) == [[0, 1], [2, 3]]
+
+
+def test_the_step_size_falls_along_a_cosine_to_its_last_value() -> None:
+    falling = OptimizerSection(lr=1.0, final_lr=0.2)
+    assert [learning_rate(falling, step, 5) for step in (0, 2, 4)] == pytest.approx([1.0, 0.6, 0.2])
+    assert learning_rate(OptimizerSection(lr=0.3), 4, 5) == 0.3
