@@ -17,21 +17,22 @@ from typing import Any, Protocol
 
 import acclimate
 from acclimate import evaluation as ev
-from acclimate.errors import RecipeError, RegistryError
+from acclimate.errors import DataError, RecipeError, RegistryError
 from acclimate.evaluation.plot import save_plot
 from acclimate.home import home
 from acclimate.initialization import Initialization
 from acclimate.learners import MetaParams
 from acclimate.registry import Registry, RunRecorder, VersionInfo
-from acclimate.tasks import Sampler
+from acclimate.tasks import Sampler, TaskPool, report_on
 from acclimate.training.checkpoint import check_same_recipe, load_checkpoint, save_checkpoint
-from acclimate.training.data import data_fingerprint
 from acclimate.training.executor import InProcess, TaskWorkers
 from acclimate.training.loop import OuterState, StepReport, train
-from acclimate.training.problem import Problem, joint_recipe, open_problem
+from acclimate.training.problem import Problem, data_fingerprint, joint_recipe, open_problem
 from acclimate.training.recipe import Recipe, flat
 from acclimate.training.recipe_file import load_recipe, to_yaml
 from acclimate.training.run_directory import RunDirectory
+
+DATA_REPORT = "data_report.json"
 
 
 class Listener(Protocol):
@@ -89,11 +90,13 @@ def meta_train(
         AcclimateError: anything a user can mend; what was trained until then is in a checkpoint.
     """
     problem = open_problem(recipe)
+    data_report = check_data(problem, listener)
     directory = RunDirectory.to_resume(home(), recipe) if resume else None
     registry = Registry.open(tracking_uri)
     directory = directory or RunDirectory.begin(home(), recipe, datetime.now())
     listener.on_data(problem, directory.path)
     with _mlflow_run(registry, recipe, directory, problem) as recorder:
+        recorder.log_text(data_report, DATA_REPORT)
         metas = train_phases(recipe, directory, recorder, listener, should_stop, address)
         if metas is None:
             return None
@@ -111,12 +114,30 @@ def meta_train(
             experiment=recipe.name,
             run_id=recorder.run_id,
             evaluation=evaluation.as_json(),
-            files={"recipe.yaml": to_yaml(recipe)},
+            files={"recipe.yaml": to_yaml(recipe), DATA_REPORT: data_report},
             lineage=_lineage(recipe, problem),
             metrics=evaluation.figures(),
         )
         directory.finish()
     return Outcome(initialization, version, evaluation, plot, directory.path)
+
+
+def check_data(problem: Problem, listener: Listener) -> str:
+    """The data report as JSON; what makes figures doubtful is told to the listener.
+
+    Raises:
+        DataError: the report found what must be mended before training.
+    """
+    if not isinstance(problem.data, TaskPool):
+        return json.dumps({"generated": repr(problem.data)}) + "\n"
+    report = report_on(problem.data, problem.recipe.episodes.plan())
+    errors = [f"{each.what}: {each.remedy}" for each in report.findings if each.severity == "error"]
+    if errors:
+        raise DataError("the data cannot be trained on:\n  " + "\n  ".join(errors))
+    for finding in report.findings:
+        if finding.severity == "warning":
+            listener.on_warning(f"{finding.what}: {finding.remedy}")
+    return json.dumps(report.as_dict(), indent=2) + "\n"
 
 
 def evaluate_version(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +11,8 @@ from torch import nn
 from acclimate.initialization import AdaptationPolicy, Initialization, ModelSpec, Normalization
 from acclimate.learners import Learner, Loss, MetaParams, build_learner, loss_for
 from acclimate.models import build, parameters_of
-from acclimate.tasks import Sampler, Split, TaskDistribution, split_tasks
+from acclimate.tasks import Sampler, Split, TaskDistribution, TaskPool, open_tasks, split_tasks
 from acclimate.tasks.episodes import Indices
-from acclimate.training.data import open_data
 from acclimate.training.recipe import Recipe
 
 
@@ -79,7 +79,7 @@ def open_problem(recipe: Recipe) -> Problem:
         ModelError: the network cannot be built.
         RecipeError: parts of the recipe do not fit the data.
     """
-    data = open_data(recipe.data, recipe.name)
+    data = open_tasks(recipe.data.source, options=recipe.data.options, recordings=recipe.data.recordings)
     split = split_tasks(
         data,
         test=recipe.data.test,
@@ -96,6 +96,13 @@ def open_problem(recipe: Recipe) -> Problem:
     return Problem(
         recipe, data, split, normalization, model, spec, loss_for(data.schema.kind, recipe.learner.loss)
     )
+
+
+def data_fingerprint(data: TaskDistribution) -> str:
+    """What the data are, for lineage: the content hash of a pool, or of a generator's definition."""
+    if isinstance(data, TaskPool):
+        return data.info.content_hash
+    return hashlib.sha256(repr(data).encode()).hexdigest()
 
 
 def joint_recipe(recipe: Recipe) -> Recipe:
