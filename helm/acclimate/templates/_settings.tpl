@@ -89,7 +89,7 @@ https://{{ required (printf "expose.host is empty: name the host that expose.typ
 {{- end }}
 {{ include "acclimate.databaseEnv" . }}
 - name: ACCLIMATE_ARTIFACTS_URL
-  value: {{ default "file:///var/lib/acclimate/repository/artifacts" .Values.repository.artifactsUrl | quote }}
+  value: {{ default "file:///var/lib/acclimate/repository/tuf/targets" .Values.repository.artifactsUrl | quote }}
 - name: ACCLIMATE_TUF_DIRECTORY
   value: /var/lib/acclimate/repository/tuf
 - name: ACCLIMATE_SERVICE_KEY
