@@ -1,0 +1,113 @@
+"""The repository's directory: `metadata/` and `targets/`, which any static web server can serve.
+
+Writes are durable before they are visible: a temporary file is synced, then linked or renamed into place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from acclimate.errors import BundleError
+
+TIMESTAMP = "timestamp.json"
+
+
+class Storage:
+    """One repository on a local or mounted file system."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.metadata = directory / "metadata"
+        self.targets = directory / "targets"
+
+    @property
+    def exists(self) -> bool:
+        return (self.metadata / "1.root.json").is_file()
+
+    def latest(self, role: str) -> str | None:
+        """The file name of a role's newest metadata, or None."""
+        if role == "timestamp":
+            return TIMESTAMP if (self.metadata / TIMESTAMP).is_file() else None
+        pattern = re.compile(rf"(\d+)\.{role}\.json")
+        names = self.metadata.iterdir() if self.metadata.is_dir() else ()
+        versions = [int(match[1]) for path in names if (match := pattern.fullmatch(path.name))]
+        return f"{max(versions)}.{role}.json" if versions else None
+
+    def read(self, name: str) -> bytes:
+        """One metadata file.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return (self.metadata / name).read_bytes()
+
+    def add_target(self, path: str, content: bytes) -> None:
+        """Store a target file; `path` holds its hash, so a file that is there already is the same."""
+        file = self.targets / path
+        if not file.is_file():
+            with contextlib.suppress(FileExistsError):
+                _create(file, content)
+
+    def add_metadata(self, name: str, content: bytes) -> None:
+        """Write metadata: `timestamp.json` is replaced, every other file must be new.
+
+        Raises:
+            BundleError: the file exists, so someone else wrote this version meanwhile.
+        """
+        if name == TIMESTAMP:
+            _replace(self.metadata / name, content)
+            return
+        try:
+            _create(self.metadata / name, content)
+        except FileExistsError:
+            raise BundleError(
+                f"{self.metadata / name} was just written by another process: run the command again"
+            ) from None
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Only one process writes at a time."""
+        self.metadata.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.directory / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _create(path: Path, content: bytes) -> None:
+    with _durable(path, content) as temporary:
+        os.link(temporary, path)  # fails if the file exists, where a rename would overwrite it
+
+
+def _replace(path: Path, content: bytes) -> None:
+    with _durable(path, content) as temporary:
+        temporary.rename(path)
+
+
+@contextlib.contextmanager
+def _durable(path: Path, content: bytes) -> Iterator[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fchmod(file.fileno(), 0o644)  # public by nature: web servers run as other users
+            os.fsync(file.fileno())
+        yield temporary
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    finally:
+        temporary.unlink(missing_ok=True)
