@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from acclimate.errors import BundleError
@@ -25,6 +26,22 @@ class DeviceLimits:
     peak_memory_bytes: int | None = None
     macs_per_step: int | None = None
     macs_per_prediction: int | None = None
+
+    @staticmethod
+    def declared(section: Mapping[str, object]) -> DeviceLimits:
+        """The limits in a recipe's `device` section; what it leaves out keeps its default.
+
+        Raises:
+            BundleError: a key or a value is no limit.
+        """
+        known = [field.name for field in fields(DeviceLimits)]
+        for name, value in section.items():
+            if name not in known:
+                raise BundleError(f"the recipe's device.{name} is no limit: use {', '.join(known)}")
+            if value is not None and (type(value) is not int or value < 1):
+                raise BundleError(f"the recipe's device.{name} is {value!r}: use a whole number above 0")
+        given = {name: value for name, value in section.items() if isinstance(value, int)}
+        return DeviceLimits(**given)
 
     def check(self, cost: Cost) -> None:
         """Refuse a cost above a limit.

@@ -180,6 +180,14 @@ class Registry:
             evaluation: dict[str, Any] = json.loads((Path(folder) / EVALUATION_FILE).read_text())
         return evaluation
 
+    def document(self, name: str, ref: str, file_name: str) -> str | None:
+        """A text file that was registered with a version, such as `recipe.yaml`; None if there is none."""
+        version = self.version(name, ref)
+        with tempfile.TemporaryDirectory() as folder:
+            self._download(version, Path(folder))
+            path = Path(folder) / file_name
+            return path.read_text() if path.is_file() else None
+
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Point an alias at a version."""
         with translated(self.location):

@@ -20,8 +20,10 @@ from securesystemslib.signer import CryptoSigner, Signer
 
 from acclimate.errors import BundleError
 
+_ENCRYPTED = b"BEGIN ENCRYPTED PRIVATE KEY"
+
 Signers = dict[str, Signer]
-"""Signers by key id."""
+"""By key id."""
 
 
 def create_key(path: Path, passphrase: str | None) -> CryptoSigner:
@@ -55,9 +57,17 @@ def load_keys(paths: Iterable[Path], passphrase: str | None) -> Signers:
     Raises:
         BundleError: a file is missing, readable by everyone, no key, or its passphrase is missing or wrong.
     """
-    files = [file for path in paths for file in (sorted(path.glob("*.pem")) if path.is_dir() else [path])]
-    signers = [_load(file, passphrase) for file in files]
+    signers = [_load(file, passphrase) for file in _files(paths)]
     return {signer.public_key.keyid: signer for signer in signers}
+
+
+def any_encrypted(paths: Iterable[Path]) -> bool:
+    """Whether `load_keys` needs a passphrase for any of these files."""
+    return any(_ENCRYPTED in file.read_bytes() for file in _files(paths) if file.is_file())
+
+
+def _files(paths: Iterable[Path]) -> list[Path]:
+    return [file for path in paths for file in (sorted(path.glob("*.pem")) if path.is_dir() else [path])]
 
 
 def _load(path: Path, passphrase: str | None) -> CryptoSigner:
@@ -70,7 +80,7 @@ def _load(path: Path, passphrase: str | None) -> CryptoSigner:
         raise BundleError(
             f"the key {path} is readable by everyone: chmod 600 it, and rotate it if others log in here"
         )
-    encrypted = b"BEGIN ENCRYPTED PRIVATE KEY" in content
+    encrypted = _ENCRYPTED in content
     if encrypted and not passphrase:
         raise BundleError(
             f"the key {path} is encrypted: set ACCLIMATE_KEY_PASSPHRASE or ACCLIMATE_KEY_PASSPHRASE_FILE"

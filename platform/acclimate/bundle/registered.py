@@ -1,0 +1,34 @@
+"""A registered version, with what the registry knows of it, as a bundle."""
+
+from __future__ import annotations
+
+import yaml
+from acclimate_device.protocol import Release
+
+from acclimate.bundle.expectation import expected_curve
+from acclimate.bundle.export import Bundle, build_bundle
+from acclimate.bundle.limits import DeviceLimits
+from acclimate.errors import BundleError
+from acclimate.registry import CANDIDATE, Registry
+
+
+def bundle_of(registry: Registry, reference: str) -> Bundle:
+    """The bundle of `NAME@ALIAS` or `NAME@VERSION`; a name alone means its candidate.
+
+    Raises:
+        RegistryError: there is no such version.
+        BundleError: it cannot be published; the message names the operator or the limit.
+    """
+    name, _, ref = reference.partition("@")
+    if not name:
+        raise BundleError(f"{reference!r} names no model: write NAME@ALIAS or NAME@VERSION, such as watch@candidate")
+    initialization, version = registry.fetch(name, ref or CANDIDATE)
+    exact = str(version.version)  # an alias may move between two requests
+    recipe = yaml.safe_load(registry.document(name, exact, "recipe.yaml") or "") or {}
+    return build_bundle(
+        initialization,
+        Release(version.name, version.version, version.content_hash),
+        run_id=version.run_id,
+        expected=expected_curve(registry.evaluation(name, exact), initialization.adaptation.shots),
+        limits=DeviceLimits.declared(recipe.get("device") or {}),
+    )

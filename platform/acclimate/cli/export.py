@@ -1,0 +1,57 @@
+"""`acclimate export`: a registered version becomes the directory that devices receive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from acclimate.cli.output import next_step, print_fields, print_json
+
+if TYPE_CHECKING:
+    from acclimate.bundle.export import Bundle
+
+
+@click.command("export")
+@click.argument("reference", metavar="NAME[@ALIAS|@VERSION]")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The bundle's directory.")
+@click.option("--tracking-uri", help="The registry; by default MLFLOW_TRACKING_URI, else the embedded store.")
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+def export(reference: str, output: Path, tracking_uri: str | None, as_json: bool) -> None:
+    """Turn a registered version into a bundle: graphs, parameters, sanity vector and manifest.
+
+    NAME alone means its candidate. The bundle is written only if the exported adaptation step agrees with
+    torch over twenty chained steps and the limits in the recipe's `device` section hold.
+    """
+    from acclimate_device.protocol import write
+
+    from acclimate.bundle.export import write_bundle
+    from acclimate.bundle.registered import bundle_of
+    from acclimate.registry import Registry
+
+    bundle = bundle_of(Registry.open(tracking_uri), reference)
+    write_bundle(bundle.files, output)
+    if as_json:
+        print_json(write(bundle.manifest))
+        return
+    release = bundle.manifest.release
+    print_fields(f"{release.name} version {release.version} in {output}", _figures(bundle))
+    next_step(f"acclimate repo publish REPOSITORY {output} --key KEYS", "sign it, so that devices trust it")
+
+
+def _figures(bundle: Bundle) -> dict[str, object]:
+    cost, adaptation = bundle.manifest.cost, bundle.manifest.adaptation
+    agreement = bundle.agreement
+    apart = f"{agreement.chained:.1e} after 20 steps"
+    if agreement.undetermined_steps:
+        apart += f"; float32 leaves {agreement.undetermined_steps} steps open (a ReLU or maximum at a tie)"
+    return {
+        "content hash": bundle.manifest.release.content_hash[:12],
+        "adapts": f"{len(adaptation.trainable)} parameter tensors, {adaptation.steps} steps of {adaptation.batch} examples",
+        "parameters": f"{cost.parameters:,}",
+        "files": f"{cost.file_bytes:,} bytes",
+        "peak memory": f"{cost.peak_memory_bytes:,} bytes of tensors in one step",
+        "multiply-adds": f"{cost.macs_per_step:,} a step, {cost.macs_per_prediction:,} a prediction",
+        "differs from torch": apart,
+    }

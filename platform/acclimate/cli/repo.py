@@ -1,0 +1,248 @@
+"""`acclimate repo`: the signed repository that devices trust."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from acclimate.cli.output import err, next_step, out, print_json, print_table
+from acclimate.errors import BundleError
+
+if TYPE_CHECKING:
+    from acclimate.bundle.repository.keys import Signers
+    from acclimate.bundle.repository.roles import KeyName
+
+PASSPHRASE = "ACCLIMATE_KEY_PASSPHRASE"
+PASSPHRASE_FILE = "ACCLIMATE_KEY_PASSPHRASE_FILE"
+
+_directory = click.argument("directory", metavar="REPOSITORY", type=click.Path(path_type=Path))
+_keys = click.option(
+    "--key",
+    "keys",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A key file, or a directory of them; repeat for more.",
+)
+_key_name = click.argument("key_name", metavar="KEY", type=click.Choice(["root", "targets", "online"]))
+
+
+@click.group("repo")
+def repo() -> None:
+    """Sign bundles and keep the signatures fresh: a TUF repository.
+
+    Encrypted keys are opened with the passphrase in ACCLIMATE_KEY_PASSPHRASE, or in the file that
+    ACCLIMATE_KEY_PASSPHRASE_FILE names; at a terminal you are asked for it.
+    """
+
+
+@repo.command("init")
+@_directory
+@click.option(
+    "--keys", "folder", required=True, type=click.Path(path_type=Path), help="Where the new keys are written."
+)
+@click.option("--root-keys", default=1, show_default=True, type=click.IntRange(1, 10), help="How many root keys to make.")
+@click.option("--root-threshold", default=1, show_default=True, type=click.IntRange(1, 10), help="How many must sign.")
+@click.option("--unencrypted", is_flag=True, help="Write root and targets keys without a passphrase.")
+def init(directory: Path, folder: Path, root_keys: int, root_threshold: int, unencrypted: bool) -> None:
+    """Make an empty repository and its keys.
+
+    The online key is written without a passphrase: it lives in the service's secret store and can make
+    devices neither install nor accept anything new.
+    """
+    from acclimate.bundle.repository import create, create_key
+    from acclimate.bundle.repository.storage import Storage
+
+    if Storage(directory).exists:
+        raise BundleError(f"{directory} is a repository already: use it, or choose another directory")
+    passphrase = None if unencrypted else _new_passphrase()
+    names = ["root.pem"] if root_keys == 1 else [f"root-{index + 1}.pem" for index in range(root_keys)]
+    create(
+        directory,
+        {
+            "root": [create_key(folder / name, passphrase) for name in names],
+            "targets": [create_key(folder / "targets.pem", passphrase)],
+            "online": [create_key(folder / "online.pem", None)],
+        },
+        _now(),
+        root_threshold=root_threshold,
+    )
+    out.print(f"repository {directory}, keys {folder}", markup=False)
+    out.print(
+        f"Keep {', '.join(names)} and targets.pem away from every service, with a copy elsewhere; give only "
+        f"online.pem to the service. Devices start to trust from {directory / 'metadata' / '1.root.json'}.",
+        markup=False,
+    )
+    next_step(f"acclimate repo publish {directory} BUNDLE --key {folder}", "sign a bundle")
+
+
+@repo.command("publish")
+@_directory
+@click.argument("bundle", type=click.Path(path_type=Path))
+@_keys
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def publish(directory: Path, bundle: Path, keys: tuple[Path, ...], as_json: bool) -> None:
+    """Sign a bundle. With the online key at hand devices see it at once, else after the next refresh."""
+    from acclimate.bundle.repository import publish
+
+    done = publish(directory, bundle, _signers(keys), _now())
+    _warn_of_terms(directory)
+    if as_json:
+        print_json(asdict(done))
+        return
+    release = done.release
+    verb = "published" if done.added else "was published before, unchanged:"
+    out.print(f"{verb} {release.name} version {release.version} ({release.content_hash[:12]})", markup=False)
+    if not done.visible:
+        next_step(f"acclimate repo refresh {directory} --key online.pem", "make it visible to devices")
+
+
+@repo.command("refresh")
+@_directory
+@_keys
+@click.option("--force", is_flag=True, help="Sign anew even if nothing calls for it.")
+def refresh(directory: Path, keys: tuple[Path, ...], force: bool) -> None:
+    """Sign snapshot and timestamp anew where due; made for a schedule, every few hours."""
+    from acclimate.bundle.repository import refresh
+
+    _tell(directory, refresh(directory, _signers(keys), _now(), force=force))
+
+
+@repo.command("renew")
+@_key_name
+@_directory
+@_keys
+def renew(key_name: KeyName, directory: Path, keys: tuple[Path, ...]) -> None:
+    """Sign what KEY (root, targets or online) signs for another term."""
+    from acclimate.bundle.repository import renew
+
+    _tell(directory, renew(directory, key_name, _signers(keys), _now()))
+
+
+@repo.command("rotate")
+@_key_name
+@_directory
+@_keys
+@click.option("--new", required=True, type=click.Path(path_type=Path), help="Where the new key is written; a key file that exists is used.")
+@click.option("--retire", help="The id of the key to replace, or its beginning, where there are several.")
+@click.option("--unencrypted", is_flag=True, help="Write a root or targets key without a passphrase.")
+def rotate(
+    key_name: KeyName,
+    directory: Path,
+    keys: tuple[Path, ...],
+    new: Path,
+    retire: str | None,
+    unencrypted: bool,
+) -> None:
+    """Replace KEY (root, targets or online) by a new one; devices follow by themselves.
+
+    Needs the root keys, and the online key unless it is root or online that rotates.
+    """
+    from acclimate.bundle.repository import create_key, rotate
+
+    signers = _signers(keys)
+    if not new.exists():
+        create_key(new, None if unencrypted or key_name == "online" else _new_passphrase())
+    (signer,) = _signers((new,)).values()
+    _tell(directory, rotate(directory, key_name, signer, signers, _now(), retire=retire))
+    next_step(f"acclimate repo status {directory}", "then destroy the retired key's file")
+
+
+@repo.command("status")
+@_directory
+@click.option("--check", is_flag=True, help="Exit with 1 if anything has expired or should be renewed.")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status(directory: Path, check: bool, as_json: bool) -> None:
+    """Show every role's version, term and keys, and the published releases."""
+    from acclimate.bundle.repository import status
+
+    now = _now()
+    found = status(directory, now)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        rows = [
+            (
+                role.role,
+                role.version,
+                role.expires.strftime("%Y-%m-%d %H:%M"),
+                f"{(role.expires - now).total_seconds() / 86400:.1f}",
+                role.state,
+                ", ".join(key[:8] for key in role.keys),
+            )
+            for role in found.roles
+        ]
+        print_table(str(directory), ["role", "version", "expires (UTC)", "days left", "state", "keys"], rows)
+        out.print(f"{len(found.releases)} releases: {', '.join(found.releases) or 'none'}", markup=False)
+        _warn_of_terms(directory)
+    if check and found.worst != "valid":
+        sys.exit(1)
+
+
+def _tell(directory: Path, changed: tuple[str, ...]) -> None:
+    out.print(f"signed anew: {', '.join(changed)}" if changed else "nothing is due", markup=False)
+    _warn_of_terms(directory)
+
+
+def _warn_of_terms(directory: Path) -> None:
+    from acclimate.bundle.repository import ROLES_OF_KEY, status
+
+    for role in status(directory, _now()).roles:
+        key = next(name for name, roles in ROLES_OF_KEY.items() if role.role in roles)
+        if role.state != "valid":
+            err.print(
+                f"warning: {role.role} {'expired' if role.state == 'expired' else 'expires'} on "
+                f"{role.expires:%Y-%m-%d}, after that devices refuse updates: acclimate repo renew {key} {directory}",
+                style="yellow",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+
+
+def _signers(paths: tuple[Path, ...]) -> Signers:
+    from acclimate.bundle.repository import load_keys
+    from acclimate.bundle.repository.keys import any_encrypted
+
+    return load_keys(paths, _passphrase() if any_encrypted(paths) else None)
+
+
+def _passphrase() -> str | None:
+    given = _given_passphrase()
+    if given is None and sys.stdin.isatty():
+        return str(click.prompt("Passphrase of the keys", hide_input=True, err=True))
+    return given
+
+
+def _new_passphrase() -> str:
+    given = _given_passphrase()
+    if given is None and sys.stdin.isatty():
+        given = str(click.prompt("Passphrase for the new keys", hide_input=True, confirmation_prompt=True, err=True))
+    if not given:
+        raise BundleError(
+            f"new keys are encrypted: set {PASSPHRASE} or {PASSPHRASE_FILE}, or pass --unencrypted to keep them "
+            "with mode 0600 only"
+        )
+    return given
+
+
+def _given_passphrase() -> str | None:
+    if PASSPHRASE in os.environ:
+        return os.environ[PASSPHRASE]
+    path = os.environ.get(PASSPHRASE_FILE)
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError):
+        raise BundleError(f"{PASSPHRASE_FILE} names {path}, which cannot be read as text") from None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
