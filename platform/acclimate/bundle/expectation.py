@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from acclimate_device.protocol import CurvePoint, Expected
-
 from acclimate.errors import BundleError
+from acclimate_device.protocol import CurvePoint, Expected
 
 _FORMAT = 1
 
@@ -30,8 +29,8 @@ def expected_curve(evaluation: Mapping[str, Any], shots: int) -> Expected | None
         return None
     if evaluation.get("format") != _FORMAT:
         raise BundleError(
-            f"the registered evaluation has format {evaluation.get('format')!r}, this version reads {_FORMAT}: "
-            "use the acclimate version that registered it"
+            f"the registered evaluation has format {evaluation.get('format')!r}, this version reads "
+            f"{_FORMAT}: use the acclimate version that registered it"
         )
     curves = {curve["shots"]: curve for curve in evaluation["curves"] if curve["start"] == "meta"}
     if not curves:

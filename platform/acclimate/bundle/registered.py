@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import yaml
-from acclimate_device.protocol import Release
 
 from acclimate.bundle.expectation import expected_curve
 from acclimate.bundle.export import Bundle, build_bundle
 from acclimate.bundle.limits import DeviceLimits
 from acclimate.errors import BundleError
 from acclimate.registry import CANDIDATE, Registry
+from acclimate_device.protocol import Release
 
 
 def bundle_of(registry: Registry, reference: str) -> Bundle:
@@ -21,7 +21,9 @@ def bundle_of(registry: Registry, reference: str) -> Bundle:
     """
     name, _, ref = reference.partition("@")
     if not name:
-        raise BundleError(f"{reference!r} names no model: write NAME@ALIAS or NAME@VERSION, such as watch@candidate")
+        raise BundleError(
+            f"{reference!r} names no model: write NAME@ALIAS or NAME@VERSION, such as watch@candidate"
+        )
     initialization, version = registry.fetch(name, ref or CANDIDATE)
     exact = str(version.version)  # an alias may move between two requests
     recipe = yaml.safe_load(registry.document(name, exact, "recipe.yaml") or "") or {}

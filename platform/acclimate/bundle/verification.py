@@ -34,7 +34,7 @@ TOLERANCE = 1e-5
 """Largest difference accepted over all steps: absolute up to 1, relative above."""
 
 _ULP = 2.0**-23
-_PERTURBATIONS = 8
+_PERTURBATIONS = 16
 _SLOWDOWNS = (1.0, 0.1, 0.01, 0.001)
 
 

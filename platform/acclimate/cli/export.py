@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @click.command("export")
 @click.argument("reference", metavar="NAME[@ALIAS|@VERSION]")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The bundle's directory.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The bundle's directory."
+)
 @click.option("--tracking-uri", help="The registry; by default MLFLOW_TRACKING_URI, else the embedded store.")
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def export(reference: str, output: Path, tracking_uri: str | None, as_json: bool) -> None:
@@ -24,11 +26,10 @@ def export(reference: str, output: Path, tracking_uri: str | None, as_json: bool
     NAME alone means its candidate. The bundle is written only if the exported adaptation step agrees with
     torch over twenty chained steps and the limits in the recipe's `device` section hold.
     """
-    from acclimate_device.protocol import write
-
     from acclimate.bundle.export import write_bundle
     from acclimate.bundle.registered import bundle_of
     from acclimate.registry import Registry
+    from acclimate_device.protocol import write
 
     bundle = bundle_of(Registry.open(tracking_uri), reference)
     write_bundle(bundle.files, output)
@@ -48,7 +49,7 @@ def _figures(bundle: Bundle) -> dict[str, object]:
         apart += f"; float32 leaves {agreement.undetermined_steps} steps open (a ReLU or maximum at a tie)"
     return {
         "content hash": bundle.manifest.release.content_hash[:12],
-        "adapts": f"{len(adaptation.trainable)} parameter tensors, {adaptation.steps} steps of {adaptation.batch} examples",
+        "adapts": f"{len(adaptation.trainable)} tensors in {adaptation.steps} steps",
         "parameters": f"{cost.parameters:,}",
         "files": f"{cost.file_bytes:,} bytes",
         "peak memory": f"{cost.peak_memory_bytes:,} bytes of tensors in one step",

@@ -47,8 +47,16 @@ def repo() -> None:
 @click.option(
     "--keys", "folder", required=True, type=click.Path(path_type=Path), help="Where the new keys are written."
 )
-@click.option("--root-keys", default=1, show_default=True, type=click.IntRange(1, 10), help="How many root keys to make.")
-@click.option("--root-threshold", default=1, show_default=True, type=click.IntRange(1, 10), help="How many must sign.")
+@click.option(
+    "--root-keys",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 10),
+    help="How many root keys to make.",
+)
+@click.option(
+    "--root-threshold", default=1, show_default=True, type=click.IntRange(1, 10), help="How many must sign."
+)
 @click.option("--unencrypted", is_flag=True, help="Write root and targets keys without a passphrase.")
 def init(directory: Path, folder: Path, root_keys: int, root_threshold: int, unencrypted: bool) -> None:
     """Make an empty repository and its keys.
@@ -129,7 +137,12 @@ def renew(key_name: KeyName, directory: Path, keys: tuple[Path, ...]) -> None:
 @_key_name
 @_directory
 @_keys
-@click.option("--new", required=True, type=click.Path(path_type=Path), help="Where the new key is written; a key file that exists is used.")
+@click.option(
+    "--new",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Where the new key is written; a key file that exists is used.",
+)
 @click.option("--retire", help="The id of the key to replace, or its beginning, where there are several.")
 @click.option("--unencrypted", is_flag=True, help="Write a root or targets key without a passphrase.")
 def rotate(
@@ -198,7 +211,8 @@ def _warn_of_terms(directory: Path) -> None:
         if role.state != "valid":
             err.print(
                 f"warning: {role.role} {'expired' if role.state == 'expired' else 'expires'} on "
-                f"{role.expires:%Y-%m-%d}, after that devices refuse updates: acclimate repo renew {key} {directory}",
+                f"{role.expires:%Y-%m-%d}, after that devices refuse updates: "
+                f"acclimate repo renew {key} {directory}",
                 style="yellow",
                 markup=False,
                 highlight=False,
@@ -223,11 +237,13 @@ def _passphrase() -> str | None:
 def _new_passphrase() -> str:
     given = _given_passphrase()
     if given is None and sys.stdin.isatty():
-        given = str(click.prompt("Passphrase for the new keys", hide_input=True, confirmation_prompt=True, err=True))
+        given = str(
+            click.prompt("Passphrase for the new keys", hide_input=True, confirmation_prompt=True, err=True)
+        )
     if not given:
         raise BundleError(
-            f"new keys are encrypted: set {PASSPHRASE} or {PASSPHRASE_FILE}, or pass --unencrypted to keep them "
-            "with mode 0600 only"
+            f"new keys are encrypted: set {PASSPHRASE} or {PASSPHRASE_FILE}, or pass --unencrypted to keep "
+            "them with mode 0600 only"
         )
     return given
 
