@@ -54,10 +54,10 @@ assert np.abs(run(predict, {**params, "x": sanity["x"]})[0] - sanity["outputs"])
 names = [entry.name for entry in adapt.get_outputs()]
 assert names == [f"next.{name}" for name in manifest["adaptation"]["trainable"]] + ["loss"]
 batch = {name: sanity[name] for name in ("x", "y", "w")}
-batch["lr"] = np.float32(manifest["adaptation"]["inner_lr"])
+batch["lr"] = np.array(manifest["adaptation"]["inner_lr"], np.float32)
 losses = []
 for step in range(steps):
-    now = {key: value[min(step, len(value) - 1)] for key, value in rates.items()}
+    now = {key: np.asarray(value[min(step, len(value) - 1)]) for key, value in rates.items()}
     *moved, loss = run(adapt, {**params, **now, **batch})
     params |= {name.replace("next.", "param."): value for name, value in zip(names, moved)}
     losses.append(float(loss))
