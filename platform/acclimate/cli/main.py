@@ -37,7 +37,9 @@ COMMANDS: dict[str, LazyCommand] = {
     "runs": LazyCommand("acclimate.cli.registry:runs", "train", "List training runs."),
     "versions": LazyCommand("acclimate.cli.registry:versions", "train", "List versions, move aliases."),
     "ui": LazyCommand("acclimate.cli.registry:ui", "train", "Open MLflow's pages on the embedded store."),
-    "export": LazyCommand("acclimate.cli.export:export", "train", "Turn a version into a bundle for devices."),
+    "export": LazyCommand(
+        "acclimate.cli.export:export", "train", "Turn a version into a bundle for devices."
+    ),
     "repo": LazyCommand("acclimate.cli.repo:repo", "sign", "Sign bundles, keep the signatures fresh."),
 }
 

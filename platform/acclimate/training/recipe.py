@@ -184,6 +184,20 @@ class EvaluationSection(Section):
         return self
 
 
+class DeviceSection(Section):
+    """What the smallest device of the fleet carries; `acclimate export` refuses a version that needs more."""
+
+    parameters: Count | None = Field(default=None, description="numbers in the parameters")
+    file_bytes: Count | None = Field(default=None, description="all files of a bundle but its manifest")
+    peak_memory_bytes: Count | None = Field(
+        default=None, description="tensor bytes alive at once in one adaptation step"
+    )
+    macs_per_step: Count | None = Field(
+        default=None, description="multiply-adds of one adaptation step over a full batch"
+    )
+    macs_per_prediction: Count | None = Field(default=None, description="multiply-adds of one prediction")
+
+
 class Recipe(Section):
     """One meta-training run."""
 
@@ -200,6 +214,7 @@ class Recipe(Section):
     training: TrainingSection = TrainingSection()
     baseline: BaselineSection = BaselineSection()
     evaluation: EvaluationSection = EvaluationSection()
+    device: DeviceSection = DeviceSection()
 
     @model_validator(mode="after")
     def _fits(self) -> Recipe:
@@ -213,7 +228,9 @@ class Recipe(Section):
 
     def determines(self) -> dict[str, Any]:
         """The part that decides the trained parameters' bits, as JSON types."""
-        document = self.model_dump(mode="json", exclude={"name", "description", "baseline", "evaluation"})
+        document = self.model_dump(
+            mode="json", exclude={"name", "description", "baseline", "evaluation", "device"}
+        )
         for elsewhere in ("workers", "checkpoint_every"):
             del document["training"][elsewhere]
         return document
