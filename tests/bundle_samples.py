@@ -9,7 +9,9 @@ from pathlib import Path
 from acclimate_device.protocol import FILES, MANIFEST, Release
 
 
-def start(name, input_shape, outputs, kind="classification", options=None, shots=2, seed=0, **learner):
+def start(
+    name, input_shape, outputs, kind="classification", options=None, shots=2, seed=0, loss=None, **learner
+):
     """An untrained start: seeded parameters and, where the learner has them, uneven learned rates."""
     import torch
 
@@ -27,7 +29,7 @@ def start(name, input_shape, outputs, kind="classification", options=None, shots
     spec = ModelSpec(name, input_shape, outputs, options or {})
     config = LearnerConfig(**{"inner_lr": 0.05, "inner_steps": 3, **learner})
     model = build(spec)
-    made = build_learner(config, model, loss_for(kind))
+    made = build_learner(config, model, loss_for(kind, loss))
     params, rates = made.split(made.init(parameters_of(model)))
     names = tuple(f"out{index}" for index in range(outputs))
     return Initialization(
@@ -41,7 +43,7 @@ def start(name, input_shape, outputs, kind="classification", options=None, shots
             targets=names if kind != "classification" else (),
         ),
         normalization=Normalization((0.0,) * input_shape[0], (1.0,) * input_shape[0]),
-        adaptation=AdaptationPolicy(3, config.inner_lr, shots, made.trainable),
+        adaptation=AdaptationPolicy(3, config.inner_lr, shots, made.trainable, loss),
         learner=config.algorithm,
     )
 
@@ -59,6 +61,7 @@ def export(initialization, **options):
 FAMILIES = {
     "mlp": (("mlp", (16,), 5), {}, 21_000),
     "mlp, regression": (("mlp", (3,), 2, "regression"), {}, 19_000),
+    "mlp, Huber loss": (("mlp", (3,), 2, "regression"), {"loss": "huber"}, 19_000),
     "mlp, Meta-SGD": (("mlp", (16,), 5), {"algorithm": "meta-sgd"}, 33_000),
     "conv1d, group norm": (("conv1d", (6, 64), 6), {}, 170_000),
     "conv1d, no norm, flattened": (

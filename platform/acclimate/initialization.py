@@ -85,12 +85,14 @@ class AdaptationPolicy:
         inner_lr: the step size; learned rates, where there are any, replace it by parameter and step.
         shots: support examples a class (classification) or in all.
         trainable: names of the parameters that move; empty means all.
+        loss: what a step lowers, a name from `acclimate.learners.LOSSES`; None is the usual one of the kind.
     """
 
     steps: int
     inner_lr: float
     shots: int
     trainable: tuple[str, ...] = ()
+    loss: str | None = None
 
 
 @dataclass(frozen=True)

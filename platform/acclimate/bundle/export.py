@@ -84,7 +84,7 @@ def build_bundle(
     """
     _check_hash(initialization, release)
     model = build(initialization.model)
-    loss = loss_for(initialization.schema.kind)
+    loss = loss_for(initialization.schema.kind, initialization.adaptation.loss)
     _check_tensors(initialization, model)
     signature = StepSignature.of(initialization)
     batch = probe_batch(initialization, batch_size(initialization))

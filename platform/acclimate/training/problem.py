@@ -66,6 +66,7 @@ class Problem:
                 inner_lr=self.recipe.learner.inner_lr,
                 shots=self.recipe.episodes.shots,
                 trainable=() if everything else learner.trainable,
+                loss=self.loss.name,
             ),
             learner=self.recipe.learner.algorithm,
         )

@@ -86,7 +86,7 @@ def test_twenty_steps_without_torch_are_the_learners_own(family, tmp_path):
     assert set(after) == set(initialization.params)
     kind = initialization.schema.kind
     config = LearnerConfig(**{"inner_lr": 0.05, "inner_steps": 3, **learner_options(options)})
-    learner = build_learner(config, build(initialization.model), loss_for(kind))
+    learner = build_learner(config, build(initialization.model), loss_for(kind, options.get("loss")))
     meta = {f"param.{name}": value for name, value in initialization.params.items()}
     meta |= {f"rate.{name}": value for name, value in initialization.rates.items()}
     support = tuple(
@@ -102,7 +102,7 @@ def test_twenty_steps_without_torch_are_the_learners_own(family, tmp_path):
 
 
 def learner_options(options):
-    return {key: value for key, value in options.items() if key not in ("options", "shots")}
+    return {key: value for key, value in options.items() if key not in ("options", "shots", "loss")}
 
 
 def test_a_short_batch_padded_with_weight_zero_gives_the_same_step():
