@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from acclimate_device.bundle import read_bundle
 from acclimate_device.errors import BundleError
 from acclimate_device.protocol import EventKind, Release, Slot
-from acclimate_device.runtime import Engine, read_bundle
+from acclimate_device.runtime import Engine
 from acclimate_device.storage import Assignment, Boot, Slots, Trial
 
 ReadFile = Callable[[str], bytes | None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from acclimate_device.runtime.bundle import Bundle, parse_manifest, read_bundle
 from acclimate_device.runtime.engine import Batch, Engine, Params
 
-__all__ = ["Batch", "Bundle", "Engine", "Params", "parse_manifest", "read_bundle"]
+__all__ = ["Batch", "Engine", "Params"]

@@ -12,9 +12,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from acclimate_device.bundle import Bundle
 from acclimate_device.errors import BundleError
 from acclimate_device.protocol import ADAPT, PARAMS, PREDICT, SANITY, Manifest
-from acclimate_device.runtime.bundle import Bundle
 from acclimate_device.runtime.tensors import parse
 
 Float = NDArray[np.float32]

@@ -89,7 +89,7 @@ class FileFlash:
             return None
 
     def names(self, prefix: str) -> list[str]:
-        folder = self.root / prefix if prefix.endswith("/") else (self.root / prefix).parent
+        folder = self._folder(prefix)
         found = (path.relative_to(self.root).as_posix() for path in folder.rglob("*") if path.is_file())
         return sorted(name for name in found if name.startswith(prefix))
 
@@ -111,7 +111,8 @@ class FileFlash:
             (self.root / name).unlink(missing_ok=True)
 
     def sync_names(self, prefix: str) -> None:
-        self._fsync((self.root / prefix).parent)
+        if self._folder(prefix).exists():
+            self._fsync(self._folder(prefix))
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -122,6 +123,9 @@ class FileFlash:
             yield
         finally:
             os.close(descriptor)
+
+    def _folder(self, prefix: str) -> Path:
+        return self.root / prefix if prefix.endswith("/") else (self.root / prefix).parent
 
     def _put(self, name: str, data: bytes, how: int) -> None:
         path = self.root / name

@@ -1,0 +1,7 @@
+"""`python -m acclimate_device.agent` is `acclimate-device`."""
+
+import sys
+
+from acclimate_device.agent.main import main
+
+sys.exit(main())

@@ -1,0 +1,237 @@
+"""One round after the other: poll, obey, download, report; in between, wait with jitter.
+
+Invariants:
+
+* A desired state is obeyed only if its signature holds, it names this device and fleet, and its counter is
+  higher than any before; the same counter with another content is refused.
+* The assignment record is written after every file it needs is durable in its slot.
+* A round that fails has changed nothing but the download it can resume, and is tried again later.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from acclimate_device.agent.identity import Identity
+from acclimate_device.agent.repository import Repository
+from acclimate_device.agent.service import Service, problem
+from acclimate_device.agent.transport import Response, Transport
+from acclimate_device.errors import DeviceError, StorageError, TransportError, UntrustedError
+from acclimate_device.protocol import (
+    FILES,
+    LIMITS,
+    MANIFEST,
+    REPOSITORY_PATH,
+    DesiredState,
+    Event,
+    Release,
+    Report,
+    Slot,
+)
+from acclimate_device.storage import Assignment, Flash, Slots
+from acclimate_device.telemetry import ReportQueue
+
+logger = logging.getLogger(__name__)
+
+_BACKOFF_S, _BACKOFF_MOST_S = 2.0, 900.0
+_JITTER = 0.2
+
+
+class Agent:
+    """The agent of one device.
+
+    Args:
+        transport: to the service.
+        flash: shared with the application's `Device`.
+        root: the trusted TUF root that came with the device.
+        metadata: folder for verified TUF metadata.
+        repository: transport to the TUF repository; None means the service holds it.
+        clock: Unix seconds.
+        rng: for jitter.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        flash: Flash,
+        root: bytes,
+        metadata: Path,
+        repository: Transport | None = None,
+        clock: Callable[[], float] = time.time,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.identity = Identity(flash)
+        self.service = Service(transport, self.identity, clock)
+        self._static = repository
+        self._slots, self._queue = Slots(flash), ReportQueue(flash)
+        self._repository = Repository(self._get, root, metadata, flash)
+        self._clock, self._rng = clock, rng or random.Random()
+        self._etag = ""
+        self._poll_s = 60.0
+        self._failures = 0
+        self._told: set[tuple[int, str]] = set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop` is set.
+
+        Raises:
+            TransportError: the service says that this device was removed (`device-retired`).
+        """
+        while not stop.is_set():
+            stop.wait(self.round())
+
+    def round(self) -> float:
+        """Poll, obey and report once; the seconds to wait until the next round.
+
+        Raises:
+            TransportError: the service says that this device was removed (`device-retired`).
+        """
+        try:
+            self.poll()
+            self.send_reports()
+        except (TransportError, UntrustedError, StorageError) as error:
+            if isinstance(error, TransportError) and error.problem == problem("device-retired"):
+                raise
+            return self._after_failure(error)
+        except DeviceError as error:
+            return self._after_failure(error)
+        self._failures = 0
+        return self._poll_s * self._rng.uniform(1.0 - _JITTER, 1.0 + _JITTER)
+
+    def poll(self) -> bool:
+        """Ask for the desired state and obey it if it is new; whether it was.
+
+        Raises:
+            TransportError: the service or the repository cannot be reached.
+            UntrustedError, BundleError: what came is refused; the running version stays.
+        """
+        answer = self.service.state(self._etag)
+        if answer is None:
+            return False
+        state, etag = answer
+        before = self._slots.assignment()
+        self._check(state, before)
+        self._poll_s = state.poll_s
+        if before is not None and before.state == state:
+            self._etag = etag
+            return False
+        slot = self._place(state)
+        if state.action != "hold" and slot is None:
+            return False  # both slots are in use by a trial: it ends first
+        self._slots.save_assignment(Assignment(state, slot))
+        if state.service_keys:
+            self.identity.save(replace(self.service.enrolled(), service_keys=state.service_keys))
+        self._etag = etag
+        logger.info("event=assigned counter=%d action=%s slot=%s", state.counter, state.action, slot)
+        return True
+
+    def send_reports(self) -> int:
+        """Send what waits; how many reports the service settled.
+
+        Raises:
+            TransportError: the service cannot be reached; nothing is lost.
+        """
+        settled = 0
+        while batch := self._queue.next_batch():
+            segment, reports = batch
+            receipt = self.service.report(reports)
+            refused = {refusal.id: refusal.detail for refusal in receipt.refused}
+            for report_id, detail in refused.items():
+                logger.warning("event=report_refused id=%s detail=%s", report_id, detail)
+            done = ({*receipt.accepted} | refused.keys()) & {report.id for report in reports}
+            if not done:
+                raise TransportError("the receipt settles none of the reports that were sent")
+            self._queue.acknowledge(segment, done)
+            settled += len(done)
+        return settled
+
+    def _check(self, state: DesiredState, before: Assignment | None) -> None:
+        enrolled = self.service.enrolled()
+        if (state.device_id, state.fleet) != (enrolled.device_id, enrolled.fleet):
+            raise UntrustedError(
+                f"the desired state is for {state.fleet}/{state.device_id}, not for this device"
+            )
+        highest = max(self._slots.boot().counter, before.state.counter if before else 0)
+        if state.counter < highest:
+            raise UntrustedError(
+                f"the desired state has counter {state.counter}, {highest} was obeyed: replayed"
+            )
+        if before is not None and state.counter == before.state.counter and state != before.state:
+            raise UntrustedError(f"two different desired states have the counter {state.counter}")
+
+    def _place(self, state: DesiredState) -> Slot | None:
+        """The slot that holds what to run, after downloading it if need be."""
+        release = state.release
+        if release is None or state.action == "hold":
+            return None
+        boot = self._slots.boot()
+        if release == boot.release:
+            return boot.good
+        if boot.trial is not None:
+            return boot.trial.slot if release == boot.trial.release else None
+        slot = self._slots.free()
+        if slot is None:
+            return None
+        try:
+            files = self._repository.fetch(release, self._held)
+        except TransportError:
+            raise
+        except DeviceError as error:
+            self._tell(state, release, error)
+            raise
+        self._slots.stage(slot, files)
+        return slot
+
+    def _held(self, digest: str) -> bytes | None:
+        """A file of either slot with this SHA-256: graphs rarely change between versions."""
+        for slot in ("a", "b"):
+            for name in (MANIFEST, *FILES):
+                data = self._slots.read(slot, name)
+                if data is not None and hashlib.sha256(data).hexdigest() == digest:
+                    return data
+        return None
+
+    def _tell(self, state: DesiredState, release: Release, error: DeviceError) -> None:
+        """Report a refused bundle, once for each assignment and cause."""
+        cause = (state.counter, type(error).__name__)
+        if cause in self._told:
+            return
+        self._told = {cause}
+        now, boot = self._clock(), self._slots.boot()
+        self._queue.add(
+            Report(
+                id=secrets.token_hex(16),
+                started_at=now,
+                ended_at=now,
+                release=boot.release or release,
+                counter=state.counter,
+                slot=boot.good,
+                refusals={type(error).__name__: 1},
+                events=(Event(now, "refused", release.path, str(error)[:256]),),
+            )
+        )
+
+    def _get(self, path: str, headers: Mapping[str, str], max_bytes: int) -> Response:
+        if self._static is None:
+            return self.service.authorized("GET", f"{REPOSITORY_PATH}/{path}", headers, None, max_bytes)
+        answer = self._static.request("GET", f"/{path}", headers, None, max_bytes)
+        if answer.status not in (200, 206):
+            raise TransportError(f"GET {path}: {answer.status}", answer.status)
+        return answer
+
+    def _after_failure(self, error: DeviceError) -> float:
+        """Exponential backoff with full jitter, or what the service asks for; at most 15 minutes."""
+        self._failures += 1
+        limit = min(_BACKOFF_S * 2.0 ** min(self._failures, 20), _BACKOFF_MOST_S)
+        asked = error.retry_after_s if isinstance(error, TransportError) else 0.0
+        wait = min(asked, LIMITS.poll_s[1]) + self._rng.uniform(0.0, limit)
+        logger.warning("event=round_failed failures=%d wait_s=%.1f error=%s", self._failures, wait, error)
+        return wait

@@ -1,0 +1,103 @@
+"""The agent's configuration: one TOML file; a wrong key is answered with the nearest known one."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from acclimate_device.errors import ConfigError
+
+Scalar = str | int | float | bool
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """What an agent needs to know.
+
+    Attributes:
+        service: URL of the rollout service; https, except on this machine.
+        state: folder that survives restarts, shared with the application.
+        root: the trusted TUF root (`root.json`), which came with the device.
+        token_file: holds the one-time enrolment token; may be removed after enrolment.
+        service_key: the service's Ed25519 key in base64, to trust no other at enrolment; empty trusts the one
+            the TLS connection gives.
+        repository: URL of the TUF repository; empty means the service holds it.
+        ca_file: certificate authorities for TLS; empty means the system's.
+        hardware_id: what the device calls itself.
+        attributes: facts a rollout may target.
+        timeout_s: of one request.
+    """
+
+    service: str
+    state: Path
+    root: Path
+    token_file: Path | None = None
+    service_key: str = ""
+    repository: str = ""
+    ca_file: Path | None = None
+    hardware_id: str = ""
+    attributes: Mapping[str, Scalar] = field(default_factory=dict)
+    timeout_s: float = 30.0
+
+    @staticmethod
+    def load(path: Path) -> AgentConfig:
+        """Read a TOML file; relative paths are relative to its folder.
+
+        Raises:
+            ConfigError: no such file, not TOML, an unknown key, a missing key, or a wrong value.
+        """
+        try:
+            values = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}: pass the configuration with --config") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not TOML: {error}") from None
+        return AgentConfig.of(values, path.parent, str(path))
+
+    @staticmethod
+    def of(values: Mapping[str, Any], folder: Path, where: str = "configuration") -> AgentConfig:
+        """Check values as `load` does."""
+        known = {one.name for one in fields(AgentConfig)}
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(sorted(known))}"
+                raise ConfigError(f"{where}: unknown key {key!r}: {hint}")
+        for key in ("service", "state", "root"):
+            if key not in values:
+                raise ConfigError(f"{where}: {key!r} is missing: see the README of acclimate-device")
+        for key, value in values.items():
+            _check_type(where, key, value)
+        for key in ("service", "repository"):
+            _check_url(where, key, str(values.get(key, "")))
+        paths = {
+            key: folder / values[key] for key in ("state", "root", "token_file", "ca_file") if key in values
+        }
+        return AgentConfig(**{**values, **paths})
+
+
+def _check_type(where: str, key: str, value: object) -> None:
+    if key == "attributes":
+        if not isinstance(value, dict) or not all(isinstance(one, Scalar) for one in value.values()):
+            raise ConfigError(f"{where}: attributes must be a table of strings, numbers and booleans")
+    elif key == "timeout_s":
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            raise ConfigError(f"{where}: timeout_s is {value!r}: give seconds above 0")
+    elif not isinstance(value, str):
+        raise ConfigError(f"{where}: {key} is {value!r}: give a string in quotes")
+
+
+def _check_url(where: str, key: str, url: str) -> None:
+    parts = urlsplit(url)
+    if not url and key == "repository":
+        return
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(f"{where}: {key} is {url!r}: give a URL such as https://fleet.example.org")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+        raise ConfigError(f"{where}: {key} is {url!r}: plain http would show the token: use https")

@@ -1,0 +1,144 @@
+"""The command `acclimate-device`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from acclimate_device import __version__
+from acclimate_device.agent.agent import Agent
+from acclimate_device.agent.config import AgentConfig
+from acclimate_device.agent.service import problem
+from acclimate_device.agent.transport import HttpTransport
+from acclimate_device.errors import ConfigError, DeviceError, TransportError
+from acclimate_device.protocol import Enrolled
+from acclimate_device.storage import FileFlash, Slots
+from acclimate_device.telemetry import ReportQueue
+
+RETIRED = 3
+"""Exit code when an operator removed the device: the systemd unit does not start it again."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; 0, 2 for a user's mistake, 3 for a retired device."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    try:
+        config = AgentConfig.load(options.config)
+        return int(options.command(config, options))
+    except TransportError as error:
+        print(f"acclimate-device: {error}", file=sys.stderr)
+        return RETIRED if error.problem == problem("device-retired") else 2
+    except DeviceError as error:
+        print(f"acclimate-device: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="acclimate-device", description="The agent of one device.")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--config", type=Path, default=Path("/etc/acclimate/device.toml"), help="the TOML file (%(default)s)"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command, summary in (
+        ("enrol", _enrol, "join a fleet with the one-time token; then run"),
+        ("run", _run, "poll, download, report, until stopped; enrols first if need be"),
+        ("once", _once, "one round: poll, obey, report"),
+        ("status", _status, "what runs and what waits, without any request"),
+    ):
+        added = commands.add_parser(name, help=summary)
+        added.set_defaults(command=command)
+        added.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _enrol(config: AgentConfig, options: argparse.Namespace) -> int:
+    agent = _agent(config)
+    enrolled = agent.identity.enrolled() or _enrol_now(agent, config)
+    values = {
+        "device_id": enrolled.device_id,
+        "fleet": enrolled.fleet,
+        "key_id": agent.identity.key().public.key_id,
+    }
+    _print(values, options)
+    if not options.json:
+        print("next: acclimate-device run")
+    return 0
+
+
+def _run(config: AgentConfig, options: argparse.Namespace) -> int:
+    agent, stop = _agent(config), threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    if agent.identity.enrolled() is None:
+        _enrol_now(agent, config)
+    agent.run(stop)
+    return 0
+
+
+def _once(config: AgentConfig, options: argparse.Namespace) -> int:
+    agent = _agent(config)
+    changed = agent.poll()
+    _print({"new_assignment": changed, "reports_sent": agent.send_reports()}, options)
+    return 0
+
+
+def _status(config: AgentConfig, options: argparse.Namespace) -> int:
+    flash = FileFlash(config.state)
+    slots = Slots(flash)
+    boot, assignment = slots.boot(), slots.assignment()
+    trial = boot.trial
+    _print(
+        {
+            "good": f"{boot.release.path if boot.release else 'factory'} (slot {boot.good})",
+            "trial": f"{trial.release.path}, {trial.starts_left} starts left" if trial else "none",
+            "counter": boot.counter,
+            "assigned": assignment.state.counter if assignment else 0,
+            "waiting_reports": len(ReportQueue(flash).reports()),
+        },
+        options,
+    )
+    return 0
+
+
+def _agent(config: AgentConfig) -> Agent:
+    try:
+        root = config.root.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"root {config.root}: {error.strerror}: copy root.json of the repository here"
+        ) from None
+    transport = HttpTransport(config.service, config.ca_file, config.timeout_s)
+    static = None
+    if config.repository:
+        static = HttpTransport(config.repository, config.ca_file, config.timeout_s)
+    return Agent(transport, FileFlash(config.state), root, config.state / "tuf", static)
+
+
+def _enrol_now(agent: Agent, config: AgentConfig) -> Enrolled:
+    if config.token_file is None:
+        raise ConfigError("this device is not enrolled: set token_file to a file with the one-time token")
+    try:
+        token = config.token_file.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"token_file {config.token_file}: {error.strerror}") from None
+    return agent.service.enrol(token, config.hardware_id, config.attributes, config.service_key)
+
+
+def _print(values: Mapping[str, object], options: argparse.Namespace) -> None:
+    if options.json:
+        print(json.dumps(values))
+        return
+    for name, value in values.items():
+        print(f"{name.replace('_', ' '):16} {value}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

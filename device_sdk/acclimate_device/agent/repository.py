@@ -1,0 +1,152 @@
+"""Bundles from the TUF repository: verified before use, resumed where a download was cut off.
+
+python-tuf's client decides what is trusted; only lengths and hashes from its verified targets metadata are
+used. Bytes are fetched in ranges into flash, and nothing parses them before their hash holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
+from tuf.api.metadata import TargetFile
+from tuf.ngclient.fetcher import FetcherInterface
+from tuf.ngclient.updater import Updater
+
+from acclimate_device.agent.transport import Response
+from acclimate_device.bundle import parse_manifest
+from acclimate_device.errors import TransportError, UntrustedError
+from acclimate_device.protocol import FILES, LIMITS, MANIFEST, Manifest, Release
+from acclimate_device.storage import Flash
+
+Get = Callable[[str, Mapping[str, str], int], Response]
+"""(path below the repository, headers, longest answer) to a successful answer."""
+
+_CHUNK_BYTES = 256 * 1024
+_METADATA_BYTES = 5_000_000
+_PARTIAL = "download/"
+
+
+class Repository:
+    """One device's view of the repository.
+
+    Args:
+        get: fetches from it.
+        root: the trusted root that came with the device.
+        metadata: folder where verified metadata is kept, so that none is accepted that is older.
+        flash: where downloads grow.
+    """
+
+    def __init__(self, get: Get, root: bytes, metadata: Path, flash: Flash) -> None:
+        self._get, self._root, self._metadata, self._flash = get, root, metadata, flash
+
+    def fetch(self, release: Release, held: Callable[[str], bytes | None]) -> dict[str, bytes]:
+        """A bundle's files, each verified.
+
+        Args:
+            held: a file by SHA-256 that the device has already, or None.
+
+        Raises:
+            UntrustedError: metadata or a file does not verify, or the manifest is of another release.
+            BundleError: the bundle is too large or its manifest makes no sense.
+            TransportError: the repository cannot be reached; what arrived is kept.
+        """
+        self._metadata.mkdir(parents=True, exist_ok=True)
+        try:
+            updater = Updater(
+                str(self._metadata), "metadata/", fetcher=_Fetcher(self._get), bootstrap=self._root
+            )
+            updater.refresh()
+            _sync(self._metadata)
+            infos = {name: self._target(updater, f"{release.path}/{name}") for name in (MANIFEST, *FILES)}
+        except DownloadError as error:
+            cause = error.__cause__ or error
+            raise cause if isinstance(cause, TransportError) else TransportError(str(cause)) from None
+        except (RepositoryError, ValueError) as error:
+            raise UntrustedError(f"the repository's metadata does not verify: {error}") from None
+        except OSError as error:
+            raise UntrustedError(f"the repository's metadata cannot be used: {error}") from None
+        raw = self._file(infos[MANIFEST], held, LIMITS.manifest_bytes)
+        manifest = parse_manifest(raw)
+        _check(manifest, release, infos)
+        files = {name: self._file(infos[name], held, LIMITS.bundle_bytes) for name in FILES}
+        self.forget()
+        return {MANIFEST: raw, **files}
+
+    def forget(self) -> None:
+        """Remove what was downloaded."""
+        for name in self._flash.names(_PARTIAL):
+            self._flash.delete(name)
+
+    def _target(self, updater: Updater, path: str) -> TargetFile:
+        info = updater.get_targetinfo(path)
+        if info is None:
+            raise UntrustedError(f"the repository has no signed {path}: it was not published")
+        return info
+
+    def _file(self, info: TargetFile, held: Callable[[str], bytes | None], limit: int) -> bytes:
+        digest = info.hashes.get("sha256", "")
+        if info.length > limit:
+            raise UntrustedError(f"{info.path} has {info.length} bytes, at most {limit} are accepted")
+        known = held(digest)
+        if known is not None and _is(known, info, digest):
+            return known
+        partial = f"{_PARTIAL}{digest}"
+        path = f"targets/{info.get_prefixed_paths()[0]}"
+        while (size := self._flash.size(partial) or 0) < info.length:
+            end = min(size + _CHUNK_BYTES, info.length)
+            answer = self._get(path, {"Range": f"bytes={size}-{end - 1}"}, _CHUNK_BYTES)
+            if answer.status != 206 and not (answer.status == 200 and size == 0):
+                raise TransportError(f"GET {path}: the server does not serve ranges", answer.status)
+            if not 0 < len(answer.body) <= info.length - size:
+                self._flash.delete(partial)
+                raise UntrustedError(f"{info.path}: {len(answer.body)} bytes came where {end - size} belong")
+            self._flash.append(partial, answer.body)
+        data = self._flash.read(partial) or b""
+        if not _is(data, info, digest):
+            self._flash.delete(partial)
+            raise UntrustedError(f"{info.path} is not what its signed metadata says: dropped")
+        return data
+
+
+class _Fetcher(FetcherInterface):
+    """python-tuf's requests for metadata, through our transport."""
+
+    def __init__(self, get: Get) -> None:
+        self._get = get
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        try:
+            answer = self._get(url, {}, _METADATA_BYTES)
+        except TransportError as error:
+            if error.status in (403, 404):
+                raise DownloadHTTPError(str(error), error.status) from None
+            raise
+        return iter((answer.body,))
+
+
+def _check(manifest: Manifest, release: Release, infos: Mapping[str, TargetFile]) -> None:
+    if manifest.release != release:
+        raise UntrustedError(
+            f"the bundle is {manifest.release}, assigned was {release}: not used, ask an operator"
+        )
+    for name, file in manifest.files.items():
+        if (file.length, file.sha256) != (infos[name].length, infos[name].hashes.get("sha256")):
+            raise UntrustedError(f"{name}: manifest and targets metadata disagree: not used")
+
+
+def _is(data: bytes, info: TargetFile, digest: str) -> bool:
+    return len(data) == info.length and hashlib.sha256(data).hexdigest() == digest
+
+
+def _sync(folder: Path) -> None:
+    """python-tuf renames but does not sync: lost metadata would let older metadata in after a power cut."""
+    for path in (*folder.rglob("*"), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,190 @@
+"""The service as the device sees it: enrol, get a token, ask for the desired state, hand in reports."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
+
+from acclimate_device import __version__
+from acclimate_device.agent.identity import Identity, verifier
+from acclimate_device.agent.transport import Response, Transport
+from acclimate_device.errors import ConfigError, TransportError, UntrustedError
+from acclimate_device.protocol import (
+    ENROLMENT_PATH,
+    LIMITS,
+    PROBLEM_PREFIX,
+    REPORT_PATH,
+    STATE_PATH,
+    TOKEN_PATH,
+    DesiredState,
+    Enrolled,
+    Enrolment,
+    Envelope,
+    ProblemName,
+    Receipt,
+    Report,
+    ReportBatch,
+    Token,
+    TokenRequest,
+    dumps,
+    loads,
+    seal,
+    unseal,
+)
+
+Scalar = str | int | float | bool
+_ANSWER_BYTES = 64 * 1024
+_GZIP_FROM = 1024
+
+
+class Service:
+    """Requests on behalf of one device.
+
+    Args:
+        transport: to the service.
+        identity: of the device.
+        clock: Unix seconds; corrected by the service's `Date` where it is far off.
+        new_nonce: 32 random hexadecimal digits.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        identity: Identity,
+        clock: Callable[[], float] = time.time,
+        new_nonce: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:
+        self._transport, self._identity = transport, identity
+        self._clock, self._new_nonce = clock, new_nonce
+        self._clock_offset = 0.0
+        self._token, self._token_until = "", 0.0
+
+    def enrol(
+        self, token: str, hardware_id: str, attributes: Mapping[str, Scalar], service_key: str
+    ) -> Enrolled:
+        """Join the fleet the one-time token is for. Asking again with the same token gives the same answer.
+
+        Raises:
+            TransportError: no success (`enrolment-refused`: ask an operator for a new token).
+            UntrustedError: the service's key is not the configured one.
+        """
+        key = self._identity.key()
+        message = Enrolment(token, key.public, hardware_id, dict(attributes), __version__)
+        answer = self._post(ENROLMENT_PATH, dumps(seal(message, key.sign, key.public.key_id)))
+        enrolled = loads(Enrolled, answer.body, _ANSWER_BYTES)
+        if service_key and service_key not in {one.ed25519 for one in enrolled.service_keys}:
+            raise UntrustedError("the service's key is not the configured service_key: not enrolled")
+        if not enrolled.service_keys:
+            raise UntrustedError("the service named no key to verify its assignments with: not enrolled")
+        self._identity.save(enrolled)
+        return enrolled
+
+    def state(self, etag: str) -> tuple[DesiredState, str] | None:
+        """The desired state and its ETag, its signature checked; None if it is still the one of `etag`.
+
+        Raises:
+            TransportError: no success.
+            UntrustedError: not signed by a key this device trusts.
+        """
+        headers = {"If-None-Match": etag} if etag else {}
+        answer = self.authorized("GET", STATE_PATH, headers, None, LIMITS.envelope_bytes)
+        if answer.status == 304:
+            return None
+        envelope = loads(Envelope, answer.body, LIMITS.envelope_bytes)
+        state = unseal(envelope, DesiredState, verifier(self.enrolled().service_keys))
+        return state, answer.headers.get("etag", "")
+
+    def report(self, reports: tuple[Report, ...]) -> Receipt:
+        """Hand in reports; what the receipt accepts is durable there.
+
+        Raises:
+            TransportError: no success.
+        """
+        body, headers = dumps(ReportBatch(reports)), {"Content-Type": "application/json"}
+        if len(body) >= _GZIP_FROM:
+            body, headers = gzip.compress(body, mtime=0), {**headers, "Content-Encoding": "gzip"}
+        answer = self.authorized("POST", REPORT_PATH, headers, body, _ANSWER_BYTES)
+        return loads(Receipt, answer.body, _ANSWER_BYTES)
+
+    def authorized(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, max_bytes: int
+    ) -> Response:
+        """A request with a bearer token, which is fetched when there is none and once more when refused."""
+        for attempt in (1, 2):
+            sent = {**headers, "Authorization": f"Bearer {self._bearer()}"}
+            answer = self._transport.request(method, path, sent, body, max_bytes)
+            if answer.status != 401 or attempt == 2:
+                break
+            self._token = ""
+        return _successful(method, path, answer)
+
+    def enrolled(self) -> Enrolled:
+        """This device's enrolment.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        enrolled = self._identity.enrolled()
+        if enrolled is None:
+            raise ConfigError("this device is not enrolled: run acclimate-device enrol with a token")
+        return enrolled
+
+    def _bearer(self) -> str:
+        if self._token and self._clock() < self._token_until:
+            return self._token
+        try:
+            token = self._request_token()
+        except TransportError as error:
+            if error.problem != problem("clock-skew"):
+                raise
+            token = self._request_token()  # the clock was corrected
+        self._token = token.access_token
+        self._token_until = self._clock() + 0.9 * token.expires_in_s
+        return self._token
+
+    def _request_token(self) -> Token:
+        enrolled, key = self.enrolled(), self._identity.key()
+        message = TokenRequest(
+            enrolled.device_id,
+            enrolled.service_keys[0].key_id,
+            self._clock() + self._clock_offset,
+            self._new_nonce(),
+            sdk=__version__,
+        )
+        answer = self._post(TOKEN_PATH, dumps(seal(message, key.sign, key.public.key_id)))
+        return loads(Token, answer.body, _ANSWER_BYTES)
+
+    def _post(self, path: str, body: bytes) -> Response:
+        headers = {"Content-Type": "application/json"}
+        answer = self._transport.request("POST", path, headers, body, _ANSWER_BYTES)
+        if answer.status == 401 and "date" in answer.headers:
+            there = parsedate_to_datetime(answer.headers["date"]).timestamp()
+            if abs(there - self._clock()) > LIMITS.clock_skew_s / 2:
+                self._clock_offset = there - self._clock()
+        return _successful("POST", path, answer)
+
+
+def problem(name: ProblemName) -> str:
+    """The `type` of a problem."""
+    return PROBLEM_PREFIX + name
+
+
+def _successful(method: str, path: str, answer: Response) -> Response:
+    if answer.status in (200, 201, 206, 304):
+        return answer
+    try:
+        details = json.loads(answer.body)
+        kind, said = str(details.get("type", "")), str(details.get("detail") or details.get("title", ""))
+    except (ValueError, AttributeError):
+        kind, said = "", answer.body[:200].decode(errors="replace")
+    retry_after = answer.headers.get("retry-after", "")
+    raise TransportError(
+        f"{method} {path}: {answer.status} {said}",
+        answer.status,
+        kind,
+        float(retry_after) if retry_after.isdigit() else 0.0,
+    )

@@ -1,0 +1,129 @@
+"""The power goes at every storage call of a device's life: there is always a version to run."""
+
+from pathlib import Path
+
+import pytest
+
+from acclimate_device import Device
+from acclimate_device.protocol import DesiredState
+from acclimate_device.storage import Assignment, FileFlash, Record, Slots, replace
+from acclimate_device.testing import TORN, GestureDevice, PowerCutError, SimulatedFlash, tiny_bundle
+from tests.unit.device.test_agent import release_of, version
+
+EXAMPLES = list(GestureDevice(1).examples(12))
+
+
+class Life:
+    """An agent and an application that share flash: adapt, update, confirm, reset, update, restart."""
+
+    def __init__(self, flash: SimulatedFlash) -> None:
+        self.flash, self.slots = flash, Slots(flash)
+        self.now = 0.0
+
+    def application(self) -> Device:
+        return Device(
+            tiny_bundle().get, self.flash, clock=lambda: self.now, new_id=lambda: f"{id(self):032x}"
+        )
+
+    def live(self) -> None:
+        device = self.application()
+        for x, y in EXAMPLES:
+            device.learn_one(x, y)
+        for number in (2, 3):
+            self.now += 61.0
+            slot = self.slots.free()
+            self.slots.stage(slot, version(number))
+            state = DesiredState("d", "f", number, "run", release_of(number))
+            self.slots.save_assignment(Assignment(state, slot))
+            device.tick()
+            for x, _ in EXAMPLES * 2:
+                device.predict_one(x)
+            self.now += 61.0
+            device.tick()
+        device.reset()
+        device.close()
+
+
+def survives(cut_at: int, torn: str) -> tuple[bool, int]:
+    """Whether the power was cut at all, and the version that runs afterwards."""
+    flash = SimulatedFlash(cut_at, torn)
+    completed = False
+    try:
+        Life(flash).live()
+        completed = True
+    except PowerCutError:
+        pass
+    after = Life(flash.after_power_cut())
+    device = after.application()
+    before = device.release.version
+    assert device.predict_one(EXAMPLES[0][0]) in ("circle", "shake", "tap")
+    device.tick()
+    assert device.release.version >= before, "what was assigned is still obeyed"
+    again = Life(after.flash.after_power_cut()).application()
+    assert again.release.version >= before
+    return not completed, device.release.version
+
+
+@pytest.mark.slow
+def test_there_is_always_a_version_to_run() -> None:
+    cuts, versions = 0, set()
+    for torn in TORN:
+        cut_at = 0
+        while True:
+            cut, ran = survives(cut_at, torn)
+            if not cut:
+                break
+            versions.add(ran)
+            cuts, cut_at = cuts + 1, cut_at + 1
+    print(f"device: {cuts} power cuts survived")
+    assert cuts > 200
+    assert versions == {1, 2, 3}
+
+
+def test_a_record_is_the_old_or_the_new_one_at_every_cut() -> None:
+    for torn in TORN:
+        for cut_at in range(40):
+            flash = SimulatedFlash(cut_at, torn)
+            record, written = Record(flash, "r"), 0
+            try:
+                for number in range(1, 9):
+                    record.write(b"%d" % number * 50)
+                    written = number
+            except PowerCutError:
+                pass
+            found = Record(flash.after_power_cut(), "r").read()
+            assert found in {b"%d" % number * 50 for number in (written, written + 1) if number} | (
+                {None} if not written else set()
+            )
+
+
+def test_a_record_survives_any_flipped_bit_of_its_newer_copy() -> None:
+    for bit in range(600):
+        flash = SimulatedFlash()
+        record = Record(flash, "r")
+        record.write(b"old")
+        record.write(b"new")
+        names = flash.names("r")
+        newer = max(names, key=lambda name: flash.read(name)[4:12])
+        if bit < 8 * len(flash.read(newer)):
+            flash.flip(newer, bit)
+            assert Record(flash, "r").read() == b"old"
+            assert Record(flash, "r").damaged()
+
+
+def test_files_on_a_real_disk_do_the_same(tmp_path: Path) -> None:
+    life = Life(FileFlash(tmp_path))
+    life.live()
+    assert life.application().release.version == 3
+    assert oct((tmp_path / "boot.0").stat().st_mode & 0o777) == "0o600"
+
+
+def test_what_was_renamed_is_synced_in_its_own_folder(tmp_path: Path) -> None:
+    flash, synced = FileFlash(tmp_path), []
+    fsync = flash._fsync
+    flash._fsync = lambda path: (synced.append(path), fsync(path))[1]
+    replace(flash, "outbox/one", b"data")
+    assert synced[-2:] == [tmp_path / "outbox/one.new", tmp_path / "outbox"]
+    flash.sync_names("outbox/")
+    assert synced[-1] == tmp_path / "outbox"
+    flash.sync_names("nowhere/")

@@ -1,0 +1,131 @@
+"""Nothing that was changed after signing is ever used. The long sweeps are slow tests and a benchmark."""
+
+import datetime
+import random
+from pathlib import Path
+
+import pytest
+
+from acclimate_device.agent.repository import Repository
+from acclimate_device.errors import DeviceError, TransportError, UntrustedError
+from acclimate_device.testing import SimulatedFlash, tiny_bundle
+from acclimate_device.testing.repository import SimulatedRepository
+from tests.unit.device.test_agent import release_of, version
+
+METADATA = ["1.root.json", "2.targets.json", "2.snapshot.json", "timestamp.json"]
+
+
+def repository() -> SimulatedRepository:
+    made = SimulatedRepository()
+    made.publish(version(2))
+    return made
+
+
+def fetch(source: SimulatedRepository, folder: Path, root: bytes | None = None) -> dict[str, bytes]:
+    client = Repository(source.get, root or source.root, folder, SimulatedFlash())
+    return client.fetch(release_of(2), lambda digest: None)
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def refused(source: SimulatedRepository, folder: Path) -> bool:
+    try:
+        return fetch(source, folder) != version(2) and False
+    except (UntrustedError, TransportError):
+        return True
+
+
+def test_what_was_published_arrives(tmp_path: Path) -> None:
+    assert fetch(repository(), tmp_path) == version(2)
+
+
+@pytest.mark.parametrize("name", METADATA[1:])
+def test_flipped_bits_of_metadata_are_refused_or_change_nothing(tmp_path: Path, name: str) -> None:
+    """A sample of the sweep in `tests.bench.device`, which flips every bit."""
+    source = repository()
+    whole = source.files[f"metadata/{name}"]
+    rng = random.Random(0)
+    outcomes = []
+    for number, bit in enumerate(rng.sample(range(8 * len(whole)), 20)):
+        source.files[f"metadata/{name}"] = flipped(whole, bit)
+        outcomes.append(refused(source, tmp_path / str(number)))
+    assert all(outcomes)
+
+
+@pytest.mark.parametrize("name", [*tiny_bundle()])
+def test_flipped_bits_of_artifacts_are_refused(tmp_path: Path, name: str) -> None:
+    source, rng = repository(), random.Random(1)
+    path = source.path_of(name)
+    whole = source.files[path]
+    for bit in rng.sample(range(8 * len(whole)), 10):
+        source.files[path] = flipped(whole, bit)
+        with pytest.raises(UntrustedError, match="not what its signed metadata says"):
+            fetch(source, tmp_path)
+
+
+def test_an_artifact_that_is_longer_or_shorter_is_refused(tmp_path: Path) -> None:
+    source = repository()
+    path = source.path_of("predict.onnx")
+    whole = source.files[path]
+    source.files[path] = whole[:-1]
+    with pytest.raises((UntrustedError, TransportError)):
+        fetch(source, tmp_path)
+    source.files[path] = whole + b"\0" * 10**6
+    assert fetch(source, tmp_path) == version(2), "what is beyond the signed length is never asked for"
+
+
+def test_a_range_that_gives_more_than_was_asked_is_refused(tmp_path: Path) -> None:
+    source = repository()
+    get = source.get
+
+    def generous(path, headers, max_bytes):
+        if "Range" not in headers:
+            return get(path, headers, max_bytes)
+        return get(path, {"Range": "bytes=0-99999999"}, max_bytes)
+
+    source.files[source.path_of("adapt.onnx")] += b"more"
+    source.get = generous
+    with pytest.raises(UntrustedError, match="bytes came where"):
+        fetch(source, tmp_path)
+
+
+def test_expired_metadata_is_refused(tmp_path: Path) -> None:
+    source = repository()
+    source.sign(expires=datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1))
+    with pytest.raises(UntrustedError, match="expired"):
+        fetch(source, tmp_path)
+
+
+def test_older_metadata_is_refused_once_newer_was_seen(tmp_path: Path) -> None:
+    source = repository()
+    old = dict(source.files)
+    source.sign()
+    fetch(source, tmp_path)
+    source.files = old
+    with pytest.raises(UntrustedError, match=r"version|EqualVersion"):
+        fetch(source, tmp_path)
+
+
+def test_metadata_of_another_repository_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UntrustedError, match="does not verify"):
+        fetch(repository(), tmp_path, root=repository().root)
+
+
+def test_endless_metadata_is_cut_off(tmp_path: Path) -> None:
+    source = repository()
+    source.files["metadata/timestamp.json"] += b" " * 6_000_000
+    with pytest.raises((UntrustedError, TransportError)):
+        fetch(source, tmp_path)
+
+
+def test_every_error_of_the_repository_is_one_of_ours(tmp_path: Path) -> None:
+    for garbage in (b"", b"{}", b"\xff\xfe", b"[]", b'{"signed": 1, "signatures": []}'):
+        for name in METADATA[1:]:
+            source = repository()
+            source.files[f"metadata/{name}"] = garbage
+            with pytest.raises(DeviceError):
+                fetch(source, tmp_path / name / str(len(garbage)))
