@@ -1,0 +1,121 @@
+"""Proofs of key possession: opening the envelopes in which devices enrol and ask for tokens.
+
+Order matters: size, form, signature, then what is inside. Nothing inside is used before the signature held.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from acclimate.rollout.api.problems import ProblemError
+from acclimate_device.errors import ProtocolError, UntrustedError
+from acclimate_device.protocol import (
+    LIMITS,
+    Enrolment,
+    Envelope,
+    PublicKey,
+    TokenRequest,
+    loads,
+    unseal,
+    unverified,
+)
+
+
+def open_enrolment(body: bytes) -> Enrolment:
+    """The enrolment inside `body`, signed by the key it brings.
+
+    Raises:
+        ProblemError: 400 or 401.
+    """
+    envelope = read_envelope(body)
+    try:
+        claimed = unverified(envelope, Enrolment)
+        return unseal(envelope, Enrolment, trusting(claimed.public_key))
+    except UntrustedError as error:
+        raise ProblemError(401, "signature-invalid", str(error)) from None
+    except (ProtocolError, ValueError) as error:
+        raise ProblemError(400, "malformed", str(error)) from None
+
+
+def open_token_request(body: bytes, key_of: Callable[[str], PublicKey]) -> TokenRequest:
+    """The token request inside `body`, signed by the key that `key_of` knows for its device.
+
+    Raises:
+        ProblemError: 400 or 401, or what `key_of` raises for a device it does not know.
+    """
+    envelope = read_envelope(body)
+    try:
+        claimed = unverified(envelope, TokenRequest)
+        return unseal(envelope, TokenRequest, trusting(key_of(claimed.device_id)))
+    except UntrustedError as error:
+        raise ProblemError(401, "signature-invalid", str(error)) from None
+    except ProtocolError as error:
+        raise ProblemError(400, "malformed", str(error)) from None
+
+
+def read_envelope(body: bytes) -> Envelope:
+    """The envelope in a request's body.
+
+    Raises:
+        ProblemError: 400, naming what does not fit.
+    """
+    try:
+        return loads(Envelope, body, LIMITS.envelope_bytes)
+    except ProtocolError as error:
+        raise ProblemError(400, "malformed", str(error)) from None
+
+
+def trusting(key: PublicKey) -> Callable[[str, bytes, bytes], bool]:
+    """A verifier that trusts exactly one key."""
+
+    def verify(key_id: str, message: bytes, signature: bytes) -> bool:
+        if key_id != key.key_id:
+            return False
+        try:
+            Ed25519PublicKey.from_public_bytes(key.raw).verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    return verify
+
+
+class Freshness:
+    """Accepts each proof once, while it is fresh.
+
+    Args:
+        audience: id of this service's key; a proof made for another service is refused.
+        clock: Unix seconds.
+        max_nonces: nonces remembered; more fresh ones than that are refused rather than forgotten.
+    """
+
+    def __init__(self, audience: str, clock: Callable[[], float], max_nonces: int = 500_000) -> None:
+        self._audience, self._clock, self._max_nonces = audience, clock, max_nonces
+        self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
+
+    def take(self, request: TokenRequest) -> None:
+        """Use the proof up.
+
+        Raises:
+            ProblemError: 401 for another audience, a clock too far off or a nonce seen before; 503 when too
+                many are fresh at once.
+        """
+        now = self._clock()
+        if request.audience != self._audience:
+            detail = f"made for the service key {request.audience[:12]}…, this is {self._audience[:12]}…"
+            raise ProblemError(401, "signature-invalid", detail)
+        if not abs(now - request.issued_at) <= LIMITS.clock_skew_s:
+            detail = f"issued_at is {now - request.issued_at:+.0f} s off: set the clock by the Date header"
+            raise ProblemError(401, "clock-skew", detail)
+        while self._seen and next(iter(self._seen.values())) < now:
+            self._seen.popitem(last=False)
+        nonce = (request.device_id, request.nonce)
+        if nonce in self._seen:
+            raise ProblemError(401, "nonce-reused", "ask again with a new nonce")
+        if len(self._seen) >= self._max_nonces:
+            raise ProblemError(503, "unavailable", "too many devices ask at once", {"Retry-After": "60"})
+        self._seen[nonce] = now + 2 * LIMITS.clock_skew_s
