@@ -27,6 +27,7 @@ class LazyCommand:
 
 
 COMMANDS: dict[str, LazyCommand] = {
+    "serve": LazyCommand("acclimate.cli.serve:serve", "rollout", "Serve devices, operators and the console"),
     "demo": LazyCommand("acclimate.cli.demo:demo", "train", "Show the main job on real data, end to end."),
     "data": LazyCommand("acclimate.cli.data:data", "train", "Build task pools, report on recordings."),
     "train": LazyCommand("acclimate.cli.train:train", "train", "Meta-train a recipe, evaluate, register."),

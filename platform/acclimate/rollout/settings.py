@@ -31,6 +31,7 @@ class ServiceSettings:
     port: int = 8080
     tls_certificate: str = ""
     tls_key: str = ""
+    trusted_proxies: str = "127.0.0.1"  # whose X-Forwarded-For is believed: addresses, networks or *
     public_url: str = ""  # how devices and browsers reach the service, where a proxy stands before it
     database_url: str = ""
     artifacts_url: str = ""  # any fsspec URL: a folder, s3://, gs://, az://
@@ -42,14 +43,12 @@ class ServiceSettings:
     session_lifetime_s: float = 8 * 3600.0
     poll_interval_s: float = 300.0
     max_body_bytes: int = 1_000_000
-    max_reports: int = 1000
     device_rate: float = 5.0  # requests a second that one device may keep up, after a burst
     device_burst: int = 60
     operator_rate: float = 50.0
     operator_burst: int = 200
     anonymous_rate: float = 5.0  # per client address: enrolment, login and failed authentication
     anonymous_burst: int = 60
-    enrolment_rate: float = 0.0  # per enrolment token; 0 leaves it to the quota and the address's limit
     tick_s: float = 1.0  # how often the controller looks at the running rollouts
     log_format: str = "text"  # or json
     log_level: str = "info"
@@ -107,8 +106,8 @@ class ServiceSettings:
 
     @property
     def artifacts(self) -> str:
-        """Where bundles' files are kept, as an fsspec URL."""
-        return self.artifacts_url or (self.home / "artifacts").as_uri()
+        """Where the TUF repository's targets, the bundles' files, are kept, as an fsspec URL."""
+        return self.artifacts_url or (self.tuf / "targets").absolute().as_uri()
 
     @property
     def tuf(self) -> Path:

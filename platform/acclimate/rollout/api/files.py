@@ -58,6 +58,21 @@ class FileStore:
         content: bytes = self._files.cat_file(self._locate(path), start=start, end=end)
         return content
 
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file."""
+        return bool(self._files.isfile(self._locate(path)))
+
+    def read_all(self, path: str, max_bytes: int = 16 * 1024 * 1024) -> bytes:
+        """The whole of a small file.
+
+        Raises:
+            ProblemError: 404, or 413 for a file over `max_bytes`.
+        """
+        size = self.stat(path).size
+        if size > max_bytes:
+            raise ProblemError(413, "too-large", f"{path} has {size} bytes, at most {max_bytes} are read")
+        return self.read(path, 0, size)
+
     def _locate(self, path: str) -> str:
         if not all(_SEGMENT.fullmatch(segment) for segment in path.split("/")):
             raise _not_found(path)

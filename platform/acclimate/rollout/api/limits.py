@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from acclimate.rollout.api.problems import MEDIA_TYPE, ProblemError
@@ -57,12 +58,12 @@ class RateLimit:
 class BodyLimit:
     """Refuses bodies over `max_bytes`, announced or not, before anything reads them whole.
 
-    Bodies with a `Content-Encoding` are refused too: the service reads none, so that no small body can
-    unpack into a large one.
+    Bodies with a `Content-Encoding` are refused too, so that no small body can unpack into a large one; only
+    the paths in `unpacking` see theirs, and bound what they unpack themselves.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self._app, self._max_bytes = app, max_bytes
+    def __init__(self, app: ASGIApp, max_bytes: int, unpacking: frozenset[str] = frozenset()) -> None:
+        self._app, self._max_bytes, self._unpacking = app, max_bytes, unpacking
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -70,7 +71,8 @@ class BodyLimit:
             return
         headers = dict(scope["headers"])
         announced = headers.get(b"content-length", b"0")
-        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        encoding = headers.get(b"content-encoding", b"identity").lower()
+        if encoding != b"identity" and scope["path"] not in self._unpacking:
             await _refuse(send, ProblemError(415, "encoded-body", "send the body without a Content-Encoding"))
         elif not announced.isdigit() or int(announced) > self._max_bytes:
             await _refuse(send, self._too_large())
@@ -85,7 +87,8 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_bytes:
-                raise self._too_large()
+                # Not a ProblemError: FastAPI turns what it does not know into a 400 while it reads a body.
+                raise HTTPException(413, self._too_large().detail)
             return message
 
         await self._app(scope, counted, send)
@@ -98,3 +101,12 @@ async def _refuse(send: Send, problem: ProblemError) -> None:
     headers = [(b"content-type", MEDIA_TYPE.encode()), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": problem.body()})
+
+
+def client_address(scope: Scope) -> str:
+    """The address a request came from, for limits: as told by trusted proxies, else the peer's.
+
+    IPv6 clients own whole networks, so they count by their /64.
+    """
+    host = str(scope["client"][0]) if scope.get("client") else "unknown"
+    return ":".join(host.split(":")[:4]) if host.count(":") > 3 else host

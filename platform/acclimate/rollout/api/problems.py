@@ -15,11 +15,13 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
 from acclimate.errors import AcclimateError
+from acclimate.rollout.store import ConflictError, NotFoundError
 
 MEDIA_TYPE = "application/problem+json"
 log = logging.getLogger(__name__)
@@ -78,8 +80,18 @@ def from_exception(error: Exception) -> ProblemError:
     if isinstance(error, RequestValidationError):
         return from_validation(error)
     if isinstance(error, HTTPException):
-        name = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+        phrase = HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+        name = "too-large" if error.status_code == 413 else phrase
         return ProblemError(error.status_code, name, str(error.detail), dict(error.headers or {}))
+    if isinstance(error, NotFoundError):
+        return ProblemError(404, "not-found", str(error))
+    if isinstance(error, ConflictError):
+        return ProblemError(409, "conflict", str(error))
+    if (isinstance(error, DBAPIError) and error.connection_invalidated) or isinstance(
+        error, OperationalError
+    ):
+        log.warning("event=database-unavailable error=%r", error.orig)
+        return ProblemError(503, "unavailable", "the database cannot be reached", {"Retry-After": "10"})
     if isinstance(error, AcclimateError):
         return ProblemError(409, "refused", str(error))
     reference = secrets.token_hex(6)
@@ -90,6 +102,17 @@ def from_exception(error: Exception) -> ProblemError:
         f"a defect of ours; the service's log has it under {reference}",
         reference=reference,
     )
+
+
+# Starlette answers the classes on this list where they are raised; anything else passes through its outermost
+# layer, which logs it once more and closes the connection.
+HANDLED: tuple[type[Exception], ...] = (
+    ProblemError,
+    HTTPException,
+    RequestValidationError,
+    AcclimateError,
+    DBAPIError,
+)
 
 
 async def answer(request: Request, error: Exception) -> Response:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -19,10 +20,13 @@ from acclimate_device.protocol import (
     Envelope,
     PublicKey,
     TokenRequest,
+    dumps,
     loads,
     unseal,
     unverified,
 )
+
+Message = TypeVar("Message")
 
 
 def open_enrolment(body: bytes) -> Enrolment:
@@ -34,23 +38,33 @@ def open_enrolment(body: bytes) -> Enrolment:
     envelope = read_envelope(body)
     try:
         claimed = unverified(envelope, Enrolment)
-        return unseal(envelope, Enrolment, trusting(claimed.public_key))
+        return storable(unseal(envelope, Enrolment, trusting(claimed.public_key)))
     except UntrustedError as error:
         raise ProblemError(401, "signature-invalid", str(error)) from None
     except (ProtocolError, ValueError) as error:
         raise ProblemError(400, "malformed", str(error)) from None
 
 
-def open_token_request(body: bytes, key_of: Callable[[str], PublicKey]) -> TokenRequest:
-    """The token request inside `body`, signed by the key that `key_of` knows for its device.
+def read_token_request(body: bytes) -> TokenRequest:
+    """What `body` claims, before anything is checked: only to learn whose key to check it with.
 
     Raises:
-        ProblemError: 400 or 401, or what `key_of` raises for a device it does not know.
+        ProblemError: 400.
     """
-    envelope = read_envelope(body)
     try:
-        claimed = unverified(envelope, TokenRequest)
-        return unseal(envelope, TokenRequest, trusting(key_of(claimed.device_id)))
+        return unverified(read_envelope(body), TokenRequest)
+    except ProtocolError as error:
+        raise ProblemError(400, "malformed", str(error)) from None
+
+
+def open_token_request(body: bytes, key: PublicKey) -> TokenRequest:
+    """The token request inside `body`, signed by its device's `key`.
+
+    Raises:
+        ProblemError: 400 or 401.
+    """
+    try:
+        return storable(unseal(read_envelope(body), TokenRequest, trusting(key)))
     except UntrustedError as error:
         raise ProblemError(401, "signature-invalid", str(error)) from None
     except ProtocolError as error:
@@ -67,6 +81,20 @@ def read_envelope(body: bytes) -> Envelope:
         return loads(Envelope, body, LIMITS.envelope_bytes)
     except ProtocolError as error:
         raise ProblemError(400, "malformed", str(error)) from None
+
+
+def storable(message: Message) -> Message:
+    """The message, if every text in it can be stored: JSON allows characters that databases refuse.
+
+    Raises:
+        ProblemError: 400, for NUL or half a surrogate pair.
+    """
+    try:
+        if b"\\u0000" not in dumps(message):
+            return message
+    except UnicodeEncodeError:
+        pass
+    raise ProblemError(400, "malformed", "a text holds NUL or half a surrogate pair: leave it out")
 
 
 def trusting(key: PublicKey) -> Callable[[str, bytes, bytes], bool]:

@@ -9,17 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from markupsafe import Markup, escape
 
 from acclimate.rollout.console.scales import Scale, bounds, number, ticks, time_ticks
 
+Axis = Literal["time", "count"]
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 14.0, 24.0
 
 
 @dataclass(frozen=True)
 class Point:
-    """A value at a moment (Unix seconds) and the confidence limits around it; infinite where unknown."""
+    """A value at a place on the axis (Unix seconds, or a count) and the confidence limits around it, which
+    are infinite where unknown and NaN where there are none."""
 
     at: float
     value: float
@@ -50,27 +53,27 @@ def line_chart(
     description: str,
     series: Sequence[Series],
     rules: Sequence[Rule] = (),
+    axis: Axis = "time",
     width: int = 720,
     height: int = 260,
 ) -> Markup:
-    """Lines over time, with their confidence bands, on one pair of axes.
+    """Lines with their confidence bands on one pair of axes, over time or over a count.
 
-    A band's infinite limit is drawn to the edge of the axis: not known is not the same as zero.
+    A band's infinite limit is drawn to the edge of the axis: not known is not the same as zero. A band much
+    wider than what it surrounds is cut at the edge too, so that it does not flatten the lines.
     """
-    values = [value for line in series for point in line.points for value in _shown(point)]
-    values += [rule.value for rule in rules]
-    times = [point.at for line in series for point in line.points] or [0.0, 1.0]
-    low, high = bounds(values)
-    until = max(max(times), min(times) + 1.0)
-    across = Scale(min(times), until, _LEFT, width - _RIGHT)
+    low, high = bounds(_shown(series, rules))
+    places = [point.at for line in series for point in line.points] or [0.0, 1.0]
+    first = min(places) if axis == "time" else 0.0
+    across = Scale(first, max(max(places), first + 1.0), _LEFT, width - _RIGHT)
     up = Scale(low, high, height - _BOTTOM, _TOP)
     parts = [
-        _grid(across, up, width, height),
+        _grid(across, up, axis, width, height),
         *(_rule(rule, up, width) for rule in rules),
         *(_band(line, across, up) for line in series),
         *(_line(line, across, up) for line in series),
     ]
-    return _svg("chart", title, description, width, height, parts)
+    return _svg(f"chart {'wide' if width > 500 else 'small'}", title, description, width, height, parts)
 
 
 def sparkline(title: str, values: Sequence[float], width: int = 120, height: int = 28) -> Markup:
@@ -113,11 +116,16 @@ def track(title: str, description: str, segments: Sequence[Segment], width: int 
     return _svg("track", title, description, math.ceil(max(x - gap, width)), height, parts)
 
 
-def _shown(point: Point) -> list[float]:
-    return [value for value in (point.value, point.low, point.high) if math.isfinite(value)]
+def _shown(series: Sequence[Series], rules: Sequence[Rule]) -> list[float]:
+    """The values that the axis must reach: all lines and rules, and limits within six times their span."""
+    lines = [point.value for line in series for point in line.points if math.isfinite(point.value)]
+    lines += [rule.value for rule in rules]
+    low, high = bounds(lines, padding=2.5)
+    limits = [limit for line in series for point in line.points for limit in (point.low, point.high)]
+    return lines + [min(max(limit, low), high) for limit in limits if math.isfinite(limit)]
 
 
-def _grid(across: Scale, up: Scale, width: int, height: int) -> Markup:
+def _grid(across: Scale, up: Scale, axis: Axis, width: int, height: int) -> Markup:
     parts = []
     for value in ticks(up.low, up.high, 4):
         y = up(value)
@@ -127,8 +135,14 @@ def _grid(across: Scale, up: Scale, width: int, height: int) -> Markup:
             )
             + _text(_LEFT - 8, y + 4, number(value), "tick end")
         )
-    for instant, label in time_ticks(across.low, across.high, 6 if width > 500 else 3):
-        parts.append(_text(across(instant), height - 6, label, "tick middle"))
+    count = 6 if width > 500 else 3
+    if axis == "time":
+        marks = time_ticks(across.low, across.high, count)
+    else:
+        marks = [(value, number(value)) for value in ticks(across.low, across.high, count)]
+    for place, label in marks:
+        style = "tick middle" if across(place) < width - 30 else "tick end"
+        parts.append(_text(min(across(place), width - _RIGHT), height - 6, label, style))
     return Markup().join(parts)
 
 

@@ -66,6 +66,11 @@ class FleetTables:
             raise RolloutError(f"device_quota is {device_quota}: use 0 or more")
         with self._database.write() as connection:
             fleet = next_fleet(connection, name, now)
+            if poll_interval_s not in (None, fleet.poll_interval_s):
+                # The interval is part of what is signed, so it changes with the counter; and in a rollout a
+                # new counter would start both arms afresh.
+                _refuse_live(connection, name, "its poll interval changes")
+                fleet = replace(fleet, floor=fleet.revision)
             fleet = replace(
                 fleet,
                 poll_interval_s=fleet.poll_interval_s if poll_interval_s is None else poll_interval_s,
@@ -80,11 +85,7 @@ class FleetTables:
         parse_target(target)
         with self._database.write() as connection:
             fleet = next_fleet(connection, name, now)
-            live = connection.scalar(select(ROLLOUTS.c.id).where(_live_of(name)))
-            if live is not None:
-                raise ConflictError(
-                    f"rollout {live} of fleet {name!r} is live: end it before the baseline moves"
-                )
+            _refuse_live(connection, name, "the baseline moves")
             fleet = with_baseline(fleet, target, release, fleet.revision)
             write_fleet(connection, fleet)
             detail = f"{release.name} version {release.version} {release.content_hash} target={target!r}"
@@ -125,6 +126,12 @@ def _changes_of(connection: Connection, name: str, since: int | None) -> FleetCh
     query = query.where(DEVICES.c.retired_at.is_(None) if since is None else DEVICES.c.revision > since)
     members = [rows.member_of(found) for found in connection.execute(query).mappings()]
     return FleetChanges(fleet, rows.rollout_of(row) if row else None, members)
+
+
+def _refuse_live(connection: Connection, name: str, before: str) -> None:
+    live = connection.scalar(select(ROLLOUTS.c.id).where(_live_of(name)))
+    if live is not None:
+        raise ConflictError(f"rollout {live} of fleet {name!r} is live: end it before {before}")
 
 
 def _live_of(fleet: str) -> ColumnElement[bool]:

@@ -59,7 +59,7 @@ async def echo(request: Request) -> PlainTextResponse:
 
 
 def client() -> httpx.AsyncClient:
-    handlers = {ProblemError: problems.answer}
+    handlers = dict.fromkeys(problems.HANDLED, problems.answer)
     app = BodyLimit(Starlette(routes=[Route("/", echo, methods=["POST"])], exception_handlers=handlers), 100)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")
 

@@ -31,8 +31,8 @@ def test_an_enrolment_is_opened_with_the_key_it_brings():
 
 
 def test_a_token_request_must_be_signed_by_the_devices_key():
-    assert open_token_request(body(REQUEST), lambda device: KEY) == REQUEST
-    assert refused(open_token_request, body(REQUEST, OTHER), lambda device: KEY) == (401, "signature-invalid")
+    assert open_token_request(body(REQUEST), KEY) == REQUEST
+    assert refused(open_token_request, body(REQUEST, OTHER), KEY) == (401, "signature-invalid")
 
 
 def test_a_signature_of_another_kind_of_message_is_worth_nothing():
@@ -52,7 +52,7 @@ def test_every_flipped_bit_is_refused():
     for index in range(len(data)):
         flipped = data[:index] + bytes([data[index] ^ 1]) + data[index + 1 :]
         try:
-            opened = open_token_request(flipped, lambda device: KEY)
+            opened = open_token_request(flipped, KEY)
         except ProblemError:
             continue
         assert opened == REQUEST, index

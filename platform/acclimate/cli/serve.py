@@ -1,0 +1,71 @@
+"""`acclimate serve`: the rollout service, on embedded defaults in one command."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from acclimate.cli.output import err, next_step, out
+from acclimate.errors import MissingExtraError
+from acclimate.rollout.publish import ModelRegistry
+from acclimate.rollout.releases import AliasOf
+from acclimate.rollout.server import Started, prepare
+from acclimate.rollout.server import serve as run
+from acclimate.rollout.settings import ServiceSettings
+
+
+@click.command()
+@click.option("--host", help="Address to listen on [default: 127.0.0.1].")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on [default: 8080].")
+@click.option(
+    "--home", type=click.Path(path_type=Path), help="Folder of all files [default: ./acclimate-home]."
+)
+@click.option("--database-url", help="sqlite:///… or postgresql://… [default: SQLite in --home].")
+@click.option("--tls-certificate", help="PEM file with the certificate chain; serves HTTPS.")
+@click.option("--tls-key", help="PEM file with the certificate's private key.")
+@click.option("--public-url", help="Address that devices and browsers use, where a proxy stands before.")
+@click.option("--registry-uri", help="MLflow tracking URI, for NAME@ALIAS and for results from the field.")
+@click.option("--migrate-only", is_flag=True, help="Bring the database up to date and stop.")
+def serve(migrate_only: bool, home: Path | None, **options: str | int | None) -> None:
+    """Serve devices, operators and the console.
+
+    Without options: SQLite, keys and bundles under ./acclimate-home, on http://127.0.0.1:8080. Every setting
+    can be given as an environment variable too: ACCLIMATE_ and its name in capitals.
+    """
+    absolute = None if home is None else home.absolute()
+    settings = ServiceSettings.from_environment(os.environ, home=absolute, **options)
+    if migrate_only:
+        store = prepare(settings)
+        store.close()
+        out.print("database is up to date")
+        return
+    registry, alias_of = _registry(settings.registry_uri)
+    run(settings, _tell, registry, alias_of)
+
+
+def _registry(uri: str) -> tuple[ModelRegistry | None, AliasOf | None]:
+    if not uri:
+        return None, None
+    try:
+        from acclimate.registry import Registry
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("train", error.name or "mlflow") from error
+    registry = Registry.open(uri)
+    return registry, lambda name, alias: registry.version(name, alias).version
+
+
+def _tell(started: Started) -> None:
+    out.print(f"Acclimate rollout service on {started.url}", style="bold", highlight=False)
+    out.print(f"  console   {started.url}/console/", highlight=False)
+    out.print(f"  REST API  {started.url}/api/openapi.json", highlight=False)
+    if started.exposed_in_clear:
+        warning = "warning: other hosts can reach this service and tokens cross the network readable: give "
+        err.print(
+            warning + "--tls-certificate and --tls-key, or --public-url of an HTTPS proxy", style="yellow"
+        )
+    if started.admin_token:
+        out.print("An administrator's token, shown only now:", style="bold")
+        out.print(f"  {started.admin_token}", highlight=False, soft_wrap=True)
+        next_step(f"acclimate login --url {started.url}", "in another terminal; it asks for the token")

@@ -1,0 +1,124 @@
+"""How commands reach the rollout service: its address, a token, and errors as one line.
+
+The address comes from `ACCLIMATE_URL` or `acclimate login`, the token from `ACCLIMATE_TOKEN` or `acclimate
+login`, which keeps it in a file that its owner alone can read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+
+from acclimate.errors import RolloutError
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+_TIMEOUT_S = 30.0
+
+
+class ServiceClient:
+    """Calls of the operator side's REST interface.
+
+    Args:
+        url: address of the service.
+        token: an API token.
+        transport: for tests.
+    """
+
+    def __init__(self, url: str, token: str, transport: httpx.BaseTransport | None = None) -> None:
+        self.url = url.rstrip("/")
+        try:
+            self._http = httpx.Client(
+                base_url=f"{self.url}/api/v1",
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=_TIMEOUT_S,
+                transport=transport,
+                follow_redirects=False,
+            )
+        except (httpx.InvalidURL, UnicodeEncodeError) as error:
+            raise RolloutError(f"{url!r} or its token cannot be used: {error}") from None
+
+    def get(self, path: str, **query: Any) -> Any:
+        """GET `path`; query values that are None or empty are left out."""
+        given = {name: value for name, value in query.items() if value not in (None, "", ())}
+        return self._call("GET", path, params=given)
+
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """POST a JSON body."""
+        return self._call("POST", path, json=dict(body or {}))
+
+    def put(self, path: str, body: Mapping[str, Any]) -> Any:
+        """PUT a JSON body."""
+        return self._call("PUT", path, json=dict(body))
+
+    def patch(self, path: str, body: Mapping[str, Any]) -> Any:
+        """PATCH with a JSON body."""
+        return self._call("PATCH", path, json=dict(body))
+
+    def delete(self, path: str) -> None:
+        """DELETE `path`."""
+        self._call("DELETE", path)
+
+    def _call(self, method: str, path: str, **options: Any) -> Any:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise RolloutError(
+                f"the rollout service at {self.url} does not answer ({error}): start it with "
+                "`acclimate serve`, or name another with ACCLIMATE_URL"
+            ) from None
+        if response.is_success:
+            return response.json() if response.content else None
+        raise RolloutError(_problem(response))
+
+
+def _problem(response: httpx.Response) -> str:
+    try:
+        detail = str(response.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return f"the service answered {response.status_code} {response.reason_phrase}"
+    if response.status_code == 401:
+        return f"{detail}: run `acclimate login`, or set ACCLIMATE_TOKEN"
+    return detail
+
+
+def credentials_file() -> Path:
+    """Where `acclimate login` keeps address and token."""
+    return Path(click.get_app_dir("acclimate")) / "credentials.json"
+
+
+def save_credentials(url: str, token: str) -> Path:
+    """Keep address and token for the next commands, readable by their owner alone."""
+    path = credentials_file()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w") as file:
+        json.dump({"url": url, "token": token}, file)
+    draft.replace(path)
+    return path
+
+
+def connect() -> ServiceClient:
+    """A client for the service that the environment or `acclimate login` names.
+
+    Raises:
+        RolloutError: there is no token.
+    """
+    saved: dict[str, str] = {}
+    path = credentials_file()
+    if path.is_file():
+        saved = json.loads(path.read_text())
+    url = os.environ.get("ACCLIMATE_URL") or saved.get("url") or DEFAULT_URL
+    token = os.environ.get("ACCLIMATE_TOKEN")
+    if not token and saved.get("url", "").rstrip("/") == url.rstrip("/"):
+        token = saved.get("token")  # a token is only ever sent to the service it was saved for
+    if not token:
+        raise RolloutError(f"no token for {url}: run `acclimate login --url {url}`, or set ACCLIMATE_TOKEN")
+    return ServiceClient(url, token)

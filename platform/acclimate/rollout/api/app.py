@@ -1,0 +1,216 @@
+"""The service as one ASGI application: every part made, wired and started here and nowhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from anyio import to_thread
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+import acclimate
+from acclimate.rollout.api import health, problems
+from acclimate.rollout.api.background import Background
+from acclimate.rollout.api.device_side import DeviceSide
+from acclimate.rollout.api.enrolment import EnrolmentDesk
+from acclimate.rollout.api.files import FileStore
+from acclimate.rollout.api.keys import ServiceKey
+from acclimate.rollout.api.limits import BodyLimit, RateLimit
+from acclimate.rollout.api.metrics import FleetCollector, ServiceMetrics
+from acclimate.rollout.api.observation import Observation
+from acclimate.rollout.api.operator import access, devices, fleets, rollouts
+from acclimate.rollout.api.operator.caller import Door
+from acclimate.rollout.api.operator.context import Desk
+from acclimate.rollout.api.operator.operators import Operators
+from acclimate.rollout.api.proofs import Freshness
+from acclimate.rollout.api.reports import ReportDesk
+from acclimate.rollout.api.roster import Roster
+from acclimate.rollout.api.state import Gatekeeper, StateEndpoint
+from acclimate.rollout.api.taken import TakenLog
+from acclimate.rollout.api.tokens import AccessTokens
+from acclimate.rollout.console.app import console
+from acclimate.rollout.releases import AliasOf, Releases
+from acclimate.rollout.settings import ServiceSettings
+from acclimate.rollout.store import Store
+from acclimate_device.protocol import REPORT_PATH, STATE_PATH, PublicKey
+
+READY_AGE_S = 60.0
+
+
+class Service:
+    """One replica: its parts, and its life from `start` to `stop`.
+
+    Args:
+        alias_of: asks the registry for a version by alias; None where there is none.
+    """
+
+    def __init__(
+        self, settings: ServiceSettings, store: Store, key: ServiceKey, alias_of: AliasOf | None = None
+    ) -> None:
+        self.settings, self.store = settings, store
+        self.metrics = ServiceMetrics()
+        self.metrics.registry.register(FleetCollector(store))
+        self.roster, self.taken = Roster(store), TakenLog()
+        self.operators = Operators(store)
+        self.reports = ReportDesk(store, self.metrics)
+        self.background = Background(self.metrics)
+        metadata = FileStore((settings.tuf / "metadata").absolute().as_uri())
+        targets = FileStore(settings.artifacts)
+        self.desk = Desk(store, Releases(metadata, targets, alias_of), settings)
+        anonymous = RateLimit(settings.anonymous_rate, settings.anonymous_burst, time.monotonic)
+        self.door = Door(
+            self.operators,
+            RateLimit(settings.operator_rate, settings.operator_burst, time.monotonic),
+            anonymous,
+        )
+        tokens = AccessTokens(key.derive("device access tokens"))
+        self.gatekeeper = Gatekeeper(
+            tokens, self.roster, RateLimit(settings.device_rate, settings.device_burst, time.monotonic)
+        )
+        self.state = StateEndpoint(self.gatekeeper, key, self.taken, self.metrics)
+        freshness = Freshness(PublicKey.of(key.public_bytes).key_id, time.time)
+        enrolments = EnrolmentDesk(
+            store, self.roster, key, tokens, freshness, settings.device_token_lifetime_s
+        )
+        self.devices = DeviceSide(enrolments, self.reports, self.gatekeeper, metadata, targets, anonymous)
+        self.session_secret = key.derive("console sessions").hex()
+
+    async def start(self) -> None:
+        """Load the fleets, then keep up with the store."""
+        await self.operators.refresh()
+        await self.refresh()
+        tick = self.settings.tick_s
+        self.background.every(tick, "roster", self.refresh)
+        self.background.every(2 * tick, "operators", self.operators.refresh)
+        self.background.every(min(tick, 0.5), "taken", self.write_taken)
+        self.background.every(0.0, "reports", self.reports.run)
+
+    async def stop(self) -> None:
+        """End the background work; notes of what devices were told are written first."""
+        await self.background.stop()
+        await self.write_taken()
+
+    async def refresh(self) -> None:
+        """Take in what changed in the store."""
+        await self.roster.refresh()
+        self.metrics.refreshed_at.set_to_current_time()
+        sections = self.roster.sections.values()
+        self.taken.forget_all_but({section.live.id for section in sections if section.live})
+
+    async def write_taken(self) -> None:
+        """Store which devices were told to take part since the last time."""
+        waiting = self.taken.drain()
+        if not waiting:
+            return
+        try:
+            await to_thread.run_sync(self.store.record_taken, waiting)
+        except Exception:
+            self.taken.put_back(waiting)
+            raise
+
+
+def application(service: Service) -> ASGIApp:
+    """The ASGI application of a service."""
+    settings = service.settings
+    limited = BodyLimit(_router(service), settings.max_body_bytes, frozenset({REPORT_PATH}))
+    observed: Any = Observation(limited, service.metrics, settings.https)
+    trusted = [host.strip() for host in settings.trusted_proxies.split(",") if host.strip()]
+    proxied: Any = ProxyHeadersMiddleware(observed, trusted_hosts=trusted)
+    return PollFirst(service.state, proxied)
+
+
+class PollFirst:
+    """Sends polls straight to their endpoint and everything else through the framework."""
+
+    def __init__(self, state: ASGIApp, rest: ASGIApp) -> None:
+        self._state, self._rest = state, rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        polled = scope["type"] == "http" and scope["path"] == STATE_PATH
+        await (self._state if polled else self._rest)(scope, receive, send)
+
+
+def _router(service: Service) -> Starlette:
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    registry = service.metrics.registry
+    pages = console(service.desk, service.operators, service.door, service.session_secret)
+    return Starlette(
+        routes=[
+            *health.routes(service.store, service.roster, registry, service.door, READY_AGE_S),
+            *service.devices.routes(),
+            Mount("/api", KeepUp(operator_app(service), service)),
+            Mount("/console", KeepUp(pages, service)),
+            Route("/", _to_console, methods=["GET"]),
+        ],
+        exception_handlers={**dict.fromkeys(problems.HANDLED, problems.answer), Exception: problems.answer},
+        lifespan=lifespan,
+    )
+
+
+def operator_app(service: Service) -> FastAPI:
+    """The REST interface, with its OpenAPI document at `/api/openapi.json`."""
+    content = {problems.MEDIA_TYPE: {"schema": _PROBLEM}}
+    problem = {"description": "Problem details (RFC 9457)", "content": content}
+    app = FastAPI(
+        title="Acclimate operator side",
+        version=acclimate.__version__,
+        docs_url=None,  # the usual pages load scripts from other hosts
+        redoc_url=None,
+        responses={"4XX": problem},
+        exception_handlers={**dict.fromkeys(problems.HANDLED, problems.answer), Exception: problems.answer},
+    )
+    app.state.desk, app.state.door = service.desk, service.door
+    for part in (fleets, devices, rollouts, access):
+        app.include_router(part.router, prefix="/v1")
+
+    return app
+
+
+class KeepUp:
+    """Takes in what a request wrote before its answer leaves, so that it is true for the caller's next
+    request to this replica and not only at the next tick."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def kept_up(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] < 400:
+                await self._service.refresh()
+                await self._service.operators.refresh()
+            await send(message)
+
+        reads = scope.get("method") in ("GET", "HEAD")
+        await self._app(scope, receive, send if reads else kept_up)
+
+
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {"type": "array", "items": {"type": "object"}},
+    },
+}
+
+
+async def _to_console(request: Request) -> Response:
+    return RedirectResponse("/console/")

@@ -1,0 +1,173 @@
+"""The device side of HTTP: the protocol of `acclimate_device.protocol`, route by route."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from acclimate.rollout.api.enrolment import EnrolmentDesk
+from acclimate.rollout.api.files import FileStore, serve_file
+from acclimate.rollout.api.limits import RateLimit, client_address
+from acclimate.rollout.api.problems import ProblemError
+from acclimate.rollout.api.reports import ReportDesk, read_batch
+from acclimate.rollout.api.roster import Section
+from acclimate.rollout.api.state import Gatekeeper
+from acclimate_device.protocol import (
+    ENROLMENT_PATH,
+    MESSAGES,
+    REPORT_PATH,
+    REPOSITORY_PATH,
+    STATE_PATH,
+    TOKEN_PATH,
+    dumps,
+    json_schema,
+)
+
+OPENAPI_PATH = "/device/v1/openapi.json"
+
+
+class DeviceSide:
+    """Handlers of what devices ask for, but polls.
+
+    Args:
+        metadata, targets: the two halves of the TUF repository; targets may lie in an object store.
+    """
+
+    def __init__(
+        self,
+        enrolments: EnrolmentDesk,
+        reports: ReportDesk,
+        gatekeeper: Gatekeeper,
+        metadata: FileStore,
+        targets: FileStore,
+        anonymous: RateLimit,
+    ) -> None:
+        self._enrolments, self._reports, self._gatekeeper = enrolments, reports, gatekeeper
+        self._metadata, self._targets, self._anonymous = metadata, targets, anonymous
+
+    def routes(self) -> list[Route]:
+        """Starlette routes."""
+        return [
+            Route(ENROLMENT_PATH, self.enrol, methods=["POST"]),
+            Route(TOKEN_PATH, self.token, methods=["POST"]),
+            Route(REPORT_PATH, self.report, methods=["POST"]),
+            Route(REPOSITORY_PATH + "/metadata/{path:path}", self.metadata, methods=["GET"]),
+            Route(REPOSITORY_PATH + "/targets/{path:path}", self.target, methods=["GET"]),
+            Route(OPENAPI_PATH, openapi, methods=["GET"]),
+        ]
+
+    async def enrol(self, request: Request) -> Response:
+        """One-time token and a key in, identity out."""
+        self._anonymous.take(client_address(request.scope))
+        return _message(await self._enrolments.enrol(await request.body(), time.time()), 201)
+
+    async def token(self, request: Request) -> Response:
+        """Proof of the key in, bearer token out."""
+        self._anonymous.take(client_address(request.scope))
+        answer = _message(await self._enrolments.token(await request.body(), time.time()))
+        answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    async def report(self, request: Request) -> Response:
+        """Reports in, receipt out once they are durable."""
+        access, _, _ = self._gatekeeper.admit(_authorization(request))
+        batch = read_batch(await request.body(), request.headers.get("content-encoding", ""))
+        return _message(await self._reports.take(access.fleet, access.device, batch, time.time()))
+
+    async def metadata(self, request: Request) -> Response:
+        """The TUF metadata: signed, so that it may be served by anyone and cached by nobody for long."""
+        self._gatekeeper.admit(_authorization(request))
+        return await serve_file(request, self._metadata, request.path_params["path"], "no-cache")
+
+    async def target(self, request: Request) -> Response:
+        """A file of a bundle that this device's fleet runs or is rolling out; of no other tenant's."""
+        _, section, _ = self._gatekeeper.admit(_authorization(request))
+        path = request.path_params["path"]
+        if not may_fetch(section, path):
+            raise ProblemError(404, "not-found", f"no file {path[:200]!r} in the repository")
+        return await serve_file(request, self._targets, path, "private, max-age=31536000, immutable")
+
+
+def may_fetch(section: Section, path: str) -> bool:
+    """Whether a fleet's devices may fetch `<name>/<version>/<file>`."""
+    name, _, rest = path.partition("/")
+    version, _, _ = rest.partition("/")
+    return version.isdecimal() and len(version) < 11 and (name, int(version)) in section.releases
+
+
+async def openapi(request: Request) -> Response:
+    """The device side's own OpenAPI document, from the protocol's schemas."""
+    return JSONResponse(document())
+
+
+def document() -> dict[str, Any]:
+    """OpenAPI 3.1 of the device side."""
+    schemas = {kind.__name__: json_schema(kind) for kind in MESSAGES}
+    problem = _content("Problem", "application/problem+json")
+    errors = {"default": {"description": "Problem details (RFC 9457)", "content": problem}}
+    bearer: list[dict[str, list[str]]] = [{"bearer": []}]
+    path = {"name": "path", "in": "path", "required": True, "schema": {"type": "string"}}
+
+    def post(summary: str, body: str, answer: str, status: str, secured: bool) -> dict[str, Any]:
+        return {
+            "post": {
+                "summary": summary,
+                "requestBody": {"required": True, "content": _content(body)},
+                "responses": {status: {"description": answer, "content": _content(answer)}, **errors},
+                "security": bearer if secured else [],
+            }
+        }
+
+    def get(summary: str, parameters: list[Any], responses: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "get": {
+                "summary": summary,
+                "parameters": parameters,
+                "responses": responses | errors,
+                "security": bearer,
+            }
+        }
+
+    file = {"200": {"description": "The file"}, "206": {"description": "The range"}, "304": _UNCHANGED}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Acclimate device side", "version": "1"},
+        "paths": {
+            ENROLMENT_PATH: post("Enrol a device", "Envelope", "Enrolled", "201", False),
+            TOKEN_PATH: post("Prove the key, get a bearer token", "Envelope", "Token", "200", False),
+            REPORT_PATH: post("Hand in reports", "ReportBatch", "Receipt", "200", True),
+            STATE_PATH: get(
+                "What this device should do",
+                [{"name": "If-None-Match", "in": "header", "schema": {"type": "string"}}],
+                {
+                    "200": {"description": "DesiredState, signed", "content": _content("Envelope")},
+                    "304": _UNCHANGED,
+                },
+            ),
+            REPOSITORY_PATH + "/metadata/{path}": get("TUF metadata", [path], file),
+            REPOSITORY_PATH + "/targets/{path}": get("A file of a bundle", [path], file),
+        },
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+_UNCHANGED = {"description": "Unchanged"}
+
+
+def _content(name: str, media_type: str = "application/json") -> dict[str, Any]:
+    return {media_type: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+
+
+def _message(message: object, status: int = 200) -> Response:
+    return Response(dumps(message), status, media_type="application/json")
+
+
+def _authorization(request: Request) -> bytes:
+    return request.headers.get("authorization", "").encode("latin-1")

@@ -1,0 +1,120 @@
+"""How a device joins and proves itself: `POST /device/v1/enrolments` and `POST /device/v1/tokens`.
+
+A device's id follows from its key, so enrolling again with the same key gives the same device, and no device
+can take another's id.
+"""
+
+from __future__ import annotations
+
+from anyio import to_thread
+
+from acclimate.rollout.api.keys import ServiceKey
+from acclimate.rollout.api.problems import ProblemError
+from acclimate.rollout.api.proofs import (
+    Freshness,
+    open_enrolment,
+    open_token_request,
+    read_token_request,
+)
+from acclimate.rollout.api.roster import Roster
+from acclimate.rollout.api.tokens import Access, AccessTokens, hash_token
+from acclimate.rollout.domain.fleet import Device, Member
+from acclimate.rollout.store import ConflictError, EnrolmentRefusedError, NotFoundError, Store
+from acclimate_device.protocol import Enrolled, PublicKey, Token, TokenRequest
+
+
+def device_id(key: PublicKey) -> str:
+    """The id of the device that holds `key`: 80 bits of its hash."""
+    return f"d-{key.key_id[:20]}"
+
+
+class EnrolmentDesk:
+    """Lets devices in and gives them bearer tokens.
+
+    Args:
+        lifetime_s: how long a bearer token holds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        roster: Roster,
+        key: ServiceKey,
+        tokens: AccessTokens,
+        freshness: Freshness,
+        lifetime_s: float,
+    ) -> None:
+        self._store, self._roster, self._tokens, self._freshness = store, roster, tokens, freshness
+        self._service_key = PublicKey.of(key.public_bytes)
+        self._lifetime_s = lifetime_s
+
+    async def enrol(self, body: bytes, now: float) -> Enrolled:
+        """Spend a use of the enrolment token and let the device in.
+
+        Raises:
+            ProblemError: 400, 401 or 403.
+        """
+        enrolment = open_enrolment(body)
+        device = Device(
+            fleet="",  # the token's
+            id=device_id(enrolment.public_key),
+            public_key=enrolment.public_key.raw.hex(),
+            enrolled_at=now,
+            attributes=enrolment.attributes,
+            hardware_id=enrolment.hardware_id,
+            sdk=enrolment.sdk,
+        )
+        try:
+            device = await to_thread.run_sync(self._store.enrol, hash_token(enrolment.token), device, now)
+        except (EnrolmentRefusedError, ConflictError) as error:
+            raise ProblemError(403, "enrolment-refused", str(error)) from None
+        if device.retired_at is not None:
+            raise _retired(device.id)
+        self._roster.enrolled(device)
+        return Enrolled(device.id, device.fleet, (self._service_key,))
+
+    async def token(self, body: bytes, now: float) -> Token:
+        """Give a bearer token to a device that proves its key.
+
+        Raises:
+            ProblemError: 400, 401 or 403.
+        """
+        fleet, member = await self._member(read_token_request(body).device_id)
+        request = open_token_request(body, PublicKey.of(member.public_key))
+        if member.retired:
+            raise _retired(member.id)
+        self._freshness.take(request)
+        member = await self._updated(fleet, member, request, now)
+        access = Access(fleet, member.id, member.epoch, int(now + self._lifetime_s))
+        return Token(self._tokens.issue(access), self._lifetime_s)
+
+    async def _member(self, device_id: str) -> tuple[str, Member]:
+        """A device by its id alone, and its fleet."""
+        found = self._roster.find_anywhere(device_id)
+        if found is None:  # it may have enrolled with another replica a moment ago
+            await self._roster.refresh()
+            found = self._roster.find_anywhere(device_id)
+        if found is not None:
+            return found[0].fleet.name, found[1]
+        for fleet in self._roster.sections:  # devices that were retired long ago are kept in the store alone
+            try:
+                device = await to_thread.run_sync(self._store.device, fleet, device_id)
+            except NotFoundError:
+                continue
+            return fleet, self._roster.enrolled(device)
+        detail = f"no device {device_id!r} is enrolled: enrol it first"
+        raise ProblemError(401, "signature-invalid", detail)
+
+    async def _updated(self, fleet: str, member: Member, request: TokenRequest, now: float) -> Member:
+        """The device with the attributes it sent; the store is asked only when they differ."""
+        if not request.attributes or request.attributes == member.attributes:
+            return member
+        who, sdk = f"device {member.id}", request.sdk or None
+        changed = await to_thread.run_sync(
+            self._store.set_attributes, fleet, member.id, request.attributes, now, who, sdk
+        )
+        return self._roster.enrolled(changed)
+
+
+def _retired(device_id: str) -> ProblemError:
+    return ProblemError(403, "device-retired", f"device {device_id} was retired: stop polling")

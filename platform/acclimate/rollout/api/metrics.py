@@ -1,0 +1,164 @@
+"""What Prometheus sees. Labels are fleet, release and arm, never a device: the number of series must not grow
+with the number of devices.
+
+Two kinds: figures of this process (requests, commits), counted as they happen, and figures of the fleets,
+read from the store's rows so that a report sent twice or a restart never counts anything twice.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from acclimate.rollout.domain.evidence import Decision, Observation
+from acclimate.rollout.domain.rollout import Rollout, State
+from acclimate.rollout.store import Counts, Store
+
+_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_RELEASE = ("fleet", "model", "version")
+_ARM = (*_RELEASE, "arm")
+_COUNTERS = {
+    "reports": "reports stored",
+    "examples": "labelled examples reported",
+    "loss_sum": "sum of the losses of labelled examples",
+    "adapted_examples": "labelled examples while adapted parameters were in use",
+    "adapted_loss_sum": "sum of the losses of those",
+    "predictions": "predictions given to applications",
+    "adaptations": "adaptations that paid",
+    "kept_starts": "adaptations that did not pay, so that the start was kept",
+    "drifts": "drifts that devices detected",
+    "fallbacks": "returns to an older version or to the factory initialization",
+    "refusals": "reports of a refused bundle or assignment",
+}
+
+
+class ServiceMetrics:
+    """The figures of one process of the service."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.polls = Counter("acclimate_polls", "polls by outcome", ["fleet", "outcome"], registry=registry)
+        self.requests = Counter(
+            "acclimate_requests", "requests but polls", ["side", "method", "status"], registry=registry
+        )
+        self.request_seconds = Histogram(
+            "acclimate_request_seconds",
+            "duration of requests but polls",
+            ["side"],
+            buckets=_BUCKETS_S,
+            registry=registry,
+        )
+        self.commit_seconds = Histogram(
+            "acclimate_report_commit_seconds",
+            "duration of a group commit",
+            buckets=_BUCKETS_S,
+            registry=registry,
+        )
+        self.waiting_reports = Gauge(
+            "acclimate_reports_waiting", "reports received and not yet committed", registry=registry
+        )
+        self.background_failures = Counter(
+            "acclimate_background_failures", "failed runs of background work", ["task"], registry=registry
+        )
+        self.refreshed_at = Gauge(
+            "acclimate_roster_refreshed_timestamp_seconds",
+            "when this process last took in the store's changes",
+            registry=registry,
+        )
+
+
+class FleetCollector:
+    """Figures of the fleets, read from the store at most once in `max_age_s` seconds."""
+
+    def __init__(self, store: Store, max_age_s: float = 10.0) -> None:
+        self._store, self._max_age_s = store, max_age_s
+        self._families: list[Metric] = []
+        self._read_at = float("-inf")
+
+    def collect(self) -> Iterator[Metric]:
+        """The metric families, for a `CollectorRegistry`."""
+        if time.monotonic() - self._read_at > self._max_age_s:
+            self._families = self._read()
+            self._read_at = time.monotonic()
+        yield from self._families
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: registering must not read the store."""
+        return iter(())
+
+    def _read(self) -> list[Metric]:
+        fleets = self._store.fleets()
+        devices = GaugeMetricFamily("acclimate_devices", "devices enrolled", labels=["fleet"])
+        counts: list[Counts] = []
+        rollouts: list[tuple[Rollout, list[Observation], Decision | None]] = []
+        for fleet in fleets:
+            devices.add_metric([fleet.name], self._store.count_devices(fleet.name))
+            counts += self._store.counts(fleet.name)
+            latest = self._store.rollouts(fleet.name)[:1]
+            for rollout in latest:
+                decision = next(iter(self._store.decisions(rollout.id, limit=1)), None)
+                rollouts.append((rollout, self._store.observations(rollout.id), decision))
+        return [devices, *release_metrics(counts), *rollout_metrics(rollouts)]
+
+
+def release_metrics(counts: list[Counts]) -> list[Metric]:
+    """Counters by fleet and release, over all hours."""
+    totals: dict[tuple[str, str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for row in counts:
+        total = totals[row.fleet, row.release.name, str(row.release.version)]
+        for name in _COUNTERS:
+            total[name] += getattr(row, name)
+    families: list[Metric] = []
+    for name, help_text in _COUNTERS.items():
+        family = CounterMetricFamily(f"acclimate_{name}", help_text, labels=_RELEASE)
+        for labels, total in totals.items():
+            family.add_metric(labels, total[name])
+        families.append(family)
+    return families
+
+
+def rollout_metrics(rollouts: list[tuple[Rollout, list[Observation], Decision | None]]) -> list[Metric]:
+    """Each fleet's latest rollout: its state, its arms and how far its evidence is."""
+    state = GaugeMetricFamily(
+        "acclimate_rollout_state", "1 for the state the rollout is in", labels=(*_RELEASE, "state")
+    )
+    wave = GaugeMetricFamily("acclimate_rollout_wave", "current wave", labels=_RELEASE)
+    devices = GaugeMetricFamily("acclimate_rollout_devices", "devices that took part", labels=_ARM)
+    loss = GaugeMetricFamily("acclimate_rollout_loss", "mean of devices' post-adaptation loss", labels=_ARM)
+    rate = GaugeMetricFamily(
+        "acclimate_rollout_device_share",
+        "share of settled devices with an outcome",
+        labels=(*_ARM, "outcome"),
+    )
+    bound = GaugeMetricFamily(
+        "acclimate_gate_difference",
+        "canary minus control: estimate and anytime-valid bounds",
+        labels=(*_RELEASE, "gate", "bound"),
+    )
+    for rollout, observations, decision in rollouts:
+        release = rollout.plan.release
+        labels = [rollout.plan.fleet, release.name, str(release.version)]
+        for one in State:
+            state.add_metric([*labels, one.value], float(rollout.state is one))
+        wave.add_metric(labels, rollout.wave)
+        for arm in ("canary", "control"):
+            part = [item for item in observations if item.arm == arm]
+            devices.add_metric([*labels, arm], len(part))
+            losses = [item.loss for item in part if item.loss is not None]
+            if losses:
+                loss.add_metric([*labels, arm], sum(losses) / len(losses))
+            settled = [item for item in part if item.order is not None]
+            for outcome in ("failure", "silence", "fallback", "drift"):
+                if settled:
+                    share = sum(getattr(item, outcome) for item in settled) / len(settled)
+                    rate.add_metric([*labels, arm, outcome], share)
+        for gate in decision.evidence if decision else ():
+            for name in ("lower", "difference", "upper"):
+                value = getattr(gate, name)
+                if value is not None:
+                    bound.add_metric([*labels, gate.gate, name], value)
+    return [state, wave, devices, loss, rate, bound]

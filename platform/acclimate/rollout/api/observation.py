@@ -1,0 +1,86 @@
+"""Around every request but polls: its id, its log line, its metrics, and headers that every answer has."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from acclimate.rollout.api.logs import request_id
+from acclimate.rollout.api.metrics import ServiceMetrics
+
+log = logging.getLogger(__name__)
+_GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_QUIET = ("/healthz", "/readyz", "/metrics")
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Observation:
+    """ASGI middleware.
+
+    Args:
+        https: whether clients speak HTTPS; only then may they be told to insist on it.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: ServiceMetrics, https: bool) -> None:
+        self._app, self._metrics = app, metrics
+        self._headers = [(b"x-content-type-options", b"nosniff")]
+        if https:
+            self._headers.append((b"strict-transport-security", b"max-age=31536000"))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        identity = _identity(scope)
+        context = request_id.set(identity)
+        started, status = time.perf_counter(), 500
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", []),
+                    *self._headers,
+                    (b"x-request-id", identity.encode()),
+                ]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed)
+        finally:
+            self._note(scope, status, time.perf_counter() - started)
+            request_id.reset(context)
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        path = scope["path"]
+        side = side_of(path)
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        self._metrics.requests.labels(side, method, str(status)).inc()
+        self._metrics.request_seconds.labels(side).observe(seconds)
+        level = logging.DEBUG if path in _QUIET or side == "device" else logging.INFO
+        log.log(
+            level,
+            "event=request method=%s path=%r status=%d ms=%.1f",
+            method,
+            path[:200],
+            status,
+            seconds * 1000,
+        )
+
+
+def side_of(path: str) -> str:
+    """Which part of the service a path belongs to: few values, for metrics."""
+    for side in ("device", "api", "console"):
+        if path.startswith(f"/{side}/"):
+            return side
+    return "other"
+
+
+def _identity(scope: Scope) -> str:
+    given = dict(scope["headers"]).get(b"x-request-id", b"")
+    return given.decode() if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)

@@ -1,0 +1,162 @@
+"""The poll: `GET /device/v1/state`, the one request that every device sends all day.
+
+It touches no database. The bearer token is checked by its MAC, the assignment is a pure function of what the
+roster holds, and the signed answer is kept until its counter changes. An entity tag names the counter, so a
+device that is up to date costs no signature either: it gets 304.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from starlette.types import Receive, Scope, Send
+
+from acclimate.rollout.api.keys import ServiceKey
+from acclimate.rollout.api.limits import RateLimit
+from acclimate.rollout.api.metrics import ServiceMetrics
+from acclimate.rollout.api.problems import MEDIA_TYPE, ProblemError, unauthenticated
+from acclimate.rollout.api.roster import Roster, Section
+from acclimate.rollout.api.taken import TakenLog
+from acclimate.rollout.api.tokens import Access, AccessTokens
+from acclimate.rollout.domain.assignment import Assignment
+from acclimate.rollout.domain.fleet import Member
+from acclimate_device.protocol import DesiredState, PublicKey, dumps, seal
+
+_Headers = list[tuple[bytes, bytes]]
+_BEARER = b"bearer "
+
+
+class Gatekeeper:
+    """Knows devices by their bearer tokens, in memory, and keeps each to its rate."""
+
+    def __init__(
+        self, tokens: AccessTokens, roster: Roster, limit: RateLimit, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._tokens, self._roster, self._limit, self._clock = tokens, roster, limit, clock
+
+    def admit(self, authorization: bytes) -> tuple[Access, Section, Member]:
+        """The device behind an `Authorization` header.
+
+        Raises:
+            ProblemError: 401 without a valid token, 403 for a retired device, 429 over its rate.
+        """
+        if authorization[:7].lower() != _BEARER:
+            raise unauthenticated("send the bearer token that POST /device/v1/tokens gives")
+        access = self._tokens.check(authorization[7:].decode("latin-1").strip(), self._clock())
+        if access is None:
+            raise _expired()
+        found = self._roster.find(access.fleet, access.device)
+        if found is None:
+            raise _expired()
+        section, member = found
+        if member.retired:
+            raise ProblemError(403, "device-retired", f"device {access.device} was retired: stop polling")
+        if access.epoch != member.epoch:
+            raise _expired()
+        self._limit.take(access.device)
+        return access, section, member
+
+
+class StateEndpoint:
+    """The ASGI application of the poll; bare, because a framework's request costs more than the answer."""
+
+    def __init__(
+        self,
+        gatekeeper: Gatekeeper,
+        key: ServiceKey,
+        taken: TakenLog,
+        metrics: ServiceMetrics,
+        max_cached: int = 20_000,
+    ) -> None:
+        self._gatekeeper, self._key, self._taken = gatekeeper, key, taken
+        self._polls = functools.cache(metrics.polls.labels)
+        self._key_id = PublicKey.of(key.public_bytes).key_id
+        self._tag_end = f'-{self._key_id[:12]}"'.encode()
+        self._signed: OrderedDict[tuple[str, str], tuple[bytes, bytes]] = OrderedDict()
+        self._max_cached = max_cached
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status, headers, body = self.answer(scope)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def answer(self, scope: Scope) -> tuple[int, _Headers, bytes]:
+        """Status, headers and body."""
+        if scope["method"] not in ("GET", "HEAD"):
+            detail = "the desired state is read with GET"
+            return _problem(ProblemError(405, "method-not-allowed", detail, {"Allow": "GET, HEAD"}))
+        authorization = known = b""
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value
+            elif name == b"if-none-match":
+                known = value
+        try:
+            access, section, member = self._gatekeeper.admit(authorization)
+        except ProblemError as problem:
+            self._polls("", "refused").inc()
+            return _problem(problem)
+        assignment = section.assignment(member)
+        tag = b'"%d-%d%b' % (assignment.counter, section.fleet.poll_interval_s, self._tag_end)
+        if known == tag:
+            self._polls(access.fleet, "unchanged").inc()
+            return 304, [(b"etag", tag), _NO_STORE], b""
+        body = self._body(access, section, assignment, tag)
+        self._taken.told(access.device, assignment)
+        self._polls(access.fleet, "changed").inc()
+        headers = [
+            (b"etag", tag),
+            _NO_STORE,
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        return 200, headers, b"" if scope["method"] == "HEAD" else body
+
+    def _body(self, access: Access, section: Section, assignment: Assignment, tag: bytes) -> bytes:
+        key = (access.fleet, access.device)
+        kept = self._signed.get(key)
+        if kept is not None and kept[0] == tag:
+            return kept[1]
+        state = desired_state(access, assignment, section.fleet.poll_interval_s)
+        body = dumps(seal(state, self._key.sign, self._key_id))
+        self._signed[key] = (tag, body)
+        self._signed.move_to_end(key)
+        if len(self._signed) > self._max_cached:
+            self._signed.popitem(last=False)
+        return body
+
+
+def desired_state(access: Access, assignment: Assignment, poll_interval_s: float) -> DesiredState:
+    """What is said to the device. Equal counters give equal states, to the bit, whoever says it and whenever:
+    `issued_at` is therefore the moment of the change, which a counter tells in milliseconds."""
+    return DesiredState(
+        device_id=access.device,
+        fleet=access.fleet,
+        counter=assignment.counter,
+        action=assignment.action,
+        release=assignment.release,
+        issued_at=assignment.counter / 1000,
+        poll_s=poll_interval_s,
+        report_s=poll_interval_s,
+    )
+
+
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+def _expired() -> ProblemError:
+    return ProblemError(
+        401,
+        "token-expired",
+        "fetch a new bearer token with POST /device/v1/tokens",
+        {"WWW-Authenticate": 'Bearer realm="acclimate", error="invalid_token"'},
+    )
+
+
+def _problem(problem: ProblemError) -> tuple[int, _Headers, bytes]:
+    headers = [(b"content-type", MEDIA_TYPE.encode())]
+    headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+    return problem.status, headers, problem.body()

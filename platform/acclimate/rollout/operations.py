@@ -1,0 +1,115 @@
+"""What people do to rollouts: the same few operations for the REST interface, the console and the CLI.
+
+Each is one step of the domain, stored with a decision that says who asked and why.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from acclimate.errors import RolloutError
+from acclimate.rollout.domain import rollout as steps
+from acclimate.rollout.domain.evidence import Decision
+from acclimate.rollout.domain.plan import Plan, check_plan
+from acclimate.rollout.domain.rollout import Rollout, State
+from acclimate.rollout.store import Step, Store
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One thing to do to a rollout.
+
+    Attributes:
+        states: where it is possible.
+        consequence: what it means for devices, for the person who confirms it.
+    """
+
+    name: str
+    step: Callable[[Rollout, float, int], Rollout]
+    states: frozenset[State]
+    consequence: str
+
+
+_WIDENING = frozenset({State.RUNNING, State.HELD, State.PROMOTING})
+OPERATIONS: dict[str, Operation] = {
+    operation.name: operation
+    for operation in (
+        Operation(
+            "start",
+            lambda rollout, now, revision: steps.start(rollout, now),
+            frozenset({State.DRAFT}),
+            "The first wave opens: its canaries take the release, and as many control devices start afresh "
+            "from the old one.",
+        ),
+        Operation(
+            "promote",
+            lambda rollout, now, revision: steps.promote(rollout, now, approved=True),
+            frozenset({State.RUNNING, State.HELD}),
+            "The next wave opens now, whatever the gates say; after the last one, the rollout is complete.",
+        ),
+        Operation(
+            "pause",
+            steps.pause,
+            _WIDENING,
+            "No further device takes the release. Devices that have it keep it.",
+        ),
+        Operation(
+            "resume",
+            steps.resume,
+            frozenset({State.PAUSED}),
+            "The rollout goes on. Both arms start afresh at this moment, so that they stay comparable.",
+        ),
+        Operation(
+            "rollback",
+            steps.roll_back,
+            _WIDENING | {State.PAUSED},
+            "Every device that took the release returns to what it ran before.",
+        ),
+        Operation(
+            "abort",
+            lambda rollout, now, revision: steps.abort(rollout, now),
+            frozenset({State.DRAFT}),
+            "The draft is dropped. No device ever knew of it.",
+        ),
+    )
+}
+
+
+def possible(rollout: Rollout) -> list[Operation]:
+    """What can be done to a rollout now."""
+    return [operation for operation in OPERATIONS.values() if rollout.state in operation.states]
+
+
+def draft(store: Store, plan: Plan, actor: str, now: float) -> Rollout:
+    """Keep a checked plan as a draft.
+
+    Raises:
+        RolloutError: the plan makes no sense, or the fleet is unknown.
+    """
+    store.fleet(plan.fleet)
+    rollout = Rollout(new_id(), check_plan(plan), created_at=now, created_by=actor, changed_at=now)
+    return store.add_rollout(rollout, actor)
+
+
+def operate(store: Store, rollout_id: str, name: str, actor: str, reason: str, now: float) -> Rollout:
+    """Do one operation to a rollout.
+
+    Raises:
+        RolloutError: the rollout's state does not allow it, or another rollout of the fleet is live.
+    """
+    operation = OPERATIONS.get(name)
+    if operation is None:
+        raise RolloutError(f"{name!r} is not an operation: use one of {', '.join(OPERATIONS)}")
+    current = store.rollout(rollout_id)
+    decision = Decision(
+        rollout_id, now, name, reason or f"{name} asked for by {actor}", actor, max(current.wave, 1)
+    )
+    step: Step = lambda rollout, revision: operation.step(rollout, now, revision)  # noqa: E731
+    return store.step_rollout(rollout_id, step, decision)
+
+
+def new_id() -> str:
+    """A fresh rollout id; it salts the cohorts, so that no two rollouts draw the same canaries."""
+    return f"r-{secrets.token_hex(5)}"

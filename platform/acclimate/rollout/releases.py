@@ -1,0 +1,129 @@
+"""From what a person calls a release to the one that is pinned: name, version number and content hash.
+
+What is in the signed repository decides: only a published bundle can be rolled out, and its signed metadata
+says its content hash. The registry only adds names for versions (`press@candidate`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata
+
+from acclimate.errors import RolloutError
+from acclimate.rollout.api.files import FileStore
+from acclimate.rollout.api.problems import ProblemError
+from acclimate_device.errors import ProtocolError
+from acclimate_device.protocol import LIMITS, MANIFEST, Manifest, Release, loads
+
+_NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,127})"
+_REFERENCE = re.compile(_NAME + r"(?::(?P<version>[1-9]\d{0,8})|@(?P<alias>[\w.-]{1,128}))?", re.ASCII)
+AliasOf = Callable[[str, str], int]
+"""(registered model, alias) to version number."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A bundle in the repository."""
+
+    release: Release
+    manifest: Manifest
+
+
+class Releases:
+    """The published bundles.
+
+    Args:
+        metadata, targets: the two halves of the TUF repository.
+        alias_of: asks the registry; None where there is none.
+    """
+
+    def __init__(self, metadata: FileStore, targets: FileStore, alias_of: AliasOf | None = None) -> None:
+        self._metadata, self._targets, self._alias_of = metadata, targets, alias_of
+
+    def published(self) -> list[Published]:
+        """Every published bundle, by name and then newest first; none while the repository is empty."""
+        if not self._metadata.exists("timestamp.json"):
+            return []
+        found = [self._read(path, digest) for path, digest in self._manifests().items()]
+        return sorted(found, key=lambda one: (one.release.name, -one.release.version))
+
+    def resolve(self, reference: str) -> Published:
+        """What `name:version`, `name@alias`, or the newest of `name` stands for.
+
+        Raises:
+            RolloutError: no such bundle was published, or the registry knows no such alias.
+        """
+        match = _REFERENCE.fullmatch(reference)
+        if match is None:
+            raise RolloutError(f"{reference!r} names no release: write NAME:VERSION or NAME@ALIAS")
+        name, version = match["name"], int(match["version"] or 0)
+        if match["alias"]:
+            version = self._version_of(name, match["alias"])
+        manifests = self._manifests()
+        versions = _versions(name, manifests)
+        if not versions:
+            raise RolloutError(f"no bundle of {name!r} is published: export and publish it first")
+        version = version or max(versions)
+        if version not in versions:
+            known = ", ".join(map(str, sorted(versions)[-10:]))
+            raise RolloutError(f"version {version} of {name!r} is not published; published are: {known}")
+        return self._read(versions[version], manifests[versions[version]])
+
+    def check(self, release: Release) -> Published:
+        """The release, if exactly it was published.
+
+        Raises:
+            RolloutError: it was not, or with another content hash.
+        """
+        found = self.resolve(f"{release.name}:{release.version}")
+        if found.release.content_hash != release.content_hash:
+            raise RolloutError(
+                f"{release.path} is published with content hash {found.release.content_hash[:12]}…, "
+                f"not {release.content_hash[:12]}…"
+            )
+        return found
+
+    def _version_of(self, name: str, alias: str) -> int:
+        if self._alias_of is None:
+            advice = "name a version, or set ACCLIMATE_REGISTRY_URI"
+            raise RolloutError(f"{name}@{alias} needs a registry: {advice}")
+        return self._alias_of(name, alias)
+
+    def _manifests(self) -> dict[str, str]:
+        """Path and SHA-256 of every manifest that the signed metadata lists."""
+        try:
+            timestamp: Any = self._signed("timestamp.json")
+            snapshot: Any = self._signed(f"{timestamp.snapshot_meta.version}.snapshot.json")
+            targets: Any = self._signed(f"{snapshot.meta['targets.json'].version}.targets.json")
+        except ProblemError as error:
+            raise RolloutError(f"no bundle is published: {error}") from None
+        except (RepositoryError, KeyError) as error:
+            raise RolloutError(f"the repository's metadata cannot be read: {error}") from error
+        ours = ((path, target) for path, target in targets.targets.items() if path.endswith(f"/{MANIFEST}"))
+        return {path: target.hashes["sha256"] for path, target in ours}
+
+    def _signed(self, name: str) -> object:
+        signed: object = Metadata.from_bytes(self._metadata.read_all(name)).signed
+        return signed
+
+    def _read(self, path: str, digest: str) -> Published:
+        folder, _, name = path.rpartition("/")
+        try:
+            content = self._targets.read_all(f"{folder}/{digest}.{name}")
+            manifest = loads(Manifest, content, LIMITS.manifest_bytes)
+        except (ProblemError, ProtocolError) as error:
+            raise RolloutError(f"{path} cannot be read from the repository: {error}") from None
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise RolloutError(f"{path} is not what the repository's metadata says: publish it again")
+        return Published(manifest.release, manifest)
+
+
+def _versions(name: str, paths: Iterable[str]) -> dict[int, str]:
+    parts = (path.split("/") for path in paths)
+    return {int(part[1]): "/".join(part) for part in parts if part[0] == name and part[1].isdecimal()}

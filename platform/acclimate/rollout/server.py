@@ -1,0 +1,112 @@
+"""One process of the service: store, key, controller and HTTP, from settings to the last request."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from acclimate.errors import RolloutError
+from acclimate.rollout.api import logs
+from acclimate.rollout.api.app import Service, application
+from acclimate.rollout.api.keys import ServiceKey
+from acclimate.rollout.api.operator.operators import first_admin
+from acclimate.rollout.controller import Controller
+from acclimate.rollout.publish import ModelRegistry
+from acclimate.rollout.releases import AliasOf
+from acclimate.rollout.settings import ServiceSettings
+from acclimate.rollout.store import SqlStore, open_store
+
+log = logging.getLogger(__name__)
+DRAIN_S = 15
+
+
+@dataclass(frozen=True)
+class Started:
+    """What a person is told when the service starts. `admin_token` is there at the first start only."""
+
+    url: str
+    admin_token: str | None
+    exposed_in_clear: bool
+
+
+def prepare(settings: ServiceSettings) -> SqlStore:
+    """Make the service's folder, open the database and bring its schema up to date."""
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return open_store(settings.database)
+
+
+def serve(
+    settings: ServiceSettings,
+    tell: Callable[[Started], None],
+    registry: ModelRegistry | None = None,
+    alias_of: AliasOf | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT; requests under way are finished first.
+
+    Args:
+        tell: is called once, when the service is about to listen.
+        registry: where field results go and aliases move.
+        alias_of: asks the registry for a version by its alias.
+
+    Raises:
+        RolloutError: a setting, the database, the key, the certificate or the port cannot be used.
+    """
+    logs.configure(settings.log_format, settings.log_level)
+    store = prepare(settings)
+    try:
+        key = ServiceKey.load_or_create(settings.key_file)
+        admin_token = first_admin(store, settings.admin_token, time.time())
+        service = Service(settings, store, key, alias_of)
+        server = uvicorn.Server(_config(settings, service))
+        tell(Started(settings.url, admin_token, settings.exposed_in_clear))
+        with _controlling(settings, store, registry):
+            server.run()
+        if not server.started:
+            raise RolloutError(
+                f"cannot listen on {settings.host} port {settings.port}: choose another --port"
+            )
+    finally:
+        store.close()
+
+
+def _config(settings: ServiceSettings, service: Service) -> uvicorn.Config:
+    for path in filter(None, (settings.tls_certificate, settings.tls_key)):
+        if not Path(path).is_file():
+            raise RolloutError(f"TLS file {path} does not exist")
+    return uvicorn.Config(
+        application(service),
+        host=settings.host,
+        port=settings.port,
+        ssl_certfile=settings.tls_certificate or None,
+        ssl_keyfile=settings.tls_key or None,
+        proxy_headers=False,  # done inside, where polls do not pay for it
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=DRAIN_S,
+        timeout_keep_alive=75,
+    )
+
+
+@contextmanager
+def _controlling(
+    settings: ServiceSettings, store: SqlStore, registry: ModelRegistry | None
+) -> Iterator[None]:
+    """The controller in a thread beside; at the end it gives its lease back."""
+    stop = threading.Event()
+    controller = Controller(store, secrets.token_hex(8), time.time, registry)
+    thread = threading.Thread(target=controller.run, args=(stop, settings.tick_s), name="controller")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(DRAIN_S)
