@@ -158,8 +158,8 @@ def _band(line: Series, across: Scale, up: Scale) -> Markup:
     points = [point for point in line.points if not (math.isnan(point.low) or math.isnan(point.high))]
     if len(points) < 2:
         return Markup()
-    upper = [(across(point.at), up(min(point.high, up.high))) for point in points]
-    lower = [(across(point.at), up(max(point.low, up.low))) for point in reversed(points)]
+    upper = [(across(point.at), up(min(max(point.high, up.low), up.high))) for point in points]
+    lower = [(across(point.at), up(min(max(point.low, up.low), up.high))) for point in reversed(points)]
     return Markup('<path class="band {}" d="{}Z"/>').format(line.style, _path([*upper, *lower]))
 
 
