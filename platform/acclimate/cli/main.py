@@ -28,6 +28,13 @@ class LazyCommand:
 
 COMMANDS: dict[str, LazyCommand] = {
     "serve": LazyCommand("acclimate.cli.serve:serve", "rollout", "Serve devices, operators and the console"),
+    "login": LazyCommand("acclimate.cli.login:login", "rollout", "Sign in to a rollout service"),
+    "token": LazyCommand("acclimate.cli.login:token", "rollout", "API tokens for operators and programs"),
+    "fleet": LazyCommand("acclimate.cli.fleet:fleet", "rollout", "Fleets and what their devices run"),
+    "device": LazyCommand("acclimate.cli.device:device", "rollout", "Devices, seen from the service"),
+    "rollout": LazyCommand(
+        "acclimate.cli.rollout:rollout", "rollout", "Ship a version in waves, gated on what devices achieve"
+    ),
     "demo": LazyCommand("acclimate.cli.demo:demo", "train", "Show the main job on real data, end to end."),
     "data": LazyCommand("acclimate.cli.data:data", "train", "Build task pools, report on recordings."),
     "train": LazyCommand("acclimate.cli.train:train", "train", "Meta-train a recipe, evaluate, register."),

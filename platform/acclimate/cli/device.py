@@ -1,0 +1,154 @@
+"""`acclimate device`: the devices of a fleet, seen from the service."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from acclimate.cli.moments import ago, moment
+from acclimate.cli.output import next_step, out, print_fields, print_json, print_table
+from acclimate.cli.service import connect
+from acclimate.errors import RolloutError
+
+
+@click.group()
+def device() -> None:
+    """Devices: what they run, what they should run, what they reported."""
+
+
+@device.command("list")
+@click.argument("fleet")
+@click.option("--contains", default="", help="Only ids that contain this.")
+@click.option("--after", default="", help="Continue after this id.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many.")
+@click.option("--retired", is_flag=True, help="Retired devices too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(fleet: str, contains: str, after: str, limit: int, retired: bool, as_json: bool) -> None:
+    """List a fleet's devices by id."""
+    found = connect().get(
+        f"/fleets/{fleet}/devices", contains=contains, after=after, limit=limit, retired=retired or None
+    )
+    if as_json:
+        print_json(found)
+        return
+    now = time.time()
+    rows = [
+        (
+            one["id"],
+            one["hardware_id"],
+            _release(one["running"]),
+            _should(one),
+            _arm(one),
+            ago(one["reported_at"], now),
+        )
+        for one in found
+    ]
+    print_table(f"Devices of {fleet}", ["id", "hardware", "runs", "should", "arm", "last report"], rows)
+    if len(found) == limit:
+        next_step(f"acclimate device list {fleet} --after {found[-1]['id']}", "the next page")
+    if not found and not contains:
+        next_step(f"acclimate fleet enrol {fleet}", "make a token that lets devices in")
+
+
+@device.command("show")
+@click.argument("fleet")
+@click.argument("device_id")
+@click.option(
+    "--reports", type=click.IntRange(0, 500), default=10, show_default=True, help="Latest reports to show."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(fleet: str, device_id: str, reports: int, as_json: bool) -> None:
+    """Show one device and its latest reports."""
+    service = connect()
+    one = service.get(f"/fleets/{fleet}/devices/{device_id}")
+    latest = service.get(f"/fleets/{fleet}/devices/{device_id}/reports", limit=reports) if reports else []
+    if as_json:
+        print_json({"device": one, "reports": latest})
+        return
+    now = time.time()
+    print_fields(
+        f"device {one['id']}",
+        {
+            "hardware": one["hardware_id"] or "-",
+            "runs": _release(one["running"]) or "unknown, it has not reported yet",
+            "should": _should(one),
+            "rollout": f"{one['assignment']['rollout']}, {_arm(one)}" if _arm(one) else "none",
+            "last report": ago(one["reported_at"], now),
+            "attributes": ", ".join(f"{name}={value}" for name, value in one["attributes"].items()) or "none",
+            "sdk": one["sdk"] or "-",
+            "enrolled": moment(one["enrolled_at"]),
+        },
+    )
+    rows = [
+        (
+            ago(row["received_at"], now),
+            row["version"],
+            row["predictions"],
+            row["examples"],
+            f"{row['loss_sum'] / row['examples']:.4g}" if row["examples"] else None,
+            row["drifts"],
+            row["fallbacks"],
+        )
+        for row in latest
+    ]
+    if rows:
+        columns = ["received", "version", "predictions", "labelled", "mean loss", "drifts", "fallbacks"]
+        print_table("Latest reports", columns, rows)
+
+
+@device.command("attributes")
+@click.argument("fleet")
+@click.argument("device_id")
+@click.argument("pairs", nargs=-1, metavar="NAME=VALUE...")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def attributes(fleet: str, device_id: str, pairs: tuple[str, ...], as_json: bool) -> None:
+    """Replace the attributes by which rollouts target a device."""
+    changed = connect().put(f"/fleets/{fleet}/devices/{device_id}/attributes", dict(map(_pair, pairs)))
+    if as_json:
+        print_json(changed)
+        return
+    out.print(f"{len(changed['attributes'])} attributes set on {device_id}")
+
+
+@device.command("retire")
+@click.argument("fleet")
+@click.argument("device_id")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def retire(fleet: str, device_id: str, yes: bool) -> None:
+    """Refuse a device from now on; it keeps working with what it has."""
+    if not yes:
+        click.confirm(f"Retire {device_id} of {fleet}?", abort=True)
+    connect().post(f"/fleets/{fleet}/devices/{device_id}/retire")
+    out.print(f"device {device_id} is retired")
+
+
+def _pair(text: str) -> tuple[str, str | int | float | bool]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise RolloutError(f"{text!r} is no attribute: write NAME=VALUE, as in site=A")
+    if value in ("true", "false"):
+        return name, value == "true"
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, value
+
+
+def _release(one: dict[str, Any] | None) -> str:
+    return f"{one['name']}:{one['version']}" if one else ""
+
+
+def _should(one: dict[str, Any]) -> str:
+    assignment = one["assignment"]
+    if assignment is None:
+        return "retired"
+    return f"{assignment['action']} {_release(assignment['release'])}".strip()
+
+
+def _arm(one: dict[str, Any]) -> str:
+    assignment = one["assignment"]
+    return f"{assignment['arm']} of wave {assignment['wave']}" if assignment and assignment["arm"] else ""

@@ -1,0 +1,78 @@
+"""`acclimate login` and `acclimate token`: getting in, and letting others in."""
+
+from __future__ import annotations
+
+import click
+
+from acclimate.cli.moments import moment
+from acclimate.cli.output import next_step, out, print_fields, print_json, print_table
+from acclimate.cli.service import DEFAULT_URL, ServiceClient, connect, save_credentials
+
+
+@click.command()
+@click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the rollout service.")
+@click.option("--token", prompt="API token", hide_input=True, help="An API token [default: asks].")
+def login(url: str, token: str) -> None:
+    """Check an API token and keep it for the next commands."""
+    who = ServiceClient(url, token.strip()).get("/whoami")
+    path = save_credentials(url.rstrip("/"), token.strip())
+    out.print(f"signed in to {url} as {who['name']} ({who['role']}); kept in {path}", highlight=False)
+    next_step("acclimate fleet list", "what is there")
+
+
+@click.group()
+def token() -> None:
+    """API tokens for operators and programs."""
+
+
+@token.command("create")
+@click.argument("name")
+@click.option(
+    "--role", type=click.Choice(["viewer", "operator", "admin"]), default="operator", show_default=True
+)
+@click.option("--fleet", help="Limit it to one fleet.")
+@click.option("--days", type=click.IntRange(1, 3650), help="Days until it ends [default: never].")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def create(name: str, role: str, fleet: str | None, days: int | None, as_json: bool) -> None:
+    """Make an API token and show it, this once."""
+    lifetime_s = None if days is None else days * 86_400
+    body = {"name": name, "role": role, "fleet": fleet, "lifetime_s": lifetime_s}
+    made = connect().post("/tokens", body)
+    if as_json:
+        print_json(made)
+        return
+    print_fields(
+        f"token {name}", {"id": made["id"], "role": role, "fleet": fleet or "all", "token": made["token"]}
+    )
+    next_step("acclimate login", "where it shall be used; it is not shown again")
+
+
+@token.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(as_json: bool) -> None:
+    """List API tokens."""
+    tokens = connect().get("/tokens")
+    if as_json:
+        print_json(tokens)
+        return
+    rows = [
+        (
+            one["id"],
+            one["name"],
+            one["role"],
+            one["fleet"] or "all",
+            moment(one["created_at"]),
+            moment(one["expires_at"]),
+            "revoked" if one["revoked_at"] else "valid",
+        )
+        for one in tokens
+    ]
+    print_table("API tokens", ["id", "name", "role", "fleet", "made", "ends", "state"], rows)
+
+
+@token.command("revoke")
+@click.argument("token_id")
+def revoke(token_id: str) -> None:
+    """End an API token at once."""
+    connect().delete(f"/tokens/{token_id}")
+    out.print(f"token {token_id} is revoked")

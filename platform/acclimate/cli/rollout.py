@@ -1,0 +1,201 @@
+"""`acclimate rollout`: plan one, start it, watch it, steer it, and ask why it did what it did."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from acclimate.cli.moments import ago
+from acclimate.cli.output import next_step, out, print_json, print_table
+from acclimate.cli.rollout_view import decision_view, rollout_view, watch
+from acclimate.cli.service import ServiceClient, connect
+from acclimate.errors import RolloutError
+from acclimate.rollout.wave_text import EXAMPLE, parse_waves
+
+
+@click.group()
+def rollout() -> None:
+    """Rollouts: one exact version to a fleet, in waves, gated on what devices achieve."""
+
+
+@rollout.command("plan")
+@click.argument("fleet")
+@click.argument("release")
+@click.option(
+    "--waves", help=f"Shares or numbers of devices and how long each is watched, as in '{EXAMPLE}'."
+)
+@click.option("--min-devices", type=click.IntRange(1), help="Outcomes that each wave needs [default: 20].")
+@click.option("--target", help="Only devices that match, as in 'site == \"A\"'.")
+@click.option("--control", type=click.FloatRange(0, 50), help="Percent of devices in control [default: 10].")
+@click.option(
+    "--soak", type=click.FloatRange(0), help="Seconds a device is watched before its outcome is fixed."
+)
+@click.option(
+    "--silence", type=click.FloatRange(0), help="Seconds after which a silent device counts as such."
+)
+@click.option(
+    "--alpha", type=click.FloatRange(0.001, 0.5), help="Chance of a false roll back [default: 0.05]."
+)
+@click.option(
+    "--file",
+    "path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="YAML with any part of the plan (waves, gates, ...).",
+)
+@click.option("--start", "start_now", is_flag=True, help="Start it at once.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(fleet: str, release: str, path: Path | None, start_now: bool, as_json: bool, **options: Any) -> None:
+    """Plan a rollout of RELEASE (NAME:VERSION or NAME@ALIAS) to FLEET.
+
+    Version number and content hash are pinned now; an alias that moves later changes nothing.
+    """
+    service = connect()
+    body = (_plan_file(path) if path else {}) | _plan_options(**options) | {"release": release}
+    made = service.post(f"/fleets/{fleet}/rollouts", body)
+    if start_now:
+        made = service.post(f"/rollouts/{made['rollout']['id']}/start")
+    if as_json:
+        print_json(made)
+        return
+    out.print(rollout_view(made, []))
+    identity = made["rollout"]["id"]
+    if start_now:
+        next_step(f"acclimate rollout status {identity} --watch", "see it go")
+    else:
+        next_step(f"acclimate rollout start {identity}", "the first wave opens")
+
+
+@rollout.command("list")
+@click.option("--fleet", help="Only this fleet's.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(fleet: str | None, as_json: bool) -> None:
+    """List rollouts, newest first."""
+    found = connect().get("/rollouts", fleet=fleet)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (
+            one["rollout"]["id"],
+            one["rollout"]["plan"]["fleet"],
+            f"{one['rollout']['plan']['release']['name']}:{one['rollout']['plan']['release']['version']}",
+            one["rollout"]["state"].replace("_", " "),
+            f"{len(one['rollout']['opened'])} of {len(one['rollout']['plan']['waves'])}",
+            ago(one["rollout"]["changed_at"] or one["rollout"]["created_at"], time.time()),
+        )
+        for one in found
+    ]
+    print_table("Rollouts", ["id", "fleet", "release", "state", "wave", "changed"], rows)
+
+
+@rollout.command("status")
+@click.argument("rollout_id")
+@click.option("--watch", "watching", is_flag=True, help="Stay and show changes until the rollout ends.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.2, 60),
+    default=2.0,
+    show_default=True,
+    help="Seconds between looks.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch one line for each change.")
+def status(rollout_id: str, watching: bool, interval: float, as_json: bool) -> None:
+    """Show how far a rollout is and what its gates say."""
+    service = connect()
+    if watching:
+        watch(service, rollout_id, interval, as_json)
+        return
+    found = service.get(f"/rollouts/{rollout_id}")
+    decisions = service.get(f"/rollouts/{rollout_id}/decisions", limit=20)
+    if as_json:
+        print_json(found | {"decisions": decisions})
+        return
+    out.print(rollout_view(found, decisions))
+    for name in found["operations"][:1]:
+        next_step(f"acclimate rollout {name} {rollout_id}", "possible now")
+
+
+@rollout.command("why")
+@click.argument("rollout_id")
+@click.option("--limit", type=click.IntRange(1, 1000), default=5, show_default=True, help="Latest decisions.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def why(rollout_id: str, limit: int, as_json: bool) -> None:
+    """Explain the latest decisions by the evidence each rests on."""
+    decisions = connect().get(f"/rollouts/{rollout_id}/decisions", limit=limit)
+    if as_json:
+        print_json(decisions)
+        return
+    if not decisions:
+        out.print("nothing was decided yet")
+    for decision in decisions:
+        out.print(decision_view(decision))
+
+
+def _operation(name: str, summary: str, risky: bool) -> click.Command:
+    @rollout.command(name, help=summary)
+    @click.argument("rollout_id")
+    @click.option("--reason", default="", help="Kept with the decision and in the audit log.")
+    @click.option("--yes", is_flag=True, help="Do not ask.", hidden=not risky)
+    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    def operate(rollout_id: str, reason: str, yes: bool, as_json: bool) -> None:
+        service = connect()
+        if risky and not yes:
+            click.confirm(f"{summary} Go on?", abort=True)
+        changed = service.post(f"/rollouts/{rollout_id}/{name}", {"reason": reason})
+        if as_json:
+            print_json(changed)
+            return
+        _after(service, changed)
+
+    return operate
+
+
+def _after(service: ServiceClient, changed: dict[str, Any]) -> None:
+    identity, state = changed["rollout"]["id"], changed["rollout"]["state"].replace("_", " ")
+    out.print(f"rollout {identity} is {state}", highlight=False)
+    next_step(f"acclimate rollout status {identity} --watch", "see it go")
+
+
+_operation("start", "Open the first wave.", False)
+_operation("pause", "Stop widening; devices that have the release keep it.", False)
+_operation("resume", "Go on; both arms start afresh at this moment.", False)
+_operation("promote", "Open the next wave now, whatever the gates say.", True)
+_operation("rollback", "Return every device to what it ran before.", True)
+_operation("abort", "Drop a draft that was never started.", False)
+
+
+def _plan_file(path: Path) -> dict[str, Any]:
+    try:
+        read = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RolloutError(f"{path} is not YAML: {error}") from None
+    if not isinstance(read, dict):
+        raise RolloutError(f"{path} holds no plan: write keys such as waves, gates, control_share")
+    return {str(key): value for key, value in read.items()}
+
+
+def _plan_options(
+    waves: str | None,
+    min_devices: int | None,
+    target: str | None,
+    control: float | None,
+    soak: float | None,
+    silence: float | None,
+    alpha: float | None,
+) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "target": target,
+        "control_share": None if control is None else control / 100,
+        "soak_s": soak,
+        "silence_s": silence,
+        "alpha": alpha,
+    }
+    if waves is not None:
+        read = parse_waves(waves, min_devices or 20)
+        names = ("share", "count", "duration_s", "min_devices", "approval")
+        given["waves"] = [{name: getattr(wave, name) for name in names} for wave in read]
+    return {name: value for name, value in given.items() if value is not None}
