@@ -127,7 +127,7 @@ def _shown(series: Sequence[Series], rules: Sequence[Rule]) -> list[float]:
 
 def _grid(across: Scale, up: Scale, axis: Axis, width: int, height: int) -> Markup:
     parts = []
-    for value in ticks(up.low, up.high, 4):
+    for value in ticks(up.low, up.high, 5):
         y = up(value)
         parts.append(
             Markup('<line class="grid" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>').format(
@@ -149,9 +149,9 @@ def _grid(across: Scale, up: Scale, axis: Axis, width: int, height: int) -> Mark
 def _rule(rule: Rule, up: Scale, width: int) -> Markup:
     y = up(rule.value)
     line = Markup('<line class="rule {}" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>')
-    return line.format(rule.style, _LEFT, width - _RIGHT, y=y) + _text(
-        width - _RIGHT - 2, y - 5, rule.label, f"rule-label {rule.style} end"
-    )
+    at, anchor = (_LEFT + 4, "start") if rule.value == 0 else (width - _RIGHT - 2, "end")
+    label = _text(at, y - 5, rule.label, f"rule-label {rule.style} {anchor}")
+    return line.format(rule.style, _LEFT, width - _RIGHT, y=y) + label
 
 
 def _band(line: Series, across: Scale, up: Scale) -> Markup:

@@ -27,7 +27,7 @@ from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.rollout import Rollout, State
 from acclimate.rollout.store import Counts
 
-_SIZES = ((760, 260), (360, 220))
+_SIZES = ((560, 260), (340, 220))
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,9 @@ def effect_picture(plan: Plan, gate: Gate, observations: Sequence[Observation]) 
         rules.append(Rule(margin, "tolerated harm", "bad"))
     last = band[-1]
     title = f"Effect on {gate.name}: canary minus control"
-    description = f"After {points[-1].at:.0f} devices {_interval(last)}. {last.reason}."
+    description = (
+        f"After {points[-1].at:.0f} devices {_interval(last)}. {last.reason[:1].upper()}{last.reason[1:]}."
+    )
     series = [Series("difference", "effect", points)]
     return Picture(
         title,

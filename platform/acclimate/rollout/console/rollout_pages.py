@@ -18,7 +18,7 @@ from acclimate.rollout.domain.tally import Tally
 from acclimate.rollout.store import NotFoundError
 from acclimate.rollout.wave_text import EXAMPLE, parse_waves
 
-_SHOWN = 15
+_SHOWN = 6
 _LABELS = {
     "start": "Start rollout",
     "promote": "Promote",
