@@ -4,9 +4,14 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.store import SqlStore, open_store
+from acclimate.rollout.store.database import Database
+from acclimate.rollout.store.sql import migrate
+from acclimate.rollout.store.tables import metadata
 from tests import controller_contract as controller
 from tests import store_contract as contract
 from tests.postgres import PostgresServer
@@ -64,3 +69,11 @@ def test_a_server_that_does_not_answer_is_named_without_its_password():
     with pytest.raises(RolloutError, match=r"127\.0\.0\.1:1/none cannot be reached") as caught:
         open_store("postgresql://ada:hidden@127.0.0.1:1/none")
     assert "hidden" not in str(caught.value)
+
+
+def test_migrations_lead_to_the_tables(postgres: PostgresServer):
+    database = Database.connect(postgres.new_database())
+    with database.write() as connection:
+        migrate(connection)
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    database.close()

@@ -40,6 +40,12 @@ def judge_gate(tally: GateTally, alpha: float) -> GateEvidence:
     return _quantile(tally, alpha)
 
 
+def proves_harm(tally: GateTally, alpha: float) -> bool:
+    """Whether the gate rolls back: the part of its verdict that is looked at after every report."""
+    log_e = _log_e(tally, alpha)
+    return _quantile_parted(tally, alpha) if log_e is None else log_e >= math.log(1 / alpha)
+
+
 def difference_band(
     plan: Plan, gate: Gate, observations: Sequence[Observation], points: int = 60
 ) -> list[GateEvidence]:
@@ -63,26 +69,21 @@ def _missing(tally: GateTally) -> str:
 
 
 def _mean(tally: GateTally, alpha: float) -> GateEvidence:
-    log_e = pairs_log_e(tally.pairs, alpha)
-    lower, upper = pairs_interval(tally.pairs, alpha)
     margin = tally.gate.tolerance * tally.control.deviation
+    beyond = tally.pairs.shifted(margin).mirrored()
+    ruled_out = pairs_log_e(beyond, alpha) >= math.log(1 / alpha) or not beyond.squares
     difference = (tally.canary.mean or 0.0) - (tally.control.mean or 0.0)
-    says = f"{_sign(difference)} than control's over {tally.pairs.count} pairs"
-    return _verdict(
-        tally, alpha, log_e, (lower, upper), upper <= margin, f"mean {tally.gate.metric} is {says}", margin
-    )
+    says = f"mean {tally.gate.metric} is {_sign(difference)} than control's over {tally.pairs.count} pairs"
+    bounds = pairs_interval(tally.pairs, alpha)
+    return _verdict(tally, alpha, bounds, ruled_out, says, margin)
 
 
 def _rate(tally: GateTally, alpha: float) -> GateEvidence:
-    """Pairs that differ are fair coins under the null (McNemar's test, made anytime-valid)."""
-    log_e = rate_above_log_e(tally.worse, tally.worse + tally.better, 0.5)
     canary = rate_interval(round(tally.canary.total), tally.canary.count, alpha / 2)
     control = rate_interval(round(tally.control.total), tally.control.count, alpha / 2)
     bounds = canary[0] - control[1], canary[1] - control[0]
-    says = f"{tally.gate.metric} at {_counts(tally)}"
-    return _verdict(
-        tally, alpha, log_e, bounds, bounds[1] <= tally.gate.tolerance, says, tally.gate.tolerance
-    )
+    says, tolerance = f"{tally.gate.metric} at {_counts(tally)}", tally.gate.tolerance
+    return _verdict(tally, alpha, bounds, bounds[1] <= tolerance, says, tolerance)
 
 
 def _quantile(tally: GateTally, alpha: float) -> GateEvidence:
@@ -93,34 +94,29 @@ def _quantile(tally: GateTally, alpha: float) -> GateEvidence:
     margin = tally.gate.tolerance * (_quantile_of(tally.control_values, level) or 0.0)
     says = f"{tally.gate.name} lies between {canary[0]:.4g} and {canary[1]:.4g}, control's between "
     says += f"{control[0]:.4g} and {control[1]:.4g}"
-    return _verdict(tally, alpha, None, bounds, bounds[1] <= margin, says, margin)
+    return _verdict(tally, alpha, bounds, bounds[1] <= margin, says, margin)
 
 
 def _limited(tally: GateTally, alpha: float, limit: float) -> GateEvidence:
     if tally.gate.statistic == "rate":
         events, devices = round(tally.canary.total), tally.canary.count
-        log_e: float | None = rate_above_log_e(events, devices, limit)
         bounds = rate_interval(events, devices, alpha)
         says = f"{tally.gate.metric} at {events} of {devices} canaries, limit {limit:g}"
     else:
-        log_e, level = None, tally.gate.quantile or 0.5
-        bounds = _quantile_bounds(tally.canary_values, level, alpha)
+        bounds = _quantile_bounds(tally.canary_values, tally.gate.quantile or 0.5, alpha)
         says = f"{tally.gate.name} lies between {bounds[0]:.4g} and {bounds[1]:.4g}"
-    return _verdict(tally, alpha, log_e, bounds, bounds[1] <= limit, says, limit, zero=limit)
+    return _verdict(tally, alpha, bounds, bounds[1] <= limit, says, limit)
 
 
 def _verdict(
     tally: GateTally,
     alpha: float,
-    log_e: float | None,
     bounds: tuple[float, float],
     ruled_out: bool,
     says: str,
     margin: float,
-    zero: float = 0.0,
 ) -> GateEvidence:
-    harm = bounds[0] > zero if log_e is None else log_e >= math.log(1 / alpha)
-    if harm:
+    if proves_harm(tally, alpha):
         verdict, ending = Verdict.HARM, "harm is proven"
     elif tally.gate.proof and not ruled_out:
         upper = f"{bounds[1]:.4g}" if math.isfinite(bounds[1]) else "any size"
@@ -129,7 +125,29 @@ def _verdict(
         verdict, ending = Verdict.PASS, f"harm above {margin:.4g} is ruled out"
     else:
         verdict, ending = Verdict.PASS, "no harm is proven"
-    return _evidence(tally, alpha, verdict, f"{says}: {ending}", bounds, log_e)
+    return _evidence(tally, alpha, verdict, f"{says}: {ending}", bounds, _log_e(tally, alpha))
+
+
+def _log_e(tally: GateTally, alpha: float) -> float | None:
+    """Log of the evidence for harm; None for quantiles, whose bounds decide."""
+    gate = tally.gate
+    if gate.statistic == "mean":
+        return pairs_log_e(tally.pairs, alpha)
+    if gate.statistic == "quantile":
+        return None
+    if gate.limit is not None:
+        return rate_above_log_e(round(tally.canary.total), tally.canary.count, gate.limit)
+    # Pairs that differ are fair coins under the null: McNemar's test, made anytime-valid.
+    return rate_above_log_e(tally.worse, tally.worse + tally.better, 0.5)
+
+
+def _quantile_parted(tally: GateTally, alpha: float) -> bool:
+    """The canaries' band lies above the limit, or above control's band."""
+    level, limit = tally.gate.quantile or 0.5, tally.gate.limit
+    if limit is not None:
+        return _quantile_bounds(tally.canary_values, level, alpha)[0] > limit
+    lowest = _quantile_bounds(tally.canary_values, level, alpha / 2)[0]
+    return lowest > _quantile_bounds(tally.control_values, level, alpha / 2)[1]
 
 
 def _evidence(

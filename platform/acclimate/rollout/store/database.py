@@ -6,13 +6,26 @@ never refused half-way; it syncs at every commit. PostgreSQL reads in one snapsh
 
 from __future__ import annotations
 
+import functools
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, Insert, Table, create_engine, event, make_url, text
+from sqlalchemy import (
+    URL,
+    Connection,
+    Dialect,
+    Engine,
+    Insert,
+    Table,
+    TextClause,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, OperationalError
 
@@ -65,6 +78,18 @@ class Database:
         """An INSERT that knows ON CONFLICT."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
+    def insert_new(self, connection: Connection, table: Table, values: Sequence[Mapping[str, Any]]) -> int:
+        """Insert the rows that break no unique constraint; how many did not.
+
+        On PostgreSQL the rows travel as one array a column, three times as quick as a list of VALUES.
+        """
+        if self.is_sqlite:
+            first = table.primary_key.columns[0]
+            insert = self.insert(table).on_conflict_do_nothing().returning(first)
+            return len(connection.execute(insert, values).all())
+        columns = {name: [row[name] for row in values] for name in values[0]}
+        return connection.execute(_insert_arrays(connection.dialect, table, tuple(columns)), columns).rowcount
+
     def order_reports(self, connection: Connection) -> None:
         """Make commits of reports one after another until this one ends, so that sequence numbers become
         visible in their order. SQLite has one writer anyway."""
@@ -78,6 +103,15 @@ def upsert(
     """The insert, taking over `updated` columns where a row with these `keys` exists."""
     changes = {name: insert.excluded[name] for name in updated}
     return insert.on_conflict_do_update(index_elements=keys, set_=changes, where=where)
+
+
+@functools.cache
+def _insert_arrays(dialect: Dialect, table: Table, names: tuple[str, ...]) -> TextClause:
+    types = {name: table.c[name].type.compile(dialect) for name in names}
+    arrays = ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in types.items())
+    return text(
+        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
+    )
 
 
 def _parse(url: str) -> URL:

@@ -42,10 +42,9 @@ class ReportTables:
         if not reports:
             return 0
         values = [rows.plain(report, "sequence") for report in reports]
-        insert = self._database.insert(REPORTS).on_conflict_do_nothing().returning(REPORTS.c.sequence)
         with self._database.write() as connection:
             self._database.order_reports(connection)
-            return len(connection.execute(insert, values).all())
+            return self._database.insert_new(connection, REPORTS, values)
 
     def reports_after(self, fleet: str, sequence: int, limit: int = 10_000) -> list[ReportRecord]:
         query = select(*WITHOUT_PAYLOAD).where(REPORTS.c.fleet == fleet, REPORTS.c.sequence > sequence)

@@ -157,7 +157,7 @@ reports = Table(
     UniqueConstraint("fleet", "device", "id", name="a_report_counts_once"),
     Index("reports_by_fleet", "fleet", "sequence"),
     Index("reports_by_device", "fleet", "device", "sequence"),
-    Index("reports_by_time", "received_at"),
+    Index("reports_by_time", "received_at", postgresql_using="brin"),  # rows lie in order of time
 )
 
 report_counts = Table(

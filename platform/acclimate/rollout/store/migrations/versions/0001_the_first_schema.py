@@ -121,7 +121,7 @@ def upgrade() -> None:
     with op.batch_alter_table("reports", schema=None) as batch_op:
         batch_op.create_index("reports_by_device", ["fleet", "device", "sequence"], unique=False)
         batch_op.create_index("reports_by_fleet", ["fleet", "sequence"], unique=False)
-        batch_op.create_index("reports_by_time", ["received_at"], unique=False)
+        batch_op.create_index("reports_by_time", ["received_at"], unique=False, postgresql_using="brin")
 
     op.create_table(
         "secrets",
