@@ -65,10 +65,8 @@ class PoolInfo:
     def from_dict(fields: dict[str, Any]) -> PoolInfo:
         if fields.pop("format", None) != FORMAT:
             raise DataError("this pool has another format version: build it again")
-        schema = RecordingSchema.from_dict(fields.pop("schema"))
-        for name in ("labels", "task_ids", "groups"):
-            fields[name] = tuple(fields[name])
-        return PoolInfo(schema=schema, **fields)
+        schema = RecordingSchema(**_with_tuples(fields.pop("schema")))  # checked when the pool was built
+        return PoolInfo(schema=schema, **_with_tuples(fields))
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,6 +184,10 @@ class TaskPool:
             DataError: the plan does not fit the pool, or leaves no usable task.
         """
         return PoolSampler.over(self, tasks, plan, normalization, seed)
+
+
+def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def _moments(array: npt.NDArray[Any], spans: Iterator[slice]) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -19,16 +19,18 @@ Floats = npt.NDArray[np.float32]
 def read_inputs(pool: TaskPool, starts: Indices, normalization: Normalization | None) -> Floats:
     """The inputs of the examples that start at `starts`, (*starts.shape, *input_shape)."""
     window = pool.info.schema.window
-    # A view with the time axis last, indexed once and made contiguous, is three times as fast as gathering
-    # rows and transposing them.
+    # A view with the time axis last and one task at a time in the processor's cache: five times as fast as
+    # gathering all rows of a meta-batch and transposing them.
     values = (
         pool.values if window == 1 else np.lib.stride_tricks.sliding_window_view(pool.values, window, axis=0)
     )
-    x = np.ascontiguousarray(values[starts], dtype=np.float32)
-    if normalization is not None:
-        mean, scale = _broadcastable(normalization.mean, normalization.scale, x.ndim - starts.ndim - 1)
-        x -= mean
-        x *= scale
+    x = np.empty((*starts.shape, *pool.input_shape), dtype=np.float32)
+    for task in np.ndindex(starts.shape[:-1]):
+        x[task] = values[starts[task]]
+        if normalization is not None:
+            mean, scale = _broadcastable(normalization.mean, normalization.scale, len(pool.input_shape) - 1)
+            x[task] -= mean
+            x[task] *= scale
     return x
 
 
