@@ -101,8 +101,8 @@ class Releases:
             timestamp: Any = self._signed("timestamp.json")
             snapshot: Any = self._signed(f"{timestamp.snapshot_meta.version}.snapshot.json")
             targets: Any = self._signed(f"{snapshot.meta['targets.json'].version}.targets.json")
-        except ProblemError as error:
-            raise RolloutError(f"no bundle is published: {error}") from None
+        except ProblemError:
+            raise RolloutError("no bundle is published yet: export one and publish it first") from None
         except (RepositoryError, KeyError) as error:
             raise RolloutError(f"the repository's metadata cannot be read: {error}") from error
         ours = ((path, target) for path, target in targets.targets.items() if path.endswith(f"/{MANIFEST}"))

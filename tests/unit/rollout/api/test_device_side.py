@@ -17,8 +17,7 @@ from acclimate_device.protocol import (
     Summary,
     dumps,
 )
-
-from .conftest import PretendDevice
+from tests.unit.rollout.conftest import PretendDevice
 
 pytestmark = pytest.mark.anyio
 RELEASE = Release("press", 1, "a" * 64)
