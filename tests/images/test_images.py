@@ -118,9 +118,9 @@ def test_its_main_command_answers(image):
     command = {
         "rollout": ["--help"],
         "trainer": ["acclimate", "--help"],
-        "gateway": ["python", "-c", "import acclimate_device.protocol, onnxruntime, tuf; print('Usage')"],
+        "gateway": ["--help"],
     }[name]
-    assert "Usage" in podman("run", "--rm", *HERE, *LOCKED_DOWN, tag, *command, runtime=True)
+    assert "usage" in podman("run", "--rm", *HERE, *LOCKED_DOWN, tag, *command, runtime=True).lower()
 
 
 def test_the_trainer_serves_mlflow_and_has_what_kuberay_calls(image):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 
@@ -44,6 +45,22 @@ def test_every_query_is_promql(dashboard, tmp_path):
         ["promtool", "check", "rules", tmp_path / "queries.yaml"], capture_output=True, text=True
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def metric_names() -> set[str]:
+    """The names of all series that the service exposes, as Prometheus stores them."""
+    metrics = pytest.importorskip("acclimate.rollout.api.metrics", reason="the service has not landed yet")
+    families = [*metrics.ServiceMetrics().registry.collect()]
+    families += [*metrics.release_metrics([]), *metrics.rollout_metrics([])]
+    suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
+    names = {family.name + suffix for family in families for suffix in suffixes[family.type]}
+    return names | {"acclimate_devices"}
+
+
+def test_every_metric_that_a_panel_asks_for_exists(dashboard):
+    asked = {name for query in queries(dashboard) for name in re.findall(r"\bacclimate_\w+", query)}
+    assert len(asked) > 10
+    assert asked <= metric_names()
 
 
 def test_every_panel_is_explained_and_none_lies_on_another(dashboard):
