@@ -15,9 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.integration.helm.conftest import PASSWORD, free_port, resolved, started
 from tests.unit.helm.rendering import at
 
-# Runs as soon as the service does: it and the chart land in separate commits.
-pytest.importorskip("acclimate.rollout.server")
-
 pytestmark = pytest.mark.slow
 TOKEN = "an-administrator-token-of-the-tests-0123456789"
 SECRETS = {("acclimate-database", "password"): PASSWORD, ("acclimate-admin", "admin-token"): TOKEN}

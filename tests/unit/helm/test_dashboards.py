@@ -10,6 +10,7 @@ import subprocess
 import pytest
 import yaml
 
+from acclimate.rollout.api import metrics
 from tests.unit.helm.rendering import CHART, EVERYTHING
 
 DASHBOARDS = {
@@ -49,7 +50,6 @@ def test_every_query_is_promql(dashboard, tmp_path):
 
 def metric_names() -> set[str]:
     """The names of all series that the service exposes, as Prometheus stores them."""
-    metrics = pytest.importorskip("acclimate.rollout.api.metrics", reason="the service has not landed yet")
     families = [*metrics.ServiceMetrics().registry.collect()]
     families += [*metrics.release_metrics([]), *metrics.rollout_metrics([])]
     suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}

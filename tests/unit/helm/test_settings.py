@@ -10,9 +10,6 @@ import yaml
 from acclimate.rollout.settings import PREFIX, ServiceSettings
 from tests.unit.helm.rendering import CHART, PROFILES, at, environment, merged
 
-# Runs as soon as the service does: its settings and the chart's land in separate commits.
-pytest.importorskip("acclimate.rollout.server")
-
 SETTINGS = {PREFIX + field.name.upper(): field for field in dataclasses.fields(ServiceSettings)}
 IN_VALUES = yaml.safe_load((CHART / "values.yaml").read_text())["rollout"]["settings"]
 # Settings for which the chart has another default than a service started by hand.
