@@ -156,7 +156,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
     for shots in evaluation.shots:
         columns, rows = table(evaluation, shots)
         held_out = f"{len(evaluation.tasks)} held-out tasks"
-        print_table(f"{evaluation.metric} after gradient steps, {shots}-shot, {held_out}", columns, rows)
+        print_table(f"{evaluation.metric} after n gradient steps, {shots}-shot, {held_out}", columns, rows)
     shots = max(evaluation.shots)
     said = [headline(evaluation, shots)]
     said += [
@@ -166,7 +166,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
     ]
     said += [
         f"  {worst_sentence(evaluation, shots)}",
-        f"  (the baselines' step sizes and numbers of steps were chosen on {evaluation.rates_chosen_on})",
+        f"  (same budget for all; the baselines' step sizes were chosen on {evaluation.rates_chosen_on})",
     ]
     for line in said:
         out.print(line, markup=False, highlight=False, soft_wrap=True)

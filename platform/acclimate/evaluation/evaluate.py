@@ -69,9 +69,10 @@ def evaluate(
 ) -> Evaluation:
     """Adaptation curves of the meta-learned start and the baselines.
 
-    A baseline may take any of `rates` and any number of `steps`: the pair that does best on the validation
-    tasks, from the first seed, counts. Without validation tasks it is the best on the test tasks themselves,
-    which favours the baselines.
+    Everyone is judged on the same budget, the policy's gradient steps. Within it a baseline may take any of
+    `rates` and any of the measured numbers of steps: the pair that does best on the validation tasks, from
+    the first seed, counts. Without validation tasks it is the best on the test tasks themselves, which
+    favours the baselines.
 
     Args:
         trained: one entry for each training seed; a task's figure is the mean over them.
@@ -128,7 +129,8 @@ def _plans(protocol: Protocol, trained: Trained, choosing: Sequence[Episodes]) -
         yield _Plan("joint", (0,), 0, None)
         baselines = ("joint_finetuned", "device_only")
     for start in baselines:
-        rate, judged_at = best_rate(_contender(start, trained), protocol.rates, choosing, protocol.steps)
+        affordable = [step for step in steps if step <= protocol.policy_steps]
+        rate, judged_at = best_rate(_contender(start, trained), protocol.rates, choosing, affordable)
         yield _Plan(start, steps, steps.index(judged_at), rate)
 
 

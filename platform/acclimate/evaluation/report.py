@@ -24,7 +24,8 @@ class Curve:
         shots: support examples of each class, or in all.
         steps: gradient steps, ascending.
         points: the metric after each of `steps`.
-        chosen: position in `steps` to be judged at: the policy's for `meta`, the most favourable else.
+        chosen: position in `steps` to be judged at: the policy's for `meta`, the best within the same budget
+            for the baselines.
         inner_lr: step size chosen for a baseline's adaptation; None elsewhere.
     """
 
@@ -133,29 +134,22 @@ class Evaluation:
 
 
 def table(evaluation: Evaluation, shots: int) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of the curves at `shots`, as people read them: a column for each number of steps."""
+    """Columns and rows of the curves at `shots`, a column for each number of steps; `*` marks the judged."""
     steps = sorted({step for curve in evaluation.curves if curve.shots == shots for step in curve.steps})
-    columns = ["start", *map(str, steps), "judged (steps)", "worst"]
     rows = []
     for start in evaluation.starts:
         curve = evaluation.curve(start, shots)
-        at = dict(zip(curve.steps, curve.points, strict=True))
-        judged = curve.judged
-        half = _number(evaluation, (judged.high - judged.low) / 2)
-        rows.append(
-            [
-                LABELS[start],
-                *(_number(evaluation, at[step].mean) if step in at else "" for step in steps),
-                f"{_number(evaluation, judged.mean)} ±{half} ({curve.steps[curve.chosen]})",
-                _number(evaluation, judged.worst),
-            ]
-        )
-    return columns, rows
+        cells = dict.fromkeys(steps, "")
+        for position, (step, point) in enumerate(zip(curve.steps, curve.points, strict=True)):
+            cells[step] = _number(evaluation, point.mean) + ("*" if position == curve.chosen else "")
+        rows.append([LABELS[start], *cells.values(), _number(evaluation, curve.judged.worst)])
+    return ["start", *map(str, steps), "worst*"], rows
 
 
 def headline(evaluation: Evaluation, shots: int) -> str:
     """The result in one sentence."""
     curve = evaluation.curve("meta", shots)
+    half = _number(evaluation, (curve.judged.high - curve.judged.low) / 2)
     others = ", ".join(
         f"{LABELS[start]} {_number(evaluation, evaluation.curve(start, shots).judged.mean)}"
         for start in evaluation.starts
@@ -163,7 +157,7 @@ def headline(evaluation: Evaluation, shots: int) -> str:
     )
     return (
         f"{shots} {'shots' if shots > 1 else 'shot'}, {curve.steps[curve.chosen]} gradient steps: held-out "
-        f"tasks reach {evaluation.metric} {_number(evaluation, curve.judged.mean)} ({others})"
+        f"tasks reach {evaluation.metric} {_number(evaluation, curve.judged.mean)} ±{half} ({others})"
     )
 
 

@@ -1,0 +1,103 @@
+"""The evaluation on sinusoids, whose tasks are generated: a start that knows the answer must win."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from acclimate.evaluation import Evaluation, Protocol, Trained, evaluate, headline, table, worst_sentence
+from acclimate.evaluation.contenders import Contender, measure
+from acclimate.evaluation.plot import save_plot
+from acclimate.tasks import Sampler
+from acclimate.training.problem import joint_recipe, open_problem
+from acclimate.training.recipe import Recipe
+
+RECIPE = Recipe.model_validate(
+    {"name": "waves", "data": {"source": "sinusoid", "options": {"tasks": 50}, "test": 6}}
+)
+PROTOCOL = Protocol(
+    shots=(5, 10),
+    steps=(0, 1, 2),
+    long_steps=4,
+    draws=2,
+    rates=(0.001, 0.01, 1e9),
+    policy_shots=10,
+    policy_steps=1,
+)
+
+
+@cache
+def evaluation() -> Evaluation:
+    problem = open_problem(RECIPE)
+    joint = open_problem(joint_recipe(RECIPE)).start()
+    trained = Trained(seed=0, learner=problem.learner(), meta=problem.start(), untrained=joint, joint=joint)
+
+    def test(shots: int) -> Sampler:
+        return problem.sampler(problem.split.test, shots)
+
+    return evaluate(PROTOCOL, [trained], test, None, lambda what, done, total: None)
+
+
+def test_every_start_is_measured_at_every_step_and_judged_within_the_policy_s_budget() -> None:
+    done = evaluation()
+    assert done.starts == ("meta", "joint_finetuned", "joint", "device_only")
+    for curve in done.curves:
+        assert curve.steps == ((0,) if curve.start == "joint" else (0, 1, 2, 4))
+        assert curve.steps[curve.chosen] <= PROTOCOL.policy_steps
+        assert all(len(point.values) == len(done.tasks) == 6 for point in curve.points)
+    assert done.curve("meta", 5).inner_lr is None
+
+
+def test_a_rate_that_overflows_is_never_chosen() -> None:
+    assert {curve.inner_lr for curve in evaluation().curves} <= {None, 0.001, 0.01}
+
+
+def test_a_figure_is_the_mean_query_error_of_the_adapted_model() -> None:
+    problem = open_problem(RECIPE)
+    learner, sampler = problem.learner(), problem.sampler(problem.split.test, 10)
+    episodes = [sampler.every_task(draw) for draw in range(2)]
+    by_hand = []
+    for each in episodes:
+        adapted = learner.adapt(problem.start(), each.support, 1)[1]
+        by_hand.append(
+            ((learner.predict(adapted, each.query.x) - each.query.y) ** 2).mean(dim=(1, 2)).numpy()
+        )
+    measured = measure(Contender(learner, problem.start()), episodes, (0, 1))
+    assert measured[1] == pytest.approx(np.mean(by_hand, axis=0), rel=1e-5)
+    assert evaluation().curve("meta", 10).judged.values == pytest.approx(list(measured[1]))
+
+
+def test_comparisons_are_paired_by_task_and_positive_where_the_start_is_better() -> None:
+    done = evaluation()
+    meta = np.array(done.curve("meta", 5).judged.values)
+    for comparison in (each for each in done.comparisons if each.shots == 5):
+        other = np.array(done.curve(comparison.against, 5).judged.values)
+        assert comparison.gain == pytest.approx((other - meta).mean())  # an error: less is better
+        assert comparison.tasks_better == (other >= meta).sum()
+
+
+def test_it_survives_json_and_refuses_another_format() -> None:
+    document = json.loads(json.dumps(evaluation().as_json()))
+    assert Evaluation.from_json(document) == evaluation()
+    with pytest.raises(ValueError, match="format 9"):
+        Evaluation.from_json({**document, "format": 9})
+
+
+def test_people_can_read_it(tmp_path: Path) -> None:
+    columns, rows = table(evaluation(), 5)
+    assert columns == ["start", "0", "1", "2", "4", "worst*"]
+    assert [row[0] for row in rows] == [
+        "meta-learned start",
+        "joint + fine-tuning",
+        "joint model",
+        "device only",
+    ]
+    assert all(sum("*" in cell for cell in row) == 1 for row in rows)
+    assert "10 shots, 1 gradient steps: held-out tasks reach mse" in headline(evaluation(), 10)
+    assert evaluation().curve("meta", 10).judged.worst_task in worst_sentence(evaluation(), 10)
+    save_plot(evaluation(), "waves", tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
