@@ -46,10 +46,10 @@ STYLE = {
 }
 
 
-def save_plot(evaluation: Evaluation, title: str, path: Path) -> None:
-    """Write the picture as PNG."""
+def save_plot(evaluation: Evaluation, name: str, path: Path) -> None:
+    """Write the picture of what `name` learned as PNG."""
     with plt.rc_context(STYLE):
-        figure = draw(evaluation, title)
+        figure = draw(evaluation, f"{name}: how fast tasks that were never trained on adapt")
         figure.savefig(path, dpi=150)
         plt.close(figure)
 
@@ -103,7 +103,7 @@ def _draw_curves(axis: Axes, evaluation: Evaluation, shots: int) -> list[tuple[f
     _scale(axis, evaluation)
     axis.set_title(_shots(evaluation, shots))
     axis.set_xticks(range(len(steps)), [str(step) for step in steps])
-    axis.set_xlabel("gradient steps on the device")
+    axis.set_xlabel("gradient steps on the device (band: 95 % interval)")
     return ends
 
 
