@@ -399,6 +399,21 @@ class ReportContract:
         store.save_observations("rollout-1", [], store.reports_after("home", 0)[4].sequence, token)
         assert store.prune(NOW + 1_000, token) == 5
 
+    def test_pruning_takes_the_devices_of_ended_rollouts_and_keeps_their_decisions(self, store: Store):
+        a_fleet_with(store)
+        a_running(store)
+        token = lead(store)
+        store.record_taken([ObservationContract.TAKEN])
+        store.prune(NOW + 1_000, token)
+        assert len(store.observations("rollout-1")) == 1
+        store.step_rollout("rollout-1", lambda one, r: life.roll_back(one, NOW, r), a_decision("roll_back"))
+        store.step_rollout("rollout-1", lambda one, _: life.rolled_back(one, NOW), a_decision("rolled_back"))
+        store.prune(NOW - 1, token)
+        assert len(store.observations("rollout-1")) == 1
+        store.prune(NOW + 1_000, token)
+        assert store.observations("rollout-1") == []
+        assert len(store.decisions("rollout-1")) == 4
+
     def test_nothing_is_lost_or_doubled_under_concurrent_writers(self, store: Store):
         a_fleet_with(store)
         fresh: list[int] = []

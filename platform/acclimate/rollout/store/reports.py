@@ -136,7 +136,6 @@ def _drop_old_observations(connection: Connection, before: float) -> None:
     ended = select(rollouts.c.id).where(
         rollouts.c.state.in_([state.value for state in ENDED]),
         rollouts.c.changed_at < before,
-        rollouts.c.published_at.is_not(None),
     )
     connection.execute(delete(tables.observations).where(tables.observations.c.rollout.in_(ended)))
 
