@@ -17,6 +17,8 @@ def status(path: str, body: bytes | None = None) -> int:
             return reply.status
     except urllib.error.HTTPError as error:
         return error.code
+    except OSError:
+        return 0  # nobody answers
 
 
 def main() -> int:
