@@ -1,0 +1,108 @@
+"""The main job in this process with real MLflow: what it leaves behind, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from acclimate.errors import RecipeError, TrainingError
+from acclimate.registry import Registry
+from acclimate.training.loop import StepReport
+from acclimate.training.problem import Problem
+from acclimate.training.recipe import Recipe
+from acclimate.workflow import evaluate_version, meta_train
+
+pytestmark = pytest.mark.slow
+
+
+class Quiet:
+    """Counts steps and says nothing."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_data(self, problem: Problem, directory: Path) -> None: ...
+
+    def on_phase(self, phase: str, done: int, steps: int, meta_batch: int) -> None: ...
+
+    def on_step(self, report: StepReport) -> None:
+        self.steps += 1
+
+    def on_evaluation(self, what: str, done: int, total: int) -> None: ...
+
+    def on_warning(self, message: str) -> None: ...
+
+
+def recipe(**training: object) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "name": "waves",
+            "data": {"source": "sinusoid", "options": {"tasks": 200}, "test": 10},
+            "training": {
+                "steps": 6,
+                "meta_batch": 4,
+                "shard": 2,
+                "workers": 0,
+                "checkpoint_every": 2,
+                **training,
+            },
+            "evaluation": {"shots": [5], "steps": [0, 1], "rates": [0.01], "long_steps": 2, "seeds": 2},
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCLIMATE_HOME", str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def test_a_job_leaves_a_run_with_curves_and_files_and_a_version_with_its_lineage(tmp_path: Path) -> None:
+    outcome = meta_train(recipe(), listener=Quiet())
+    assert outcome is not None
+    registry = Registry.open()
+    [run] = registry.runs("waves")
+    assert run.status == "FINISHED"
+    assert run.metrics["mse.meta.5_shot"] == pytest.approx(outcome.evaluation.curve("meta", 5).judged.mean)
+    assert len(registry.client.get_metric_history(run.run_id, "meta-0.loss")) == 6
+    files = registry.download_run(run.run_id, tmp_path / "files")
+    assert {"recipe.yaml", "data_report.json", "evaluation.json", "adaptation.png", "joint-1.pt"} <= {
+        path.name for path in files.iterdir()
+    }
+    initialization, version = registry.fetch("waves")
+    assert initialization.content_hash() == outcome.initialization.content_hash() == version.content_hash
+    assert version.tags["recipe_hash"] == recipe().content_hash()
+    assert version.tags["data_hash"]
+    assert version.run_id == run.run_id
+    assert registry.evaluation("waves") == json.loads(json.dumps(outcome.evaluation.as_json()))
+
+
+def test_a_version_is_measured_again_to_the_same_figures() -> None:
+    outcome = meta_train(recipe(), listener=Quiet())
+    assert outcome is not None
+    version, again = evaluate_version("waves", "candidate", listener=Quiet())
+    assert (version, again) == (outcome.version, outcome.evaluation)
+    _, further = evaluate_version("waves", "1", listener=Quiet(), changes=["evaluation.shots=[3]"])
+    assert further.shots == (3,)
+    with pytest.raises(RecipeError, match="only evaluation"):
+        evaluate_version("waves", "1", listener=Quiet(), changes=["training.steps=3"])
+
+
+def test_a_stopped_job_resumes_with_its_own_recipe_only_and_repeats_no_step(tmp_path: Path) -> None:
+    whole = meta_train(recipe(), listener=Quiet())
+    assert whole is not None
+    first = Quiet()
+    assert meta_train(recipe(), listener=first, should_stop=lambda: first.steps >= 9) is None
+    assert Registry.open().runs("waves")[0].status == "KILLED"
+    with pytest.raises(TrainingError, match=r"training\.optimizer\.lr: 0\.001 -> 0\.5"):
+        meta_train(recipe(optimizer={"lr": 0.5}), listener=Quiet(), resume=True)
+    second = Quiet()
+    resumed = meta_train(recipe(workers=0, checkpoint_every=5), listener=second, resume=True)
+    assert resumed is not None
+    assert first.steps + second.steps == 4 * 6  # meta and joint for two seeds
+    assert resumed.version.content_hash == whole.version.content_hash
+    assert len(Registry.open().client.get_metric_history(resumed.version.run_id, "joint-0.loss")) == 6
+    with pytest.raises(TrainingError, match="no unfinished run of 'waves'"):
+        meta_train(recipe(), listener=Quiet(), resume=True)
