@@ -156,7 +156,10 @@ def show_evaluation(evaluation: Evaluation) -> None:
     for shots in evaluation.shots:
         columns, rows = table(evaluation, shots)
         held_out = f"{len(evaluation.tasks)} held-out tasks"
-        print_table(f"{evaluation.metric} after n gradient steps, {shots}-shot, {held_out}", columns, rows)
+        unit = " (%)" if evaluation.metric == "accuracy" else ""
+        print_table(
+            f"{evaluation.metric}{unit} after n gradient steps, {shots}-shot, {held_out}", columns, rows
+        )
     shots = max(evaluation.shots)
     said = [headline(evaluation, shots)]
     said += [

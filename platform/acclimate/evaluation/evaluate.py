@@ -129,7 +129,7 @@ def _plans(protocol: Protocol, trained: Trained, choosing: Sequence[Episodes]) -
         yield _Plan("joint", (0,), 0, None)
         baselines = ("joint_finetuned", "device_only")
     for start in baselines:
-        affordable = [step for step in steps if step <= protocol.policy_steps]
+        affordable = [step for step in steps if 0 < step <= protocol.policy_steps]  # 0 is the joint model
         rate, judged_at = best_rate(_contender(start, trained), protocol.rates, choosing, affordable)
         yield _Plan(start, steps, steps.index(judged_at), rate)
 

@@ -164,7 +164,7 @@ def _draw_tasks(axis: Axes, evaluation: Evaluation, shots: int) -> None:
             fontsize=8,
             color="#606060",
         )
-    axis.set_title(f"every held-out task, {_shots(evaluation, shots)}")
+    axis.set_title(f"every held-out task, {shots} {'shot' if shots == 1 else 'shots'}")
     names = [_name_and_steps(evaluation.curve(start, shots)) for start in evaluation.starts]
     axis.set_xticks(range(len(names)), names)
     axis.set_xlabel("bar: mean; named: worst task")

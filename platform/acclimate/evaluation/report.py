@@ -141,8 +141,8 @@ def table(evaluation: Evaluation, shots: int) -> tuple[list[str], list[list[str]
         curve = evaluation.curve(start, shots)
         cells = dict.fromkeys(steps, "")
         for position, (step, point) in enumerate(zip(curve.steps, curve.points, strict=True)):
-            cells[step] = _number(evaluation, point.mean) + ("*" if position == curve.chosen else "")
-        rows.append([LABELS[start], *cells.values(), _number(evaluation, curve.judged.worst)])
+            cells[step] = _cell(evaluation, point.mean) + ("*" if position == curve.chosen else "")
+        rows.append([LABELS[start], *cells.values(), _cell(evaluation, curve.judged.worst)])
     return ["start", *map(str, steps), "worst*"], rows
 
 
@@ -185,6 +185,10 @@ def worst_sentence(evaluation: Evaluation, shots: int) -> str:
 
 def _number(evaluation: Evaluation, value: float) -> str:
     return f"{100 * value:.1f}%" if evaluation.metric == "accuracy" else f"{value:.3g}"
+
+
+def _cell(evaluation: Evaluation, value: float) -> str:
+    return _number(evaluation, value).removesuffix("%")  # said once, above the table
 
 
 def _curve(fields: Mapping[str, Any]) -> Curve:
