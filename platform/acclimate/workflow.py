@@ -241,7 +241,7 @@ def evaluate_starts(recipe: Recipe, metas: Mapping[str, MetaParams], listener: L
         draws=section.draws,
         rates=section.rates,
         policy_shots=recipe.episodes.shots,
-        policy_steps=recipe.learner.inner_steps,
+        policy_steps=recipe.learner.policy_steps,
     )
 
     def test(shots: int) -> Sampler:

@@ -62,7 +62,7 @@ class Problem:
             schema=self.data.schema,
             normalization=self.normalization,
             adaptation=AdaptationPolicy(
-                steps=self.recipe.learner.inner_steps,
+                steps=self.recipe.learner.policy_steps,
                 inner_lr=self.recipe.learner.inner_lr,
                 shots=self.recipe.episodes.shots,
                 trainable=() if everything else learner.trainable,

@@ -85,6 +85,9 @@ class LearnerSection(Section):
     )
     inner_lr: Positive = Field(default=0.05, description="step size of adaptation; learned rates start here")
     inner_steps: Count = Field(default=5, description="gradient steps on the support during training")
+    adapt_steps: Count | None = Field(
+        default=None, description="gradient steps a device takes; as many as `inner_steps` if left out"
+    )
     trainable: str | tuple[str, ...] = Field(
         default="all", description="what adaptation moves: `all`, `head`, `biases`, or parameter names"
     )
@@ -108,7 +111,12 @@ class LearnerSection(Section):
 
     def config(self) -> LearnerConfig:
         """For `build_learner`."""
-        return LearnerConfig(**self.model_dump(exclude={"loss"}))
+        return LearnerConfig(**self.model_dump(exclude={"loss", "adapt_steps"}))
+
+    @property
+    def policy_steps(self) -> int:
+        """Gradient steps of one adaptation on a device."""
+        return self.adapt_steps or self.inner_steps
 
 
 class OptimizerSection(Section):

@@ -93,7 +93,7 @@ def test_every_key_is_explained() -> None:
 
 @pytest.mark.parametrize(
     ("section", "config", "own"),
-    [(LearnerSection, LearnerConfig, {"loss"}), (EpisodesSection, EpisodePlan, set())],
+    [(LearnerSection, LearnerConfig, {"loss", "adapt_steps"}), (EpisodesSection, EpisodePlan, set())],
 )
 def test_sections_offer_what_the_library_takes_with_the_same_defaults(
     section: type[LearnerSection | EpisodesSection], config: type[LearnerConfig | EpisodePlan], own: set[str]
