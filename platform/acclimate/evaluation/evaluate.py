@@ -87,7 +87,7 @@ def evaluate(
         on_progress(f"{shots}-shot curves", number, len(protocol.shots))
         episodes = [test(shots).every_task(draw) for draw in range(protocol.draws)]
         tasks = episodes[0].task_ids
-        choosing = [validation(shots).every_task(0)] if validation else episodes[:1]
+        choosing = [validation(shots).every_task(0)] if validation else episodes
         for plan in _plans(protocol, trained[0], choosing):
             values = np.mean([measure(plan.of(one), episodes, plan.steps) for one in trained], axis=0)
             points = tuple(summarize(row, tasks, better) for row in values)

@@ -26,6 +26,7 @@ def connect(location: StoreLocation) -> MlflowClient:
         RegistryError: a server does not answer, or a database cannot be opened.
     """
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for six small files
     if location.tracking_uri.startswith(("http:", "https:")):
         _probe(location.tracking_uri)  # MLflow itself would retry for minutes before it says anything
     from mlflow import MlflowClient
