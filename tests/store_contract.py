@@ -327,6 +327,8 @@ class ObservationContract:
             200,
         )
         assert store.progress("rollout-1") == 7
+        assert store.observations("rollout-1", watched_since=NOW + 9) == [watched]
+        assert store.observations("rollout-1", watched_since=NOW + 10) == []
 
 
 class ReportContract:

@@ -37,21 +37,20 @@ class Watch:
         self.verdicts: tuple[str, ...] = ()
 
     def update(self, rollout: Rollout, now: float, token: int) -> None:
-        """Take in who was told and what was reported since the last time, and store what follows."""
+        """Take in who was told and what was reported since the last time, and store what follows.
+
+        At most one page of reports: a tick must end within the lease, however many have come.
+        """
         self.rollout = rollout
         fleet = self._store.fleet(rollout.plan.fleet)
         self._take_in()
         changed: dict[str, Observation] = {}
-        progress = self._progress
-        while True:
-            reports = self._store.reports_after(fleet.name, progress, PAGE)
-            for report in reports:
-                self._hear(fleet, report, changed)
-            progress = reports[-1].sequence if reports else progress
-            if len(reports) < PAGE:
-                break
-        for device in sorted(self._watched):
-            self._settle_if_due(self.observations[device], now, changed)
+        reports = self._store.reports_after(fleet.name, self._progress, PAGE)
+        for report in reports:
+            self._hear(fleet, report, changed)
+        progress = reports[-1].sequence if reports else self._progress
+        if len(reports) < PAGE:  # silence is certain only once everything that came was heard
+            self._settle_the_due(now, changed)
         if changed or progress != self._progress:
             self._store.save_observations(rollout.id, list(changed.values()), progress, token)
         self._progress = progress
@@ -80,6 +79,10 @@ class Watch:
         return sum(
             one.arm == "canary" and not one.returned and not one.silence for one in self.observations.values()
         )
+
+    def _settle_the_due(self, now: float, changed: dict[str, Observation]) -> None:
+        for device in sorted(self._watched):
+            self._settle_if_due(self.observations[device], now, changed)
 
     def _take_in(self) -> None:
         for told in self._store.observations(self.rollout.id, self._taken_until - OVERLAP_S):

@@ -224,8 +224,9 @@ class Store(Protocol):
         """Keep which devices took part, and when; a device already known in the rollout keeps its time
         unless the counter is higher and it has not settled."""
 
-    def observations(self, rollout: str, taken_since: float = 0.0) -> list[Observation]:
-        """Devices that took part since then: settled ones in order, then the watched ones by id."""
+    def observations(self, rollout: str, watched_since: float | None = None) -> list[Observation]:
+        """Every device that took part: settled ones in order, then the watched ones by id. With
+        `watched_since`, only those still watched that were told since then."""
 
     def progress(self, rollout: str) -> int:
         """The sequence of the last report folded into the rollout's observations."""

@@ -123,10 +123,10 @@ class RolloutTables:
         with self._database.write() as connection:
             connection.execute(upsert(insert, ["rollout", "device"], OBSERVED, newer), values)
 
-    def observations(self, rollout: str, taken_since: float = 0.0) -> list[Observation]:
-        since = OBSERVATIONS.c.taken_at >= taken_since
-        query = select(OBSERVATIONS).where(OBSERVATIONS.c.rollout == rollout, since)
-        order = OBSERVATIONS.c.order
+    def observations(self, rollout: str, watched_since: float | None = None) -> list[Observation]:
+        query, order = select(OBSERVATIONS).where(OBSERVATIONS.c.rollout == rollout), OBSERVATIONS.c.order
+        if watched_since is not None:
+            query = query.where(OBSERVATIONS.c.taken_at >= watched_since, order.is_(None))
         with self._database.read() as connection:
             found = connection.execute(query.order_by(order.is_(None), order, OBSERVATIONS.c.device))
             return [rows.observation_of(row) for row in found.mappings()]

@@ -1,0 +1,47 @@
+"""A watch: what a tick reads, in which portions, and what it never misses."""
+
+from pathlib import Path
+
+import pytest
+
+from acclimate.rollout import watch as module
+from acclimate.rollout.domain.rollout import State
+from acclimate.rollout.store import open_store
+from tests.controller_contract import PLAN
+from tests.rollout_world import World
+
+
+def test_a_flood_of_reports_is_read_in_portions_and_nobody_is_called_silent_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "PAGE", 7)
+    store = open_store(f"sqlite:///{tmp_path / 'rollout.db'}")
+    world = World(store, 60, **PLAN | {"silence_s": 100.0})
+    world.do("start")
+    world.until(State.RUNNING)
+    world.round(1.0)
+    world.now += 500.0  # long past the deadline, with all reports still unread
+    for _ in range(30):
+        world.controller.tick()
+    found = store.observations("rollout-1")
+    assert found
+    assert all(one.order is not None and not one.silence for one in found)
+    assert store.progress("rollout-1") == store.last_sequence("home")
+    store.close()
+
+
+def test_a_report_that_overtakes_its_telling_still_counts(tmp_path: Path):
+    store = open_store(f"sqlite:///{tmp_path / 'rollout.db'}")
+    world = World(store, 60, **PLAN)
+    world.do("start")
+    world.until(State.RUNNING)
+    tell, told = store.record_taken, []
+    store.record_taken = told.extend  # type: ignore[method-assign] # written down only later
+    world.round()
+    world.now += 1
+    world.controller.tick()
+    found = {one.device: one for one in store.observations("rollout-1")}
+    assert set(found) == {one.device for one in told}
+    tell(told)
+    assert {one.device: one for one in store.observations("rollout-1")} == found
+    store.close()
