@@ -7,6 +7,7 @@ interleaved, one thread each, and prints the ratio with its spread over rounds.
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
 
@@ -22,8 +23,8 @@ from acclimate.learners import loss_for
 from acclimate.models import build
 from tests.bundle_samples import FAMILIES, release_of, start
 
-ROUNDS = 9
-ROUND_S = 0.25
+ROUNDS = 7
+ROUND_S = 0.15
 
 
 def main() -> None:
@@ -42,6 +43,7 @@ def row(family: str) -> list[object]:
     """One family's figures."""
     arguments, options, _ = FAMILIES[family]
     initialization = start(*arguments, **options)
+    print(family, file=sys.stderr)
     begun = time.perf_counter()
     bundle = build_bundle(initialization, release_of(initialization))
     export_s = time.perf_counter() - begun

@@ -42,11 +42,15 @@ def export(reference: str, output: Path, tracking_uri: str | None, as_json: bool
 
 
 def _figures(bundle: Bundle) -> dict[str, object]:
+    from acclimate.bundle.verification import TOLERANCE
+
     cost, adaptation = bundle.manifest.cost, bundle.manifest.adaptation
     agreement = bundle.agreement
     apart = f"{agreement.chained:.1e} after 20 steps"
-    if agreement.undetermined_steps:
-        apart += f"; float32 leaves {agreement.undetermined_steps} steps open (a ReLU or maximum at a tie)"
+    if agreement.chained > TOLERANCE:
+        apart += (
+            ": float32 cannot fix this chain (a ReLU or maximum at a tie); float64 and single steps agree"
+        )
     return {
         "content hash": bundle.manifest.release.content_hash[:12],
         "adapts": f"{len(adaptation.trainable)} tensors in {adaptation.steps} steps",
