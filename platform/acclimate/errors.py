@@ -39,6 +39,10 @@ class RolloutError(AcclimateError):
     """A fleet, device or rollout does not exist, or does not allow what was asked of it."""
 
 
+class ScenarioError(AcclimateError):
+    """A scenario has an unknown key, a wrong value, or does not fit its data, bundle or service."""
+
+
 class MissingExtraError(AcclimateError):
     """A command needs packages that this installation leaves out."""
 

@@ -56,6 +56,7 @@ class Agent:
         repository: transport to the TUF repository; None means the service holds it.
         clock: Unix seconds.
         rng: for jitter.
+        new_id: makes nonces and the ids of reports: 32 hexadecimal digits.
     """
 
     def __init__(
@@ -67,13 +68,14 @@ class Agent:
         repository: Transport | None = None,
         clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self.identity = Identity(flash)
-        self.service = Service(transport, self.identity, clock)
+        self.service = Service(transport, self.identity, clock, new_id)
         self._static = repository
-        self._slots, self._queue = Slots(flash), ReportQueue(flash)
+        self._slots, self._queue = Slots(flash), ReportQueue(flash, new_id=new_id)
         self._repository = Repository(self._get, root, metadata, flash)
-        self._clock, self._rng = clock, rng or random.Random()
+        self._clock, self._rng, self._new_id = clock, rng or random.Random(), new_id
         self._etag = ""
         self._poll_s = 60.0
         self._failures = 0
@@ -208,7 +210,7 @@ class Agent:
         now, boot = self._clock(), self._slots.boot()
         self._queue.add(
             Report(
-                id=secrets.token_hex(16),
+                id=self._new_id(),
                 started_at=now,
                 ended_at=now,
                 release=boot.release or release,

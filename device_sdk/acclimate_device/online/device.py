@@ -28,8 +28,9 @@ from acclimate_device.online.learner import Active, Learner, loss_detector
 from acclimate_device.online.policy import OnlinePolicy
 from acclimate_device.online.saved import SavedState
 from acclimate_device.online.schema import Float, Schema
-from acclimate_device.online.versions import ReadFile, Running, Versions
-from acclimate_device.protocol import EventKind, Manifest, Release
+from acclimate_device.online.versions import Load, ReadFile, Running, Versions
+from acclimate_device.protocol import EventKind, Manifest, Release, Report
+from acclimate_device.runtime import Engine
 from acclimate_device.storage import FileFlash, Flash, Slots
 from acclimate_device.telemetry import Recorder, ReportQueue, resources
 
@@ -51,6 +52,8 @@ class Device:
         detector: watches the losses; by default ADWIN for a rising mean.
         clock: Unix seconds.
         new_id: makes report ids: 32 hexadecimal digits.
+        load: makes the engine of a bundle; a process that holds many devices shares engines here.
+        on_report: is shown each closed window before it is queued.
 
     Raises:
         BundleError: no version loads, not even the factory's.
@@ -65,13 +68,15 @@ class Device:
         detector: Detector | None = None,
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+        load: Load = Engine,
+        on_report: Callable[[Report], None] | None = None,
     ) -> None:
         self.policy = policy or OnlinePolicy()
-        self._clock, self._new_id = clock, new_id
+        self._clock, self._new_id, self._on_report = clock, new_id, on_report
         self._lock = threading.RLock()
         self._recorder = Recorder(clock())
         self._queue = ReportQueue(flash, new_id=new_id)
-        self._versions = Versions(Slots(flash), factory, self.policy.trial_starts)
+        self._versions = Versions(Slots(flash), factory, self.policy.trial_starts, load)
         self._learner = Learner(
             self.policy, detector or loss_detector(), self._recorder, self._note, self._versions.reset
         )
@@ -367,6 +372,8 @@ class Device:
         report = self._recorder.close(
             self._new_id(), now, running.release, counter, running.slot, resources()
         )
+        if self._on_report is not None:
+            self._on_report(report)
         self._queue.add(report)
 
     def _save(self, now: float) -> None:

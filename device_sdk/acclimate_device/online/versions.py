@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from acclimate_device.bundle import read_bundle
+from acclimate_device.bundle import Bundle, read_bundle
 from acclimate_device.errors import BundleError
 from acclimate_device.protocol import EventKind, Release, Slot
 from acclimate_device.runtime import Engine
 from acclimate_device.storage import Assignment, Boot, Slots, Trial
 
 ReadFile = Callable[[str], bytes | None]
+Load = Callable[[Bundle, Engine | None], Engine]
+"""A bundle to an engine, given the one in use, whose sessions it may share."""
 Note = tuple[EventKind, str, str]
 """An event without its time: kind, source, detail."""
 
@@ -43,10 +45,12 @@ class Versions:
         slots: on the device's flash.
         factory: reads a file of the bundle the device was shipped with.
         trial_starts: starts a new version gets.
+        load: makes the engine of a bundle.
     """
 
-    def __init__(self, slots: Slots, factory: ReadFile, trial_starts: int) -> None:
+    def __init__(self, slots: Slots, factory: ReadFile, trial_starts: int, load: Load = Engine) -> None:
         self._slots, self._factory, self._trial_starts = slots, factory, trial_starts
+        self._engine = load
         self.boot = slots.boot()
         self.report_s: float | None = None  # what the service asks for, once it has
         self.notes: list[Note] = []
@@ -84,7 +88,7 @@ class Versions:
             except BundleError as error:
                 self.notes.append(("factory", _name(self.boot.release), str(error)))
                 self._save(replace(self.boot, good="factory", release=None, lineage=self.boot.lineage + 1))
-        return Running(Engine(read_bundle(self._factory)), "factory")
+        return Running(self._engine(read_bundle(self._factory), None), "factory")
 
     def assigned(self, running: Running) -> Change:
         """Obey the latest assignment, once: load what it asks for and record that it is obeyed."""
@@ -149,9 +153,9 @@ class Versions:
 
     def _load(self, slot: Slot, release: Release, like: Engine | None = None) -> Running:
         if slot == "factory":
-            engine = Engine(read_bundle(self._factory), like)
+            engine = self._engine(read_bundle(self._factory), like)
         else:
-            engine = Engine(read_bundle(lambda file: self._slots.read(slot, file)), like)
+            engine = self._engine(read_bundle(lambda file: self._slots.read(slot, file)), like)
         if engine.manifest.release != release:
             raise BundleError(f"slot {slot} holds {_name(engine.manifest.release)}, not {_name(release)}")
         return Running(engine, slot)

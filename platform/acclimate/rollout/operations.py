@@ -82,14 +82,16 @@ def possible(rollout: Rollout) -> list[Operation]:
     return [operation for operation in OPERATIONS.values() if rollout.state in operation.states]
 
 
-def draft(store: Store, plan: Plan, actor: str, now: float) -> Rollout:
-    """Keep a checked plan as a draft.
+def draft(store: Store, plan: Plan, actor: str, now: float, rollout_id: str = "") -> Rollout:
+    """Keep a checked plan as a draft, under a fresh id unless one is given.
 
     Raises:
         RolloutError: the plan makes no sense, or the fleet is unknown.
     """
     store.fleet(plan.fleet)
-    rollout = Rollout(new_id(), check_plan(plan), created_at=now, created_by=actor, changed_at=now)
+    rollout = Rollout(
+        rollout_id or new_id(), check_plan(plan), created_at=now, created_by=actor, changed_at=now
+    )
     return store.add_rollout(rollout, actor)
 
 

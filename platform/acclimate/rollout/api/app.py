@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -50,15 +50,21 @@ class Service:
 
     Args:
         alias_of: asks the registry for a version by alias; None where there is none.
+        clock: Unix seconds, for everything devices are told; simulations pass their own.
     """
 
     def __init__(
-        self, settings: ServiceSettings, store: Store, key: ServiceKey, alias_of: AliasOf | None = None
+        self,
+        settings: ServiceSettings,
+        store: Store,
+        key: ServiceKey,
+        alias_of: AliasOf | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings, self.store = settings, store
         self.metrics = ServiceMetrics()
         self.metrics.registry.register(FleetCollector(store))
-        self.roster, self.taken = Roster(store), TakenLog()
+        self.roster, self.taken = Roster(store), TakenLog(clock)
         self.operators = Operators(store)
         self.reports = ReportDesk(store, self.metrics)
         self.background = Background(self.metrics)
@@ -73,14 +79,16 @@ class Service:
         )
         tokens = AccessTokens(key.derive("device access tokens"))
         self.gatekeeper = Gatekeeper(
-            tokens, self.roster, RateLimit(settings.device_rate, settings.device_burst, time.monotonic)
+            tokens, self.roster, RateLimit(settings.device_rate, settings.device_burst, time.monotonic), clock
         )
         self.state = StateEndpoint(self.gatekeeper, key, self.taken, self.metrics)
-        freshness = Freshness(PublicKey.of(key.public_bytes).key_id, time.time)
+        freshness = Freshness(PublicKey.of(key.public_bytes).key_id, clock)
         enrolments = EnrolmentDesk(
             store, self.roster, key, tokens, freshness, settings.device_token_lifetime_s
         )
-        self.devices = DeviceSide(enrolments, self.reports, self.gatekeeper, metadata, targets, anonymous)
+        self.devices = DeviceSide(
+            enrolments, self.reports, self.gatekeeper, metadata, targets, anonymous, clock
+        )
         self.session_secret = key.derive("console sessions").hex()
 
     async def start(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from starlette.requests import Request
@@ -35,6 +36,7 @@ class DeviceSide:
 
     Args:
         metadata, targets: the two halves of the TUF repository; targets may lie in an object store.
+        clock: Unix seconds.
     """
 
     def __init__(
@@ -45,9 +47,11 @@ class DeviceSide:
         metadata: FileStore,
         targets: FileStore,
         anonymous: RateLimit,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._enrolments, self._reports, self._gatekeeper = enrolments, reports, gatekeeper
         self._metadata, self._targets, self._anonymous = metadata, targets, anonymous
+        self._clock = clock
 
     def routes(self) -> list[Route]:
         """Starlette routes."""
@@ -63,12 +67,12 @@ class DeviceSide:
     async def enrol(self, request: Request) -> Response:
         """One-time token and a key in, identity out."""
         self._anonymous.take(client_address(request.scope))
-        return _message(await self._enrolments.enrol(await request.body(), time.time()), 201)
+        return _message(await self._enrolments.enrol(await request.body(), self._clock()), 201)
 
     async def token(self, request: Request) -> Response:
         """Proof of the key in, bearer token out."""
         self._anonymous.take(client_address(request.scope))
-        answer = _message(await self._enrolments.token(await request.body(), time.time()))
+        answer = _message(await self._enrolments.token(await request.body(), self._clock()))
         answer.headers["Cache-Control"] = "no-store"
         return answer
 
@@ -76,7 +80,7 @@ class DeviceSide:
         """Reports in, receipt out once they are durable."""
         access, _, _ = self._gatekeeper.admit(_authorization(request))
         batch = read_batch(await request.body(), request.headers.get("content-encoding", ""))
-        return _message(await self._reports.take(access.fleet, access.device, batch, time.time()))
+        return _message(await self._reports.take(access.fleet, access.device, batch, self._clock()))
 
     async def metadata(self, request: Request) -> Response:
         """The TUF metadata: signed, so that it may be served by anyone and cached by nobody for long."""

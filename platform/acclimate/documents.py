@@ -1,0 +1,130 @@
+"""YAML documents of people: parsed strictly, changed by `a.b=value`, validated by a pydantic model.
+
+Every mistake is named by its key, with the nearest known one as the remedy.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable, Sequence
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from acclimate.errors import AcclimateError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Documents:
+    """Documents of one kind: by path, or by the name of one shipped inside the package.
+
+    Args:
+        kind: what people call one, such as `recipe`.
+        shipped: the folder of the shipped ones, `<name>.yaml`.
+        error: raised for every mistake.
+    """
+
+    def __init__(self, kind: str, shipped: Traversable, error: type[AcclimateError]) -> None:
+        self._kind, self._shipped, self._error = kind, shipped, error
+
+    def load(self, model: type[Model], name_or_path: str, changes: Sequence[str] = ()) -> Model:
+        """The validated document in a file, or the shipped one of that name, with `changes` applied."""
+        document = self._parse(self._text_of(name_or_path), name_or_path)
+        for change in changes:
+            self._apply(document, change)
+        try:
+            return model.model_validate(document)
+        except ValidationError as error:
+            problems = "\n  ".join(_problem(model, one) for one in error.errors())
+            raise self._error(f"{self._kind} {name_or_path}:\n  {problems}") from error
+
+    def shipped(self) -> dict[str, str]:
+        """The text of each shipped document, by name."""
+        return {
+            entry.name.removesuffix(".yaml"): entry.read_text()
+            for entry in sorted(self._shipped.iterdir(), key=lambda entry: entry.name)
+            if entry.name.endswith(".yaml")
+        }
+
+    def _text_of(self, name_or_path: str) -> str:
+        shipped = self.shipped()
+        if name_or_path in shipped:
+            return shipped[name_or_path]
+        try:
+            return Path(name_or_path).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._error(
+                f"cannot read {self._kind} {name_or_path!r} ({error}): give a YAML file or one of "
+                f"{', '.join(shipped)}"
+            ) from error
+
+    def _parse(self, text: str, origin: str) -> dict[str, Any]:
+        try:
+            document = yaml.load(text, Loader=_Loader)
+        except yaml.YAMLError as error:
+            raise self._error(f"{self._kind} {origin} is not YAML: {error}") from error
+        if not isinstance(document, dict):
+            raise self._error(
+                f"{self._kind} {origin} holds a {type(document).__name__}: it must map keys to values"
+            )
+        return document
+
+    def _apply(self, document: dict[str, Any], change: str) -> None:
+        key, equals, value = change.partition("=")
+        if not equals or not key:
+            raise self._error(f"change {change!r} is not KEY=VALUE: for example seed=1")
+        *sections, last = key.split(".")
+        at = document
+        for section in sections:
+            at = at.setdefault(section, {})
+            if not isinstance(at, dict):
+                raise self._error(f"change {change!r}: {section!r} is no section of the {self._kind}")
+        try:
+            at[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise self._error(f"change {change!r} is not YAML: {error}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without its habit of keeping the last of two equal keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key.value!r} appears twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _problem(model: type[BaseModel], error: ErrorDetails) -> str:
+    location, message = error["loc"], error["msg"].removeprefix("Value error, ")
+    key = ".".join(map(str, location))
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    if error["type"] == "extra_forbidden":
+        known = list(_section_at(model, location[:-1]).model_fields)
+        close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.4)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"unknown key {key!r}: {hint}known are {', '.join(known)}"
+    if not location:
+        return message
+    return f"{key} is {error['input']!r}: {message}"
+
+
+def _section_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:
+    section = model
+    for name in location:
+        if isinstance(name, int):
+            continue  # an item of a list: its model was found with the list's key
+        annotation: Any = section.model_fields[name].annotation
+        candidates = (annotation, *get_args(annotation))
+        section = next(one for one in candidates if isinstance(one, type) and issubclass(one, BaseModel))
+    return section

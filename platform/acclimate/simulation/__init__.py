@@ -1,0 +1,1 @@
+"""Fleets of the real device SDK on recorded streams, against the real rollout service."""
