@@ -75,7 +75,8 @@ def signed_in(browser: Browser, served: Served, **context: object) -> tuple[Page
         "request", lambda request: None if request.url.startswith(served.url) else wrong.append(request.url)
     )
     page.goto(f"{served.url}/console/rollouts/rollout-1")
-    page.keyboard.type(ADMIN)  # the only field has the focus
+    page.locator("input[name=token]:focus").wait_for()  # the page puts the focus there by itself
+    page.keyboard.type(ADMIN)
     page.keyboard.press("Enter")
     page.wait_for_url(f"{served.url}/console/rollouts/rollout-1")
     return page, wrong
