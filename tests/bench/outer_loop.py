@@ -25,9 +25,16 @@ class Moment:
 
 
 def meta_train(
-    learner: Learner, meta: MetaParams, sampler: Sampler, *, steps: int, meta_batch: int, outer_lr: float
+    learner: Learner,
+    meta: MetaParams,
+    sampler: Sampler,
+    *,
+    steps: int,
+    meta_batch: int,
+    outer_lr: float,
+    clip: float = math.inf,
 ) -> Iterator[Moment]:
-    """Yield after every step; the rate falls along half a cosine to a hundredth."""
+    """Yield after every step; the rate falls by a cosine to a hundredth, gradients are cut to `clip`."""
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in meta.items()}
     optimizer = torch.optim.Adam(leaves.values(), lr=outer_lr, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -40,6 +47,7 @@ def meta_train(
         gradient, figures = learner.meta_gradient(leaves, episodes.support, episodes.query, step)
         for name, leaf in leaves.items():
             leaf.grad = gradient[name] / figures["tasks"]
+        torch.nn.utils.clip_grad_norm_(leaves.values(), clip)
         optimizer.step()
         schedule.step()
         wall_s += time.perf_counter() - wall

@@ -44,7 +44,9 @@ def main() -> None:
     training = waves.sampler(everything[UNSEEN:], plan, seed=arguments.seed)
     judged = EpisodePlan(shots=SHOTS, query_shots=100)
     unseen = waves.sampler(everything[:UNSEEN], judged, seed=arguments.seed).every_task()
-    model = build(ModelSpec("mlp", training.input_shape, training.outputs))
+    model = build(
+        ModelSpec("mlp", training.input_shape, training.outputs, {"hidden": [arguments.hidden] * 2})
+    )
     config = LearnerConfig(
         "maml", arguments.inner_lr, INNER_STEPS, compile="off" if arguments.no_compile else "auto"
     )
@@ -58,6 +60,7 @@ def main() -> None:
         steps=arguments.steps,
         meta_batch=TASKS_A_STEP,
         outer_lr=arguments.outer_lr,
+        clip=1.0,  # a few steep waves would otherwise throw the start about
     )
     for moment in moments:
         if moment.step % arguments.every == 0 or moment.step == arguments.steps:
@@ -130,10 +133,11 @@ def _arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path("out/sinusoid"))
-    parser.add_argument("--steps", type=int, default=20_000)
-    parser.add_argument("--every", type=int, default=2_000, help="steps between evaluations")
+    parser.add_argument("--steps", type=int, default=15_000)
+    parser.add_argument("--every", type=int, default=1_500, help="steps between evaluations")
+    parser.add_argument("--hidden", type=int, default=80, help="width of the two layers; 40 in the paper")
     parser.add_argument("--inner-lr", type=float, default=0.01)
-    parser.add_argument("--outer-lr", type=float, default=1e-3)
+    parser.add_argument("--outer-lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-compile", action="store_true")
     arguments = parser.parse_args()

@@ -1,6 +1,7 @@
 """Ways to learn a start: each returns a meta-gradient, so one outer loop drives them all."""
 
 from acclimate.learners.config import LearnerConfig
+from acclimate.learners.engine import Engine, choose_engine
 from acclimate.learners.inner import Batch, Params, batch_loss, inner_step, rates_at
 from acclimate.learners.learner import Learner, MetaParams, Metrics, build_learner
 from acclimate.learners.losses import LOSSES, Loss, loss_for, weighted_mean
@@ -8,6 +9,7 @@ from acclimate.learners.losses import LOSSES, Loss, loss_for, weighted_mean
 __all__ = [
     "LOSSES",
     "Batch",
+    "Engine",
     "Learner",
     "LearnerConfig",
     "Loss",
@@ -16,6 +18,7 @@ __all__ = [
     "Params",
     "batch_loss",
     "build_learner",
+    "choose_engine",
     "inner_step",
     "loss_for",
     "rates_at",

@@ -1,0 +1,115 @@
+"""Which engine is chosen, and that it changes only the time: same gradient, same bits in every process."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+import torch
+
+from acclimate.errors import ModelError
+from acclimate.initialization import ModelSpec
+from acclimate.learners import LOSSES, LearnerConfig, build_learner, choose_engine
+from acclimate.models import build, native, parameters_of
+
+MLP = ModelSpec("mlp", (3,), 2, {"hidden": [4]})
+CONV = ModelSpec("conv1d", (2, 9), 2, {"filters": 4, "blocks": 2, "norm": "batch"})
+GROUP = ModelSpec("conv1d", (2, 9), 2, {"filters": 4, "blocks": 2})
+
+
+@pytest.mark.parametrize(
+    ("spec", "config", "outer_steps", "engine"),
+    [
+        (MLP, LearnerConfig(inner_steps=5), 10_000, "compiled"),
+        (MLP, LearnerConfig(inner_steps=5), 1_000, "plain"),
+        (MLP, LearnerConfig(inner_steps=5), None, "plain"),
+        (MLP, LearnerConfig(compile="on"), None, "compiled"),
+        (MLP, LearnerConfig("reptile", serial=True), 1_000_000, "plain"),
+        (GROUP, LearnerConfig(), 1_000_000, "plain"),
+        (CONV, LearnerConfig(compile="off"), 1_000_000, "plain"),
+    ],
+)
+def test_the_engine_follows_model_and_length_of_the_run(
+    spec: ModelSpec, config: LearnerConfig, outer_steps: int | None, engine: str
+) -> None:
+    assert choose_engine(config, build(spec), outer_steps).name == engine
+
+
+def test_without_a_compiler_auto_falls_back_with_a_reason_and_on_refuses(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    chosen = choose_engine(LearnerConfig(inner_steps=5), build(MLP), 10_000)
+    assert chosen.name == "plain"
+    assert "install g++" in chosen.reason
+    assert "instead_of=compiled" in caplog.text
+    with pytest.raises(ModelError, match=r"set learner\.compile to off"):
+        choose_engine(LearnerConfig(compile="on"), build(MLP), 10_000)
+    monkeypatch.setattr(native, "kernel", native.kernel.__wrapped__)
+    monkeypatch.setattr("acclimate.learners.engine.kernel", native.kernel)
+    assert choose_engine(LearnerConfig(), build(CONV)).name == "plain"
+    with pytest.raises(ModelError, match="install gcc"):
+        choose_engine(LearnerConfig(compile="on"), build(CONV))
+
+
+def test_a_pinned_configuration_keeps_the_engine() -> None:
+    for compile_, pinned in (("off", "off"), ("auto", "off")):
+        learner = build_learner(LearnerConfig(compile=compile_), build(MLP), LOSSES["mse"])
+        assert learner.pinned_config == replace(learner.config, compile=pinned)
+
+
+def gradient_hash(spec: ModelSpec, compile_: str, algorithm: str = "maml") -> str:
+    """The meta-gradient of a small shard, bit by bit."""
+    torch.manual_seed(5)
+    model = build(spec)
+    learner = build_learner(LearnerConfig(algorithm, 0.1, 2, compile=compile_), model, LOSSES["mse"])
+    batch = torch.randn(9, 5, *spec.input_shape), torch.randn(9, 5, 2), torch.ones(9, 5)
+    gradient, _ = learner.meta_gradient(learner.init(parameters_of(model)), batch, batch, 0)
+    return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in gradient.values())).hexdigest()
+
+
+PROGRAM = """
+import importlib.util, sys, torch
+torch.set_num_threads(1)
+spec = importlib.util.spec_from_file_location("test_engine", {path!r})
+module = importlib.util.module_from_spec(spec)
+sys.modules["test_engine"] = module
+spec.loader.exec_module(module)
+print(module.gradient_hash(getattr(module, {model!r}), {compile_!r}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "compile_"), [("MLP", "on"), ("MLP", "off"), ("CONV", "auto"), ("GROUP", "off")]
+)
+def test_another_process_computes_the_same_bits(model: str, compile_: str) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        here = gradient_hash(globals()[model], compile_)
+    finally:
+        torch.set_num_threads(threads)
+    program = PROGRAM.format(path=__file__, model=model, compile_=compile_)
+    there = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert there.stdout.strip() == here
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)  # compilers are slow on a busy machine
+@pytest.mark.parametrize("algorithm", ["maml++", "reptile"])
+def test_compiling_changes_nothing_but_rounding(algorithm: str) -> None:
+    torch.manual_seed(6)
+    model = build(MLP).double()
+    batch = tuple(part.double() for part in (torch.randn(3, 5, 3), torch.randn(3, 5, 2), torch.ones(3, 5)))
+    results = []
+    for compile_ in ("on", "off"):
+        config = LearnerConfig(algorithm, 0.1, 2, compile=compile_)
+        learner = build_learner(config, model, LOSSES["mse"])
+        gradient, figures = learner.meta_gradient(learner.init(parameters_of(model)), batch, batch, 5)
+        results.append({**gradient, **figures})
+    for name in results[0] | results[1]:
+        torch.testing.assert_close(results[0][name], results[1][name], rtol=1e-9, atol=1e-12)
