@@ -33,14 +33,14 @@ def test_a_flood_of_reports_is_read_in_portions_and_nobody_is_called_silent_mean
 def test_a_report_that_overtakes_its_telling_still_counts(tmp_path: Path):
     store = open_store(f"sqlite:///{tmp_path / 'rollout.db'}")
     world = World(store, 60, **PLAN)
-    world.do("start")
-    world.until(State.RUNNING)
     tell, told = store.record_taken, []
     store.record_taken = told.extend  # type: ignore[method-assign] # written down only later
-    world.round()
+    world.do("start")
+    world.until(State.RUNNING)
     world.now += 1
     world.controller.tick()
     found = {one.device: one for one in store.observations("rollout-1")}
+    assert found
     assert set(found) == {one.device for one in told}
     tell(told)
     assert {one.device: one for one in store.observations("rollout-1")} == found
