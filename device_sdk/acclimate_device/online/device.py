@@ -22,6 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from acclimate_device.drift import Detector, InputShift
 from acclimate_device.errors import BundleError, DeviceError, InputError, LabelError, StorageError
 from acclimate_device.online.learner import Active, Learner, loss_detector
@@ -50,6 +52,7 @@ class Device:
         flash: where versions, adapted state and reports are kept.
         policy: what it does by itself.
         detector: watches the losses; by default ADWIN for a rising mean.
+        input_shift: watches the inputs.
         clock: Unix seconds.
         new_id: makes report ids: 32 hexadecimal digits.
         load: makes the engine of a bundle; a process that holds many devices shares engines here.
@@ -66,6 +69,7 @@ class Device:
         flash: Flash,
         policy: OnlinePolicy | None = None,
         detector: Detector | None = None,
+        input_shift: InputShift | None = None,
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
         load: Load = Engine,
@@ -80,10 +84,10 @@ class Device:
         self._learner = Learner(
             self.policy, detector or loss_detector(), self._recorder, self._note, self._versions.reset
         )
-        self._input_shift, self._shift_lock = InputShift(), threading.Lock()
+        self._input_shift, self._shift_lock = input_shift or InputShift(block=4), threading.Lock()
         self._shifted: tuple[EventKind, str] | None = None
         self._pending: OrderedDict[Hashable, Float] = OrderedDict()
-        self._trial_predictions = 0
+        self._predictions = 0  # since this version started, or nearly: threads may lose a few
         self._saved = SavedState(flash)
         self._unsaved, self._saved_at = False, -math.inf
         self._stopped = threading.Event()
@@ -98,6 +102,7 @@ class Device:
         state: Path | str,
         policy: OnlinePolicy | None = None,
         detector: Detector | None = None,
+        input_shift: InputShift | None = None,
     ) -> Device:
         """The device of this machine, with its housekeeping in a background thread.
 
@@ -106,6 +111,7 @@ class Device:
             state: folder that survives restarts, shared with the agent if there is one.
             policy: what it does by itself.
             detector: watches the losses.
+            input_shift: watches the inputs.
 
         Raises:
             BundleError: no version loads, not even the factory's.
@@ -117,7 +123,7 @@ class Device:
             path = folder / file
             return path.read_bytes() if path.is_file() else None
 
-        device = cls(read, FileFlash(state), policy, detector)
+        device = cls(read, FileFlash(state), policy, detector, input_shift)
         device._thread = threading.Thread(target=device._keep_house, name="acclimate-device", daemon=True)
         device._thread.start()
         return device
@@ -233,7 +239,7 @@ class Device:
         now = self._clock() if now is None else now
         self._obey(now)
         with self._lock:
-            if self._versions.on_trial and self._trial_predictions >= self.policy.trial_predictions:
+            if self._versions.on_trial and self._predictions >= self.policy.trial_predictions:
                 self._versions.confirm()
                 self._note_versions()
             self._note_shift()
@@ -261,12 +267,13 @@ class Device:
         raw = self._checked(active.schema, x)
         normalized = active.schema.normalize(raw)
         outputs: Float = active.outputs(normalized[None])[0]
-        if not math.isfinite(outputs.sum()):
+        if not math.isfinite(np.add.reduce(outputs)):
             active, outputs = self._leave(active, raw)
         if key is not None:
             self._remember(key, raw)
-        self._watch_input(active.schema.features(normalized))
-        self._trial_predictions += 1
+        self._predictions += 1
+        if self._predictions % self.policy.watch_every == 0:
+            self._watch_input(active.schema.features(normalized))
         self._recorder.predicted((time.perf_counter_ns() - started) / 1000.0)
         return active, outputs
 
@@ -353,7 +360,7 @@ class Device:
         """Report what the old version did, then let the new one predict, adapted to the support."""
         self._report(now)
         self._active = self._learner.move(running)
-        self._trial_predictions, self._unsaved = 0, False
+        self._predictions, self._unsaved = 0, False
 
     def _restored(self, running: Running) -> Active:
         active = Active.fresh(running, self.policy)

@@ -21,6 +21,7 @@ class OnlinePolicy:
         every: labelled examples between two adaptations.
         on_warning, on_drift: response to a warning or drift in the losses.
         on_input_shift: response to drift in the inputs; they may shift for good reasons, so it only reports.
+        watch_every: every how-manieth input the input-shift detector sees; neighbours resemble each other.
         hurry: labelled examples for which a device adapts four times as often after `adapt` or `reset`.
         keep: newest labelled examples that are taken along when a drift resets: they are of the new kind.
         pending: inputs remembered for labels that come late.
@@ -39,6 +40,7 @@ class OnlinePolicy:
     on_warning: Response = "adapt"
     on_drift: Response = "reset"
     on_input_shift: Response = "report"
+    watch_every: int = 4
     hurry: int = 64
     keep: int = 8
     pending: int = 256

@@ -28,6 +28,7 @@ class Schema:
         self.shape = self._input.shape
         self._allow_constant = allow_constant or len(self.shape) < 2
         channels = self.shape[0]
+        self._rows = (channels, math.prod(self.shape[1:]))
         column = (channels, *([1] * (len(self.shape) - 1)))
         self._mean = np.asarray(self._input.mean or [0.0] * channels, np.float32).reshape(column)
         self._inverse = (1.0 / np.asarray(self._input.scale or [1.0] * channels)).astype(np.float32)
@@ -48,10 +49,13 @@ class Schema:
             InputError: wrong shape or type, NaN or infinity, or no channel varies over time.
         """
         raw = self._array(x)
-        if not np.abs(raw).max() < _LARGEST:  # also true of NaN
+        rows = raw.reshape(self._rows)
+        # ufuncs' reduce: half the time of the methods, and this is on the path of every prediction
+        highest, lowest = np.maximum.reduce(rows, axis=1), np.minimum.reduce(rows, axis=1)
+        if not (np.maximum.reduce(highest) < _LARGEST and np.minimum.reduce(lowest) > -_LARGEST):  # or NaN
             first = tuple(np.argwhere(~(np.abs(raw) < _LARGEST))[0].tolist())
             raise InputError(f"the input holds {raw[first]} at {first}: repair or skip the example")
-        if not self._allow_constant and _constant(raw):
+        if not self._allow_constant and highest.tolist() == lowest.tolist():
             raise InputError("no channel of the input varies: the sensor stands still or is disconnected")
         return raw
 
@@ -89,7 +93,7 @@ class Schema:
     def prediction(self, outputs: Float) -> Any:
         """What an application gets for outputs (width,): a label, a float, or an array of targets."""
         if self.classification:
-            return self.output.labels[int(outputs.argmax())]
+            return self.output.labels[outputs.argmax()]
         values = outputs * self._target_scale + self._target_mean
         return float(values[0]) if len(values) == 1 else values
 
@@ -120,7 +124,7 @@ class Schema:
 
     def features(self, normalized: Float) -> list[float]:
         """At most 16 channel means and the energy, for the input-shift detector."""
-        flat = normalized.reshape(self.shape[0], -1)
+        flat = normalized.reshape(self._rows)
         features: list[float] = (self._group @ (flat @ self._average)).tolist()
         whole = normalized.ravel()
         features.append(float(np.dot(whole, whole)) / whole.size)
@@ -141,11 +145,6 @@ class Schema:
         if raw.shape != self.shape:
             raise InputError(f"the input has shape {raw.shape}, the bundle takes {self.shape}")
         return raw
-
-
-def _constant(raw: Float) -> bool:
-    rows = raw.reshape(raw.shape[0], -1)
-    return bool((rows == rows[:, :1]).all())
 
 
 def _feature_weights(shape: tuple[int, ...]) -> tuple[Float, Float]:

@@ -33,10 +33,13 @@ def flipped(data: bytes, bit: int) -> bytes:
 
 
 def refused(source: SimulatedRepository, folder: Path) -> bool:
+    """Whether a fetch is refused; what is not refused must be exactly what was published."""
     try:
-        return fetch(source, folder) != version(2) and False
+        found = fetch(source, folder)
     except (UntrustedError, TransportError):
         return True
+    assert found == version(2), "something else than what was signed was used"
+    return False
 
 
 def test_what_was_published_arrives(tmp_path: Path) -> None:
@@ -44,8 +47,11 @@ def test_what_was_published_arrives(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", METADATA[1:])
-def test_flipped_bits_of_metadata_are_refused_or_change_nothing(tmp_path: Path, name: str) -> None:
-    """A sample of the sweep in `tests.bench.device`, which flips every bit."""
+def test_flipped_bits_of_metadata_are_refused(tmp_path: Path, name: str) -> None:
+    """A sample of the sweep in `tests.bench.device`, which flips every bit.
+
+    A flip that turns a signature's `a` into `A` changes nothing: it is the same number.
+    """
     source = repository()
     whole = source.files[f"metadata/{name}"]
     rng = random.Random(0)
@@ -53,7 +59,7 @@ def test_flipped_bits_of_metadata_are_refused_or_change_nothing(tmp_path: Path, 
     for number, bit in enumerate(rng.sample(range(8 * len(whole)), 20)):
         source.files[f"metadata/{name}"] = flipped(whole, bit)
         outcomes.append(refused(source, tmp_path / str(number)))
-    assert all(outcomes)
+    assert sum(outcomes) >= 15
 
 
 @pytest.mark.parametrize("name", [*tiny_bundle()])
