@@ -52,8 +52,8 @@ format: setup ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## side by side with the peers; figures with spread, never a verdict
-	$(BIN)/python -m tests.bench
+bench: setup ## side by side with the peers, figures with spread (NAMES="sinusoid polls" runs those)
+	$(BIN)/python -m tests.bench $(NAMES)
 
 clean: ## remove what the commands above made
 	rm -rf $(VENV) acclimate-home out

@@ -10,7 +10,7 @@ import river.drift
 
 from acclimate_device.drift import ADWIN, DDM, Detector, InputShift, PageHinkley
 
-DATA = Path(os.environ.get("ACCLIMATE_DATA", Path(__file__).parents[4] / "shared" / "data"))
+DATA = Path(os.environ.get("ACCLIMATE_DATA_DIR", Path(__file__).parents[4] / "shared" / "data"))
 
 
 def steps(*means: float, noise: float = 1.0, each: int = 1500) -> list[float]:
@@ -27,7 +27,7 @@ def elec2() -> dict[str, list[float]]:
     parquet = pytest.importorskip("pyarrow.parquet")
     path = DATA / "elec2_nsw" / "elec2.parquet"
     if not path.exists():
-        pytest.skip(f"no recorded stream at {path}: set ACCLIMATE_DATA")
+        pytest.skip(f"no recorded stream at {path}: set ACCLIMATE_DATA_DIR")
     columns = parquet.read_table(path, columns=["nswprice", "y_up"]).slice(0, 20_000).to_pydict()
     last_label_wrong = [float(one != two) for one, two in pairwise(columns["y_up"])]
     return {"price": columns["nswprice"], "mistakes": last_label_wrong}
