@@ -16,13 +16,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Load:
-    """What one run measured: answers a second, latencies, server CPU an answer, answers not expected."""
+    """What one run measured: answers a second, latencies, server CPU an answer, answers not
+    expected, and answers."""
 
     rate: float
     p50_ms: float
     p99_ms: float
     cpu_us: float
     odd: int
+    count: int
 
 
 class _Connection(asyncio.Protocol):
@@ -142,7 +144,7 @@ def _load(latencies: list[float], elapsed: float, cpu: float, odd: int) -> Load:
         return ordered[min(int(share * len(ordered)), len(ordered) - 1)] * 1000
 
     count = max(sum(map(math.isfinite, ordered)), 1)
-    return Load(count / elapsed, quantile(0.5), quantile(0.99), cpu / count * 1e6, odd)
+    return Load(count / elapsed, quantile(0.5), quantile(0.99), cpu / count * 1e6, odd, count)
 
 
 def _runner(main):  # type: ignore[no-untyped-def]

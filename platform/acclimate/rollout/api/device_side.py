@@ -79,8 +79,8 @@ class DeviceSide:
     async def report(self, request: Request) -> Response:
         """Reports in, receipt out once they are durable."""
         access, _, _ = self._gatekeeper.admit(_authorization(request))
-        batch = read_batch(await request.body(), request.headers.get("content-encoding", ""))
-        return _message(await self._reports.take(access.fleet, access.device, batch, self._clock()))
+        batch, texts = read_batch(await request.body(), request.headers.get("content-encoding", ""))
+        return _message(await self._reports.take(access.fleet, access.device, batch, texts, self._clock()))
 
     async def metadata(self, request: Request) -> Response:
         """The TUF metadata: signed, so that it may be served by anyone and cached by nobody for long."""
