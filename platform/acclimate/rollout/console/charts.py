@@ -149,8 +149,10 @@ def _grid(across: Scale, up: Scale, axis: Axis, width: int, height: int) -> Mark
 def _rule(rule: Rule, up: Scale, width: int) -> Markup:
     y = up(rule.value)
     line = Markup('<line class="rule {}" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>')
-    at, anchor = (_LEFT + 4, "start") if rule.value == 0 else (width - _RIGHT - 2, "end")
-    label = _text(at, y - 5, rule.label, f"rule-label {rule.style} {anchor}")
+    # The zero line's name goes below it, a limit's above: near each other they would cover one another.
+    zero = rule.value == 0
+    at, anchor = (_LEFT + 4, "start") if zero else (width - _RIGHT - 2, "end")
+    label = _text(at, y + 14 if zero else y - 5, rule.label, f"rule-label {rule.style} {anchor}")
     return line.format(rule.style, _LEFT, width - _RIGHT, y=y) + label
 
 
@@ -186,7 +188,7 @@ def _text(x: float, y: float, text: str, style: str) -> Markup:
 
 def _svg(kind: str, title: str, description: str, width: int, height: int, parts: Sequence[Markup]) -> Markup:
     label = escape(f"{title}. {description}" if description else title)
-    head = Markup(
-        '<svg class="{}" role="img" aria-label="{}" viewBox="0 0 {w} {h}" width="{w}" height="{h}">'
-    )
-    return head.format(kind, label, w=width, h=height) + Markup().join(parts) + Markup("</svg>")
+    stretch = Markup(' preserveAspectRatio="none"') if kind == "track" else Markup()
+    size = Markup('viewBox="0 0 {w} {h}" width="{w}" height="{h}"{}').format(stretch, w=width, h=height)
+    head = Markup('<svg class="{}" role="img" aria-label="{}" {}>').format(kind, label, size)
+    return head + Markup().join(parts) + Markup("</svg>")
