@@ -13,6 +13,7 @@ and its label given afterwards. Three devices live the same stream:
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Mapping
 from itertools import zip_longest
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from acclimate.bundle.expectation import expected_curve
 from acclimate.bundle.export import build_bundle
 from acclimate.bundle.registered import bundle_of
 from acclimate.initialization import Initialization
@@ -70,11 +72,14 @@ def main() -> None:
 
 
 def _bundle(reference: str) -> Mapping[str, bytes]:
-    """Of a registered version, or of a folder with an initialization's two files."""
+    """Of a registered version, or of a folder with the files of one, evaluation included."""
     if not Path(reference).is_dir():
         return bundle_of(Registry.open(None), reference).files
     initialization = Initialization.load(Path(reference))
-    return build_bundle(initialization, Release("watch", 1, initialization.content_hash())).files
+    evaluation = json.loads((Path(reference) / "evaluation.json").read_text())
+    release = Release("watch", 1, initialization.content_hash())
+    expected = expected_curve(evaluation, initialization.adaptation.shots)
+    return build_bundle(initialization, release, expected=expected).files
 
 
 def _directions(tasks: set[str]) -> Iterator[tuple[str, str]]:
@@ -174,15 +179,14 @@ def _plot(hits: dict[str, list[list[bool]]], found: list[int], output: Path) -> 
                 ends, (mean - error)[part], (mean + error)[part], color=colour, alpha=0.12, lw=0
             )
     axes.axvline(0, color="#333333", ls="--", lw=1)
-    axes.annotate("watch moves to the other arm", (0, 0.03), (4, 0.03), color="#333333")
-    after = [at for at in found if at >= 0]
-    axes.plot(
-        after, [1.03] * len(after), "v", color=styles["full"][0], ms=7, label="drift found", clip_on=False
-    )
+    axes.annotate("watch moves to the other arm", (0, 0.52), (2, 0.52), color="#333333")
+    after = [at for at in found if 0 <= at <= half]
+    axes.plot(after, [0.55] * len(after), "v", color=styles["full"][0], ms=7, label="drift found")
     axes.set(
         xlabel=f"windows of 2 s since the move (accuracy of the last {SMOOTH})",
         ylabel="accuracy",
-        ylim=(0, 1.02),
+        ylim=(0.5, 1.005),
+        xlim=(SMOOTH - half, half + 1),
         title=f"People never trained on move the watch: {len(hits['full'])} moves, mean and standard error",
     )
     axes.legend(loc="lower left", frameon=False)

@@ -47,11 +47,11 @@ def install() -> None:
     for extra in ("", "[gateway]"):
         with tempfile.TemporaryDirectory() as folder:
             subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-            pip = [f"{folder}/bin/python", "-m", "pip", "--quiet"]
+            pip = [f"{folder}/bin/python", "-m", "pip"]
             site = next(Path(folder).glob("lib/python*/site-packages"))
             before = _bytes(site)
             source = f"{ROOT / 'device_sdk'}{extra}"
-            subprocess.run([*pip, "install", "--no-compile", source], check=True)
+            subprocess.run([*pip, "install", "--quiet", "--no-compile", source], check=True)
             listed = subprocess.run([*pip, "list", "--format=json"], check=True, capture_output=True).stdout
             packages = [one["name"] for one in json.loads(listed) if one["name"] not in ("pip", "setuptools")]
             size = (_bytes(site) - before) / 1e6
