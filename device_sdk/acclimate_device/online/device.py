@@ -31,7 +31,7 @@ from acclimate_device.online.policy import OnlinePolicy
 from acclimate_device.online.saved import SavedState
 from acclimate_device.online.schema import Float, Schema
 from acclimate_device.online.versions import Load, ReadFile, Running, Versions
-from acclimate_device.protocol import EventKind, Manifest, Release, Report
+from acclimate_device.protocol import EventKind, Manifest, Release, Report, Slot
 from acclimate_device.runtime import Engine
 from acclimate_device.storage import FileFlash, Flash, Slots
 from acclimate_device.telemetry import Recorder, ReportQueue, resources
@@ -140,6 +140,11 @@ class Device:
     def release(self) -> Release:
         """The exact version that predicts."""
         return self._active.running.release
+
+    @property
+    def slot(self) -> Slot:
+        """Where it runs from: `a`, `b` or `factory`."""
+        return self._active.running.slot
 
     @property
     def manifest(self) -> Manifest:

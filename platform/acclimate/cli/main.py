@@ -35,6 +35,9 @@ COMMANDS: dict[str, LazyCommand] = {
     "rollout": LazyCommand(
         "acclimate.cli.rollout:rollout", "rollout", "Ship a version in waves, gated on what devices achieve"
     ),
+    "simulate": LazyCommand(
+        "acclimate.cli.simulate:simulate", "rollout", "Run a whole fleet of the real SDK on one machine."
+    ),
     "demo": LazyCommand("acclimate.cli.demo:demo", "train", "Show the main job on real data, end to end."),
     "data": LazyCommand("acclimate.cli.data:data", "train", "Build task pools, report on recordings."),
     "train": LazyCommand("acclimate.cli.train:train", "train", "Meta-train a recipe, evaluate, register."),

@@ -1,0 +1,145 @@
+"""`acclimate simulate`: a whole fleet on one machine, from a scenario file."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from acclimate.cli.output import err, next_step, print_fields, print_json, print_table
+
+if TYPE_CHECKING:
+    from acclimate.simulation import Happening, Outcome, Scenario
+
+_ROWS = 12
+
+
+@click.command()
+@click.argument("scenario", required=False)
+@click.option(
+    "--bundle",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of the bundle that devices are shipped with; gestures bring their own.",
+)
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key, as in devices=500.")
+@click.option("--seed", type=click.IntRange(0), help="Of everything random; the same seed replays.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def simulate(
+    scenario: str | None, bundle: Path | None, changes: tuple[str, ...], seed: int | None, as_json: bool
+) -> None:
+    """Run the fleet of SCENARIO, a YAML file or the name of a shipped one, and print what came of it.
+
+    The devices are the real SDK, the service is the real rollout service. Without SCENARIO: list the shipped
+    ones.
+    """
+    from acclimate.simulation import load_scenario
+    from acclimate.simulation import simulate as run
+
+    if scenario is None:
+        _list(as_json)
+        return
+    logging.getLogger("acclimate_device").setLevel(logging.ERROR)  # failing rounds are part of the story
+    given = [*changes, *([f"seed={seed}"] if seed is not None else [])]
+    loaded = load_scenario(scenario, given)
+    outcome = run(loaded, _files(bundle) if bundle else None, _Progress(loaded))
+    if as_json:
+        print_json(outcome.as_dict())
+        return
+    _show(outcome)
+    next_step(f"acclimate simulate {scenario} --seed {loaded.seed + 1}", "the same story with other dice")
+
+
+class _Progress:
+    """Prints what happens to the fleet as a whole, and counts what happens to single devices."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        err.print(
+            f"{scenario.name}: {scenario.devices} devices, {_span(scenario.duration)}, "
+            f"{scenario.clock} clock, seed {scenario.seed}",
+            highlight=False,
+        )
+        self._started: float | None = None
+        self._counts: Counter[str] = Counter()
+        self._said_at = 0.0
+        self._every_s = scenario.duration / _ROWS
+
+    def __call__(self, happening: Happening) -> None:
+        if self._started is None:
+            self._started = self._said_at = happening.at
+        self._counts[happening.kind] += 1
+        if happening.kind == "rollout":
+            self._say(happening.at, happening.detail)
+        elif happening.at - self._said_at >= self._every_s:
+            counts = ", ".join(f"{count} {kind}" for kind, count in sorted(self._counts.items()))
+            self._say(happening.at, counts)
+            self._said_at = happening.at
+
+    def _say(self, at: float, text: str) -> None:
+        assert self._started is not None
+        err.print(f"  {_span(at - self._started):>9}  {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+
+
+def _list(as_json: bool) -> None:
+    from acclimate.simulation import load_scenario, shipped_scenarios
+
+    found = [load_scenario(name) for name in shipped_scenarios()]
+    if as_json:
+        print_json([one.model_dump(mode="json") for one in found])
+        return
+    rows = [(one.name, one.devices, _span(one.duration), one.clock, one.description) for one in found]
+    print_table("Scenarios", ["name", "devices", "lasts", "clock", "story"], rows)
+    next_step("acclimate simulate gestures", "needs no data and no training")
+
+
+def _show(outcome: Outcome) -> None:
+    windows = outcome.windows(max(outcome.duration_s / _ROWS, 1.0))
+    rows = [
+        (
+            _span(one.at),
+            one.devices,
+            one.examples,
+            _number(one.start_loss),
+            _number(one.adapted_loss),
+            _percent(one.mistakes),
+            one.drifts,
+            " ".join(f"v{version}:{count}" for version, count in sorted(one.versions.items())),
+        )
+        for one in windows
+    ]
+    columns = ["at", "devices", "labels", "start loss", "adapted", "mistakes", "drifts", "reports"]
+    print_table(f"What {len(outcome.devices)} devices reported", columns, rows)
+    detections = outcome.detections()
+    found = [one.delay_examples for one in detections if one.delay_s is not None]
+    median = sorted(found)[len(found) // 2] if found else None
+    fields: dict[str, object] = {
+        "devices end on": ", ".join(f"{name} ({count})" for name, count in outcome.versions().items()),
+        "real drifts": f"{len(detections)}, detected {len(found)}"
+        + (f", after {median} labels (median)" if median is not None else ""),
+        "false alarms": outcome.false_alarms(),
+        "requests": outcome.requests,
+        "reports": f"{outcome.acknowledged} acknowledged, {outcome.counted['reports']:.0f} counted",
+        "digest": outcome.digest()[:16],
+    }
+    print_fields("Outcome", fields)
+
+
+def _span(seconds: float) -> str:
+    for unit, size in (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{share * 100:.1f} %"

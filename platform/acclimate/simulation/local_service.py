@@ -1,0 +1,180 @@
+"""The rollout service in this process, on a simulated clock.
+
+Real: store (SQLite), controller, gates, keys, the TUF repository with its signatures, and the whole device
+side of HTTP, routed, limited and answered by the service's own ASGI application. Left out: sockets, and the
+operators' REST interface, in whose place `acclimate.rollout.operations` is called. Requests come one after
+the other, so nothing depends on the order of threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import random
+from collections.abc import Mapping, Sequence
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from acclimate.rollout import operations
+from acclimate.rollout.api.app import Service, application
+from acclimate.rollout.api.keys import ServiceKey
+from acclimate.rollout.api.operator.schemas import PlanBody
+from acclimate.rollout.api.tokens import ENROLMENT_PREFIX, hash_token
+from acclimate.rollout.controller import Controller
+from acclimate.rollout.domain.access import EnrolmentToken
+from acclimate.rollout.domain.fleet import Fleet
+from acclimate.rollout.settings import ServiceSettings
+from acclimate.rollout.store import Store, open_store
+from acclimate.simulation.agenda import Agenda, SimulatedClock
+from acclimate.simulation.publishing import publish
+from acclimate.simulation.world import Files, RolloutStatus, release_of, summed
+from acclimate_device.agent import Response, Transport
+from acclimate_device.errors import TransportError
+from acclimate_device.protocol import Release
+
+_ACTOR = "simulation"
+_WEEKS_S = 10 * 7 * 86_400.0
+
+
+class LocalService:
+    """A `World` on a simulated clock.
+
+    Args:
+        folder: an empty folder for the database, the key and the repository.
+        versions: the bundles to publish.
+        tick_s: seconds between the controller's looks.
+    """
+
+    def __init__(
+        self, folder: Path, versions: Sequence[Files], clock: SimulatedClock, tick_s: float, seed: int
+    ) -> None:
+        settings = ServiceSettings(
+            home=folder, device_rate=0, anonymous_rate=0, device_token_lifetime_s=_WEEKS_S, tick_s=tick_s
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        self.clock, self._tick_s = clock, tick_s
+        self.root = publish(versions, settings.tuf)
+        rng = random.Random(f"{seed}/service")
+        key = ServiceKey(Ed25519PrivateKey.from_private_bytes(rng.randbytes(32)))
+        self._store = open_store(settings.database)
+        self._service = Service(settings, self._store, key, clock=clock)
+        self._controller = Controller(self._store, _ACTOR, clock, lease_s=2 * tick_s)
+        self._loop = asyncio.new_event_loop()
+        self._reports = self._loop.create_task(self._service.reports.run())
+        self._app = application(self._service)
+        self.operator = LocalOperator(self._store, clock, rng, [release_of(files) for files in versions])
+        self.refresh()
+
+    def connect(self) -> Transport:
+        return self
+
+    def attend(self, agenda: Agenda) -> None:
+        agenda.enter(self.clock(), self._tick)
+
+    def refresh(self) -> None:
+        """Let the service take in what changed in its store."""
+        self._loop.run_until_complete(self._service.refresh())
+
+    def close(self) -> None:
+        """End the service."""
+        self._reports.cancel()
+        self._loop.run_until_complete(asyncio.gather(self._reports, return_exceptions=True))
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+        self._store.close()
+
+    def request(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, max_bytes: int
+    ) -> Response:
+        """A request of a device, through the service's ASGI application."""
+        return self._loop.run_until_complete(self._exchange(method, path, headers, body or b"", max_bytes))
+
+    async def _exchange(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, max_bytes: int
+    ) -> Response:
+        given = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        scope = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "root_path": "",
+            "query_string": b"",
+            "headers": [*given, (b"content-length", str(len(body)).encode())],
+            "client": ("127.0.0.1", 1),
+            "server": ("127.0.0.1", 80),
+        }
+        answer: dict[str, Any] = {}
+        chunks: list[bytes] = []
+        sent = False
+
+        async def receive() -> dict[str, Any]:
+            nonlocal sent
+            if sent:
+                return await asyncio.Future()  # the client stays: no disconnect
+            sent = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                answer.update(message)
+            else:
+                chunks.append(message.get("body", b""))
+
+        await self._app(scope, receive, send)
+        data = b"".join(chunks)
+        if len(data) > max_bytes:
+            raise TransportError(f"{method} {path}: the answer is longer than {max_bytes} bytes")
+        found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer["headers"]}
+        return Response(answer["status"], {"date": formatdate(self.clock(), usegmt=True), **found}, data)
+
+    def _tick(self) -> float:
+        self._loop.run_until_complete(self._service.write_taken())
+        self._controller.tick()
+        self.refresh()
+        return self._tick_s
+
+
+class LocalOperator:
+    """An `Operator` on the service's own operations."""
+
+    def __init__(
+        self, store: Store, clock: SimulatedClock, rng: random.Random, versions: Sequence[Release]
+    ) -> None:
+        self._store, self._clock, self._rng, self._versions = store, clock, rng, versions
+
+    def add_fleet(self, name: str, poll_s: float) -> None:
+        self._store.add_fleet(Fleet(name, self._clock(), poll_interval_s=poll_s), _ACTOR)
+
+    def set_baseline(self, fleet: str, release: Release) -> None:
+        self._store.set_baseline(fleet, "", release, self._clock(), _ACTOR)
+
+    def enrolment_token(self, fleet: str, devices: int) -> str:
+        token = ENROLMENT_PREFIX + self._rng.randbytes(32).hex()
+        kept = hash_token(token)
+        now = self._clock()
+        record = EnrolmentToken(kept[:12], fleet, kept, now, _ACTOR, devices, expires_at=now + _WEEKS_S)
+        self._store.add_enrolment_token(record, _ACTOR)
+        return token
+
+    def roll_out(self, fleet: str, plan: PlanBody) -> str:
+        release = next(one for one in self._versions if f"{one.name}:{one.version}" == plan.release)
+        identity = f"r-{self._rng.randbytes(5).hex()}"
+        now = self._clock()
+        operations.draft(self._store, plan.plan(fleet, release), _ACTOR, now, identity)
+        operations.operate(self._store, identity, "start", _ACTOR, "", now)
+        return identity
+
+    def status(self, rollout: str) -> RolloutStatus:
+        found = self._store.rollout(rollout)
+        decisions = self._store.decisions(rollout, 1)
+        return RolloutStatus(found.state.value, found.wave, decisions[0].reason if decisions else "")
+
+    def counted(self, fleet: str) -> dict[str, float]:
+        return summed([dataclasses.asdict(one) for one in self._store.counts(fleet)])
