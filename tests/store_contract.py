@@ -11,6 +11,7 @@ from acclimate.errors import RolloutError
 from acclimate.rollout.domain import rollout as life
 from acclimate.rollout.domain.access import ApiToken, AuditEntry, EnrolmentToken
 from acclimate.rollout.domain.evidence import Decision, GateEvidence, Verdict
+from acclimate.rollout.domain.retraining import Drifted
 from acclimate.rollout.domain.rollout import Rollout, State
 from acclimate.rollout.store import (
     ConflictError,
@@ -332,6 +333,21 @@ class ObservationContract:
 
 
 class ReportContract:
+    def test_drift_is_counted_by_device_release_and_time(self, store: Store):
+        a_fleet_with(store, 3)
+        reports = [
+            a_report("device-00000", 1, drifts=2),
+            a_report("device-00000", 2, drifts=1),
+            a_report("device-00001", 3),
+            a_report("device-00001", 4, release=NEW, drifts=1),
+            a_report("device-00002", 5),
+        ]
+        store.add_reports(reports)
+        assert store.drifted("home", [OLD.content_hash], NOW) == Drifted(3, 1, NOW)
+        assert store.drifted("home", [OLD.content_hash, NEW.content_hash], NOW) == Drifted(3, 2, NOW)
+        assert store.drifted("home", [OLD.content_hash], NOW + 3) == Drifted(2, 0, NOW + 3)
+        assert store.drifted("home", [], NOW) == Drifted(0, 0, NOW)
+
     def test_a_report_counts_once_however_often_it_comes(self, store: Store):
         a_fleet_with(store)
         report = a_report("device-00001", 1)

@@ -73,6 +73,7 @@ def meta_train(
     resume: bool = False,
     tracking_uri: str | None = None,
     address: str | None = None,
+    lineage: Mapping[str, str] | None = None,
 ) -> Outcome | None:
     """Run a recipe from its data to a registered version.
 
@@ -82,6 +83,7 @@ def meta_train(
         resume: go on with the newest unfinished run of this recipe.
         tracking_uri: of MLflow, see `acclimate.registry.locate`.
         address: of a running Ray cluster; None starts Ray on this machine.
+        lineage: further tags of the version, such as what called for it.
 
     Returns:
         The outcome, or None if it was stopped.
@@ -115,11 +117,25 @@ def meta_train(
             run_id=recorder.run_id,
             evaluation=evaluation.as_json(),
             files={"recipe.yaml": to_yaml(recipe), DATA_REPORT: data_report},
-            lineage=_lineage(recipe, problem),
+            lineage={**(lineage or {}), **_lineage(recipe, problem)},
             metrics=evaluation.figures(),
         )
         directory.finish()
     return Outcome(initialization, version, evaluation, plot, directory.path)
+
+
+def anything_new(recipe: Recipe, ref: str, tracking_uri: str | None = None) -> bool:
+    """Whether training would make other bits than version `ref` of the recipe's name has: another recipe, or
+    other recordings. A retraining that a schedule or an alert asks for need not run otherwise.
+
+    Raises:
+        RegistryError: there is no such version.
+        DataError: the data cannot be opened.
+    """
+    tags = Registry.open(tracking_uri).version(recipe.name, ref).tags
+    if tags.get("recipe_hash") != recipe.content_hash():
+        return True
+    return tags.get("data_hash") != data_fingerprint(open_problem(recipe).data)
 
 
 def check_data(problem: Problem, listener: Listener) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,12 @@ change_option = click.option(
 @click.argument("recipe")
 @click.option("--resume", is_flag=True, help="Go on with the newest unfinished run of this recipe.")
 @click.option("--workers", type=click.IntRange(0), help="Ray task workers; 0 trains in this process.")
+@click.option(
+    "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Note on the version, for its lineage."
+)
+@click.option(
+    "--if-new", metavar="REF", help="Only if the recipe or the recordings differ from version REF's."
+)
 @change_option
 @tracking_option
 @json_option
@@ -35,6 +42,8 @@ def train(
     recipe: str,
     resume: bool,
     workers: int | None,
+    tags: tuple[str, ...],
+    if_new: str | None,
     changes: tuple[str, ...],
     tracking_uri: str | None,
     json: bool,
@@ -44,11 +53,19 @@ def train(
     Ctrl-C writes a checkpoint; --resume goes on from there to the same bits.
     """
     from acclimate.training.recipe_file import load_recipe
+    from acclimate.workflow import anything_new
 
     if workers is not None:
         changes = (*changes, f"training.workers={workers}")
     again = " ".join(["acclimate train", recipe, *(f"--set {change}" for change in changes)])
-    outcome = run_job(load_recipe(recipe, changes), resume=resume, tracking_uri=tracking_uri, again=again)
+    wanted = load_recipe(recipe, changes)
+    lineage = _lineage(tags)
+    if if_new and not anything_new(wanted, if_new, tracking_uri):
+        err.print(f"nothing new since {wanted.name} {if_new}: the same recipe and recordings; not trained")
+        if json:
+            print_json({"version": None})
+        return
+    outcome = run_job(wanted, resume=resume, tracking_uri=tracking_uri, again=again, lineage=lineage)
     if json:
         print_json(
             {
@@ -116,7 +133,22 @@ def recipes(name: str | None, keys: bool) -> None:
     print(shipped[name], end="")
 
 
-def run_job(recipe: Any, *, resume: bool, tracking_uri: str | None, again: str) -> Outcome:
+def _lineage(tags: tuple[str, ...]) -> dict[str, str]:
+    pairs = [tag.partition("=") for tag in tags]
+    for tag, (key, equals, _) in zip(tags, pairs, strict=True):
+        if not key or not equals:
+            raise RecipeError(f"--tag {tag!r}: write KEY=VALUE, such as trigger=drift")
+    return {key: value for key, _, value in pairs}
+
+
+def run_job(
+    recipe: Any,
+    *,
+    resume: bool,
+    tracking_uri: str | None,
+    again: str,
+    lineage: Mapping[str, str] | None = None,
+) -> Outcome:
     """Run the main job with its progress drawn; a stop ends the process with how to go on."""
     from acclimate.cli.progress import JobProgress
     from acclimate.training.stopping import stop_on_signals
@@ -124,7 +156,12 @@ def run_job(recipe: Any, *, resume: bool, tracking_uri: str | None, again: str) 
 
     with JobProgress() as progress, stop_on_signals() as should_stop:
         outcome = meta_train(
-            recipe, listener=progress, should_stop=should_stop, resume=resume, tracking_uri=tracking_uri
+            recipe,
+            listener=progress,
+            should_stop=should_stop,
+            resume=resume,
+            tracking_uri=tracking_uri,
+            lineage=lineage,
         )
     if outcome is None:
         err.print("stopped; a checkpoint is written", style="yellow")

@@ -19,13 +19,16 @@ from acclimate.rollout.api.app import Service, application
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.operator.operators import first_admin
 from acclimate.rollout.controller import Controller
+from acclimate.rollout.domain.retraining import RetrainingRule
 from acclimate.rollout.publish import ModelRegistry
 from acclimate.rollout.releases import AliasOf
+from acclimate.rollout.retraining import CommandLauncher, Retrainer
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import SqlStore, open_store
 
 log = logging.getLogger(__name__)
 DRAIN_S = 15
+DRIFT_LOOKS = 100  # at a fleet's drift in one window, so that a short window is looked at in time
 
 
 @dataclass(frozen=True)
@@ -64,10 +67,11 @@ def serve(
     try:
         key = ServiceKey.load_or_create(settings.key_file)
         admin_token = first_admin(store, settings.admin_token, time.time())
-        service = Service(settings, store, key, alias_of)
+        retrainer = retrainer_of(settings, store)
+        service = Service(settings, store, key, alias_of, retrainer=retrainer)
         server = uvicorn.Server(_config(settings, service))
         tell(Started(settings.url, admin_token, settings.exposed_in_clear))
-        with _controlling(settings, store, registry):
+        with _controlling(settings, store, registry), _retraining(retrainer):
             server.run()
         if not server.started:
             raise RolloutError(
@@ -110,3 +114,42 @@ def _controlling(
     finally:
         stop.set()
         thread.join(DRAIN_S)
+
+
+def retrainer_of(
+    settings: ServiceSettings, store: SqlStore, clock: Callable[[], float] = time.time
+) -> Retrainer | None:
+    """Who starts trainings, as the settings say; None where no command is configured.
+
+    Raises:
+        RolloutError: the command or the rule makes no sense.
+    """
+    if not settings.retrain_command:
+        return None
+    rule = RetrainingRule(
+        settings.retrain_drift_share,
+        settings.retrain_min_devices,
+        settings.retrain_window_s,
+        settings.retrain_cooldown_s,
+    )
+    folder = settings.home / "retraining"
+    return Retrainer(
+        store, CommandLauncher(settings.retrain_command, folder, settings.registry_uri), rule, clock
+    )
+
+
+@contextmanager
+def _retraining(retrainer: Retrainer | None) -> Iterator[None]:
+    """The retrainer in a thread beside; at the end, what it trains is ended too."""
+    if retrainer is None:
+        yield
+        return
+    stop = threading.Event()
+    look_s = min(60.0, max(1.0, retrainer.rule.window_s / DRIFT_LOOKS))
+    thread = threading.Thread(target=retrainer.run, args=(stop, look_s), name="retraining")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(2 * DRAIN_S)

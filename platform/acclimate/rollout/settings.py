@@ -49,6 +49,13 @@ class ServiceSettings:
     operator_burst: int = 200
     anonymous_rate: float = 5.0  # per client address: enrolment, login and failed authentication
     anonymous_burst: int = 60
+    retrain_command: str = ""  # what trains a new version, see docs/retraining.md; empty: nothing does
+    retrain_drift_share: float = (
+        0.3  # of the reporting devices, from which the service asks; 0: only others do
+    )
+    retrain_min_devices: int = 20  # that must have reported before their share counts
+    retrain_window_s: float = 86_400.0
+    retrain_cooldown_s: float = 86_400.0  # between two trainings for one fleet, whoever asks
     tick_s: float = 1.0  # how often the controller looks at the running rollouts
     log_format: str = "text"  # or json
     log_level: str = "info"

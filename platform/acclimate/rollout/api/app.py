@@ -26,7 +26,7 @@ from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.limits import BodyLimit, RateLimit
 from acclimate.rollout.api.metrics import FleetCollector, ServiceMetrics
 from acclimate.rollout.api.observation import Observation
-from acclimate.rollout.api.operator import access, devices, fleets, rollouts
+from acclimate.rollout.api.operator import access, devices, fleets, retraining, rollouts
 from acclimate.rollout.api.operator.caller import Door
 from acclimate.rollout.api.operator.context import Desk
 from acclimate.rollout.api.operator.operators import Operators
@@ -38,6 +38,7 @@ from acclimate.rollout.api.taken import TakenLog
 from acclimate.rollout.api.tokens import AccessTokens
 from acclimate.rollout.console.app import console
 from acclimate.rollout.releases import AliasOf, Releases
+from acclimate.rollout.retraining import Retrainer
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import Store
 from acclimate_device.protocol import REPORT_PATH, STATE_PATH, PublicKey
@@ -51,6 +52,7 @@ class Service:
     Args:
         alias_of: asks the registry for a version by alias; None where there is none.
         clock: Unix seconds, for everything devices are told; simulations pass their own.
+        retrainer: starts trainings when operators or alerts ask; None where that is not configured.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Service:
         key: ServiceKey,
         alias_of: AliasOf | None = None,
         clock: Callable[[], float] = time.time,
+        retrainer: Retrainer | None = None,
     ) -> None:
         self.settings, self.store = settings, store
         self.metrics = ServiceMetrics()
@@ -70,7 +73,7 @@ class Service:
         self.background = Background(self.metrics)
         metadata = FileStore((settings.tuf / "metadata").absolute().as_uri())
         targets = FileStore(settings.artifacts)
-        self.desk = Desk(store, Releases(metadata, targets, alias_of), settings)
+        self.desk = Desk(store, Releases(metadata, targets, alias_of), settings, retrainer)
         anonymous = RateLimit(settings.anonymous_rate, settings.anonymous_burst, time.monotonic)
         self.door = Door(
             self.operators,
@@ -183,7 +186,7 @@ def operator_app(service: Service) -> FastAPI:
         exception_handlers={**dict.fromkeys(problems.HANDLED, problems.answer), Exception: problems.answer},
     )
     app.state.desk, app.state.door = service.desk, service.door
-    for part in (fleets, devices, rollouts, access):
+    for part in (fleets, devices, rollouts, retraining, access):
         app.include_router(part.router, prefix="/v1")
 
     return app

@@ -21,6 +21,7 @@ from acclimate.rollout.domain.access import ApiToken, AuditEntry, EnrolmentToken
 from acclimate.rollout.domain.evidence import Arm, Decision, Observation
 from acclimate.rollout.domain.fleet import Attributes, Device, Fleet, Member
 from acclimate.rollout.domain.report import ReportRecord
+from acclimate.rollout.domain.retraining import Drifted
 from acclimate.rollout.domain.rollout import Rollout, State
 from acclimate_device.protocol import Release
 
@@ -257,6 +258,10 @@ class Store(Protocol):
 
     def counts(self, fleet: str, since: float = 0.0) -> list[Counts]:
         """Counts by release and hour, oldest first."""
+
+    def drifted(self, fleet: str, content_hashes: Sequence[str], since: float) -> Drifted:
+        """How many devices reported under one of these releases since a moment, and how many of them
+        noticed drift."""
 
     def prune(self, before: float, token: int, limit: int = 5_000) -> int:
         """Sum up and delete up to `limit` of the reports received before `before` that live rollouts have

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Integer, Select, cast, delete, func, select
+from sqlalchemy import BigInteger, Connection, Integer, Select, and_, cast, delete, distinct, func, select
 
 from acclimate.rollout.domain.report import ReportRecord
+from acclimate.rollout.domain.retraining import Drifted
 from acclimate.rollout.domain.rollout import ENDED, LIVE
 from acclimate.rollout.store import rows, tables
 from acclimate.rollout.store.contract import Counts
@@ -75,6 +76,18 @@ class ReportTables:
         with self._database.read() as connection:
             found = [*connection.execute(fresh).mappings(), *connection.execute(kept).mappings()]
         return _merged(found)
+
+    def drifted(self, fleet: str, content_hashes: Sequence[str], since: float) -> Drifted:
+        recent = and_(
+            REPORTS.c.fleet == fleet,
+            REPORTS.c.received_at >= since,
+            REPORTS.c.content_hash.in_(content_hashes),
+        )
+        device = distinct(REPORTS.c.device)
+        query = select(func.count(device), func.count(device).filter(REPORTS.c.drifts > 0)).where(recent)
+        with self._database.read() as connection:
+            devices, drifted = connection.execute(query).one()
+        return Drifted(devices, drifted, since)
 
     def prune(self, before: float, token: int, limit: int = 5_000) -> int:
         with self._database.write() as connection:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from acclimate.errors import RolloutError
 from acclimate.rollout.api.problems import ProblemError
 from acclimate.rollout.releases import Releases
+from acclimate.rollout.retraining import Retrainer
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import ConflictError, NotFoundError, Store
 from acclimate_device.protocol import Release
@@ -22,11 +23,12 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 
 @dataclass(frozen=True)
 class Desk:
-    """The store, the published releases and the settings."""
+    """The store, the published releases, the settings, and who trains again (None: nobody)."""
 
     store: Store
     releases: Releases
     settings: ServiceSettings
+    retrainer: Retrainer | None = None
 
     def release(self, reference: str) -> Release:
         """The published release that `reference` names.

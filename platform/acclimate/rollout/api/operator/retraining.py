@@ -1,0 +1,100 @@
+"""Asking for a new version: Alertmanager's webhook, and a person's word."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from acclimate.errors import RolloutError
+from acclimate.rollout.api.operator.caller import AsOperator, see
+from acclimate.rollout.api.operator.context import AtDesk, Desk
+from acclimate.rollout.api.operator.schemas import FleetPath, Line, Strict
+from acclimate.rollout.api.problems import ProblemError
+from acclimate.rollout.domain.retraining import Cause
+from acclimate.rollout.retraining import Answer, Retrainer
+
+router = APIRouter(tags=["retraining"])
+
+Label = Annotated[str, Field(max_length=2000)]
+
+
+class RetrainingBody(Strict):
+    """A person's wish for a new version."""
+
+    reason: Line = ""
+
+
+class RetrainingAnswer(BaseModel):
+    """What became of one wish."""
+
+    fleet: str
+    started: bool
+    detail: str
+    id: str = ""
+
+
+class Alert(BaseModel):
+    """The part of an alert that is used; Alertmanager sends more, and may send more one day."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    status: Literal["firing", "resolved"]
+    labels: Annotated[dict[str, Label], Field(max_length=100)]
+
+
+class Notification(BaseModel):
+    """Alertmanager's webhook body, version 4."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    version: Literal["4"]
+    alerts: Annotated[list[Alert], Field(max_length=1000)]
+
+
+@router.post("/fleets/{fleet}/retrainings", status_code=202)
+def retrain(desk: AtDesk, operator: AsOperator, fleet: FleetPath, body: RetrainingBody) -> RetrainingAnswer:
+    """Train a new version for a fleet now. Refused while one trains, or if one was trained for it lately."""
+    see(operator, fleet)
+    retrainer = _retrainer(desk)
+    answer = retrainer.request(fleet, "operator", body.reason or "asked for", operator.name)
+    if not answer.started:
+        raise ProblemError(409, "retraining-refused", answer.detail)
+    return RetrainingAnswer(fleet=fleet, started=True, detail=answer.detail, id=answer.id)
+
+
+@router.post("/alertmanager")
+def alertmanager(desk: AtDesk, operator: AsOperator, body: Notification) -> list[RetrainingAnswer]:
+    """Alertmanager's webhook: each fleet named by a firing alert's label `fleet` is trained for.
+
+    Route only the alerts here that call for a training, such as AcclimateFleetDrifts. A wish that is refused
+    is no error: Alertmanager repeats itself, and the answer says why nothing started.
+    """
+    retrainer = _retrainer(desk)
+    wanted: dict[str, str] = {}
+    for alert in body.alerts:
+        if alert.status == "firing" and "fleet" in alert.labels:
+            wanted.setdefault(alert.labels["fleet"], alert.labels.get("alertname", "an alert"))
+    return [
+        _ask(retrainer, operator.name, fleet, name, operator.sees(fleet)) for fleet, name in wanted.items()
+    ]
+
+
+def _ask(retrainer: Retrainer, actor: str, fleet: str, alert: str, allowed: bool) -> RetrainingAnswer:
+    cause: Cause = "alertmanager"
+    try:
+        if not allowed:
+            raise RolloutError(f"no fleet {fleet!r}")
+        answer = retrainer.request(fleet, cause, alert[:200], actor)
+    except RolloutError as error:
+        answer = Answer(False, str(error))
+    return RetrainingAnswer(fleet=fleet, started=answer.started, detail=answer.detail, id=answer.id)
+
+
+def _retrainer(desk: Desk) -> Retrainer:
+    if desk.retrainer is None:
+        raise ProblemError(
+            409, "retraining-not-configured", "the service does not train: set ACCLIMATE_RETRAIN_COMMAND"
+        )
+    return desk.retrainer
