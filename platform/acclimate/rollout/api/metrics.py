@@ -101,7 +101,9 @@ class FleetCollector:
             latest = self._store.rollouts(fleet.name)[:1]
             for rollout in latest:
                 decision = next(iter(self._store.decisions(rollout.id, limit=1)), None)
-                rollouts.append((rollout, self._store.observations(rollout.id), decision))
+                # Arms are compared while the rollout lives; afterwards its result is on the version.
+                observations = self._store.observations(rollout.id) if rollout.live else []
+                rollouts.append((rollout, observations, decision))
         return [devices, *release_metrics(counts), *rollout_metrics(rollouts)]
 
 
@@ -147,7 +149,8 @@ def rollout_metrics(rollouts: list[tuple[Rollout, list[Observation], Decision | 
         wave.add_metric(labels, rollout.wave)
         for arm in ("canary", "control"):
             part = [item for item in observations if item.arm == arm]
-            devices.add_metric([*labels, arm], len(part))
+            if rollout.live:
+                devices.add_metric([*labels, arm], len(part))
             losses = [item.loss for item in part if item.loss is not None]
             if losses:
                 loss.add_metric([*labels, arm], sum(losses) / len(losses))

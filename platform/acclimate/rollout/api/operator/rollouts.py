@@ -18,6 +18,7 @@ from acclimate.rollout.api.operator.schemas import (
     OperationBody,
     PlanBody,
     RolloutAnswer,
+    RolloutSummary,
 )
 from acclimate.rollout.domain.evidence import Decision, Observation
 from acclimate.rollout.domain.rollout import Rollout, State
@@ -34,13 +35,13 @@ def list_rollouts(
     fleet: Annotated[str | None, Query(max_length=64, pattern=r"^[a-z0-9-]+$")] = None,
     state: Annotated[list[State] | None, Query()] = None,
     limit: Limit = 100,
-) -> list[RolloutAnswer]:
+) -> list[RolloutSummary]:
     """Rollouts, newest first."""
     if fleet is not None:
         see_fleet(operator, fleet)
         desk.store.fleet(fleet)
     found = desk.store.rollouts(fleet or operator.fleet, tuple(state or ()))
-    return [_answer(desk, rollout) for rollout in found[:limit]]
+    return [RolloutSummary(rollout=one, operations=_names(one)) for one in found[:limit]]
 
 
 @router.post("/fleets/{fleet}/rollouts", status_code=201)
@@ -97,5 +98,8 @@ def seen(desk: Desk, operator: Operator, rollout_id: str) -> Rollout:
 
 
 def _answer(desk: Desk, rollout: Rollout) -> RolloutAnswer:
-    names = [operation.name for operation in operations.possible(rollout)]
-    return RolloutAnswer.of(rollout, names, desk.store.observations(rollout.id))
+    return RolloutAnswer.of(rollout, _names(rollout), desk.store.observations(rollout.id))
+
+
+def _names(rollout: Rollout) -> list[str]:
+    return [operation.name for operation in operations.possible(rollout)]

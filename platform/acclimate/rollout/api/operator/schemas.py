@@ -190,11 +190,16 @@ class DeviceAnswer(BaseModel):
         return DeviceAnswer(**shown, assignment=assignment, reported_at=reported_at, running=running)
 
 
-class RolloutAnswer(BaseModel):
-    """A rollout, what can be done to it, and the devices seen in each arm."""
+class RolloutSummary(BaseModel):
+    """A rollout and what can be done to it."""
 
     rollout: Rollout
     operations: list[str]
+
+
+class RolloutAnswer(RolloutSummary):
+    """A rollout, what can be done to it, and the devices seen in each arm."""
+
     canary_devices: int
     control_devices: int
     settled_devices: int
