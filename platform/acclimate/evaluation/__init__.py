@@ -1,5 +1,6 @@
 """How fast held-out tasks adapt: the meta-learned start beside joint training and a device alone."""
 
+from acclimate.evaluation.champion import Requirement, Verdict, challenge, measure_start
 from acclimate.evaluation.contenders import LABELS
 from acclimate.evaluation.evaluate import Protocol, Trained, evaluate
 from acclimate.evaluation.report import (
@@ -19,11 +20,15 @@ __all__ = [
     "Curve",
     "Evaluation",
     "Protocol",
+    "Requirement",
     "Summary",
     "Trained",
+    "Verdict",
+    "challenge",
     "comparison_sentence",
     "evaluate",
     "headline",
+    "measure_start",
     "table",
     "worst_sentence",
 ]
