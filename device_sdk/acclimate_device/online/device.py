@@ -249,7 +249,7 @@ class Device:
                 self._note_versions()
             self._note_shift()
             if now - self._recorder.started_at >= (self._versions.report_s or self.policy.report_s):
-                self._report(now)
+                self._report(now, self._versions.boot.counter)
             if self._unsaved and now - self._saved_at >= self.policy.save_s:
                 self._save(now)
 
@@ -261,7 +261,7 @@ class Device:
             self._thread = None
         with self._lock:
             if not self._recorder.empty():
-                self._report(self._clock())
+                self._report(self._clock(), self._versions.boot.counter)
             if self._unsaved:
                 self._save(self._clock())
 
@@ -333,7 +333,8 @@ class Device:
             elif active is self._active and self._versions.on_trial:
                 self._versions.give_up("gave NaN or infinity")
                 self._recorder.fallbacks += 1
-                self._switch(self._versions.last_good(), self._clock())
+                self._report(self._clock(), self._versions.boot.counter)
+                self._switch(self._versions.last_good())
                 self._note_versions()
             active = self._active
         outputs: Float = active.outputs(active.schema.normalize(raw)[None])[0]
@@ -352,18 +353,21 @@ class Device:
 
     def _obey(self, now: float) -> None:
         """Follow the agent's assignment. A new version loads while the old one goes on predicting."""
+        before = self._versions.boot.counter
         change = self._versions.assigned(self._active.running)
         with self._lock:
+            if self._versions.boot.counter != before:
+                # what was done under the old assignment is reported under it: the service compares by counter
+                self._report(now, before)
             if change.running is not None:
-                self._switch(change.running, now)
+                self._switch(change.running)
             elif change.fresh:
                 self._active = self._learner.adapt(self._learner.restart(self._active))
                 self._note("reset", "assignment", "")
             self._note_versions()
 
-    def _switch(self, running: Running, now: float) -> None:
-        """Report what the old version did, then let the new one predict, adapted to the support."""
-        self._report(now)
+    def _switch(self, running: Running) -> None:
+        """Let another version predict, adapted to the support; what the old one did was reported before."""
         self._active = self._learner.move(running)
         self._predictions, self._unsaved = 0, False
 
@@ -379,8 +383,9 @@ class Device:
         self._note("restored", running.release.path, "")
         return Active(running, active.schema, params, True)
 
-    def _report(self, now: float) -> None:
-        running, counter = self._active.running, self._versions.boot.counter
+    def _report(self, now: float, counter: int) -> None:
+        """Close the window as one of the assignment `counter`."""
+        running = self._active.running
         report = self._recorder.close(
             self._new_id(), now, running.release, counter, running.slot, resources()
         )

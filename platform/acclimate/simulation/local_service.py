@@ -36,6 +36,7 @@ from acclimate_device.errors import TransportError
 from acclimate_device.protocol import Release
 
 _ACTOR = "simulation"
+_Request = tuple[str, str, Mapping[str, str], bytes, int]
 _WEEKS_S = 10 * 7 * 86_400.0
 
 
@@ -63,7 +64,11 @@ class LocalService:
         self._service = Service(settings, self._store, key, clock=clock)
         self._controller = Controller(self._store, _ACTOR, clock, lease_s=2 * tick_s)
         self._loop = asyncio.new_event_loop()
-        self._reports = self._loop.create_task(self._service.reports.run())
+        self._waiting: asyncio.Queue[tuple[_Request, asyncio.Future[Response]]] = asyncio.Queue()
+        self._tasks = [
+            self._loop.create_task(self._service.reports.run()),
+            self._loop.create_task(self._serve()),
+        ]
         self._app = application(self._service)
         self.operator = LocalOperator(self._store, clock, rng, [release_of(files) for files in versions])
         self.refresh()
@@ -80,9 +85,9 @@ class LocalService:
 
     def close(self) -> None:
         """End the service."""
-        self._reports.cancel()
-        self._loop.run_until_complete(asyncio.gather(self._reports, return_exceptions=True))
-        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        for task in self._tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
         self._loop.close()
         self._store.close()
 
@@ -90,7 +95,18 @@ class LocalService:
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, max_bytes: int
     ) -> Response:
         """A request of a device, through the service's ASGI application."""
-        return self._loop.run_until_complete(self._exchange(method, path, headers, body or b"", max_bytes))
+        answer: asyncio.Future[Response] = self._loop.create_future()
+        self._waiting.put_nowait(((method, path, headers, body or b"", max_bytes), answer))
+        return self._loop.run_until_complete(answer)
+
+    async def _serve(self) -> None:
+        """Answer one request after the other, in one task for ever: worker threads live as long as a task."""
+        while True:
+            request, answer = await self._waiting.get()
+            try:
+                answer.set_result(await self._exchange(*request))
+            except Exception as error:
+                answer.set_exception(error)
 
     async def _exchange(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, max_bytes: int

@@ -357,3 +357,22 @@ def test_a_refused_bundle_is_told_once(gateway) -> None:
 def test_state_for_run_without_release_cannot_even_be_made() -> None:
     with pytest.raises(Exception, match="release"):
         DesiredState("d", "f", 1, "run")
+
+
+def test_what_was_done_under_an_assignment_is_reported_under_it(gateway) -> None:
+    """The service takes another version under the new counter for a failed installation, and losses from
+    before a reset for losses after it."""
+    gateway.ship(2)
+    gateway.agent.poll()
+    gateway.use(3)  # by version 1; the tick at its end switches
+    first = gateway.service.state.counter
+    gateway.use(4)  # by version 2
+    gateway.ship(2, "reset")
+    gateway.agent.poll()
+    gateway.use(5)  # before the reset: the tick at its end obeys
+    second = gateway.service.state.counter
+    gateway.use(6)
+    gateway.device.close()
+    gateway.agent.send_reports()
+    told = [(one.release.version, one.counter, one.predictions) for one in gateway.service.reports.values()]
+    assert told == [(1, 0, 3), (2, first, 9), (2, second, 6)]
