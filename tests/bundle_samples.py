@@ -60,8 +60,16 @@ def export(initialization, **options):
 
 FAMILIES = {
     "mlp": (("mlp", (16,), 5), {}, 21_000),
-    "mlp, regression": (("mlp", (3,), 2, "regression"), {}, 19_000),
-    "mlp, Huber loss": (("mlp", (3,), 2, "regression"), {"loss": "huber"}, 19_000),
+    "mlp, tanh, regression": (
+        ("mlp", (3,), 2, "regression"),
+        {"options": {"activation": "tanh"}},
+        19_000,
+    ),
+    "mlp, silu, Huber loss": (
+        ("mlp", (3,), 2, "regression"),
+        {"loss": "huber", "options": {"activation": "silu"}},
+        19_000,
+    ),
     "mlp, Meta-SGD": (("mlp", (16,), 5), {"algorithm": "meta-sgd"}, 33_000),
     "conv1d, group norm": (("conv1d", (6, 64), 6), {}, 170_000),
     "conv1d, no norm, flattened": (

@@ -10,7 +10,7 @@ from acclimate.models import Network, build
 
 SPECS = [
     ModelSpec("mlp", (6,), 2),
-    ModelSpec("mlp", (3, 10), 4, {"hidden": [8]}),
+    ModelSpec("mlp", (3, 10), 4, {"hidden": [8], "activation": "tanh"}),
     ModelSpec("conv1d", (6, 100), 7),
     ModelSpec("conv1d", (6, 5), 7, {"norm": "none", "readout": "flatten"}),
     ModelSpec("conv4", (1, 28, 28), 5, {"filters": 8}),
@@ -84,6 +84,7 @@ def test_a_users_own_model_by_import_path(monkeypatch: pytest.MonkeyPatch) -> No
         (ModelSpec("conv1d", (6, 100), 7, {"norm": "layer"}), "batch, group or none"),
         (ModelSpec("mlp", (6,), 2, {"hiden": [3]}), "did you mean 'hidden'"),
         (ModelSpec("mlp", (6,), 2, {"hidden": ["a"]}), "cannot be built"),
+        (ModelSpec("mlp", (6,), 2, {"activation": "rleu"}), "relu, silu, tanh"),
         (ModelSpec("no.such:thing", (6,), 2), "cannot be imported"),
     ],
 )
