@@ -27,6 +27,10 @@ class LazyCommand:
 
 
 COMMANDS: dict[str, LazyCommand] = {
+    "doctor": LazyCommand(
+        "acclimate.cli.doctor:doctor", "train", "Look at this installation, say what to mend."
+    ),
+    "init": LazyCommand("acclimate.cli.init:init", "train", "Write a recipe from a look at your Parquet."),
     "serve": LazyCommand("acclimate.cli.serve:serve", "rollout", "Serve devices, operators and the console"),
     "login": LazyCommand("acclimate.cli.login:login", "rollout", "Sign in to a rollout service"),
     "token": LazyCommand("acclimate.cli.login:token", "rollout", "API tokens for operators and programs"),

@@ -1,0 +1,134 @@
+"""`acclimate init`: a first recipe from a look at one's own recordings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from acclimate.cli.bars import progress_bars
+from acclimate.cli.options import json_option
+from acclimate.cli.output import next_step, out, print_json
+from acclimate.errors import DataError, RecipeError
+from acclimate.tasks import EpisodePlan, TaskPool, open_tasks
+from acclimate.tasks.guess import Guess, guess
+from acclimate.tasks.sampler import cut_cells
+from acclimate.tasks.sources import from_parquet
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+SHOTS = ((5, 15), (5, 5), (3, 3), (2, 2), (1, 1))  # support and query; the first that leaves most tasks whole
+
+
+@click.command()
+@click.argument("data")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="The recipe [default: NAME.yaml]."
+)
+@click.option("--name", help="Of the registered model [default: the file's name].")
+@click.option("--task", metavar="COLUMN", help="Names the device, person or site.")
+@click.option("--time", metavar="COLUMN", help="Orders the rows of a task.")
+@click.option("--label", metavar="COLUMN", help="Holds classes to predict.")
+@click.option("--target", metavar="COLUMN", help="Holds a number to predict.")
+@click.option("--window", type=click.IntRange(1), metavar="ROWS", help="Rows of one example.")
+@click.option("--force", is_flag=True, help="Write over a file that exists.")
+@json_option
+def init(data: str, output: Path | None, name: str | None, force: bool, json: bool, **given: Any) -> None:
+    """Write a commented recipe for DATA, a Parquet file, folder or URL.
+
+    Looks at a sample, guesses what each column means and says why, builds the task pool and fits
+    the episodes to it. Asks nothing: name a column with an option where a guess is wrong.
+    """
+    given = {key: value for key, value in given.items() if value is not None}
+    if given.get("label") and given.get("target"):
+        raise RecipeError("--label is for classes and --target for numbers: give one of them")
+    name = name or re.sub(r"[^A-Za-z0-9]+", "-", Path(data.rstrip("/")).stem).strip("-") or "fleet"
+    output = output or Path(f"{name}.yaml")
+    if output.exists() and not force:
+        raise RecipeError(f"{output} exists: give another --output, or --force to write over it")
+    guessed = guess(from_parquet(data), given)
+    with progress_bars() as progress:
+        pool = open_tasks(data, recordings=guessed.declaration, progress=progress)
+    if not isinstance(pool, TaskPool):
+        raise DataError(f"{data!r} is the name of a shipped data set: train it with `acclimate train {data}`")
+    shots, query = _shots(pool)
+    text = recipe_text(name, data, guessed, len(set(pool.groups)), shots, query)
+    output.write_text(text)
+    if json:
+        fields = {"recipe": str(output), "declaration": guessed.declaration, "reasons": guessed.reasons}
+        print_json({**fields, "left_out": guessed.left_out, "shots": shots, "query_shots": query})
+        return
+    out.print(f"wrote {output}; what was guessed, and why:", style="bold", markup=False, highlight=False)
+    for key, value in guessed.declaration.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        out.print(
+            f"  {key}: {shown}  ({guessed.reasons[key]})", markup=False, highlight=False, soft_wrap=True
+        )
+    for column, why in guessed.left_out.items():
+        _say(f"left out: {column}  ({why})")
+    next_step(f"acclimate data report {output}", "see what is wrong with the data before training")
+
+
+def _say(line: str) -> None:
+    out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _shots(pool: TaskPool) -> tuple[int, int]:
+    """The richest episodes that every task can fill in every class it has; else the poorest."""
+    for shots, query_shots in SHOTS:
+        support, query, size = cut_cells(pool, EpisodePlan(shots=shots, query_shots=query_shots))
+        if ((size == 0) | ((support >= shots) & (size - query >= query_shots))).all():
+            return shots, query_shots
+    return SHOTS[-1]
+
+
+def recipe_text(name: str, data: str, guessed: Guess, groups: int, shots: int, query: int) -> str:
+    """The recipe as YAML whose comments say what was guessed and what is worth changing."""
+    tested = max(1, round(0.2 * groups))
+    training = groups - tested
+    batch = 16 if training >= 16 else max(1, training)
+    shard = next(size for size in (4, 3, 2, 1) if batch % size == 0)
+    windows = guessed.declaration["window"] > 1
+    each = " of each class" if "label" in guessed.declaration else ""
+    lines = [
+        f"# Written by `acclimate init {data}`: guesses, to be read. Every key: `acclimate recipes --keys`.",
+        f"name: {name}",
+        "data:",
+        f"  source: {_value(data)}",
+        "  recordings:",
+        *(f"    {key}: {_value(value)}{_why(guessed, key)}" for key, value in guessed.declaration.items()),
+        *(f"    # left out: {column} {why}" for column, why in guessed.left_out.items()),
+        f"  test: {tested}  # of {groups}: whole tasks that training never sees, for the report",
+        "episodes:",
+        f"  shots: {shots}  # examples{each} a device adapts on",
+        f"  query_shots: {query}  # later examples it is judged on",
+        "model:",
+        f"  name: {'conv1d' if windows else 'mlp'}  # mlp, conv1d, conv4, gru, or package.module:callable",
+    ]
+    if windows:
+        lines.append(
+            "  options: {filters: 24, norm: group}  # predicts each window alone, as a device has to"
+        )
+    lines += [
+        "learner:",
+        "  algorithm: meta-sgd  # or maml, anil, reptile, maml++: docs/how-to/choose-a-learner.md",
+        "  inner_lr: 0.05",
+        "  inner_steps: 3",
+        "training:",
+        "  steps: 300  # a first look; look at the curve in MLflow, then raise it",
+        f"  meta_batch: {batch}  # tasks a step",
+        f"  shard: {shard}  # tasks a worker computes at a time",
+        "  optimizer: {name: adam, lr: 0.003, final_lr: 0.0}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _value(value: object) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
+
+
+def _why(guessed: Guess, key: str) -> str:
+    reason = guessed.reasons[key]
+    return f"  # {reason}" if reason else ""
