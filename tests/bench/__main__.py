@@ -1,4 +1,4 @@
-"""`python -m tests.bench [NAME ...]`: run the benchmarks named, or all but the long one, one after another.
+"""`python -m tests.bench [NAME ...]`: run the benchmarks named, or all but the long ones, one after another.
 
 Each is a module with a `main()` that prints its figures; peers live in environments of their own, and a
 benchmark whose peer is missing says how to install it.
@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-SUPPORT = {"__main__", "loadgen", "outer_loop"}
-LONG = {"omniglot"}  # half an hour
+SUPPORT = {"__main__", "field_air", "field_runs", "field_servers", "field_watch", "loadgen", "outer_loop"}
+LONG = {"omniglot", "fields"}  # half an hour; ten minutes, and rewrites pages of docs/
 
 
 def main(names: list[str]) -> int:

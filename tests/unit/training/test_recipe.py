@@ -58,7 +58,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         load_recipe(written(tmp_path, "name: waves\ndata: {}\n"))
     with pytest.raises(RecipeError, match=r"holds a list"):
         load_recipe(written(tmp_path, "- name\n"))
-    with pytest.raises(RecipeError, match="one of parking, sinusoid, watch"):
+    with pytest.raises(RecipeError, match="one of air, gas-drift, parking"):
         load_recipe("wacth")
 
 
