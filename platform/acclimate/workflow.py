@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import acclimate
 from acclimate import evaluation as ev
@@ -24,6 +24,7 @@ from acclimate.initialization import Initialization
 from acclimate.learners import MetaParams
 from acclimate.registry import Registry, RunRecorder, VersionInfo
 from acclimate.tasks import Sampler, TaskPool, report_on
+from acclimate.traces import traced
 from acclimate.training.checkpoint import check_same_recipe, load_checkpoint, save_checkpoint
 from acclimate.training.executor import InProcess, TaskWorkers
 from acclimate.training.loop import OuterState, StepReport, train
@@ -65,6 +66,7 @@ class Outcome:
     directory: Path
 
 
+@traced("meta-train")
 def meta_train(
     recipe: Recipe,
     *,
@@ -97,7 +99,7 @@ def meta_train(
     registry = Registry.open(tracking_uri)
     directory = directory or RunDirectory.begin(home(), recipe, datetime.now())
     listener.on_data(problem, directory.path)
-    with _mlflow_run(registry, recipe, directory, problem) as recorder:
+    with mlflow_run(registry, recipe, directory, problem) as recorder:
         recorder.log_text(data_report, DATA_REPORT)
         metas = train_phases(recipe, directory, recorder, listener, should_stop, address)
         if metas is None:
@@ -117,7 +119,7 @@ def meta_train(
             run_id=recorder.run_id,
             evaluation=evaluation.as_json(),
             files={"recipe.yaml": to_yaml(recipe), DATA_REPORT: data_report},
-            lineage={**(lineage or {}), **_lineage(recipe, problem)},
+            lineage={**(lineage or {}), **lineage_of(recipe, problem)},
             metrics=evaluation.figures(),
         )
         directory.finish()
@@ -138,6 +140,7 @@ def anything_new(recipe: Recipe, ref: str, tracking_uri: str | None = None) -> b
     return tags.get("data_hash") != data_fingerprint(open_problem(recipe).data)
 
 
+@traced("check-data")
 def check_data(problem: Problem, listener: Listener) -> str:
     """The data report as JSON; what makes figures doubtful is told to the listener.
 
@@ -196,6 +199,7 @@ def phases(recipe: Recipe) -> dict[str, Recipe]:
     return planned
 
 
+@traced("train-phases")
 def train_phases(
     recipe: Recipe,
     directory: RunDirectory,
@@ -234,6 +238,7 @@ def train_phases(
     return {phase: state.meta for phase, state in states.items()}
 
 
+@traced("evaluate")
 def evaluate_starts(recipe: Recipe, metas: Mapping[str, MetaParams], listener: Listener) -> ev.Evaluation:
     """Adaptation curves on the held-out tasks, from the meta-parameters of each phase."""
     section = recipe.evaluation
@@ -327,13 +332,13 @@ def _workers(recipe: Recipe, planned: Mapping[str, Recipe], address: str | None)
 
 
 @contextmanager
-def _mlflow_run(
+def mlflow_run(
     registry: Registry, recipe: Recipe, directory: RunDirectory, problem: Problem
 ) -> Iterator[RunRecorder]:
     """The MLflow run of this job, ended as the job ends; a resumed job goes on with its run."""
     run_id = directory.mlflow_run_id
     if run_id is None:
-        recorder = registry.start_run(recipe.name, directory.name, _lineage(recipe, problem))
+        recorder = registry.start_run(recipe.name, directory.name, lineage_of(recipe, problem))
         directory.set_mlflow_run_id(recorder.run_id)
         recorder.log_params(flat(recipe.model_dump(mode="json")))
         recorder.log_text(to_yaml(recipe), "recipe.yaml")
@@ -347,7 +352,8 @@ def _mlflow_run(
     recorder.end("FINISHED" if (directory.path / "finished").exists() else "KILLED")
 
 
-def _lineage(recipe: Recipe, problem: Problem) -> dict[str, Any]:
+def lineage_of(recipe: Recipe, problem: Problem) -> dict[str, str]:
+    """Tags that say where a version comes from."""
     return {
         "recipe_hash": recipe.content_hash(),
         "data_hash": data_fingerprint(problem.data),

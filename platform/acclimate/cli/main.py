@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import click
 
 import acclimate
+from acclimate import traces
 from acclimate.cli.output import err
 from acclimate.errors import AcclimateError, MissingExtraError
 
@@ -55,6 +56,11 @@ COMMANDS: dict[str, LazyCommand] = {
     "export": LazyCommand(
         "acclimate.cli.export:export", "train", "Turn a version into a bundle for devices."
     ),
+    "pipeline": LazyCommand(
+        "acclimate.cli.pipeline:pipeline",
+        "pipelines",
+        "Retrain as a Kubeflow pipeline, here or on a cluster.",
+    ),
     "repo": LazyCommand("acclimate.cli.repo:repo", "sign", "Sign bundles, keep the signatures fresh."),
 }
 
@@ -93,6 +99,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 2, never in a stack trace."""
     try:
+        traces.configure_from_environment("acclimate")
         cli()
     except AcclimateError as error:
         err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from acclimate import logs
+from acclimate.cli.logged import LoggedJob
 from acclimate.cli.output import err
 
 if TYPE_CHECKING:
@@ -16,6 +20,17 @@ if TYPE_CHECKING:
 
 # Plain lines where nobody watches a bar, this many for each phase.
 _LINES_A_PHASE = 10
+
+
+@contextmanager
+def job_listener(name: str) -> Iterator[JobProgress | LoggedJob]:
+    """Who tells of a job: bars and lines for people, or lines of JSON with ACCLIMATE_LOG_FORMAT=json."""
+    if logs.chosen_format() == "json":
+        logs.configure_from_environment()
+        yield LoggedJob(name)
+        return
+    with JobProgress() as progress:
+        yield progress
 
 
 class JobProgress:

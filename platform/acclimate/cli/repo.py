@@ -99,7 +99,7 @@ def publish(directory: Path, bundle: Path, keys: tuple[Path, ...], as_json: bool
     """Sign a bundle. With the online key at hand devices see it at once, else after the next refresh."""
     from acclimate.bundle.repository import publish
 
-    done = publish(directory, bundle, _signers(keys), _now())
+    done = publish(directory, bundle, signers(keys), _now())
     _warn_of_terms(directory)
     if as_json:
         print_json(asdict(done))
@@ -119,7 +119,7 @@ def refresh(directory: Path, keys: tuple[Path, ...], force: bool) -> None:
     """Sign snapshot and timestamp anew where due; made for a schedule, every few hours."""
     from acclimate.bundle.repository import refresh
 
-    _tell(directory, refresh(directory, _signers(keys), _now(), force=force))
+    _tell(directory, refresh(directory, signers(keys), _now(), force=force))
 
 
 @repo.command("renew")
@@ -130,7 +130,7 @@ def renew(key_name: KeyName, directory: Path, keys: tuple[Path, ...]) -> None:
     """Sign what KEY (root, targets or online) signs for another term."""
     from acclimate.bundle.repository import renew
 
-    _tell(directory, renew(directory, key_name, _signers(keys), _now()))
+    _tell(directory, renew(directory, key_name, signers(keys), _now()))
 
 
 @repo.command("rotate")
@@ -159,11 +159,11 @@ def rotate(
     """
     from acclimate.bundle.repository import create_key, rotate
 
-    signers = _signers(keys)
+    held = signers(keys)
     if not new.exists():
         create_key(new, None if unencrypted or key_name == "online" else _new_passphrase())
-    (signer,) = _signers((new,)).values()
-    _tell(directory, rotate(directory, key_name, signer, signers, _now(), retire=retire))
+    (signer,) = signers((new,)).values()
+    _tell(directory, rotate(directory, key_name, signer, held, _now(), retire=retire))
     next_step(f"acclimate repo status {directory}", "then destroy the retired key's file")
 
 
@@ -220,7 +220,8 @@ def _warn_of_terms(directory: Path) -> None:
             )
 
 
-def _signers(paths: tuple[Path, ...]) -> Signers:
+def signers(paths: tuple[Path, ...]) -> Signers:
+    """The keys in these files or folders, opened with the passphrase at hand."""
     from acclimate.bundle.repository import load_keys
     from acclimate.bundle.repository.keys import any_encrypted
 

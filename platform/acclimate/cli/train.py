@@ -94,11 +94,11 @@ def evaluate(
 
     REF is a number, an alias, `latest` or a content hash; --set evaluation.draws=20 asks for more draws.
     """
-    from acclimate.cli.progress import JobProgress
+    from acclimate.cli.progress import job_listener
     from acclimate.evaluation.plot import save_plot
     from acclimate.workflow import evaluate_version
 
-    with JobProgress() as progress:
+    with job_listener(name) as progress:
         version, evaluation = evaluate_version(
             name, ref, listener=progress, changes=changes, tracking_uri=tracking_uri
         )
@@ -150,11 +150,11 @@ def run_job(
     lineage: Mapping[str, str] | None = None,
 ) -> Outcome:
     """Run the main job with its progress drawn; a stop ends the process with how to go on."""
-    from acclimate.cli.progress import JobProgress
+    from acclimate.cli.progress import job_listener
     from acclimate.training.stopping import stop_on_signals
     from acclimate.workflow import meta_train
 
-    with JobProgress() as progress, stop_on_signals() as should_stop:
+    with job_listener(recipe.name) as progress, stop_on_signals() as should_stop:
         outcome = meta_train(
             recipe,
             listener=progress,

@@ -98,7 +98,7 @@ class Controller:
             try:
                 self._advance(rollout)
             except ConflictError:
-                log.info("event=rollout-changed rollout=%s: looking again at the next tick", rollout.id)
+                log.info("event=rollout-changed rollout=%s looking again at the next tick", rollout.id)
         self._publish_ended()
         for gone in self._watches.keys() - {rollout.id for rollout in live}:
             del self._watches[gone]

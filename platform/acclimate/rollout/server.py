@@ -13,8 +13,8 @@ from pathlib import Path
 
 import uvicorn
 
+from acclimate import logs
 from acclimate.errors import RolloutError
-from acclimate.rollout.api import logs
 from acclimate.rollout.api.app import Service, application
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.operator.operators import first_admin

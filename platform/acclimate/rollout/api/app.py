@@ -25,7 +25,7 @@ from acclimate.rollout.api.files import FileStore
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.limits import BodyLimit, RateLimit
 from acclimate.rollout.api.metrics import FleetCollector, ServiceMetrics
-from acclimate.rollout.api.observation import Observation
+from acclimate.rollout.api.observation import Observation, side_of
 from acclimate.rollout.api.operator import access, devices, fleets, retraining, rollouts
 from acclimate.rollout.api.operator.caller import Door
 from acclimate.rollout.api.operator.context import Desk
@@ -41,6 +41,7 @@ from acclimate.rollout.releases import AliasOf, Releases
 from acclimate.rollout.retraining import Retrainer
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import Store
+from acclimate.traces import trace_requests
 from acclimate_device.protocol import REPORT_PATH, STATE_PATH, PublicKey
 
 READY_AGE_S = 60.0
@@ -133,8 +134,9 @@ def application(service: Service) -> ASGIApp:
     settings = service.settings
     limited = BodyLimit(_router(service), settings.max_body_bytes, frozenset({REPORT_PATH}))
     observed: Any = Observation(limited, service.metrics, settings.https)
+    traced = trace_requests(observed, lambda method, path: f"{method} {side_of(path)}")
     trusted = [host.strip() for host in settings.trusted_proxies.split(",") if host.strip()]
-    proxied: Any = ProxyHeadersMiddleware(observed, trusted_hosts=trusted)
+    proxied: Any = ProxyHeadersMiddleware(traced, trusted_hosts=trusted)
     return PollFirst(service.state, proxied)
 
 

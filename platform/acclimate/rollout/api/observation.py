@@ -9,11 +9,12 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from acclimate.rollout.api.logs import request_id
+from acclimate.logs import bound
 from acclimate.rollout.api.metrics import ServiceMetrics
 
 log = logging.getLogger(__name__)
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+_ROLLOUT = re.compile(r"/rollouts/([A-Za-z0-9_-]{1,64})")
 _QUIET = ("/healthz", "/readyz", "/metrics")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -36,7 +37,6 @@ class Observation:
             await self._app(scope, receive, send)
             return
         identity = _identity(scope)
-        context = request_id.set(identity)
         started, status = time.perf_counter(), 500
 
         async def observed(message: Message) -> None:
@@ -50,11 +50,11 @@ class Observation:
                 ]
             await send(message)
 
-        try:
-            await self._app(scope, receive, observed)
-        finally:
-            self._note(scope, status, time.perf_counter() - started)
-            request_id.reset(context)
+        with bound(request=identity, **_rollout(scope)):
+            try:
+                await self._app(scope, receive, observed)
+            finally:
+                self._note(scope, status, time.perf_counter() - started)
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         path = scope["path"]
@@ -79,6 +79,12 @@ def side_of(path: str) -> str:
         if path.startswith(f"/{side}/"):
             return side
     return "other"
+
+
+def _rollout(scope: Scope) -> dict[str, str]:
+    """The rollout that a request is about, if its path names one."""
+    found = _ROLLOUT.search(scope["path"])
+    return {"rollout": found[1]} if found else {}
 
 
 def _identity(scope: Scope) -> str:

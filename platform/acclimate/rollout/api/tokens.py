@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import re
 import secrets
 from dataclasses import dataclass
 from enum import IntEnum
@@ -90,14 +89,6 @@ def bearer(authorization: str | None) -> str | None:
     """The token of an `Authorization: Bearer` header, or None."""
     scheme, _, token = (authorization or "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
-
-
-_SECRETS = re.compile(r"\b(acl_|ace_)[A-Za-z0-9_-]{8,}|(?<=Bearer )\S+")
-
-
-def redact(text: str) -> str:
-    """`text` without the tokens in it, for logs."""
-    return _SECRETS.sub(lambda match: f"{match[1] or ''}[hidden]", text)
 
 
 def _encode(data: bytes) -> str:

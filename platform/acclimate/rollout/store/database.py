@@ -30,6 +30,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 from acclimate.errors import RolloutError
+from acclimate.traces import trace_statements
 
 BUSY_TIMEOUT_S = 30.0
 REPORT_ORDER_LOCK = 0x41_43_43_4C  # any number of our own: "ACCL"
@@ -51,8 +52,11 @@ class Database:
         """
         parsed = _parse(url)
         if parsed.get_backend_name() == "sqlite":
-            return Database(_sqlite_engine(parsed))
-        return Database(create_engine(parsed, pool_size=10, max_overflow=10, pool_pre_ping=True))
+            engine = _sqlite_engine(parsed)
+        else:
+            engine = create_engine(parsed, pool_size=10, max_overflow=10, pool_pre_ping=True)
+        trace_statements(engine)
+        return Database(engine)
 
     def close(self) -> None:
         """Close idle connections."""

@@ -3,6 +3,7 @@ import base64
 from hypothesis import given
 from hypothesis import strategies as st
 
+from acclimate.logs import redact
 from acclimate.rollout.api.tokens import (
     API_PREFIX,
     Access,
@@ -10,7 +11,6 @@ from acclimate.rollout.api.tokens import (
     bearer,
     hash_token,
     new_token,
-    redact,
 )
 
 tokens = AccessTokens(b"s" * 32)

@@ -1,0 +1,77 @@
+"""The tasks a pipeline run works on, as a folder that travels between steps: the recipe and its task pool."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from acclimate.tasks import TaskPool, open_tasks
+from acclimate.tasks.home import pools
+from acclimate.training.problem import data_fingerprint
+from acclimate.training.recipe import DataSection, Recipe
+from acclimate.training.recipe_file import load_recipe, to_yaml
+
+RECIPE, POOL = "recipe.yaml", "pool"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What every later step opens.
+
+    Attributes:
+        recipe: as its author wrote it; what is registered and named in lineage.
+        located: the same, reading the prepared pool and not the source, which may have gone on since.
+    """
+
+    recipe: Recipe
+    located: Recipe
+
+
+def pack(recipe_text: str, folder: Path) -> dict[str, str]:
+    """Open the recipe's data and write recipe and pool into `folder`.
+
+    Returns:
+        what to show of the data: source, number of tasks, content hash.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECIPE).write_text(recipe_text)
+    recipe = load_recipe(str(folder / RECIPE))
+    (folder / RECIPE).write_text(to_yaml(recipe))
+    data = open_tasks(recipe.data.source, options=recipe.data.options, recordings=recipe.data.recordings)
+    if isinstance(data, TaskPool) and data.path is not None:
+        shutil.copytree(data.path, folder / POOL, dirs_exist_ok=True)
+    shown = {"source": recipe.data.source, "tasks": str(len(data.task_ids))}
+    return {**shown, "data_hash": data_fingerprint(data)}
+
+
+def unpack(folder: Path) -> Prepared:
+    """Open what `pack` wrote.
+
+    The pool is kept under ACCLIMATE_HOME by its content hash: a step that is tried again finds it, and where
+    the home is shared so do Ray workers on other machines.
+    """
+    recipe = load_recipe(str(folder / RECIPE))
+    if not (folder / POOL).exists():
+        return Prepared(recipe, recipe)
+    place = pools() / f"pipeline-{TaskPool.open(folder / POOL).info.content_hash[:16]}"
+    if not place.exists():
+        _copy(folder / POOL, place)
+    data = DataSection.model_validate(
+        {**recipe.data.model_dump(), "source": str(place), "options": {}, "recordings": {}}
+    )
+    return Prepared(recipe, recipe.model_copy(update={"data": data}))
+
+
+def _copy(source: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".pipeline-") as workshop:
+        fresh = Path(workshop, "pool")
+        shutil.copytree(source, fresh)
+        try:
+            os.rename(fresh, place)
+        except OSError:
+            if not place.exists():  # another step was quicker otherwise, with the same content
+                raise

@@ -1,0 +1,38 @@
+"""How a step of a pipeline starts and fails: logs configured, a user's mistake told in one line."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from acclimate import logs, traces
+from acclimate.errors import AcclimateError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+FAILED = 2
+log = logging.getLogger(__name__)
+
+
+def step(function: Callable[P, R]) -> Callable[P, R]:
+    """Run `function` as the main job of this process.
+
+    A mistake of the user ends the process with exit code 2 after one line of log, as at the command line;
+    anything else keeps its stack trace.
+    """
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        logs.configure_from_environment()
+        traces.configure_from_environment("acclimate-pipeline")
+        try:
+            with traces.span(function.__name__):
+                return function(*args, **kwargs)
+        except AcclimateError as error:
+            log.error("event=failed step=%s %s", function.__name__, error)
+            sys.exit(FAILED)
+
+    return run

@@ -1,0 +1,191 @@
+"""The steps up to a registered version. Each reads and writes files, so that it may run on any machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from acclimate.challenge import challenge_champion
+from acclimate.cli.logged import LoggedJob
+from acclimate.errors import TrainingError
+from acclimate.evaluation import Evaluation, Requirement
+from acclimate.evaluation.plot import save_plot
+from acclimate.home import home
+from acclimate.initialization import Initialization
+from acclimate.registry import Registry
+from acclimate.training.checkpoint import load_checkpoint
+from acclimate.training.problem import data_fingerprint, open_problem
+from acclimate.training.recipe_file import to_yaml
+from acclimate.training.run_directory import RunDirectory
+from acclimate.training.stopping import stop_on_signals
+from acclimate.workflow import (
+    DATA_REPORT,
+    check_data,
+    evaluate_starts,
+    lineage_of,
+    mlflow_run,
+    phases,
+    train_phases,
+)
+from acclimate_pipelines import pages
+from acclimate_pipelines.prepared import Prepared, pack, unpack
+from acclimate_pipelines.step import step
+
+log = logging.getLogger(__name__)
+
+
+@step
+def prepare(recipe: str, tasks: Path) -> dict[str, str]:
+    """Build the task pool of a recipe (YAML text) into `tasks`; gives what to show of it."""
+    return pack(recipe, tasks)
+
+
+@step
+def report(tasks: Path, document: Path, page: Path) -> None:
+    """Write the data report, as JSON and as a page; ends the run where the data cannot be trained on."""
+    prepared = unpack(tasks)
+    listener = LoggedJob(prepared.recipe.name)
+    text = check_data(open_problem(prepared.located), listener)
+    document.write_text(text)
+    page.write_text(pages.data_report(prepared.recipe.name, json.loads(text)))
+
+
+@step
+def meta_train(tasks: Path, checkpoints: Path, initialization: Path) -> str:
+    """Train every phase; gives the id of the MLflow run.
+
+    Checkpoints are kept under ACCLIMATE_HOME by what determines the result, recipe and data: a step that is
+    tried again goes on there, to the same bits.
+
+    Raises:
+        TrainingError: it was asked to stop; what was trained until then is in a checkpoint.
+    """
+    prepared = unpack(tasks)
+    problem = open_problem(prepared.located)
+    listener = LoggedJob(prepared.recipe.name)
+    directory = _run_directory(prepared)
+    listener.on_data(problem, directory.path)
+    registry = Registry.open()
+    with stop_on_signals() as should_stop, mlflow_run(registry, prepared.recipe, directory, problem) as run:
+        address = os.environ.get("RAY_ADDRESS")
+        metas = train_phases(prepared.located, directory, run, listener, should_stop, address)
+        if metas is None:
+            raise TrainingError(f"stopped; run the step again, it goes on from {directory.path}")
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        for file in map(directory.checkpoint, metas):
+            run.log_file(file)
+            shutil.copy(file, checkpoints / file.name)
+        problem.initialization(metas[next(iter(metas))]).save(initialization)
+        directory.finish()
+    return run.run_id
+
+
+@step
+def evaluate(tasks: Path, checkpoints: Path, evaluation: Path, page: Path) -> dict[str, float]:
+    """Adaptation curves on held-out tasks beside the baselines, as JSON and as a page; gives the figures."""
+    prepared = unpack(tasks)
+    metas = {phase: load_checkpoint(checkpoints / f"{phase}.pt").meta for phase in phases(prepared.located)}
+    found = evaluate_starts(prepared.located, metas, LoggedJob(prepared.recipe.name))
+    evaluation.write_text(json.dumps(found.as_json(), indent=2) + "\n")
+    picture = page.with_name("adaptation.png")
+    save_plot(found, prepared.recipe.name, picture)
+    page.write_text(pages.evaluation(prepared.recipe.name, found, picture.read_bytes()))
+    return found.figures()
+
+
+@dataclass(frozen=True)
+class Gated:
+    """What the gate decided, and why."""
+
+    passed: bool
+    reason: str
+    figures: Mapping[str, float]
+
+
+@step
+def gate(
+    tasks: Path,
+    initialization: Path,
+    champion: str,
+    minimum_gain: float,
+    proven: bool,
+    verdict: Path,
+    *,
+    must_pass: bool = False,
+) -> Gated:
+    """Judge the trained start against version `champion` (alias or number), measured now on the same tasks.
+
+    The first version of a name has no champion to beat and passes.
+
+    Raises:
+        TrainingError: it did not pass, and `must_pass` says that this ends the run.
+    """
+    prepared = unpack(tasks)
+    recipe = prepared.located
+    requirement = Requirement(minimum_gain, proven)
+    found = challenge_champion(
+        recipe, Initialization.load(initialization), Registry.open(), champion, requirement
+    )
+    if found is None:
+        reason = f"{recipe.name} has no version {champion!r} yet: there is nothing to be better than"
+        verdict.write_text(json.dumps({"passed": True, "reason": reason, "champion_version": None}) + "\n")
+        return Gated(True, reason, {})
+    version, judged = found
+    document = {**judged.as_json(), "champion_version": version.version}
+    verdict.write_text(json.dumps(document, indent=2) + "\n")
+    log.info("event=gated passed=%s detail=%r", judged.passed, judged.reason)
+    if must_pass and not judged.passed:
+        raise TrainingError(f"nothing is registered: {judged.reason}")
+    names = ("challenger", "champion", "gain", "low", "high", "worst_gain")
+    return Gated(judged.passed, judged.reason, {name: document[name] for name in names})
+
+
+@step
+def register(
+    tasks: Path, initialization: Path, evaluation: Path, document: Path, verdict: Path, run_id: str
+) -> str:
+    """Register the trained start as the next version and candidate; gives `NAME@VERSION`."""
+    prepared = unpack(tasks)
+    recipe = prepared.recipe
+    judged = json.loads(verdict.read_text())
+    found = Evaluation.from_json(json.loads(evaluation.read_text()))
+    registry = Registry.open()
+    run = registry.continue_run(run_id)
+    run.log_file(evaluation)
+    run.log_metrics([(recipe.training.steps, found.figures())])
+    run.end("FINISHED")
+    lineage = lineage_of(recipe, open_problem(prepared.located))
+    if judged["champion_version"] is not None:
+        lineage["parent_version"] = str(judged["champion_version"])
+    version = registry.register(
+        recipe.name,
+        Initialization.load(initialization),
+        experiment=recipe.name,
+        run_id=run_id,
+        evaluation=found.as_json(),
+        files={
+            "recipe.yaml": to_yaml(recipe),
+            DATA_REPORT: document.read_text(),
+            "gate.json": verdict.read_text(),
+        },
+        lineage={**lineage, "gate": judged["reason"]},
+        metrics=found.figures(),
+    )
+    return f"{version.name}@{version.version}"
+
+
+def _run_directory(prepared: Prepared) -> RunDirectory:
+    recipe = prepared.recipe
+    evaluated = json.dumps([recipe.evaluation.seeds, recipe.baseline.model_dump()])
+    data = data_fingerprint(open_problem(prepared.located).data)
+    key = hashlib.sha256(f"{recipe.content_hash()} {data} {evaluated}".encode()).hexdigest()[:16]
+    directory = RunDirectory(home() / "pipeline-runs" / recipe.name / key)
+    directory.path.mkdir(parents=True, exist_ok=True)
+    (directory.path / "recipe.yaml").write_text(to_yaml(recipe))
+    return directory
