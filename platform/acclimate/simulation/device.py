@@ -145,7 +145,9 @@ class SimulatedDevice:
         self._say("drift-began", drift.name)
 
     def stop(self) -> None:
-        """Switch off in good order: the open window is reported and what was learnt is saved."""
+        """Switch off in good order: the open window is reported and what was learnt is saved. From here on
+        no fault happens."""
+        self.flash.cut_at = None
         if self.device is not None:
             self.device.close()
 

@@ -19,7 +19,7 @@ from acclimate_device.runtime import Batch, Engine, Params
 from acclimate_device.runtime.tensors import parse, serialize
 from acclimate_device.testing.repository import SimulatedRepository
 
-_NUDGE, _RUIN = 1e-3, 2.0
+_NUDGE, _MISTAKEN = 1e-3, 1e3
 
 
 def publish(versions: Sequence[Files], folder: Path) -> bytes:
@@ -38,23 +38,28 @@ def next_version(files: Files, version: int, behaviour: str = "good", seed: int 
     """Another version of a bundle with the same graphs: real files, accepted or refused by the real checks.
 
     Args:
-        behaviour: `good` moves the start by a thousandth of each tensor's deviation; `harmful` by twice the
-            deviation, which is a start that meta-training never saw; `broken` leaves a sanity vector that the
-            version does not reproduce, so every device refuses it.
+        behaviour: every version moves the start by a thousandth of each tensor's deviation. `harmful` also
+            takes inputs for a thousand times larger than they are, as when units are mistaken: it loads, but
+            sees nothing to adapt to. `broken` does not reproduce its sanity vector: devices refuse it.
     """
     bundle = read_bundle(files.get)
     rng = np.random.default_rng([seed, version])
-    amount = _RUIN if behaviour == "harmful" else _NUDGE
     tensors = {
-        name: (tensor + rng.standard_normal(tensor.shape) * tensor.std() * amount).astype(np.float32)
+        name: (tensor + rng.standard_normal(tensor.shape) * tensor.std() * _NUDGE).astype(np.float32)
         if name.startswith("param.")
         else tensor
         for name, tensor in parse(bundle.files[PARAMS]).items()
     }
     changed = {**bundle.files, PARAMS: serialize(tensors)}
     changed[SANITY] = _wrong(bundle.files[SANITY]) if behaviour == "broken" else _sanity(bundle, changed)
+    given = bundle.manifest.input
+    if behaviour == "harmful":
+        scale = given.scale or (1.0,) * given.shape[0]
+        mean = given.mean or (0.0,) * given.shape[0]
+        given = replace(given, mean=mean, scale=tuple(one * _MISTAKEN for one in scale))
     manifest = replace(
         bundle.manifest,
+        input=given,
         release=replace(
             bundle.manifest.release,
             version=version,

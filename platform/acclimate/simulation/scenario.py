@@ -129,7 +129,7 @@ class RolloutSection(Section):
     version: Count = Field(description="its number; the factory's bundle is the first")
     behaviour: Literal["good", "harmful", "broken"] = Field(
         default="good",
-        description="`harmful` loads and predicts badly; `broken` fails the check every device makes; "
+        description="`harmful` loads but cannot be adapted; `broken` fails the check every device makes; "
         "without effect on versions that are published already",
     )
     waves: str = Field(
