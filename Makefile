@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WAIT ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-packages demo test fast test-images test-cluster lint format bench clean
+.PHONY: help setup system-packages demo test fast test-images test-cluster lint format docs bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,10 @@ system-packages: ## install the Debian packages the tests use, where any is miss
 
 demo: setup ## the main job on real data, end to end (WAIT=0 ends instead of keeping pages open)
 	WAIT=$(WAIT) $(BIN)/acclimate demo
+
+docs: setup ## build the pages into docs/_build/html; a warning is an error
+	PYTHONPATH=platform:device_sdk $(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
 
 test: setup system-packages lint ## everything CI runs: lint, types, import direction, all tests
 	$(BIN)/pytest -q

@@ -31,7 +31,11 @@ Verify = Callable[[str, bytes, bytes], bool]
 
 @dataclass(frozen=True)
 class PublicKey:
-    """An Ed25519 public key: 32 raw bytes in base64. Its id is the SHA-256 of the raw bytes, in hex."""
+    """An Ed25519 public key: 32 raw bytes in base64. Its id is the SHA-256 of the raw bytes, in hex.
+
+    Attributes:
+        ed25519: the raw key, in base64.
+    """
 
     ed25519: Annotated[str, Text(r"[A-Za-z0-9+/]{43}=", max_length=44)]
 
@@ -50,7 +54,12 @@ class PublicKey:
 
 @dataclass(frozen=True)
 class Signature:
-    """One signature and the id of the key that made it."""
+    """One signature and the id of the key that made it.
+
+    Attributes:
+        key_id: SHA-256 of the raw public key, in hex.
+        ed25519: the signature, in base64.
+    """
 
     key_id: KeyId
     ed25519: Base64
@@ -58,7 +67,13 @@ class Signature:
 
 @dataclass(frozen=True)
 class Envelope:
-    """A payload, what it is, and who vouches for it."""
+    """A payload, what it is, and who vouches for it.
+
+    Attributes:
+        payload_type: media type that names the message inside, see `payload_type()`.
+        payload: the message as JSON, in base64.
+        signatures: over `signed_bytes`; one of a trusted key is enough.
+    """
 
     payload_type: Annotated[str, Text(r"[a-z0-9.+/-]+", max_length=128)]
     payload: Base64

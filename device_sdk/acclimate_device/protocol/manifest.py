@@ -94,7 +94,13 @@ class Adaptation:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """The metric over held-out tasks after some adaptation steps: mean and quantiles by name (`p05`...)."""
+    """The metric over held-out tasks after some adaptation steps: mean and quantiles by name (`p05`...).
+
+    Attributes:
+        steps: gradient steps taken; 0 is the start.
+        mean: over the held-out tasks.
+        quantiles: over the held-out tasks, by name.
+    """
 
     steps: Count
     mean: float
@@ -103,7 +109,15 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Expected:
-    """The adaptation curve measured on tasks that training never saw."""
+    """The adaptation curve measured on tasks that training never saw.
+
+    Attributes:
+        metric: its name, such as `accuracy`.
+        higher_is_better: which way is good.
+        shots: support examples, of each class in classification.
+        tasks: how many held-out tasks were measured.
+        points: the curve, by steps.
+    """
 
     metric: str
     higher_is_better: bool
@@ -133,7 +147,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class File:
-    """Length and SHA-256 of one file; the TUF targets metadata says the same."""
+    """Length and SHA-256 of one file; the TUF targets metadata says the same.
+
+    Attributes:
+        length: bytes.
+        sha256: in hex.
+    """
 
     length: Annotated[int, Number(1, 2**31 - 1)]
     sha256: Hash
@@ -145,6 +164,10 @@ class Manifest:
 
     Attributes:
         release: name, version and content hash of the initialization.
+        input: what one example is.
+        output: what the outputs mean.
+        adaptation: how a device adapts.
+        cost: what it costs a device.
         files: every other file by name: `FILES`, no more and no less.
         learner: what meta-trained it (`maml`, `reptile`, ...).
         run_id: the MLflow run it came from; empty if none.

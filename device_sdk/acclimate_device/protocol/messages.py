@@ -51,7 +51,13 @@ class Enrolment:
 
 @dataclass(frozen=True)
 class Enrolled:
-    """The answer: who the device is now, and which keys sign its assignments."""
+    """The answer: who the device is now, and which keys sign its assignments.
+
+    Attributes:
+        device_id: the identity the service gave.
+        fleet: the fleet that the enrolment token belongs to.
+        service_keys: keys whose assignments the device obeys.
+    """
 
     device_id: DeviceId
     fleet: Name
@@ -84,7 +90,13 @@ class TokenRequest:
 
 @dataclass(frozen=True)
 class Token:
-    """A bearer token for every further request, and how long it holds."""
+    """A bearer token for every further request, and how long it holds.
+
+    Attributes:
+        access_token: opaque to the device.
+        expires_in_s: seconds from now.
+        token_type: how it is sent in the `Authorization` header.
+    """
 
     access_token: Annotated[str, Text(r"[\x21-\x7e]+", max_length=2048)]
     expires_in_s: Seconds
@@ -94,7 +106,13 @@ class Token:
 
 @dataclass(frozen=True)
 class Release:
-    """One exact registry version: its number and its content hash, never an alias."""
+    """One exact registry version: its number and its content hash, never an alias.
+
+    Attributes:
+        name: of the registered model.
+        version: number in the registry.
+        content_hash: SHA-256 of the initialization, in hex.
+    """
 
     name: Name
     version: Annotated[int, Number(1, 2**31 - 1)]
@@ -142,7 +160,15 @@ class DesiredState:
 
 @dataclass(frozen=True)
 class Problem:
-    """An error of the service, as RFC 9457 problem details."""
+    """An error of the service, as RFC 9457 problem details.
+
+    Attributes:
+        type: `PROBLEM_PREFIX` and a `ProblemName`.
+        title: the kind of problem, for people.
+        status: the HTTP status.
+        detail: what was wrong this time, and the remedy.
+        instance: the request it is about; empty if none.
+    """
 
     type: str
     title: str

@@ -60,7 +60,14 @@ class Summary:
 
 @dataclass(frozen=True)
 class Event:
-    """Something decided or noticed, and why. `source` names a detector, an error or a version."""
+    """Something decided or noticed, and why. `source` names a detector, an error or a version.
+
+    Attributes:
+        at: Unix seconds on the device's clock.
+        kind: what happened.
+        source: the detector, error or version it is about.
+        detail: a line for people.
+    """
 
     at: float
     kind: EventKind
@@ -70,7 +77,13 @@ class Event:
 
 @dataclass(frozen=True)
 class Resources:
-    """What the process uses: resident bytes, CPU seconds and wall seconds since it started."""
+    """What the process uses: resident bytes, CPU seconds and wall seconds since it started.
+
+    Attributes:
+        rss_bytes: resident memory.
+        cpu_s: CPU seconds since the process started.
+        uptime_s: wall seconds since the process started.
+    """
 
     rss_bytes: Count = 0
     cpu_s: Annotated[float, Number(0.0)] = 0.0
@@ -103,7 +116,9 @@ class Report:
         warnings, drifts, resets: how many.
         fallbacks: times the device fell back to an older version or the factory initialization.
         refusals: calls and downloads refused, by error class name.
-        events: the first `LIMITS.report_events`; `events_dropped` counts the others.
+        events: the first `LIMITS.report_events`.
+        events_dropped: how many more there were.
+        resources: what the process uses.
     """
 
     id: Nonce
@@ -135,7 +150,11 @@ class Report:
 
 @dataclass(frozen=True)
 class ReportBatch:
-    """What a device posts: one or more reports, oldest first."""
+    """What a device posts: one or more reports, oldest first.
+
+    Attributes:
+        reports: at most `LIMITS.batch_reports`.
+    """
 
     reports: Annotated[tuple[Report, ...], Items(LIMITS.batch_reports)]
     schema: Literal[1] = 1
@@ -143,7 +162,12 @@ class ReportBatch:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A report the service will never take, and why: the device drops it and counts that."""
+    """A report the service will never take, and why: the device drops it and counts that.
+
+    Attributes:
+        id: of the report.
+        detail: why.
+    """
 
     id: Nonce
     detail: str
@@ -151,7 +175,12 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Receipt:
-    """The answer, given only once the accepted reports are durable; known ids are accepted again."""
+    """The answer, given only once the accepted reports are durable; known ids are accepted again.
+
+    Attributes:
+        accepted: ids that are durable now.
+        refused: reports that will never be taken.
+    """
 
     accepted: Annotated[tuple[Nonce, ...], Items(LIMITS.batch_reports)]
     refused: Annotated[tuple[Refusal, ...], Items(LIMITS.batch_reports)] = ()

@@ -28,7 +28,11 @@ def token() -> None:
 @token.command("create")
 @click.argument("name")
 @click.option(
-    "--role", type=click.Choice(["viewer", "operator", "admin"]), default="operator", show_default=True
+    "--role",
+    type=click.Choice(["viewer", "operator", "admin"]),
+    default="operator",
+    show_default=True,
+    help="A viewer reads, an operator runs rollouts, an admin makes fleets and tokens too.",
 )
 @click.option("--fleet", help="Limit it to one fleet.")
 @click.option("--days", type=click.IntRange(1, 3650), help="Days until it ends [default: never].")

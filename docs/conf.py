@@ -1,0 +1,25 @@
+"""Sphinx: Markdown pages, a search of its own, and a reference written from the code at every build."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "platform"), str(HERE.parent / "device_sdk")]
+
+import reference  # noqa: E402 - beside this file, found only now
+
+import acclimate  # noqa: E402
+
+project = "Acclimate"
+author = "the authors of Acclimate"
+version = release = acclimate.__version__
+extensions = ["myst_parser"]
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"Acclimate {version}"
+html_copy_source = False
+html_show_sphinx = False
+
+reference.write(HERE / "reference")

@@ -1,0 +1,285 @@
+"""The reference pages, from the code itself: `python docs/reference.py DIR` writes them.
+
+Each page is rows with a description; `rows_of` gives them as data, so that a test finds what is undocumented.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import sys
+import tempfile
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, get_args, get_type_hints
+
+import click
+
+CHART = Path(__file__).parent.parent / "helm" / "acclimate" / "values.yaml"
+COMMENT = re.compile(r"^(\s*)#\s?(.*)$")
+KEY = re.compile(r"^(\s*)([A-Za-z][\w-]*):(.*)$")
+
+
+class Row(NamedTuple):
+    """One documented thing: its heading, its name, its default or form, and what it means."""
+
+    section: str
+    name: str
+    form: str
+    meaning: str
+
+
+class Page(NamedTuple):
+    """A page's title, its opening paragraph, its columns' names and the function that reads its rows."""
+
+    title: str
+    opening: str
+    columns: tuple[str, str, str]
+    rows: Any
+
+
+def recipe_keys() -> Iterator[Row]:
+    """Every key of a recipe; what columns mean is declared by the recording schema."""
+    from acclimate.tasks import RecordingSchema
+    from acclimate.training.recipe_file import recipe_keys as keys
+
+    for key, default, meaning in keys():
+        yield Row(key.split(".")[0] if "." in key else "top", key, default, meaning)
+    for row in attributes(RecordingSchema):
+        yield row._replace(section="data.recordings: what the columns of Parquet mean")
+
+
+def commands() -> Iterator[Row]:
+    """Every option and argument of every command."""
+    from acclimate.cli.main import cli
+
+    yield from _command(cli, "acclimate", click.Context(cli, info_name="acclimate"))
+
+
+def _command(command: click.Command, path: str, context: click.Context) -> Iterator[Row]:
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from _command(inner, f"{path} {name}", click.Context(inner, context, info_name=name))
+        return
+    text = inspect.cleandoc(command.help or "").partition("\f")[0]
+    usage = " ".join(command.collect_usage_pieces(context))
+    yield Row(path, f"{path} {usage}", "", " ".join(text.split()))
+    for one in command.get_params(context):
+        if isinstance(one, click.Option) and not one.hidden and "--help" not in one.opts:
+            names = ", ".join([*one.opts, *one.secondary_opts])
+            form = "" if one.is_flag else one.make_metavar(context)
+            yield Row(path, names, form, one.help or "")
+
+
+def http_api() -> Iterator[Row]:
+    """Every operation of the operator side, from its OpenAPI document."""
+    from acclimate.rollout.api.app import Service, operator_app
+    from acclimate.rollout.api.keys import ServiceKey
+    from acclimate.rollout.settings import ServiceSettings
+    from acclimate.rollout.store import open_store
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = ServiceSettings(home=Path(folder))
+        store = open_store(settings.database)
+        try:
+            service = Service(settings, store, ServiceKey.load_or_create(settings.key_file))
+            paths = operator_app(service).openapi()["paths"]
+        finally:
+            store.close()
+    for path, operations in paths.items():
+        for method, operation in operations.items():
+            meaning = operation.get("description") or operation.get("summary", "")
+            queries = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"]
+            section = path.split("/")[2]
+            yield Row(
+                section, f"{method.upper()} /api{path}", ", ".join(queries), meaning.partition("\n\n")[0]
+            )
+
+
+def metrics() -> Iterator[Row]:
+    """Every metric the service exposes at `/metrics`."""
+    from acclimate.rollout.api.metrics import FleetCollector, ServiceMetrics
+    from acclimate.rollout.store import open_store
+
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(f"sqlite:///{folder}/store.db")
+        try:
+            families = [*ServiceMetrics().registry.collect(), *FleetCollector(store).collect()]
+        finally:
+            store.close()
+    for family in families:
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        yield Row("", name, family.type, family.documentation)
+
+
+def chart_values() -> Iterator[Row]:
+    """Every value of the chart: the comment above it, and its default where it is no map."""
+    above: list[str] = []
+    path: list[tuple[int, str]] = []
+    listed = 10**6  # indentation of the list being read: its entries are explained by its own comment
+    for line in CHART.read_text().splitlines():
+        indentation = len(line) - len(line.lstrip())
+        if line.strip().startswith("- "):
+            listed = indentation
+        elif line.strip() and indentation < listed:
+            listed = 10**6
+        if indentation >= listed:
+            continue
+        if comment := COMMENT.match(line):
+            above.append(comment[2])
+        elif key := KEY.match(line):
+            indent, name, default = len(key[1]), key[2], key[3].strip()
+            path = [*(one for one in path if one[0] < indent), (indent, name)]
+            dotted = ".".join(one for _, one in path)
+            yield Row(path[0][1] if len(path) > 1 else "top", dotted, default, " ".join(above).strip())
+            above = []
+        else:
+            above = []
+
+
+def messages() -> Iterator[Row]:
+    """Every field of the manifest and of each message between device and service."""
+    from acclimate_device.protocol import MESSAGES
+
+    seen: dict[type, None] = {}
+    for message in MESSAGES:
+        _collect(message, seen)
+    for kind in seen:
+        yield from attributes(kind)
+
+
+def _collect(kind: Any, seen: dict[type, None]) -> None:
+    """`kind`, if it is a message, and every message inside it."""
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type) and kind not in seen:
+        seen[kind] = None
+        for hint in get_type_hints(kind).values():
+            _collect(hint, seen)
+    for argument in get_args(kind):
+        _collect(argument, seen)
+
+
+def attributes(kind: type) -> Iterator[Row]:
+    """The fields of a dataclass with what its docstring says of each under `Attributes:`."""
+    told = _told(inspect.getdoc(kind) or "")
+    for field in dataclasses.fields(kind):
+        default = "(required)" if _required(field) else _default(field)
+        meaning = told.get(field.name, "")
+        if field.name == "schema":
+            meaning = meaning or "number of this message's format; rises when old readers would misunderstand"
+        yield Row(kind.__name__, field.name, default, meaning)
+
+
+def _told(text: str) -> dict[str, str]:
+    meanings: dict[str, str] = {}
+    names: list[str] = []
+    for line in text.partition("Attributes:")[2].splitlines():
+        if opened := re.match(r"    (\w[\w, ]*): (.*)", line):
+            names = [name.strip() for name in opened[1].split(",")]
+            meanings |= dict.fromkeys(names, opened[2])
+        elif line.startswith("        "):
+            meanings |= {name: f"{meanings[name]} {line.strip()}" for name in names}
+        elif line.strip():
+            break
+    return meanings
+
+
+def _required(field: Any) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _default(field: Any) -> str:
+    value = field.default if field.default is not dataclasses.MISSING else field.default_factory()
+    if isinstance(value, types.MappingProxyType):
+        value = dict(value)
+    return repr(value)
+
+
+PAGES: Mapping[str, Page] = {
+    "recipe": Page(
+        "Recipe keys",
+        "A recipe is a YAML file; `acclimate init DATA.parquet` writes a first one, and `--set KEY=VALUE` "
+        "changes a key for one run. An unknown key is an error.",
+        ("key", "default", "meaning"),
+        recipe_keys,
+    ),
+    "cli": Page(
+        "Commands",
+        "Every command takes `--help`. Exit codes: 0 done, 1 looked and found a defect, 2 a mistake in "
+        "what was asked, 130 stopped by Ctrl-C.",
+        ("option", "value", "meaning"),
+        commands,
+    ),
+    "http": Page(
+        "HTTP API",
+        "The operator side, under `/api/v1`. Every call carries `Authorization: Bearer TOKEN`; errors are "
+        "problem details (RFC 9457). A running service gives the whole document at `/api/openapi.json`.",
+        ("operation", "query", "meaning"),
+        http_api,
+    ),
+    "metrics": Page(
+        "Metrics",
+        "The rollout service's metrics at `/metrics`, in Prometheus' format.",
+        ("metric", "type", "meaning"),
+        metrics,
+    ),
+    "chart": Page(
+        "Chart values",
+        "Values of the Helm chart in `helm/acclimate`.",
+        ("value", "default", "meaning"),
+        chart_values,
+    ),
+    "protocol": Page(
+        "Manifest and messages",
+        "What a bundle's `manifest.json` holds, and what device and service say to one another. Their JSON "
+        "schemas lie in `device_sdk/acclimate_device/protocol/schemas/`.",
+        ("field", "default", "meaning"),
+        messages,
+    ),
+}
+
+
+def rows_of(page: str) -> list[Row]:
+    """The rows of one page."""
+    return list(PAGES[page].rows())
+
+
+def write(folder: Path) -> None:
+    """Write every page, and only where it changed, so that a second build is quick."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, page in PAGES.items():
+        path, text = folder / f"{name}.md", _text(page, rows_of(name))
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+def _text(page: Page, rows: list[Row]) -> str:
+    lines = [f"# {page.title}", "", page.opening, ""]
+    section = None
+    for row in rows:
+        if row.section != section or section is None:
+            section = row.section
+            lines += ["", f"## {section}", ""] if section else [""]
+            lines += [f"| {' | '.join(page.columns)} |", "| --- | --- | --- |"]
+        lines.append(f"| {_code(row.name)} | {_code(row.form)} | {_prose(row.meaning)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _code(text: str) -> str:
+    """A cell in code style; nothing for nothing."""
+    flat = " ".join(text.split()).replace("|", "\\|").replace("`", "")
+    return f"`{flat}`" if flat else ""
+
+
+def _prose(text: str) -> str:
+    """A cell of plain text in which only backticks mean something."""
+    parts = " ".join(text.split()).replace("|", "\\|").split("`")
+    parts[::2] = [re.sub(r"([<*_\[\]{}$~#])", r"\\\1", part) for part in parts[::2]]
+    return "`".join(parts)
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
