@@ -81,7 +81,7 @@ def test_acknowledged_equals_counted_and_nothing_is_assigned_twice(tmp_path: Pat
     root = publish([factory, next_version(factory, 2)], tmp_path / "tuf")
     limits = {"TICK_S": "0.5", "DEVICE_RATE": "0", "ANONYMOUS_RATE": "0"}
     with ServiceProcess(tmp_path, url, **limits) as service:
-        world = ServedWorld(service.url, service.token, root, timeout_s=5.0)
+        world = ServedWorld(service.url, service.token, root, timeout_s=5.0, patience_s=60.0)
         with Killer(service, postgres) as killer:
             outcome = run(SCENARIO, world, factory, open_streams(SCENARIO.stream), tmp_path / "devices")
     print(

@@ -25,6 +25,7 @@ from acclimate_device.protocol import Release
 _START_S = 60.0
 _STOP_S = 30.0
 _TIMEOUT_S = 30.0
+_AGAIN_S = 0.5
 
 
 class ServedWorld:
@@ -34,12 +35,15 @@ class ServedWorld:
         token: an operator's API token.
         root: the trusted root of the repository that the service serves.
         timeout_s: of devices' requests.
+        patience_s: how long the operator tries again while the service is away.
     """
 
-    def __init__(self, url: str, token: str, root: bytes, timeout_s: float = _TIMEOUT_S) -> None:
+    def __init__(
+        self, url: str, token: str, root: bytes, timeout_s: float = _TIMEOUT_S, patience_s: float = 0.0
+    ) -> None:
         self.clock, self.root, self.url = time.time, root, url
         self._timeout_s = timeout_s
-        self.operator = HttpOperator(url, token)
+        self.operator = HttpOperator(url, token, patience_s)
 
     def connect(self) -> Transport:
         return HttpTransport(self.url, timeout_s=self._timeout_s)
@@ -51,7 +55,8 @@ class ServedWorld:
 class HttpOperator:
     """An `Operator` over the REST interface."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, patience_s: float = 0.0) -> None:
+        self._patience_s = patience_s
         self._http = httpx.Client(
             base_url=f"{url.rstrip('/')}/api/v1",
             headers={"Authorization": f"Bearer {token}"},
@@ -70,7 +75,11 @@ class HttpOperator:
     def roll_out(self, fleet: str, plan: PlanBody) -> str:
         body = plan.model_dump(mode="json")
         identity = str(self._call("POST", f"/fleets/{fleet}/rollouts", body)["rollout"]["id"])
-        self._call("POST", f"/rollouts/{identity}/start", {})
+        try:
+            self._call("POST", f"/rollouts/{identity}/start", {})
+        except ScenarioError:
+            if self.status(identity).state == "draft":  # else only the answer of an earlier try was lost
+                raise
         return identity
 
     def status(self, rollout: str) -> RolloutStatus:
@@ -83,13 +92,20 @@ class HttpOperator:
         return summed(self._call("GET", f"/fleets/{fleet}/counts"))
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        try:
-            answer = self._http.request(method, path, json=body)
-        except httpx.HTTPError as error:
-            raise ScenarioError(
-                f"the rollout service at {self._http.base_url.host} does not answer ({error}): start it with "
-                "`acclimate serve`"
-            ) from None
+        until = time.monotonic() + self._patience_s
+        while True:
+            try:
+                answer = self._http.request(method, path, json=body)
+            except httpx.HTTPError as error:
+                if time.monotonic() >= until:
+                    raise ScenarioError(
+                        f"the rollout service at {self._http.base_url} does not answer ({error}): start it "
+                        "with `acclimate serve`"
+                    ) from None
+            else:
+                if not answer.is_server_error or time.monotonic() >= until:
+                    break
+            time.sleep(_AGAIN_S)
         if answer.is_success:
             return answer.json()
         try:
