@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -26,8 +25,8 @@ from acclimate.registry import Registry, RunRecorder, VersionInfo
 from acclimate.tasks import Sampler, TaskPool, report_on
 from acclimate.traces import traced
 from acclimate.training.checkpoint import check_same_recipe, load_checkpoint, save_checkpoint
-from acclimate.training.executor import InProcess, TaskWorkers
-from acclimate.training.loop import OuterState, StepReport, train
+from acclimate.training.engine import engine
+from acclimate.training.loop import OuterState, StepReport
 from acclimate.training.problem import Problem, data_fingerprint, joint_recipe, open_problem
 from acclimate.training.recipe import Recipe, flat
 from acclimate.training.recipe_file import load_recipe, to_yaml
@@ -213,7 +212,7 @@ def train_phases(
     states = {phase: _open_state(directory, phase, of) for phase, of in planned.items()}
     unfinished = [phase for phase, of in planned.items() if states[phase].step < of.training.steps]
     if unfinished:
-        with _workers(recipe, planned, address) as workers:
+        with engine(recipe, planned, address) as train_phase:
             for phase in unfinished:
                 of, state = planned[phase], states[phase]
                 listener.on_phase(phase, state.step, of.training.steps, of.training.meta_batch)
@@ -225,10 +224,10 @@ def train_phases(
                     save_checkpoint(state.checkpoint(of), directory.checkpoint(phase))
                     curves.flush()
 
-                done = train(
+                done = train_phase(
+                    phase,
                     of,
                     state,
-                    partial(workers.compute, phase),
                     on_step=curves.add,
                     on_checkpoint=keep,
                     should_stop=should_stop,
@@ -318,17 +317,6 @@ def _open_state(directory: RunDirectory, phase: str, recipe: Recipe) -> OuterSta
     state = OuterState.begin(open_problem(recipe).start(), optimizer)
     save_checkpoint(state.checkpoint(recipe), path)
     return state
-
-
-@contextmanager
-def _workers(recipe: Recipe, planned: Mapping[str, Recipe], address: str | None) -> Iterator[TaskWorkers]:
-    if recipe.training.workers == 0:
-        yield InProcess(planned)
-        return
-    from acclimate.training.ray_pool import RayPool
-
-    with RayPool(planned, recipe.training.workers, address) as pool:
-        yield pool
 
 
 @contextmanager

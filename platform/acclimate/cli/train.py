@@ -28,7 +28,12 @@ change_option = click.option(
 @click.command()
 @click.argument("recipe")
 @click.option("--resume", is_flag=True, help="Go on with the newest unfinished run of this recipe.")
-@click.option("--workers", type=click.IntRange(0), help="Ray task workers; 0 trains in this process.")
+@click.option("--workers", type=click.IntRange(0), help="Ray workers; 0 trains in this process.")
+@click.option(
+    "--address",
+    metavar="CLUSTER",
+    help="Run the workers on this Ray cluster: auto, host:6379 or ray://host:10001.",
+)
 @click.option(
     "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Note on the version, for its lineage."
 )
@@ -42,13 +47,14 @@ def train(
     recipe: str,
     resume: bool,
     workers: int | None,
+    address: str | None,
     tags: tuple[str, ...],
     if_new: str | None,
     changes: tuple[str, ...],
     tracking_uri: str | None,
     json: bool,
 ) -> None:
-    """Meta-train RECIPE (a YAML file or a shipped name), evaluate it on held-out tasks and register it.
+    """Meta-train RECIPE (a YAML file, - or a shipped name), evaluate it on held-out tasks and register it.
 
     Ctrl-C writes a checkpoint; --resume goes on from there to the same bits.
     """
@@ -57,7 +63,8 @@ def train(
 
     if workers is not None:
         changes = (*changes, f"training.workers={workers}")
-    again = " ".join(["acclimate train", recipe, *(f"--set {change}" for change in changes)])
+    options = [f"--address {address}"] if address else []
+    again = " ".join(["acclimate train", recipe, *options, *(f"--set {change}" for change in changes)])
     wanted = load_recipe(recipe, changes)
     lineage = _lineage(tags)
     if if_new and not anything_new(wanted, if_new, tracking_uri):
@@ -65,7 +72,9 @@ def train(
         if json:
             print_json({"version": None})
         return
-    outcome = run_job(wanted, resume=resume, tracking_uri=tracking_uri, again=again, lineage=lineage)
+    outcome = run_job(
+        wanted, resume=resume, tracking_uri=tracking_uri, again=again, address=address, lineage=lineage
+    )
     if json:
         print_json(
             {
@@ -148,6 +157,7 @@ def run_job(
     tracking_uri: str | None,
     again: str,
     lineage: Mapping[str, str] | None = None,
+    address: str | None = None,
 ) -> Outcome:
     """Run the main job with its progress drawn; a stop ends the process with how to go on."""
     from acclimate.cli.progress import job_listener
@@ -161,6 +171,7 @@ def run_job(
             should_stop=should_stop,
             resume=resume,
             tracking_uri=tracking_uri,
+            address=address,
             lineage=lineage,
         )
     if outcome is None:

@@ -2,29 +2,46 @@
 
 Every actor opens the recipe's data itself (memory-mapped, so workers of one machine share it), takes
 (meta-parameters, step, shard) and returns sums. Nothing else is kept on a worker, so workers may come and go
-between and within steps.
+between and within steps: work goes to those that run, and a replacement for which the cluster has no core yet
+joins when there is one.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayTaskError, WorkerCrashedError
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    NodeDiedError,
+    ObjectLostError,
+    RayTaskError,
+    RuntimeEnvSetupError,
+    WorkerCrashedError,
+)
 
 from acclimate.errors import AcclimateError, TrainingError
 from acclimate.learners import MetaParams
 from acclimate.training.executor import InProcess
+from acclimate.training.ray_connection import connect
 from acclimate.training.recipe import Recipe
 from acclimate.training.shard import ShardResult
 
+log = logging.getLogger(__name__)
+
 _LOSSES_A_SHARD = 3
-_LOST = (ActorDiedError, ActorUnavailableError, WorkerCrashedError)
+_FAILED_STARTS = 3
+_AHEAD = 2  # shards handed to a worker at a time: it never waits for the driver between two small ones
+_PATIENCE_S = 20.0  # without any worker, before saying so
+# A large result stays on the node that made it: if the node goes before it is fetched, the object is lost.
+_LOST = (ActorDiedError, ActorUnavailableError, WorkerCrashedError, NodeDiedError, ObjectLostError)
 
 
 class RayWorker:
@@ -38,6 +55,15 @@ class RayWorker:
 
     def pid(self) -> int:
         return os.getpid()
+
+
+@dataclass(eq=False)
+class _Worker:
+    """An actor; `pid` is None until it runs."""
+
+    actor: Any
+    starting: Any
+    pid: int | None = None
 
 
 class RayPool:
@@ -54,23 +80,22 @@ class RayPool:
 
     def __init__(self, recipes: Mapping[str, Recipe], workers: int, address: str | None = None) -> None:
         self._recipes = dict(recipes)
-        self._workers = workers
+        self._size = workers
         self._address = address
-        self._actors: list[Any] = []
+        self._workers: list[_Worker] = []
+        self._failed_starts = 0
         self._connected_here = False
 
     def __enter__(self) -> Self:
         self._connected_here = not ray.is_initialized()
         if self._connected_here:
-            connect(self._address, self._workers)
-        self._actors = [self._new_actor() for _ in range(self._workers)]
+            connect(self._address, self._size)
         try:
-            self.pids()
-        except _LOST as error:
+            self._workers = [self._start() for _ in range(self._size)]
+            self._await_one()
+        except BaseException:
             self._leave()
-            raise TrainingError(
-                f"a worker cannot start: every node needs this version of acclimate[train]: {error}"
-            ) from error
+            raise
         return self
 
     def __exit__(
@@ -79,14 +104,14 @@ class RayPool:
         self._leave()
 
     def _leave(self) -> None:
-        for actor in self._actors:
-            ray.kill(actor)
+        for worker in self._workers:
+            ray.kill(worker.actor)
         if self._connected_here:
             ray.shutdown()
 
     def pids(self) -> list[int]:
-        """The workers' process ids."""
-        return [_result(actor.pid.remote()) for actor in self._actors]
+        """The process ids of the workers that run."""
+        return [worker.pid for worker in self._running() if worker.pid is not None]
 
     def compute(
         self, phase: str, meta: MetaParams, step: int, shards: Sequence[list[int]]
@@ -98,64 +123,85 @@ class RayPool:
         """
         shared = ray.put(meta)
         results: dict[int, ShardResult] = {}
-        waiting = list(enumerate(shards))
-        for _ in range(_LOSSES_A_SHARD):
-            asked = []
-            for turn, (number, indices) in enumerate(waiting):
-                slot = turn % len(self._actors)
-                asked.append((number, slot, self._actors[slot].compute.remote(phase, shared, step, indices)))
-            lost: set[int] = set()
-            for number, slot, reference in asked:
+        waiting = deque(range(len(shards)))
+        asked: dict[Any, tuple[_Worker, int]] = {}
+        losses: Counter[int] = Counter()
+        while len(results) < len(shards):
+            load = Counter(worker for worker, _ in asked.values())
+            running = self._running()
+            while waiting and running:
+                worker = min(running, key=load.__getitem__)
+                if load[worker] == _AHEAD:
+                    break
+                load[worker] += 1
+                number = waiting.popleft()
+                asked[worker.actor.compute.remote(phase, shared, step, shards[number])] = worker, number
+            if not asked:
+                self._await_one()
+                continue
+            for reference in self._wait_for(list(asked)):
+                worker, number = asked.pop(reference)
                 try:
                     results[number] = _result(reference)
-                except _LOST:
-                    lost.add(slot)
-            for slot in lost:
-                ray.kill(self._actors[slot])  # unavailable is not dead: never wait for the old one again
-                self._actors[slot] = self._new_actor()
-            waiting = [(number, indices) for number, indices in waiting if number not in results]
-            if not waiting:
-                return [results[number] for number in range(len(shards))]
-        raise TrainingError(
-            f"step {step}: workers died {_LOSSES_A_SHARD} times on the shard with tasks {waiting[0][1]} of "
-            "the meta-batch: most likely they are out of memory; lower training.shard or use fewer workers"
-        )
+                except _LOST as error:
+                    losses[number] += 1
+                    if losses[number] == _LOSSES_A_SHARD:
+                        raise TrainingError(
+                            f"step {step}: workers died {_LOSSES_A_SHARD} times on the shard with tasks "
+                            f"{shards[number]} of the meta-batch: most likely they are out of memory; lower "
+                            "training.shard or use fewer workers"
+                        ) from error
+                    waiting.appendleft(number)
+                    self._replace(worker)
+        return [results[number] for number in range(len(shards))]
 
-    def _new_actor(self) -> Any:
-        return ray.remote(num_cpus=1)(RayWorker).remote(self._recipes)
+    def _wait_for(self, asked: list[Any]) -> list[Any]:
+        """Results that are there, at least one; none if a worker started instead, to give it work."""
+        starting = [worker.starting for worker in self._workers if worker.pid is None]
+        done, _ = ray.wait([*asked, *starting], num_returns=1)
+        more, _ = ray.wait(asked, num_returns=len(asked), timeout=0)
+        return list(dict.fromkeys([*(each for each in done if each in asked), *more]))
 
+    def _running(self) -> list[_Worker]:
+        """The workers that run, those included that have just started."""
+        starting = {worker.starting: worker for worker in self._workers if worker.pid is None}
+        if starting:
+            done, _ = ray.wait(list(starting), num_returns=len(starting), timeout=0)
+            for reference in done:
+                self._finish_start(starting[reference])
+        return [worker for worker in self._workers if worker.pid is not None]
 
-def connect(address: str | None, workers: int) -> None:
-    """Join the cluster at `address`, or start a Ray of our own with `workers` slots.
+    def _finish_start(self, worker: _Worker) -> None:
+        try:
+            worker.pid = _result(worker.starting)
+            self._failed_starts = 0
+        except (*_LOST, RuntimeEnvSetupError) as error:
+            self._failed_starts += 1
+            if self._failed_starts == _FAILED_STARTS:
+                raise TrainingError(
+                    "no worker can start: every node needs this version of acclimate[train] and the modules "
+                    f"that the recipe names: {error}"
+                ) from error
+            self._replace(worker)
 
-    Raises:
-        TrainingError: the cluster cannot be joined.
-    """
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address is None:
-        with _imports_as_here():
-            # "local", and never a cluster that some earlier process left an address file of
-            ray.init("local", num_cpus=workers, include_dashboard=False, **quiet)
-        return
-    try:
-        ray.init(address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise TrainingError(f"no Ray cluster answers at {address} ({error})") from error
+    def _await_one(self) -> None:
+        while not self._running():
+            starting = [worker.starting for worker in self._workers]
+            started, _ = ray.wait(starting, num_returns=1, timeout=_PATIENCE_S)
+            if not started:
+                free, cores = (
+                    each.get("CPU", 0) for each in (ray.available_resources(), ray.cluster_resources())
+                )
+                log.warning("waiting for a worker: %g of the cluster's %g cores are free", free, cores)
 
+    def _start(self) -> _Worker:
+        actor = ray.remote(num_cpus=1)(RayWorker).remote(self._recipes)
+        return _Worker(actor, actor.pid.remote())
 
-@contextmanager
-def _imports_as_here() -> Iterator[None]:
-    """Processes started meanwhile import what this one can, the user's own models included."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+    def _replace(self, worker: _Worker) -> None:
+        if worker in self._workers:  # else it was replaced already, for another of its shards
+            ray.kill(worker.actor)  # unavailable is not dead: never wait for the old one again
+            self._workers[self._workers.index(worker)] = self._start()
 
 
 def _result(reference: Any) -> Any:

@@ -146,9 +146,18 @@ class TrainingSection(Section):
         default=4, description="tasks a worker computes at a time; part of the result's bits"
     )
     optimizer: OptimizerSection = OptimizerSection()
-    workers: Annotated[int, Field(ge=0)] = Field(
-        default=2, description="Ray task workers; 0 trains in this process"
+    engine: Literal["tasks", "ddp"] = Field(
+        default="tasks",
+        description="`tasks`: stateless workers, the same bits with any number of them; `ddp`: Ray Train, "
+        "every worker holds the model and meta-gradients are all-reduced, for large models",
     )
+    workers: Annotated[int, Field(ge=0)] = Field(
+        default=2, description="Ray workers; 0 trains in this process"
+    )
+    min_workers: Count | None = Field(
+        default=None, description="ddp: go on with this few while others are lost; by default all are awaited"
+    )
+    gpu: bool = Field(default=False, description="ddp: a GPU for each worker")
     checkpoint_every: Count = Field(default=50, description="steps between checkpoints")
 
 
@@ -232,14 +241,28 @@ class Recipe(Section):
                 f"{self.training.shard}: shards have one size, so that bits do not depend on the workers"
             )
         self.learner.config()  # its own checks of what fits together
+        self._engine_fits()
         return self
+
+    def _engine_fits(self) -> None:
+        training = self.training
+        if training.engine == "tasks":
+            if training.gpu or training.min_workers:
+                raise ValueError("training.gpu and training.min_workers are for training.engine: ddp")
+            return
+        if training.workers == 0:
+            raise ValueError("training.engine is ddp and training.workers 0: give it at least one worker")
+        if (training.min_workers or 0) > training.workers:
+            raise ValueError(
+                f"training.min_workers {training.min_workers} is above training.workers {training.workers}"
+            )
 
     def determines(self) -> dict[str, Any]:
         """The part that decides the trained parameters' bits, as JSON types."""
         document = self.model_dump(
             mode="json", exclude={"name", "description", "baseline", "evaluation", "device"}
         )
-        for elsewhere in ("workers", "checkpoint_every"):
+        for elsewhere in ("workers", "min_workers", "checkpoint_every"):
             del document["training"][elsewhere]
         return document
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 
 import torch
 
-from acclimate.learners import Learner, MetaParams
+from acclimate.learners import Learner, MetaParams, build_learner
 from acclimate.tasks import Sampler
+from acclimate.tasks.episodes import Examples
 from acclimate.training.problem import Problem
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -27,17 +30,28 @@ class ShardWorker:
 
     learner: Learner
     sampler: Sampler
+    device: torch.device = CPU
 
     @staticmethod
-    def of(problem: Problem) -> ShardWorker:
-        """A worker on the training tasks."""
-        return ShardWorker(problem.learner(), problem.sampler(problem.split.train))
+    def of(problem: Problem, device: torch.device = CPU) -> ShardWorker:
+        """A worker on the training tasks; elsewhere than on the CPU it computes with torch's own kernels."""
+        sampler = problem.sampler(problem.split.train)
+        if device.type == "cpu":
+            return ShardWorker(problem.learner(), sampler)
+        config = replace(problem.recipe.learner.config(), compile="off")
+        learner = build_learner(config, problem.model.to(device), problem.loss)
+        return ShardWorker(learner, sampler, device)
 
     def compute(self, meta: MetaParams, step: int, indices: list[int]) -> ShardResult:
         """The shard of `step` that holds the tasks at `indices` of its meta-batch."""
-        with deterministic():
+        # Torch lacks deterministic GPU kernels for some operators, and on a GPU no bits are promised.
+        with deterministic() if self.device.type == "cpu" else nullcontext():
             episodes = self.sampler.episodes(step, indices)
-            gradient, figures = self.learner.meta_gradient(meta, episodes.support, episodes.query, step)
+            support, query = (
+                Examples(*(part.to(self.device) for part in half))
+                for half in (episodes.support, episodes.query)
+            )
+            gradient, figures = self.learner.meta_gradient(meta, support, query, step)
         return ShardResult(gradient, {name: float(value) for name, value in figures.items()})
 
 

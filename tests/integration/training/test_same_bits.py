@@ -18,7 +18,8 @@ import ray
 from acclimate.training.executor import InProcess, TaskWorkers
 from acclimate.training.loop import OuterState, train
 from acclimate.training.problem import open_problem
-from acclimate.training.ray_pool import RayPool, connect
+from acclimate.training.ray_connection import connect
+from acclimate.training.ray_pool import RayPool
 from acclimate.training.recipe import Recipe
 from acclimate.training.recipe_file import load_recipe
 from acclimate.workflow import phases

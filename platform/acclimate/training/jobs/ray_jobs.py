@@ -1,0 +1,150 @@
+"""Jobs on a Ray cluster, through its Jobs API."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import requests
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobSubmissionClient
+
+from acclimate.errors import TrainingError
+from acclimate.training.jobs.job import Job, JobState, Order, UnreachableError
+
+_RECIPE = "acclimate_recipe"
+# Nothing tells a quiet log from a connection that died without a word: look again after this long.
+_QUIET_S = 30.0
+
+
+class RayJobs:
+    """See `Jobs`.
+
+    Args:
+        address: of the Jobs API, such as `http://127.0.0.1:8265`.
+        runtime_env: Ray's runtime environment of submitted jobs, such as `{"working_dir": "."}` to take the
+            modules along that the recipe names.
+
+    Raises:
+        TrainingError: the token is missing or wrong, or it is no Jobs API.
+        UnreachableError: nothing answers there.
+    """
+
+    def __init__(self, address: str, runtime_env: Mapping[str, Any] | None = None) -> None:
+        self._address = address
+        self._runtime_env = dict(runtime_env or {})
+        # Ray prefers its environment variables to the argument; what was asked for by name wins here.
+        os.environ["RAY_API_SERVER_ADDRESS"] = address
+        token = ray_token()
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        with self._speaking():
+            self._client = JobSubmissionClient(address, headers=headers)
+
+    def submit(self, order: Order) -> Job:
+        environment = {**self._runtime_env.get("env_vars", {}), **order.variables}
+        with self._speaking():
+            self._client.submit_job(
+                entrypoint=order.entrypoint,
+                submission_id=order.name,
+                runtime_env={**self._runtime_env, "env_vars": environment},
+                metadata={_RECIPE: order.recipe.name},
+            )
+        return Job(order.name, order.recipe.name, JobState.PENDING)
+
+    def all(self) -> list[Job]:
+        with self._speaking():
+            found = self._client.list_jobs()
+        jobs = [_job(each) for each in found if _RECIPE in (each.metadata or {})]
+        return sorted(jobs, key=lambda job: job.started or datetime.max.replace(tzinfo=UTC), reverse=True)
+
+    def get(self, name: str) -> Job:
+        with self._speaking(name):
+            return _job(self._client.get_job_info(name))
+
+    def tail(self, name: str) -> Iterator[str]:
+        pieces = self._client.tail_job_logs(name)
+        with asyncio.Runner() as runner:
+            try:
+                while True:
+                    with self._speaking(name):
+                        try:
+                            piece = runner.run(asyncio.wait_for(anext(pieces), _QUIET_S))
+                        except (StopAsyncIteration, TimeoutError):
+                            return
+                    yield piece
+            finally:
+                runner.run(pieces.aclose())
+
+    def stop(self, name: str) -> None:
+        with self._speaking(name):
+            self._client.stop_job(name)
+
+    @contextmanager
+    def _speaking(self, name: str = "") -> Iterator[None]:
+        """Turns what the client raises into what a user can mend."""
+        try:
+            yield
+        except AuthenticationError as error:
+            raise TrainingError(
+                f"the Ray cluster at {self._address} refuses the token: set RAY_AUTH_TOKEN, or "
+                "RAY_AUTH_TOKEN_PATH to a file with it (`ray get-auth-token` prints it on the head)"
+            ) from error
+        except (ConnectionError, requests.RequestException, aiohttp.ClientError) as error:
+            raise UnreachableError(
+                f"no Ray Jobs API answers at {self._address}: it is the dashboard's address of the head, "
+                "usually http://HEAD:8265"
+            ) from error
+        except RuntimeError as error:
+            said = str(error)
+            if "status code 404" in said:
+                raise TrainingError(
+                    f"no job {name!r} is on the cluster at {self._address}: `acclimate jobs list` shows them"
+                ) from error
+            if "status code 5" in said or "WebSocket" in said:  # while the head restarts, or its log moves
+                raise UnreachableError(f"{self._address}: {said}") from error
+            raise TrainingError(f"the Ray cluster at {self._address} refuses: {said}") from error
+
+
+def ray_token() -> str | None:
+    """The cluster's token, where Ray itself looks for it."""
+    if os.environ.get("RAY_AUTH_MODE", "token") != "token":
+        return None
+    if token := os.environ.get("RAY_AUTH_TOKEN"):
+        return token.strip()
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    file = Path(path) if path else Path.home() / ".ray" / "auth_token"
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        if path:
+            raise TrainingError(f"RAY_AUTH_TOKEN_PATH is {path!r}, which cannot be read ({error})") from error
+        return None
+
+
+def _job(details: Any) -> Job:
+    state = JobState(details.status.value.lower())
+    return Job(
+        name=details.submission_id,
+        recipe=(details.metadata or {}).get(_RECIPE, ""),
+        state=state,
+        detail=_detail(state, details.message or ""),
+        started=_moment(details.start_time),
+        ended=_moment(details.end_time),
+    )
+
+
+def _detail(state: JobState, message: str) -> str:
+    """Ray's message where it tells more than the state: its first line; the log's end follows it."""
+    if state in (JobState.RUNNING, JobState.SUCCEEDED) or not message.strip():
+        return ""
+    return message.strip().splitlines()[0]
+
+
+def _moment(milliseconds: int | None) -> datetime | None:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
