@@ -6,6 +6,7 @@ Every mistake is named by its key, with the nearest known one as the remedy.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Hashable, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -33,7 +34,7 @@ class Documents:
         self._kind, self._shipped, self._error = kind, shipped, error
 
     def load(self, model: type[Model], name_or_path: str, changes: Sequence[str] = ()) -> Model:
-        """The validated document in a file, or the shipped one of that name, with `changes` applied."""
+        """The validated document in a file, in a variable (`env:NAME`) or shipped, with `changes` applied."""
         document = self._parse(self._text_of(name_or_path), name_or_path)
         for change in changes:
             self._apply(document, change)
@@ -52,6 +53,11 @@ class Documents:
         }
 
     def _text_of(self, name_or_path: str) -> str:
+        variable = name_or_path.removeprefix("env:")
+        if variable != name_or_path:
+            if variable not in os.environ:
+                raise self._error(f"{self._kind} {name_or_path}: the environment has no {variable!r}")
+            return os.environ[variable]
         shipped = self.shipped()
         if name_or_path in shipped:
             return shipped[name_or_path]

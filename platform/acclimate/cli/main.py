@@ -46,6 +46,9 @@ COMMANDS: dict[str, LazyCommand] = {
     "demo": LazyCommand("acclimate.cli.demo:demo", "train", "Show the main job on real data, end to end."),
     "data": LazyCommand("acclimate.cli.data:data", "train", "Build task pools, report on recordings."),
     "train": LazyCommand("acclimate.cli.train:train", "train", "Meta-train a recipe, evaluate, register."),
+    "tune": LazyCommand("acclimate.cli.tune:tune", "train", "Find the inner step size and steps."),
+    "submit": LazyCommand("acclimate.cli.submit:submit", "train", "Train a recipe on a cluster."),
+    "jobs": LazyCommand("acclimate.cli.jobs:jobs", "train", "List, read and stop jobs on a cluster."),
     "evaluate": LazyCommand("acclimate.cli.train:evaluate", "train", "Measure a version on held-out tasks."),
     "recipes": LazyCommand(
         "acclimate.cli.train:recipes", "train", "Shipped recipes, and what each key means."

@@ -54,7 +54,7 @@ def train(
     tracking_uri: str | None,
     json: bool,
 ) -> None:
-    """Meta-train RECIPE (a YAML file, - or a shipped name), evaluate it on held-out tasks and register it.
+    """Meta-train RECIPE (a YAML file or a shipped name), evaluate it on held-out tasks and register it.
 
     Ctrl-C writes a checkpoint; --resume goes on from there to the same bits.
     """

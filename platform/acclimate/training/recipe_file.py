@@ -16,7 +16,7 @@ _RECIPES = Documents("recipe", resources.files("acclimate") / "recipes", RecipeE
 
 
 def load_recipe(name_or_path: str, changes: Sequence[str] = ()) -> Recipe:
-    """The recipe in a file, on standard input (`-`) or shipped under that name, with `a.b=value` changes.
+    """The recipe in a file, in a variable (`env:NAME`) or shipped under that name, with `a.b=value` changes.
 
     Raises:
         RecipeError: no such recipe, no YAML, an unknown key, or a value that does not fit.

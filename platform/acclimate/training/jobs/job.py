@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -67,9 +66,9 @@ class Order:
 
     @property
     def entrypoint(self) -> str:
-        """The shell command that runs on the cluster; the recipe reaches it by the environment."""
+        """The command that runs on the cluster, of words that no shell on its way there reads otherwise."""
         resume = " --resume" if self.resume else ""
-        return f"printenv {shlex.quote(RECIPE_VARIABLE)} | python -m acclimate train - --address auto{resume}"
+        return f"python -m acclimate train env:{RECIPE_VARIABLE} --address auto{resume}"
 
     @property
     def variables(self) -> dict[str, str]:
@@ -92,6 +91,9 @@ class Jobs(Protocol):
 
     def get(self, name: str) -> Job:
         """Raises `TrainingError` if there is no such job."""
+
+    def log(self, name: str) -> str:
+        """The log up to now."""
 
     def tail(self, name: str) -> Iterator[str]:
         """The log from its beginning, in pieces as they come; may end or fail before the job does."""

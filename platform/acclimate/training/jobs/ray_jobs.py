@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from ray.job_submission import JobSubmissionClient
 
 from acclimate.errors import TrainingError
 from acclimate.training.jobs.job import Job, JobState, Order, UnreachableError
+
+logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it tells every reconnection
 
 _RECIPE = "acclimate_recipe"
 # Nothing tells a quiet log from a connection that died without a word: look again after this long.
@@ -66,6 +69,10 @@ class RayJobs:
     def get(self, name: str) -> Job:
         with self._speaking(name):
             return _job(self._client.get_job_info(name))
+
+    def log(self, name: str) -> str:
+        with self._speaking(name):
+            return self._client.get_job_logs(name)
 
     def tail(self, name: str) -> Iterator[str]:
         pieces = self._client.tail_job_logs(name)

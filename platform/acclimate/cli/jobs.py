@@ -1,0 +1,165 @@
+"""`acclimate jobs`: what was submitted to a cluster, its logs, and how to stop it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from acclimate.cli.options import json_option
+from acclimate.cli.output import err, next_step, out, print_json, print_table
+from acclimate.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from acclimate.training.jobs.job import Job, Jobs
+    from acclimate.training.jobs.rayjob import Pods
+
+_LOCAL = "http://127.0.0.1:8265"
+STOPPED_WATCHING = 130  # what a shell reports for Ctrl-C
+
+
+def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say on which cluster: `address`, `kubernetes`, `namespace` and `context`."""
+    for option in (
+        click.option("--context", help="Context of the kubeconfig [default: the current one]."),
+        click.option("--namespace", help="Kubernetes namespace [default: the context's]."),
+        click.option("--kubernetes", is_flag=True, help="Use KubeRay on Kubernetes, as KUBECONFIG says."),
+        click.option(
+            "--address",
+            envvar=["RAY_API_SERVER_ADDRESS"],
+            metavar="URL",
+            help=f"Jobs API of a Ray cluster [default: RAY_API_SERVER_ADDRESS, else {_LOCAL}].",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@click.group()
+def jobs() -> None:
+    """Training jobs on a Ray cluster or on Kubernetes."""
+
+
+@jobs.command("list")
+@place_options
+@json_option
+def list_(
+    address: str | None, kubernetes: bool, namespace: str | None, context: str | None, json: bool
+) -> None:
+    """List submitted jobs, newest first."""
+    found = open_jobs(address, kubernetes, namespace, context).all()
+    if json:
+        print_json([asdict(job) for job in found])
+        return
+    rows = [
+        (
+            job.name,
+            job.state,
+            f"{job.started.astimezone():%m-%d %H:%M}" if job.started else None,
+            str(job.ended - job.started).partition(".")[0] if job.started and job.ended else None,
+            job.detail[:60],
+        )
+        for job in found
+    ]
+    print_table("Training jobs", ("name", "state", "started", "took", "detail"), rows)
+    if found:
+        place = place_of(address, kubernetes, namespace, context)
+        next_step(f"acclimate jobs logs {found[0].name} --follow{place}", "read along")
+    else:
+        next_step("acclimate submit RECIPE", "train on the cluster")
+
+
+@jobs.command()
+@click.argument("name")
+@click.option("--follow", "-f", is_flag=True, help="Read along until it ends.")
+@place_options
+def logs(
+    name: str, follow: bool, address: str | None, kubernetes: bool, namespace: str | None, context: str | None
+) -> None:
+    """Print a job's log."""
+    place = open_jobs(address, kubernetes, namespace, context)
+    if follow:
+        watch(place, name, place_of(address, kubernetes, namespace, context))
+        return
+    print(place.log(name), end="")
+
+
+@jobs.command()
+@click.argument("name")
+@place_options
+def stop(
+    name: str, address: str | None, kubernetes: bool, namespace: str | None, context: str | None
+) -> None:
+    """Stop a job; its checkpoints stay where the cluster keeps ACCLIMATE_HOME."""
+    place = open_jobs(address, kubernetes, namespace, context)
+    job = place.get(name)
+    if job.state.ended:
+        out.print(f"{name} has already {job.state}", markup=False, highlight=False)
+        return
+    place.stop(name)
+    out.print(f"{name} is asked to stop", markup=False, highlight=False)
+    where = place_of(address, kubernetes, namespace, context)
+    next_step(f"acclimate submit RECIPE --resume{where}", "go on where it stopped")
+
+
+def open_jobs(
+    address: str | None,
+    kubernetes: bool,
+    namespace: str | None,
+    context: str | None,
+    *,
+    pods: Pods | None = None,
+    runtime_env: dict[str, Any] | None = None,
+) -> Jobs:
+    """The cluster that the options name."""
+    if kubernetes:
+        try:
+            from acclimate.training.jobs.kube_jobs import KubeJobs
+        except ModuleNotFoundError as error:
+            if error.name != "kubernetes":
+                raise
+            raise MissingExtraError("cluster", "kubernetes") from error
+        return KubeJobs(pods, namespace, context)
+    from acclimate.training.jobs.ray_jobs import RayJobs
+
+    return RayJobs(address or _LOCAL, runtime_env)
+
+
+def place_of(address: str | None, kubernetes: bool, namespace: str | None, context: str | None) -> str:
+    """The options again, for a suggested command."""
+    if not kubernetes:
+        return (
+            f" --address {address}" if address and address != os.environ.get("RAY_API_SERVER_ADDRESS") else ""
+        )
+    given = {"--namespace": namespace, "--context": context}
+    return " --kubernetes" + "".join(f" {option} {value}" for option, value in given.items() if value)
+
+
+def watch(jobs: Jobs, name: str, place: str) -> Job:
+    """Print a job's log until it ends; a job that failed ends this process with 1."""
+    from acclimate.training.jobs.following import follow
+    from acclimate.training.jobs.job import JobState
+
+    def tell(job: Job) -> None:
+        detail = f": {job.detail}" if job.detail else ""
+        err.print(f"{job.name} is {job.state}{detail}", style="dim", markup=False, highlight=False)
+
+    def trouble(message: str) -> None:
+        err.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+    try:
+        job = follow(
+            jobs, name, lambda piece: print(piece, end="", flush=True), on_state=tell, on_trouble=trouble
+        )
+    except KeyboardInterrupt:
+        err.print("\nno longer following; the job goes on", style="yellow")
+        next_step(f"acclimate jobs logs {name} --follow{place}", "read along again")
+        next_step(f"acclimate jobs stop {name}{place}", "end the job")
+        sys.exit(STOPPED_WATCHING)
+    if job.state is not JobState.SUCCEEDED:
+        sys.exit(1)
+    return job
