@@ -17,6 +17,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -28,6 +29,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from acclimate import __version__
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "acclimate"
@@ -144,6 +147,27 @@ def test_helm_test(cluster):
 def test_a_fleet_is_made(cluster):
     cluster.api("POST", "/api/v1/fleets", {"name": "kept"})
     assert "kept" in json.dumps(cluster.api("GET", "/api/v1/fleets"))
+
+
+@pytest.mark.skipif(os.environ.get("ACCLIMATE_WITH_RAY") != "1", reason="needs KubeRay: ACCLIMATE_WITH_RAY=1")
+def test_a_recipe_trains_as_a_rayjob(cluster):
+    registry = os.environ.get("ACCLIMATE_IMAGE_REGISTRY", "")
+    tag = os.environ.get("ACCLIMATE_IMAGE_TAG", __version__)
+    submit = [sys.executable, "-m", "acclimate", "submit", "sinusoid", "--kubernetes"]
+    options = {
+        "--namespace": cluster.namespace,
+        "--image": f"{registry}{'/' if registry else ''}acclimate-trainer:{tag}",
+        "--tracking-uri": f"http://{RELEASE}-mlflow.{cluster.namespace}.svc:5000",
+        "--workers": "2",
+        "--memory": "2Gi",
+    }
+    arguments = [word for option in options.items() for word in option]
+    changes = ("training.steps=20", "baseline.joint=false", "evaluation.draws=1", "evaluation.tasks=20")
+    log = run(*submit, *arguments, *(word for change in changes for word in ("--set", change)))
+    assert "Registered sinusoid version 1" in log
+    listed = run(sys.executable, "-m", "acclimate", "jobs", "list", "--json", *submit[-1:], *arguments[:2])
+    [job] = json.loads(listed)
+    assert (job["recipe"], job["state"]) == ("sinusoid", "succeeded")
 
 
 def test_upgrade_keeps_the_fleet(cluster):

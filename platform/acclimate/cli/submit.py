@@ -94,6 +94,7 @@ def submit(
     """
     from acclimate.training.jobs.job import Order, job_name
     from acclimate.training.jobs.rayjob import rayjob
+    from acclimate.training.jobs.submitting import submit_once
     from acclimate.training.recipe_file import load_recipe
 
     if workers is not None:
@@ -119,7 +120,7 @@ def submit(
             style="yellow",
             soft_wrap=True,
         )
-    job = jobs.submit(order)
+    job = submit_once(jobs, order)
     place = place_of(address, kubernetes, namespace, context)
     if follow and not json:
         err.print(f"submitted {job.name}", markup=False, highlight=False)

@@ -18,8 +18,9 @@ def connect(address: str | None, workers: int) -> None:
     """Join the cluster at `address`, or start a Ray of our own with `workers` slots.
 
     Args:
-        address: `auto` on a node of the cluster, `host:6379`, or `ray://host:10001` from outside. A
-            token is found by Ray in RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token.
+        address: `auto` on a node of the cluster, `host:6379`, or `ray://host:10001` from outside. Where the
+            cluster asks for a token, Ray needs RAY_AUTH_MODE=token and looks for it in RAY_AUTH_TOKEN,
+            RAY_AUTH_TOKEN_PATH and ~/.ray/auth_token.
 
     Raises:
         TrainingError: the cluster cannot be joined.
@@ -42,7 +43,7 @@ def connect(address: str | None, workers: int) -> None:
         first_line = str(error).strip().partition("\n")[0]
         raise TrainingError(
             f"no Ray cluster can be joined at {address} ({first_line}): is it up, is its Ray "
-            f"{ray.__version__}, and is its token in RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH?"
+            f"{ray.__version__}, and if it asks for a token, are RAY_AUTH_MODE=token and RAY_AUTH_TOKEN set?"
         ) from error
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ray
 import torch
@@ -87,6 +87,7 @@ def search(
     """
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    _Ended.listener = staticmethod(on_trial)
     judged = _with_validation(recipe)
     open_problem(judged)  # a user's mistake shows here, once, and not in every trial
     if resume and not tune.Tuner.can_restore(str(directory)):
@@ -99,7 +100,7 @@ def search(
         tuner = (
             tune.Tuner.restore(str(directory), trainable, resume_unfinished=True, restart_errored=True)
             if resume
-            else _tuner(trainable, judged, space, trials, directory, workers, on_trial)
+            else _tuner(trainable, judged, space, trials, directory, workers)
         )
         results = tuner.fit()
     finally:
@@ -139,7 +140,6 @@ def _tuner(
     trials: int,
     directory: Path,
     workers: int,
-    on_trial: Callable[[int, Trial], None],
 ) -> Any:
     steps = recipe.training.steps
     own = {"inner_lr": recipe.learner.inner_lr, "inner_steps": recipe.learner.inner_steps}
@@ -163,22 +163,26 @@ def _tuner(
             name=directory.name,
             storage_path=str(directory.parent),
             verbose=0,
-            callbacks=[_Ended(on_trial)],
+            callbacks=[_Ended()],
         ),
     )
 
 
 class _Ended(tune.Callback):
-    """Tells of every trial that ends."""
+    """Tells of every trial that ends.
 
-    def __init__(self, on_trial: Callable[[int, Trial], None]) -> None:
-        self._on_trial = on_trial
+    Ray Tune keeps its callbacks by pickle, to resume; whom to tell is of this process and stays out of it.
+    """
+
+    listener: ClassVar[Callable[[int, Trial], None]]
+
+    def __init__(self) -> None:
         self._count = 0
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         self._count += 1
         if "loss" in trial.last_result:
-            self._on_trial(self._count, _of(trial.last_result))
+            type(self).listener(self._count, _of(trial.last_result))
 
 
 def _trial(config: dict[str, Any], recipe: Recipe) -> None:

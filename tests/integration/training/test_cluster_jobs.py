@@ -18,12 +18,12 @@ from tests.ray_cluster import Cable, RayCluster, wait_until
 
 pytestmark = pytest.mark.slow
 
-STEPS = 1200
+STEPS = 300
 
 
 def recipe(steps: int) -> Recipe:
     document = RECIPE.model_dump(mode="json")
-    document["training"] |= {"steps": steps, "checkpoint_every": 40}
+    document["training"] |= {"steps": steps, "meta_batch": 4, "shard": 2, "checkpoint_every": 30}
     document["evaluation"] |= {"shots": [5], "steps": [0, 1], "rates": [0.01], "long_steps": 2, "draws": 1}
     document["baseline"] |= {"joint": False}
     return Recipe.model_validate(document)
@@ -52,7 +52,7 @@ def test_a_node_dies_and_the_connection_drops_and_the_bits_are_those_of_a_local_
     shown = []
     for line in following.stdout:
         shown.append(line)
-        if "step 240 of" in line:
+        if "step 60 of" in line:
             cable.cut()
             assert any("ray::RayWorker" in process for process in cluster.kill_node(node))
             cable.mend()

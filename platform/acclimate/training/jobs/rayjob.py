@@ -203,6 +203,7 @@ def _resources(cpus: str, memory: str) -> Manifest:
 def _labels(order: Order) -> dict[str, str]:
     return {
         **MANAGED_BY,
+        "acclimate/registry-client": "true",  # the chart's network policy lets these reach MLflow
         "app.kubernetes.io/name": "acclimate",
         "app.kubernetes.io/component": "training",
         "app.kubernetes.io/instance": order.name,
