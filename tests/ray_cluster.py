@@ -70,14 +70,16 @@ class RayCluster:
         wait_until(lambda: "Ray runtime started" in log.read_text(), "the node has joined")
         return number
 
-    def kill_node(self, number: int) -> list[str]:
-        """As a power cut does it: every process of the node at once; tells what they were."""
-        pids = descendants(self._nodes[number].pid)
-        were = [Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ") for pid in pids]
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+    def processes(self, number: int) -> list[str]:
+        """The command lines of a node's processes."""
+        return [command_line(pid) for pid in descendants(self._nodes[number].pid)]
+
+    def kill_node(self, number: int) -> None:
+        """As a power cut does it: every process of the node at once."""
+        for pid in descendants(self._nodes[number].pid):
+            with suppress(ProcessLookupError):  # it ended with its parent
+                os.kill(pid, signal.SIGKILL)
         self._nodes[number].wait()
-        return were
 
     def stop(self) -> None:
         for node in reversed(self._nodes):
@@ -194,6 +196,13 @@ def wait_until(true: Callable[[], object], what: str, patience_s: float = 90) ->
     while not true():
         assert time.monotonic() < end, f"not within {patience_s:.0f} s: {what}"
         time.sleep(0.2)
+
+
+def command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:  # it has ended
+        return ""
 
 
 def descendants(pid: int) -> list[int]:

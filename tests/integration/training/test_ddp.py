@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import ray
@@ -20,7 +19,7 @@ from acclimate.training.ray_connection import connect
 from acclimate.training.recipe import Recipe
 from acclimate.workflow import phases
 from tests.integration.training.test_same_bits import RECIPE
-from tests.ray_cluster import descendants
+from tests.ray_cluster import command_line, descendants
 
 pytestmark = pytest.mark.slow
 
@@ -76,11 +75,7 @@ def run(
 
 
 def train_workers() -> list[int]:
-    return [
-        pid
-        for pid in descendants(os.getpid())
-        if b"RayTrainWorker" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
+    return [pid for pid in descendants(os.getpid()) if "RayTrainWorker" in command_line(pid)]
 
 
 def in_process() -> MetaParams:
