@@ -58,7 +58,10 @@ def test_a_node_dies_and_the_connection_drops_and_the_bits_are_those_of_a_local_
             cluster.kill_node(node)
             cable.mend()
             break
-    rest, said = following.communicate(timeout=300)
+    try:
+        rest, said = following.communicate(timeout=300)
+    finally:
+        following.kill()
     log = "".join(shown) + rest
     assert following.returncode == 0, log + said
     assert "connection lost" in said

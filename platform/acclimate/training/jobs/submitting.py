@@ -15,7 +15,7 @@ def submit_once(
     jobs: Jobs,
     order: Order,
     *,
-    patience_s: float = 60.0,
+    patience_s: float = 180.0,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Job:
