@@ -1,43 +1,108 @@
-"""`acclimate demo`: the main job on real data, end to end, and then its pages."""
+"""`acclimate demo`: the whole story in one command, and then its pages."""
 
 from __future__ import annotations
 
 import os
+import resource
+import tempfile
 import time
+import webbrowser
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from acclimate.cli.output import next_step, out
+from acclimate.cli.output import err, next_step, out
 from acclimate.cli.registry import wait_for_interrupt
-from acclimate.cli.train import run_job, show_outcome
+from acclimate.home import home
+
+if TYPE_CHECKING:
+    from acclimate.demo.chapters import Chapter
+    from acclimate.demo.stage import Stage
+    from acclimate.demo.story import Story
 
 
 @click.command()
 @click.option(
     "--wait/--no-wait",
     default=lambda: os.environ.get("WAIT", "1") != "0",
-    help="Keep MLflow's pages open until Ctrl-C; the environment's WAIT=0 means --no-wait.",
+    help="Keep the pages open until Ctrl-C; the environment's WAIT=0 means --no-wait.",
 )
-def demo(wait: bool) -> None:
-    """Meta-train on real smartwatch recordings with Ray, register in MLflow, show how new people adapt."""
-    from acclimate.training.recipe_file import load_recipe
+@click.option("--browser/--no-browser", default=False, help="Open the report in a browser window.")
+@click.option("--small", is_flag=True, help="Fewer devices and shorter trainings, for a quick look.")
+def demo(wait: bool, browser: bool, small: bool) -> None:
+    """Train, ship, adapt, drift, retrain, roll out and roll back: the whole story on real recordings.
+
+    Everything happens in a fresh folder under ACCLIMATE_HOME, with a registry, keys and a service of its own.
+    """
+    from acclimate.demo.size import FULL, SMALL
+    from acclimate.demo.stage import Stage
+    from acclimate.demo.story import Story
+    from acclimate.demo.telling import report, tell
 
     began = time.monotonic()
-    recipe = load_recipe("watch")
-    out.print(f"Acclimate demo: {recipe.description}", style="bold", markup=False)
-    show_outcome(run_job(recipe, resume=False, tracking_uri=None, again="acclimate train watch"))
-    out.print(f"took {time.monotonic() - began:.0f} s", highlight=False)
-    if wait:
-        show_pages()
-    else:
-        next_step("acclimate ui", "look at the run, its curves and the version in MLflow")
+    folder = _fresh_folder()
+    os.environ["ACCLIMATE_HOME"] = str(folder)  # also of the service, and of the trainings it starts
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # the demo never writes into somebody's registry
+    size = SMALL if small else FULL
+    out.print(
+        "Acclimate demo: a fleet of smartwatches, from first recording to a stopped bad version", style="bold"
+    )
+    out.print(f"everything it makes is in {folder}", highlight=False, soft_wrap=True)
+    stage = Stage(folder, size)
+    from acclimate.cli.progress import JobProgress
+
+    with ExitStack() as opened:
+        story = opened.enter_context(Story(stage, size))
+        with JobProgress() as progress:
+            told = tell(story, progress, say)
+        took = time.monotonic() - began
+        file = folder / "report.html"
+        report(told, took, cpu_s(), file)
+        out.print(f"\nThe story took {took:.0f} s, {cpu_s():.0f} s of processor time.", highlight=False)
+        out.print(f"report  {file}", highlight=False, soft_wrap=True)
+        if wait:
+            show_pages(opened, stage, story, file, browser)
+            return
+    next_step(f"ACCLIMATE_HOME={folder} acclimate serve", "open the console on what the demo left behind")
 
 
-def show_pages() -> None:
-    """Serve MLflow's pages until Ctrl-C."""
-    from acclimate.registry import Registry
+def say(chapter: Chapter) -> None:
+    """Print a chapter as it ends."""
+    out.print(f"\n{chapter.title}", style="bold", markup=False)
+    for text in chapter.paragraphs:
+        out.print(f"  {text}", markup=False, highlight=False)
+    for label, value in chapter.figures:
+        out.print(f"    {label}: {value}", markup=False, highlight=False)
+
+
+def show_pages(opened: ExitStack, stage: Stage, story: Story, file: Path, browser: bool) -> None:
+    """Print where the report, the console and MLflow are, until Ctrl-C."""
+    from acclimate.demo.serving import serving_page
     from acclimate.registry.server import serving
 
-    with serving(Registry.open().location) as url:
-        out.print(f"MLflow at {url}  (Ctrl-C ends the demo)", highlight=False)
-        wait_for_interrupt()
+    err.print("starting MLflow's pages ...", style="dim")
+    mlflow = opened.enter_context(serving(stage.registry.location))
+    url = opened.enter_context(serving_page(file))
+    out.print("\nOpen until Ctrl-C:", style="bold")
+    out.print(f"  report   {url}", highlight=False)
+    out.print(f"  MLflow   {mlflow}", highlight=False)
+    out.print(f"  console  {story.service.url}/console/  sign in with the token", highlight=False)
+    out.print(f"           {story.service.token}", highlight=False, soft_wrap=True)
+    if browser:
+        webbrowser.open(url)
+    wait_for_interrupt()
+
+
+def cpu_s() -> float:
+    """Processor seconds of this process and of the children that have ended."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def _fresh_folder() -> Path:
+    """A folder of its own for each demo, so that a second one starts from nothing again."""
+    parent = home() / "demo"
+    parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=time.strftime("%Y-%m-%dT%H-%M-%S-"), dir=parent))

@@ -23,6 +23,7 @@ from acclimate.simulation.streams import Feed, Float
 from acclimate_device import Device, OnlinePolicy
 from acclimate_device.agent import Agent, Transport
 from acclimate_device.bundle import Bundle
+from acclimate_device.drift import InputShift
 from acclimate_device.errors import DeviceError, InputError, TransportError
 from acclimate_device.protocol import Report
 from acclimate_device.runtime import Engine
@@ -200,6 +201,7 @@ class SimulatedDevice:
             self._equipment.factory.get,
             self.flash,
             self._policy,
+            input_shift=_input_shift(self._scenario),
             clock=self._now,
             new_id=self._new_id,
             load=self._equipment.load,
@@ -343,6 +345,20 @@ class SimulatedDevice:
 
 def _label(number: int, label: object, device: Device) -> None:
     device.learn_late(number, label)
+
+
+def _input_shift(scenario: Scenario) -> InputShift | None:
+    """What watches every device's inputs; None where the scenario leaves that to the device.
+
+    Raises:
+        ScenarioError: `input_shift` has a key that InputShift has not, or a value it cannot use.
+    """
+    if not scenario.input_shift:
+        return None
+    try:
+        return InputShift(**scenario.input_shift)
+    except (TypeError, ValueError) as error:
+        raise ScenarioError(f"input_shift: {error}") from None
 
 
 def device_policy(scenario: Scenario) -> OnlinePolicy:

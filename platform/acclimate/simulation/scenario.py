@@ -189,6 +189,7 @@ class Scenario(Section):
     clocks: ClockSection = ClockSection()
     labels: LabelSection = LabelSection()
     policy: dict[str, Any] = Field(default={}, description="of the devices, over OnlinePolicy's defaults")
+    input_shift: dict[str, Any] = Field(default={}, description="of the devices, over InputShift's defaults")
     drifts: tuple[DriftSection, ...] = ()
     faults: tuple[FaultSection, ...] = ()
     rollouts: tuple[RolloutSection, ...] = ()

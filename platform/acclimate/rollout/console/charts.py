@@ -48,6 +48,14 @@ class Rule:
     style: str
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A vertical line at a moment worth knowing."""
+
+    at: float
+    label: str
+
+
 def line_chart(
     title: str,
     description: str,
@@ -56,6 +64,7 @@ def line_chart(
     axis: Axis = "time",
     width: int = 720,
     height: int = 260,
+    marks: Sequence[Mark] = (),
 ) -> Markup:
     """Lines with their confidence bands on one pair of axes, over time or over a count.
 
@@ -70,6 +79,7 @@ def line_chart(
     parts = [
         _grid(across, up, axis, width, height),
         *(_rule(rule, up, width) for rule in rules),
+        *(_mark(mark, index, across, up) for index, mark in enumerate(marks)),
         *(_band(line, across, up) for line in series),
         *(_line(line, across, up) for line in series),
     ]
@@ -154,6 +164,16 @@ def _rule(rule: Rule, up: Scale, width: int) -> Markup:
     at, anchor = (_LEFT + 4, "start") if zero else (width - _RIGHT - 2, "end")
     label = _text(at, y + 14 if zero else y - 5, rule.label, f"rule-label {rule.style} {anchor}")
     return line.format(rule.style, _LEFT, width - _RIGHT, y=y) + label
+
+
+def _mark(mark: Mark, index: int, across: Scale, up: Scale) -> Markup:
+    x, top = across(mark.at), up.end
+    line = Markup('<line class="rule mark" x1="{x:.1f}" x2="{x:.1f}" y1="{}" y2="{}"/>').format(
+        top, up.start, x=x
+    )
+    return line + _text(
+        x + 4, top + 10 + 14 * (index % 2), mark.label, "rule-label start"
+    )  # two rows: no overlap
 
 
 def _band(line: Series, across: Scale, up: Scale) -> Markup:

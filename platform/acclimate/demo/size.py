@@ -1,0 +1,35 @@
+"""How big the demo is: the one that people see, and a small one for tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class Size:
+    """Everything that costs time.
+
+    Attributes:
+        steps, workers: outer steps of each training; Ray task workers of the first (0: this process).
+        draws: episodes of each held-out task in the evaluation.
+        devices: in the fleet.
+        lessons: labelled examples a device sees before its watch changes arms.
+        every_s: seconds between two examples of a device, here; a real exercise window takes two.
+        settle_s: how long the fleet lives between two chapters.
+        patience_s: longest wait for drift to be noticed, a training or a rollout to end.
+        waves: of every rollout.
+    """
+
+    steps: int = 80
+    workers: int = 2
+    draws: int = 3
+    devices: int = 60
+    lessons: int = 90
+    every_s: float = 0.4
+    settle_s: float = 10.0
+    patience_s: float = 240.0
+    waves: str = "40%:0s, 70%:0s, 100%:0s"
+
+
+FULL = Size()
+SMALL = replace(FULL, steps=40, workers=0, draws=1, devices=40, settle_s=6.0, waves="50%:0s, 100%:0s")

@@ -1,0 +1,328 @@
+"""What happens in the demo, in order. Nothing here prints; each phase gives what came of it as data."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+
+from acclimate.demo.figures import accuracy
+from acclimate.demo.people import CONSENTING, STRANGERS, TRAINED, arms, record
+from acclimate.demo.size import Size
+from acclimate.demo.stage import FLEET, Stage
+from acclimate.errors import ScenarioError
+from acclimate.evaluation import Evaluation
+from acclimate.initialization import Initialization
+from acclimate.registry import VersionInfo
+from acclimate.rollout.domain.evidence import Decision, Observation
+from acclimate.rollout.domain.rollout import Rollout
+from acclimate.rollout.store import open_store
+from acclimate.simulation import (
+    Detection,
+    Equipment,
+    Fleet,
+    Happening,
+    Outcome,
+    Scenario,
+    ServedWorld,
+    ServiceProcess,
+    SharedEngines,
+    open_streams,
+)
+from acclimate.simulation.scenario import RolloutSection
+from acclimate.tasks.datasets import watch
+from acclimate.workflow import Listener, meta_train
+from acclimate_device.protocol import Release
+
+ARMS = "arms"
+"""The drift: each watch moves to its owner's other arm."""
+STANDARD_GRAVITY = 9.81
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A version was meta-trained and registered."""
+
+    version: VersionInfo
+    evaluation: Evaluation
+    people: int
+    took_s: float
+
+
+@dataclass(frozen=True)
+class Settled:
+    """The fleet enrolled and adapted; times are seconds after its start, accuracies of the whole fleet.
+
+    Attributes:
+        first_accuracy: before most devices had adapted.
+        accuracy: over the last seconds.
+    """
+
+    release: Release
+    devices: int
+    until_s: float
+    first_accuracy: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Drifted:
+    """Every watch changed arms at `began_s`; the service asked for a training at `asked_s`, seconds after the
+    fleet's start.
+
+    Attributes:
+        accuracies: just before, right after the change, and at the end.
+        detections: what each device made of it.
+        false_alarms: drifts that devices noticed before.
+    """
+
+    began_s: float
+    asked_s: float
+    until_s: float
+    accuracies: tuple[float, float, float]
+    detections: tuple[Detection, ...]
+    false_alarms: int
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """The training that the service started by itself has ended."""
+
+    version: VersionInfo
+    evaluation: Evaluation
+    audit: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RolledOut:
+    """A rollout ended, with all that it rests on; `began_s` and `until_s` as above."""
+
+    rollout: Rollout
+    observations: tuple[Observation, ...]
+    decisions: tuple[Decision, ...]
+    began_s: float
+    until_s: float
+
+    @property
+    def version(self) -> int:
+        return self.rollout.plan.release.version
+
+
+class Story:
+    """The demo on a stage, told phase by phase, in the order of the methods. Use it as a context.
+
+    The service goes on until the context ends.
+    """
+
+    def __init__(self, stage: Stage, size: Size) -> None:
+        self.stage, self.size = stage, size
+        self._open = ExitStack()
+        self.service: ServiceProcess = stage.service()
+
+    def __enter__(self) -> Story:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.close()
+
+    def learn(self, listener: Listener) -> Learned:
+        """Meta-train on the people who gave recordings at first, evaluate on strangers, register."""
+        began = time.monotonic()
+        record((*TRAINED, *STRANGERS), self.stage.recordings)
+        uri = self.stage.registry.location.tracking_uri
+        outcome = meta_train(self.stage.recipe, listener=listener, tracking_uri=uri)
+        assert outcome is not None  # nobody asks it to stop
+        return Learned(outcome.version, outcome.evaluation, len(TRAINED), time.monotonic() - began)
+
+    def settle(self, version: VersionInfo) -> Settled:
+        """Export and sign, start the service, let devices of people never trained on enrol and adapt."""
+        release, factory = self.stage.sign(f"{version.name}@{version.version}")
+        self._open.enter_context(self.service)
+        world = ServedWorld(self.service.url, self.service.token, self.stage.root)
+        self._operator = world.operator
+        self._operator.add_fleet(FLEET, poll_s=2.0)
+        self._operator.set_baseline(FLEET, release)
+        self._store = self._open.enter_context(
+            closing(open_store(f"sqlite:///{self.stage.home / 'rollout.db'}"))
+        )
+        scenario = _scenario(self.size)
+        token = self._operator.enrolment_token(FLEET, scenario.devices)
+        metadata = self.stage.home / "devices"
+        equipment = Equipment(factory, world.root, world.connect, metadata, token, SharedEngines())
+        streams = open_streams(scenario.stream)
+        self._fleet = Fleet(scenario, streams, equipment, world.clock, self._hand_in_recordings)
+        self._handed_in: set[str] = set()
+        self._recording = threading.Lock()
+        self._started = world.clock()
+        self._open.enter_context(self._fleet)
+        self._wait(
+            "devices to adapt", lambda: self._adapted() >= 0.9 and self._lessons() >= self.size.lessons
+        )
+        outcome, now = self._fleet.outcome(), self._now()
+        first = accuracy(outcome, 0.0, now / 4)
+        return Settled(
+            release, scenario.devices, now, first, accuracy(outcome, now - self.size.settle_s, now)
+        )
+
+    def drift(self) -> Drifted:
+        """Every watch changes arms; wait until the service has asked for a new version, and recovery "
+        "shows."""
+        began = self._now()
+        self._fleet.begin(ARMS)
+        self._wait("the service to ask for a training", lambda: self._audited("retraining.start") is not None)
+        asked = (self._audited("retraining.start") or time.time()) - self._started
+        self._wait("devices to adapt again", lambda: self._adapted() >= 0.9)
+        self._fleet.run(self.size.settle_s)
+        outcome, now, span = self._fleet.outcome(), self._now(), self.size.settle_s
+        moments = ((began - span, began), (began, began + span), (now - span, now))
+        before, worst, after = (accuracy(outcome, first, last) for first, last in moments)
+        found = tuple(outcome.detections())
+        return Drifted(began, asked, now, (before, worst, after), found, outcome.false_alarms())
+
+    def retrain(self) -> Retrained:
+        """Wait for the version of the training that the service started."""
+
+        def ended() -> bool:
+            return any(self._audited(f"retraining.{how}") for how in ("done", "fail"))
+
+        self._wait("the training to end", ended)
+        audit = [entry for entry in self._store.audit(fleet=FLEET) if "retraining" in entry.action]
+        registry, name = self.stage.registry, self.stage.recipe.name
+        if self._audited("retraining.done") is None:
+            raise ScenarioError(f"the training that the service started failed: {audit[0].detail}")
+        version = registry.version(name, "candidate")
+        evaluation = Evaluation.from_json(registry.evaluation(name, str(version.version)))
+        lines = tuple(f"{entry.action} by {entry.actor}: {entry.detail}" for entry in reversed(audit))
+        return Retrained(version, evaluation, lines)
+
+    def spoil(self, good: VersionInfo) -> VersionInfo:
+        """Register a version with a mistake that no test on recordings finds: somebody's pipeline reads
+        accelerations in m/s², training and test data alike, while watches measure them in g."""
+        registry = self.stage.registry
+        initialization, _ = registry.fetch(good.name, str(good.version))
+        evaluation = registry.evaluation(good.name, str(good.version))
+        run = registry.start_run(good.name, "wrong-units", {"parent_version": str(good.version)})
+        made = registry.register(
+            good.name,
+            in_wrong_units(initialization),
+            experiment=good.name,
+            run_id=run.run_id,
+            evaluation=evaluation,
+            files={"recipe.yaml": registry.document(good.name, str(good.version), "recipe.yaml") or ""},
+            lineage={"parent_version": str(good.version), "note": "accelerations in m/s2 by mistake"},
+            metrics={},
+        )
+        run.end("FINISHED")
+        return made
+
+    def roll_out(self, version: VersionInfo) -> RolledOut:
+        """Export, sign and roll out a version in gated waves, and wait until the rollout has ended."""
+        release, _ = self.stage.sign(f"{version.name}@{version.version}")
+        began = self._now()
+        section = RolloutSection(
+            at=0, version=version.version, waves=self.size.waves, min_devices=10, plan=PLAN
+        )
+        identity = self._operator.roll_out(FLEET, section.body(f"{release.name}:{release.version}"))
+        self._wait(f"the rollout of version {version.version}", lambda: self._operator.status(identity).ended)
+        until = self._now()
+        self._fleet.run(self.size.settle_s / 2)
+        return RolledOut(
+            self._store.rollout(identity),
+            tuple(self._store.observations(identity)),
+            tuple(reversed(self._store.decisions(identity, 1000))),
+            began,
+            until,
+        )
+
+    def so_far(self) -> Outcome:
+        """What came of the fleet until now."""
+        return self._fleet.outcome()
+
+    def end(self) -> Outcome:
+        """Switch the devices off and collect what they report."""
+        self._fleet.stop()
+        self._fleet.hand_in()
+        outcome = self._fleet.outcome()
+        outcome.counted = self._operator.counted(FLEET)
+        return outcome
+
+    def _now(self) -> float:
+        return time.time() - self._started
+
+    def _lessons(self) -> float:
+        """Labelled examples a device has reported, on average."""
+        return self._fleet.outcome().made()["examples"] / self.size.devices
+
+    def _adapted(self) -> float:
+        devices = [device.device for device in self._fleet.devices]
+        return sum(device is not None and device.adapted for device in devices) / len(devices)
+
+    def _audited(self, action: str) -> float | None:
+        """When the service last did something about training."""
+        entries = self._store.audit(fleet=FLEET)
+        return next((entry.at for entry in entries if entry.action == action), None)
+
+    def _wait(self, what: str, until: Callable[[], bool]) -> None:
+        if not self._fleet.run_until(until, self.size.patience_s, look_s=0.5):
+            raise ScenarioError(
+                f"waited {self.size.patience_s:g} s for {what} in vain: this machine may be too busy; the "
+                f"service's log is {self.service.home / 'serve.log'}"
+            )
+
+    def _hand_in_recordings(self, happening: Happening) -> None:
+        """A device that noticed drift hands in what its owner consented to, once: both arms' recordings."""
+        if happening.report is None or not happening.report.drifts:
+            return
+        person = self._fleet.devices[happening.device].feed.task.rpartition("-")[0]
+        with self._recording:
+            if person in CONSENTING and person not in self._handed_in:
+                self._handed_in.add(person)
+                record([person], self.stage.recordings)
+
+
+PLAN = {
+    "gates": [{"metric": "loss", "tolerance": 1.0, "proof": True, "weight": 9}, {"metric": "failure"}],
+    "control_share": 0.5,
+    "min_examples": 10,
+    "silence_s": 600,
+    "rollback_timeout_s": 120,
+}
+"""Gates that can decide on a hundred devices: half of them as control, and one standard deviation "
+"tolerated."""
+
+
+def in_wrong_units(initialization: Initialization) -> Initialization:
+    """The same start, as if accelerations had been trained on in m/s²."""
+    factors = [STANDARD_GRAVITY if unit == "g" else 1.0 for unit in watch.UNITS]
+    given = initialization.normalization
+    wrong = replace(
+        given,
+        mean=tuple(one * factor for one, factor in zip(given.mean, factors, strict=True)),
+        scale=tuple(one * factor for one, factor in zip(given.scale, factors, strict=True)),
+    )
+    return replace(initialization, normalization=wrong)
+
+
+def _scenario(size: Size) -> Scenario:
+    return Scenario.model_validate(
+        {
+            "name": FLEET,
+            "devices": size.devices,
+            "clock": "wall",
+            "duration": "1h",
+            "threads": 2,
+            "stream": {
+                "source": "watch",
+                "tasks": arms((*CONSENTING, *STRANGERS), "right"),
+                "order": "interleaved",
+                "every": size.every_s,
+            },
+            "arrivals": {"over": 4.0},
+            "policy": {"every": 64, "hurry": 16, "on_input_shift": "reset"},
+            "input_shift": {"block": 7, "reference": 8, "recent": 3},  # a block is one round of the exercises
+            "drifts": [{"name": ARMS, "kind": "other-task"}],
+            "service": {"poll": 2.0},
+        }
+    )
