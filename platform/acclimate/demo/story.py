@@ -316,12 +316,17 @@ def _scenario(size: Size) -> Scenario:
             "stream": {
                 "source": "watch",
                 "tasks": arms((*CONSENTING, *STRANGERS), "right"),
-                "order": "interleaved",
+                "order": "rounds",
                 "every": size.every_s,
             },
             "arrivals": {"over": 4.0},
             "policy": {"every": 64, "hurry": 16, "on_input_shift": "reset"},
-            "input_shift": {"block": 7, "reference": 8, "recent": 3},  # a block is one round of the exercises
+            "input_shift": {
+                "block": 7,
+                "reference": 8,
+                "recent": 3,
+                "drift_threshold": 14.0,
+            },  # a block is one round
             "drifts": [{"name": ARMS, "kind": "other-task"}],
             "service": {"poll": 2.0},
         }

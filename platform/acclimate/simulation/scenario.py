@@ -49,9 +49,10 @@ class StreamSection(Section):
     tasks: tuple[str, ...] = Field(
         default=(), description="tasks to be devices of, by name or pattern; all of them if left out"
     )
-    order: Literal["time", "interleaved"] = Field(
+    order: Literal["time", "interleaved", "rounds"] = Field(
         default="time",
-        description="`interleaved`: labels in turn, each in time order, where they were recorded in blocks",
+        description="`interleaved` takes labels that were recorded in blocks in turn, each in time order; "
+        "`rounds` ends when the first label has run out, so that every round has them all",
     )
     every: Span = Field(default=60.0, description="time between two examples of a device")
 

@@ -96,8 +96,8 @@ class Recorded:
     def __init__(self, pool: Any, section: StreamSection) -> None:
         self._pool, self._section = pool, section
         self._tasks = _chosen(pool.task_ids, section.tasks)
-        if section.order == "interleaved" and not pool.info.labels:
-            raise ScenarioError("stream.order 'interleaved' needs labels: use 'time' for real targets")
+        if section.order != "time" and not pool.info.labels:
+            raise ScenarioError(f"stream.order {section.order!r} needs labels: use 'time' for real targets")
         self._examples = cache(self._read)
 
     def feed(self, device: int, rng: random.Random) -> Feed:
@@ -125,7 +125,7 @@ class Recorded:
         read = [(one.x, labels[int(one.y)] if labels else one.y) for one in stream(self._pool, task)]
         if not read:
             raise ScenarioError(f"task {self.name(task)!r} has no example: leave it out of stream.tasks")
-        return interleaved(read) if self._section.order == "interleaved" else read
+        return read if self._section.order == "time" else interleaved(read, self._section.order == "rounds")
 
 
 class _RecordedFeed:
@@ -146,13 +146,14 @@ class _RecordedFeed:
         self._task = self._recorded.other(self._task)
 
 
-def interleaved(examples: Sequence[Example]) -> list[Example]:
-    """Every label in turn, each label's examples in their order; labels that run out are left out."""
+def interleaved(examples: Sequence[Example], whole_rounds: bool = False) -> list[Example]:
+    """Every label in turn, each label's examples in their order; labels that run out are left out, or, with
+    `whole_rounds`, end it."""
     by_label: dict[Any, list[Example]] = {}
     for example in examples:
         by_label.setdefault(example[1], []).append(example)
-    longest = max(map(len, by_label.values()))
-    return [one[turn] for turn in range(longest) for one in by_label.values() if turn < len(one)]
+    turns = (min if whole_rounds else max)(map(len, by_label.values()))
+    return [one[turn] for turn in range(turns) for one in by_label.values() if turn < len(one)]
 
 
 def _chosen(task_ids: Sequence[str], patterns: Sequence[str]) -> list[int]:
