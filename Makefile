@@ -27,7 +27,7 @@ system-packages: ## install the Debian packages the tests use, where any is miss
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 
-demo: setup ## the main job on real data, end to end (WAIT=0 ends instead of keeping pages open)
+demo: setup ## the whole story on real data in one command (WAIT=0 ends instead of keeping pages open)
 	WAIT=$(WAIT) $(BIN)/acclimate demo
 
 docs: setup ## build the pages into docs/_build/html; a warning is an error

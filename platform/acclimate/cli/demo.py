@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from rich.padding import Padding
+from rich.text import Text
 
 from acclimate.cli.output import err, next_step, out
 from acclimate.cli.registry import wait_for_interrupt
@@ -49,7 +51,7 @@ def demo(wait: bool, browser: bool, small: bool) -> None:
     out.print(
         "Acclimate demo: a fleet of smartwatches, from first recording to a stopped bad version", style="bold"
     )
-    out.print(f"everything it makes is in {folder}", highlight=False, soft_wrap=True)
+    out.print(f"  everything it makes is in {folder}", highlight=False, soft_wrap=True)
     stage = Stage(folder, size)
     from acclimate.cli.progress import JobProgress
 
@@ -72,7 +74,7 @@ def say(chapter: Chapter) -> None:
     """Print a chapter as it ends."""
     out.print(f"\n{chapter.title}", style="bold", markup=False)
     for text in chapter.paragraphs:
-        out.print(f"  {text}", markup=False, highlight=False)
+        out.print(Padding(Text(text), (0, 0, 0, 2)), highlight=False)
     for label, value in chapter.figures:
         out.print(f"    {label}: {value}", markup=False, highlight=False)
 
