@@ -320,7 +320,7 @@ def _scenario(size: Size) -> Scenario:
                 "every": size.every_s,
             },
             "arrivals": {"over": 4.0},
-            "policy": {"every": 64, "hurry": 16, "on_input_shift": "reset"},
+            "policy": {"every": 64, "hurry": 16, "on_input_shift": "reset", "watch_every": 1},
             "input_shift": {
                 "block": 7,
                 "reference": 8,
