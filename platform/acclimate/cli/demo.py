@@ -44,7 +44,7 @@ def demo(wait: bool, browser: bool, small: bool) -> None:
     from acclimate.demo.story import Story
     from acclimate.demo.telling import report, tell
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the service and the devices as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends the service as Ctrl-C does
     began = time.monotonic()
     folder = _fresh_folder()
     os.environ["ACCLIMATE_HOME"] = str(folder)  # also of the service, and of the trainings it starts
