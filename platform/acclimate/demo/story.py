@@ -169,12 +169,11 @@ class Story:
     def drift(self) -> Drifted:
         """Every watch changes arms; wait until the service has asked for a new version, and recovery "
         "shows."""
-        began = self._now()
+        began, lessons = self._now(), self._lessons() + self.size.lessons
         self._fleet.begin(ARMS)
         self._wait("the service to ask for a training", lambda: self._audited("retraining.start") is not None)
         asked = (self._audited("retraining.start") or time.time()) - self._started
-        self._wait("devices to adapt again", lambda: self._adapted() >= 0.9)
-        self._fleet.run(self.size.settle_s)
+        self._wait("devices to adapt again", lambda: self._adapted() >= 0.9 and self._lessons() >= lessons)
         outcome, now, span = self._fleet.outcome(), self._now(), self.size.settle_s
         moments = ((began - span, began), (began, began + span), (now - span, now))
         before, worst, after = (accuracy(outcome, first, last) for first, last in moments)
@@ -320,7 +319,7 @@ def _scenario(size: Size) -> Scenario:
                 "every": size.every_s,
             },
             "arrivals": {"over": 4.0},
-            "policy": {"every": 64, "hurry": 16, "on_input_shift": "reset", "watch_every": 1},
+            "policy": {"every": 64, "hurry": 48, "on_input_shift": "reset", "watch_every": 1},
             "input_shift": {
                 "block": 7,
                 "reference": 8,
