@@ -42,7 +42,8 @@ class StepSignature:
         Raises:
             BundleError: the policy or the rates name a parameter that does not exist.
         """
-        parameters = tuple(initialization.params)
+        # by name: whoever trained or loaded the initialization gave its dict an order of their own
+        parameters = tuple(sorted(initialization.params))
         chosen = set(initialization.adaptation.trainable or parameters)
         unknown = sorted((chosen | set(initialization.rates)) - set(parameters))
         if unknown:

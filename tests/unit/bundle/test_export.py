@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -54,8 +59,48 @@ def test_parameters_and_learned_rates_travel(bundle, initialization):
 
 
 @pytest.mark.slow
-def test_the_same_version_gives_the_same_bytes(bundle, initialization):
-    assert export(initialization, run_id="run-7").files == bundle.files
+def test_the_same_version_gives_the_same_bytes_however_its_parameters_are_ordered(bundle, initialization):
+    turned = dataclasses.replace(
+        initialization,
+        params=dict(reversed(initialization.params.items())),
+        rates=dict(reversed(initialization.rates.items())),
+    )
+    assert turned.content_hash() == initialization.content_hash()
+    assert export(turned, run_id="run-7").files == bundle.files
+
+
+HASHES = """
+import dataclasses, hashlib, json, pathlib, sys
+import safetensors.torch
+from acclimate.initialization import Initialization
+from tests.bundle_samples import export
+folder = pathlib.Path(sys.argv[1])
+stored = safetensors.torch.load((folder / "initialization.safetensors").read_bytes())
+one = Initialization.load(folder)
+params = {name.removeprefix("param."): value for name, value in stored.items() if name.startswith("param.")}
+files = export(dataclasses.replace(one, params=params)).files
+print(json.dumps({name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_export_the_same_bytes(initialization, tmp_path):
+    """`safetensors.torch.load` gives tensors in another order in every process, and strings hash anew."""
+    initialization.save(tmp_path)
+    root = Path(__file__).parents[3]
+    paths = os.pathsep.join(map(str, (root, root / "platform", root / "device_sdk")))
+    hashes = [
+        subprocess.run(
+            [sys.executable, "-c", HASHES, str(tmp_path)],
+            env={**os.environ, "PYTHONPATH": paths, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert hashes[0] == hashes[1]
+    assert len(json.loads(hashes[0])) == 1 + len(FILES)
 
 
 def test_release_must_be_of_this_initialization(initialization):
