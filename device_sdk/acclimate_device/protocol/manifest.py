@@ -133,7 +133,8 @@ class Cost:
     Attributes:
         parameters: numbers in the parameters.
         file_bytes: all files but the manifest.
-        peak_memory_bytes: above an idle process, measured while predicting and adapting.
+        peak_memory_bytes: most tensor bytes alive at once in one adaptation step, counted on the traced
+            graph; the process and its runtime come on top.
         macs_per_step: multiply-adds of one adaptation step over a full batch.
         macs_per_prediction: multiply-adds of one prediction.
     """

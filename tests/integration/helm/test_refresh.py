@@ -13,9 +13,6 @@ import pytest
 
 from tests.unit.helm.rendering import at
 
-# Runs as soon as signing does: it and the chart land in separate commits.
-pytest.importorskip("acclimate.cli.repo")
-
 pytestmark = pytest.mark.slow
 
 

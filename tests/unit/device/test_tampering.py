@@ -5,6 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
+from tuf.api.metadata import Metadata
 
 from acclimate_device.agent.repository import Repository
 from acclimate_device.errors import DeviceError, TransportError, UntrustedError
@@ -42,6 +43,26 @@ def refused(source: SimulatedRepository, folder: Path) -> bool:
     return False
 
 
+def meaning(metadata: bytes) -> tuple[bytes, dict[str, bytes]]:
+    """What is signed, in canonical form, and the signatures as numbers: what python-tuf compares."""
+    parsed = Metadata.from_bytes(metadata)
+    signatures = {key: bytes.fromhex(one.signature) for key, one in parsed.signatures.items()}
+    return parsed.signed_bytes, signatures
+
+
+def outcome(source: SimulatedRepository, name: str, bit: int, folder: Path) -> str:
+    """Of flipping one bit of metadata: `refused`, or `same meaning`; anything else fails."""
+    whole = source.files[f"metadata/{name}"]
+    source.files[f"metadata/{name}"] = changed = flipped(whole, bit)
+    try:
+        if refused(source, folder):
+            return "refused"
+        assert meaning(changed) == meaning(whole), f"bit {bit} of {name} was accepted with another meaning"
+        return "same meaning"
+    finally:
+        source.files[f"metadata/{name}"] = whole
+
+
 def test_what_was_published_arrives(tmp_path: Path) -> None:
     assert fetch(repository(), tmp_path) == version(2)
 
@@ -52,14 +73,19 @@ def test_flipped_bits_of_metadata_are_refused(tmp_path: Path, name: str) -> None
 
     A flip that turns a signature's `a` into `A` changes nothing: it is the same number.
     """
+    source, rng = repository(), random.Random(0)
+    bits = rng.sample(range(8 * len(source.files[f"metadata/{name}"])), 20)
+    outcomes = [outcome(source, name, bit, tmp_path / str(bit)) for bit in bits]
+    assert outcomes.count("refused") >= 15
+
+
+def test_a_signature_in_capitals_is_the_same_signature(tmp_path: Path) -> None:
     source = repository()
-    whole = source.files[f"metadata/{name}"]
-    rng = random.Random(0)
-    outcomes = []
-    for number, bit in enumerate(rng.sample(range(8 * len(whole)), 20)):
-        source.files[f"metadata/{name}"] = flipped(whole, bit)
-        outcomes.append(refused(source, tmp_path / str(number)))
-    assert sum(outcomes) >= 15
+    whole = source.files["metadata/timestamp.json"]
+    (signature,) = (one.signature for one in Metadata.from_bytes(whole).signatures.values())
+    letter = next(at for at, digit in enumerate(signature) if digit in "abcdef")
+    bit = 8 * (whole.index(signature.encode()) + letter) + 5
+    assert outcome(source, "timestamp.json", bit, tmp_path) == "same meaning"
 
 
 @pytest.mark.parametrize("name", [*tiny_bundle()])
