@@ -26,6 +26,10 @@ class InputError(DeviceError, ValueError):
     """An example has the wrong shape or type, holds NaN or infinity, or does not vary at all."""
 
 
+class AlignmentError(DeviceError):
+    """Shifted inputs cannot be mapped back, a channel stands still. For telemetry: no call raises it."""
+
+
 class LabelError(DeviceError, ValueError):
     """A label or target is not one the bundle knows."""
 

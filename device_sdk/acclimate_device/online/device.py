@@ -25,10 +25,18 @@ from typing import Any
 import numpy as np
 
 from acclimate_device.drift import Detector, InputShift
-from acclimate_device.errors import BundleError, DeviceError, InputError, LabelError, StorageError
+from acclimate_device.errors import (
+    AlignmentError,
+    BundleError,
+    DeviceError,
+    InputError,
+    LabelError,
+    StorageError,
+)
+from acclimate_device.online.inputs import InputWatch
 from acclimate_device.online.learner import Active, Learner, loss_detector
 from acclimate_device.online.policy import OnlinePolicy
-from acclimate_device.online.saved import SavedState
+from acclimate_device.online.saved import Adapted, SavedState
 from acclimate_device.online.schema import Float, Schema
 from acclimate_device.online.versions import Load, ReadFile, Running, Versions
 from acclimate_device.protocol import EventKind, Manifest, Release, Report, Slot
@@ -81,11 +89,16 @@ class Device:
         self._recorder = Recorder(clock())
         self._queue = ReportQueue(flash, new_id=new_id)
         self._versions = Versions(Slots(flash), factory, self.policy.trial_starts, load)
+        realign_window = self.policy.realign_window if self.policy.on_input_shift == "realign" else None
+        self._inputs = InputWatch(input_shift or InputShift(block=4), realign_window)
         self._learner = Learner(
-            self.policy, detector or loss_detector(), self._recorder, self._note, self._versions.reset
+            self.policy,
+            detector or loss_detector(),
+            self._recorder,
+            self._note,
+            self._versions.reset,
+            self._inputs.settle,
         )
-        self._input_shift, self._shift_lock = input_shift or InputShift(block=4), threading.Lock()
-        self._shifted: tuple[EventKind, str] | None = None
         self._pending: OrderedDict[Hashable, Float] = OrderedDict()
         self._predictions = 0  # since this version started, or nearly: threads may lose a few
         self._saved = SavedState(flash)
@@ -210,7 +223,8 @@ class Device:
                 self._recorder.refused(error)
                 raise
             for raw, target in examples:
-                self._active = self._learner.learn(self._active, raw, target, self._note_shift())
+                drifted = self._note_shift()
+                self._active = self._learner.learn(self._active, raw, target, drifted)
             self._unsaved = True
 
     def learn_late(self, key: Hashable, y: Any) -> bool:
@@ -231,6 +245,7 @@ class Device:
         with self._lock:
             self._versions.reset()
             self._active = self._learner.start_afresh(self._active, keep=0)
+            self._inputs.begin(self.manifest.input.channels)
             self._note("reset", "application", "")
 
     def tick(self, now: float | None = None) -> None:
@@ -270,15 +285,14 @@ class Device:
         started = time.perf_counter_ns()
         active = self._active
         raw = self._checked(active.schema, x)
-        normalized = active.schema.normalize(raw)
-        outputs: Float = active.outputs(normalized[None])[0]
+        outputs: Float = active.outputs(active.schema.normalize(active.aligned(raw))[None])[0]
         if not math.isfinite(np.add.reduce(outputs)):
             active, outputs = self._leave(active, raw)
         if key is not None:
             self._remember(key, raw)
         self._predictions += 1
         if self._predictions % self.policy.watch_every == 0:
-            self._watch_input(active.schema.features(normalized))
+            self._inputs.see(active.schema, raw)
         self._recorder.predicted((time.perf_counter_ns() - started) / 1000.0)
         return active, outputs
 
@@ -295,24 +309,11 @@ class Device:
             with contextlib.suppress(KeyError):  # another thread was faster
                 self._pending.popitem(last=False)
 
-    def _watch_input(self, features: list[float]) -> None:
-        """An input is skipped by the detector rather than waited for."""
-        if not self._shift_lock.acquire(blocking=False):
-            return
-        try:
-            detector, warned = self._input_shift, self._input_shift.warning_detected
-            detector.update(features)
-            if detector.drift_detected:
-                self._shifted = ("drift", f"distance {detector.distance:.1f}")
-            elif detector.warning_detected and not warned:
-                self._shifted = ("warning", f"distance {detector.distance:.1f}")
-        finally:
-            self._shift_lock.release()
-
     def _note_shift(self) -> bool:
-        """Record news of the inputs; whether they drifted."""
-        shifted, self._shifted = self._shifted, None
-        self._recorder.input_shift_is(self._input_shift.distance)
+        """Record news of the inputs, and align them where that is due; whether they drifted."""
+        self._realign()
+        shifted = self._inputs.news()
+        self._recorder.input_shift_is(self._inputs.distance)
         if shifted is None:
             return False
         kind, detail = shifted
@@ -322,6 +323,17 @@ class Device:
         self._note(kind, "InputShift", f"{detail}, response: {self.policy.on_input_shift}")
         return drifted
 
+    def _realign(self) -> None:
+        try:
+            alignment = self._inputs.due()
+        except AlignmentError as error:
+            self._recorder.refused(error)
+            self._note("refused", type(error).__name__, str(error))
+            return
+        if alignment is not None:
+            self._active = self._learner.realign(self._active, alignment)
+            self._unsaved = True
+
     def _leave(self, active: Active, raw: Float) -> tuple[Active, Float]:
         """Leave parameters that give NaN: adapted ones for the start, a trial for the last good version."""
         with self._lock:
@@ -329,6 +341,7 @@ class Device:
                 self._versions.reset()
                 self._recorder.fallbacks += 1
                 self._active = self._learner.start_afresh(active, keep=0)
+                self._inputs.begin(self.manifest.input.channels)
                 self._note("reset", "runtime", "adapted parameters gave NaN or infinity")
             elif active is self._active and self._versions.on_trial:
                 self._versions.give_up("gave NaN or infinity")
@@ -337,7 +350,7 @@ class Device:
                 self._switch(self._versions.last_good())
                 self._note_versions()
             active = self._active
-        outputs: Float = active.outputs(active.schema.normalize(raw)[None])[0]
+        outputs: Float = active.outputs(active.schema.normalize(active.aligned(raw))[None])[0]
         if not math.isfinite(outputs.sum()):
             error = InputError(_UNUSABLE)
             self._recorder.refused(error)
@@ -363,25 +376,34 @@ class Device:
                 self._switch(change.running)
             elif change.fresh:
                 self._active = self._learner.adapt(self._learner.restart(self._active))
+                self._unsaved = True
                 self._note("reset", "assignment", "")
             self._note_versions()
 
     def _switch(self, running: Running) -> None:
         """Let another version predict, adapted to the support; what the old one did was reported before."""
-        self._active = self._learner.move(running)
-        self._predictions, self._unsaved = 0, False
+        before = self._active
+        self._active = self._learner.move(running, before)
+        if self._active.schema.shape != before.schema.shape:
+            self._inputs.begin(self.manifest.input.channels)
+        # the alignment is the device's, not the version's: it is saved again under the new one
+        self._predictions, self._unsaved = 0, self._active.alignment is not None
 
     def _restored(self, running: Running) -> Active:
         active = Active.fresh(running, self.policy)
+        self._inputs.begin(running.engine.manifest.input.channels)
         try:
-            params = self._saved.load(running.engine, self._versions.boot.lineage)
+            saved = self._saved.load(running.engine, self._versions.boot.lineage)
         except BundleError as error:
             self._note("lost_state", f"{running.release.path}", str(error))
             return active
-        if params is None:
+        if saved is None:
             return active
         self._note("restored", running.release.path, "")
-        return Active(running, active.schema, params, True)
+        if saved.alignment is None or self.policy.on_input_shift != "realign":
+            return Active(running, active.schema, saved.params, saved.adapted)
+        self._inputs.begin(running.engine.manifest.input.channels, saved.before)
+        return Active(running, active.schema, saved.params, saved.adapted, saved.alignment)
 
     def _report(self, now: float, counter: int) -> None:
         """Close the window as one of the assignment `counter`."""
@@ -395,8 +417,9 @@ class Device:
 
     def _save(self, now: float) -> None:
         active = self._active
-        if active.adapted:
-            self._saved.save(active.running.engine, active.params, self._versions.boot.lineage)
+        if active.adapted or active.alignment is not None:
+            state = Adapted(active.params, active.adapted, active.alignment, self._inputs.before)
+            self._saved.save(active.running.engine, state, self._versions.boot.lineage)
         self._unsaved, self._saved_at = False, now
 
     def _note(self, kind: EventKind, source: str, detail: str) -> None:

@@ -7,12 +7,17 @@ Each method takes the one in use and returns the one to use next.
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
 
 from acclimate_device.drift import ADWIN, Detector
 from acclimate_device.online.adaptation import adapt
+from acclimate_device.online.alignment import Alignment
 from acclimate_device.online.policy import OnlinePolicy, Response
 from acclimate_device.online.schema import Float, Schema, Target
 from acclimate_device.online.support import Support
@@ -27,12 +32,13 @@ Note = Callable[[EventKind, str, str], None]
 
 @dataclass(frozen=True)
 class Active:
-    """A version with the parameters in use."""
+    """A version with the parameters in use, and what undoes a shift of its inputs."""
 
     running: Running
     schema: Schema
     params: Params
     adapted: bool
+    alignment: Alignment | None = None
 
     @staticmethod
     def fresh(running: Running, policy: OnlinePolicy) -> Active:
@@ -42,6 +48,10 @@ class Active:
 
     def at_start(self) -> Active:
         return replace(self, params=self.running.engine.start, adapted=False)
+
+    def aligned(self, raw: Float) -> Float:
+        """One recorded input as it was before the sensor shifted; everything learnt is learnt from these."""
+        return raw if self.alignment is None else self.alignment.apply(raw)
 
     def outputs(self, normalized: Float) -> Float:
         """Of normalized inputs (n, *shape)."""
@@ -53,6 +63,15 @@ def loss_detector() -> Detector:
     return ADWIN(clock=8, mode="up")
 
 
+class _Tried(NamedTuple):
+    """A labelled example under an unjudged alignment, and the losses with and without that."""
+
+    raw: Float
+    target: Target
+    aligned: float
+    plain: float
+
+
 class Learner:
     """The support and the detector of one device.
 
@@ -62,6 +81,7 @@ class Learner:
         recorder: counts what happens.
         note: records events.
         forget: called before a drift resets, to make saved state invalid.
+        settled: called when labelled examples have decided whether the alignment of the inputs stays.
     """
 
     def __init__(
@@ -71,9 +91,11 @@ class Learner:
         recorder: Recorder,
         note: Note,
         forget: Callable[[], None],
+        settled: Callable[[], None],
     ) -> None:
         self._policy, self._detector, self._recorder = policy, detector, recorder
-        self._note, self._forget = note, forget
+        self._note, self._forget, self._settled = note, forget, settled
+        self._trial: list[_Tried] = []
         self._support: Support | None = None
         self._warned = False
         self._since_adaptation = self._hurry_left = 0
@@ -81,11 +103,9 @@ class Learner:
     def learn(self, active: Active, raw: Float, target: Target, inputs_drifted: bool) -> Active:
         """Predict a checked example, watch the loss, keep it, adapt when due."""
         response = self._watch(active, raw, target)
-        if inputs_drifted and response == "report":
+        if inputs_drifted and response == "report" and self._policy.on_input_shift != "realign":
             response = self._policy.on_input_shift
-        support = self._support_of(active)
-        support.add(raw, target)
-        self._since_adaptation += 1
+        active = self._keep(active, raw, target)
         if response == "reset":
             self._forget()
             active = self.start_afresh(active, self._policy.keep)
@@ -97,6 +117,11 @@ class Learner:
         if response != "report" or self._since_adaptation >= every:
             return self.adapt(active)
         return active
+
+    def realign(self, active: Active, alignment: Alignment) -> Active:
+        """Map inputs back from now on, until labelled examples have the last word."""
+        self._note("realigned", "inputs", "until labelled examples decide")
+        return replace(active, alignment=alignment)
 
     def adapt(self, active: Active) -> Active:
         """Take the bundle's steps on the support and use what the held-back examples find best."""
@@ -126,6 +151,10 @@ class Learner:
         self._support_of(active).keep_newest(keep)
         self._reset_watch()
         self._recorder.resets += 1
+        if keep == 0:  # what is kept was learnt from aligned inputs
+            self._trial.clear()
+            self._settled()
+            active = replace(active, alignment=None)
         return active.at_start()
 
     def restart(self, active: Active) -> Active:
@@ -134,11 +163,43 @@ class Learner:
         self._recorder.resets += 1
         return active.at_start()
 
-    def move(self, running: Running) -> Active:
-        """A version at its start, adapted at once to what the support holds."""
+    def move(self, running: Running, before: Active) -> Active:
+        """A version at its start, adapted at once to what the support holds; the sensor is still the same."""
         active = Active.fresh(running, self._policy)
+        if active.schema.shape == before.schema.shape:
+            active = replace(active, alignment=before.alignment)
+        else:
+            self._trial.clear()
         self._reset_watch()
         return self.adapt(active)
+
+    def _keep(self, active: Active, raw: Float, target: Target) -> Active:
+        """Put an example into the support; while an alignment is unjudged, hold it back to judge by."""
+        support = self._support_of(active)
+        if active.alignment is None or active.alignment.judged:
+            support.add(active.aligned(raw), target)
+            self._since_adaptation += 1
+            return active
+        both = active.schema.normalize(np.stack([active.aligned(raw), raw]))
+        targets = active.schema.normalize_targets([target, target])
+        losses = active.schema.losses(active.outputs(both), targets)
+        self._trial.append(_Tried(raw, target, float(losses[0]), float(losses[1])))
+        if len(self._trial) < self._policy.judge_from:
+            return active
+        aligned = statistics.fmean(tried.aligned for tried in self._trial)
+        plain = statistics.fmean(tried.plain for tried in self._trial)
+        pays = aligned <= plain  # a loss that is not a number does not pay
+        detail = f"held-back loss {aligned:.3g}, of inputs as they come {plain:.3g}"
+        self._note("realigned" if pays else "unaligned", "held-back examples", detail)
+        active = replace(active, alignment=active.alignment.confirmed() if pays else None)
+        if not pays:
+            self._forget()  # saved state, which still holds the alignment
+        for tried in self._trial:
+            support.add(active.aligned(tried.raw), tried.target)
+        self._since_adaptation += len(self._trial)
+        self._trial.clear()
+        self._settled()
+        return active
 
     def _support_of(self, active: Active) -> Support:
         """The support, moved to the version in use where it is of another."""
@@ -152,7 +213,7 @@ class Learner:
     def _watch(self, active: Active, raw: Float, target: Target) -> Response:
         """Predict before learning (prequential) and let the detector see the loss."""
         schema = active.schema
-        outputs = active.outputs(schema.normalize(raw)[None])
+        outputs = active.outputs(schema.normalize(active.aligned(raw))[None])
         loss = float(schema.losses(outputs, schema.normalize_targets([target]))[0])
         if not math.isfinite(loss):
             return "report"

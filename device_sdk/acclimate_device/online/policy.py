@@ -8,6 +8,9 @@ from typing import Literal
 Response = Literal["report", "adapt", "reset"]
 """To drift or a warning: only report it, adapt at once and more often, or reset and adapt again."""
 
+InputResponse = Literal["report", "adapt", "reset", "realign"]
+"""To drift of the inputs: one of those, or map each channel back to its mean and spread before the shift."""
+
 
 @dataclass(frozen=True)
 class OnlinePolicy:
@@ -21,6 +24,9 @@ class OnlinePolicy:
         every: labelled examples between two adaptations.
         on_warning, on_drift: response to a warning or drift in the losses.
         on_input_shift: response to drift in the inputs; they may shift for good reasons, so it only reports.
+            `realign` needs no label; the first `judge_from` labelled examples decide whether it stays.
+        realign_window: inputs seen by the detector from which a channel's mean and spread are taken, at least
+            16; after a shift the first 16 give a first alignment, and each doubling up to here a better one.
         watch_every: every how-manieth input the input-shift detector sees; neighbours resemble each other.
         hurry: labelled examples for which a device adapts four times as often after `adapt` or `reset`.
         keep: newest labelled examples that are taken along when a drift resets: they are of the new kind.
@@ -39,7 +45,8 @@ class OnlinePolicy:
     every: int = 8
     on_warning: Response = "adapt"
     on_drift: Response = "reset"
-    on_input_shift: Response = "report"
+    on_input_shift: InputResponse = "report"
+    realign_window: int = 64
     watch_every: int = 4
     hurry: int = 64
     keep: int = 8

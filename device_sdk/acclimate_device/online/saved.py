@@ -3,30 +3,53 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from acclimate_device.errors import BundleError
+from acclimate_device.online.alignment import Alignment, Moments
 from acclimate_device.protocol import canonical_json
 from acclimate_device.runtime import Engine, Params
 from acclimate_device.runtime.tensors import parse, serialize
 from acclimate_device.storage import Flash, Record
 
 
+@dataclass(frozen=True)
+class Adapted:
+    """What a device made of its version.
+
+    Attributes:
+        params: all parameters.
+        adapted: whether they differ from the start's.
+        alignment: undoes a shift of the inputs; None if there is none to undo.
+        before: moments of the inputs before that shift; None without one.
+    """
+
+    params: Params
+    adapted: bool
+    alignment: Alignment | None = None
+    before: Moments | None = None
+
+
 class SavedState:
-    """The record of adapted parameters."""
+    """The record of adapted parameters and of the alignment of the inputs."""
 
     def __init__(self, flash: Flash) -> None:
         self._record = Record(flash, "adapted")
 
-    def save(self, engine: Engine, params: Params, lineage: int) -> None:
-        """Write the parameters that moved."""
-        header = {"content_hash": engine.manifest.release.content_hash, "lineage": lineage}
-        moved = {f"param.{name}": params[f"param.{name}"] for name in engine.manifest.adaptation.trainable}
+    def save(self, engine: Engine, state: Adapted, lineage: int) -> None:
+        """Write the parameters that moved, and the alignment."""
+        header: dict[str, Any] = _belongs_to(engine, lineage)
+        if state.alignment is not None and state.before is not None:
+            header |= {"alignment": asdict(state.alignment), "before": asdict(state.before)}
+        moving = engine.manifest.adaptation.trainable if state.adapted else ()
+        moved = {f"param.{name}": state.params[f"param.{name}"] for name in moving}
         self._record.write(canonical_json(header) + b"\n" + serialize(moved))
 
-    def load(self, engine: Engine, lineage: int) -> Params | None:
-        """All parameters, adapted ones in place; None if nothing was saved for this version and lineage.
+    def load(self, engine: Engine, lineage: int) -> Adapted | None:
+        """What was saved, with all parameters; None if nothing was saved for this version and lineage.
 
         Raises:
             BundleError: something was, but it is damaged.
@@ -37,11 +60,24 @@ class SavedState:
                 raise BundleError("the saved state is damaged")
             return None
         header, _, body = raw.partition(b"\n")
-        expected = {"content_hash": engine.manifest.release.content_hash, "lineage": lineage}
-        if json.loads(header) != expected:
+        head = json.loads(header)
+        if any(head.get(key) != value for key, value in _belongs_to(engine, lineage).items()):
             return None
         moved = {name: tensor.astype(np.float32) for name, tensor in parse(body).items()}
         for name, tensor in moved.items():
             if name not in engine.start or tensor.shape != engine.start[name].shape:
                 raise BundleError(f"the saved state has a {name} of shape {tensor.shape} that does not fit")
-        return {**engine.start, **moved}
+        params = {**engine.start, **moved}
+        if "alignment" not in head:
+            return Adapted(params, bool(moved))
+        alignment, before = head["alignment"], head["before"]
+        return Adapted(
+            params,
+            bool(moved),
+            Alignment(tuple(alignment["gain"]), tuple(alignment["offset"]), alignment["judged"]),
+            Moments(before["inputs"], tuple(before["mean"]), tuple(before["spread"])),
+        )
+
+
+def _belongs_to(engine: Engine, lineage: int) -> dict[str, Any]:
+    return {"content_hash": engine.manifest.release.content_hash, "lineage": lineage}

@@ -29,6 +29,8 @@ EventKind = Literal[
     "reset",  # back to the initialization
     "restored",  # adapted state was read back after a restart
     "lost_state",  # saved state was damaged and dropped
+    "realigned",  # shifted inputs are mapped back to what they were, without labels
+    "unaligned",  # labelled examples found that this does not pay: inputs are taken as they come
 ]
 
 SKETCH_BASE = 2 ** (1 / 4)
