@@ -1,5 +1,5 @@
 """Kubeflow pipelines over Acclimate: from recordings to a watched rollout, and again when the fleet drifts.
 
-`steps` holds what each step does, as functions of files and plain values, importable without Kubeflow;
-`components` wraps them; `retraining` is the graph.
+`training_steps` and `delivery_steps` say what each step does, as functions of files and plain values that
+need no Kubeflow; `components` wraps them, `retraining` is the graph, `here` and `kubeflow` run it.
 """

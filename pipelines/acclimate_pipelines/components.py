@@ -108,6 +108,7 @@ def register(
     document: dsl.Input[dsl.Artifact],
     verdict: dsl.Input[dsl.Artifact],
     run_id: str,
+    tags: dict,  # type: ignore[type-arg]
 ) -> str:
     """Register the start as the next version; gives `NAME@VERSION`."""
     from pathlib import Path
@@ -121,6 +122,7 @@ def register(
         Path(document.path),
         Path(verdict.path),
         run_id,
+        tags,
     )
 
 

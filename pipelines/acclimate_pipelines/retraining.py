@@ -61,6 +61,7 @@ def retraining(cluster: Cluster | None, to_fleet: bool = True) -> Any:
         fleet: str = "",
         plan: dict = {},  # type: ignore[type-arg]  # noqa: B006  # Kubeflow reads the default, nothing changes it
         watch_hours: float = 168.0,
+        tags: dict = {},  # type: ignore[type-arg]  # noqa: B006  # likewise
     ) -> None:
         """Retrain a recipe and bring the result to a fleet.
 
@@ -73,6 +74,7 @@ def retraining(cluster: Cluster | None, to_fleet: bool = True) -> Any:
             fleet: where to roll out; empty ends after registering.
             plan: of the rollout, as the operator side takes it (waves, gates, control_share, ...).
             watch_hours: how long the run follows the rollout.
+            tags: further lineage of the version, such as the alert that called for it.
         """
         prepared = components.prepare(recipe=recipe, data_as_of=data_as_of)
         tasks = prepared.outputs["tasks"]
@@ -103,6 +105,7 @@ def retraining(cluster: Cluster | None, to_fleet: bool = True) -> Any:
                 document=reported.outputs["document"],
                 verdict=gated.outputs["verdict"],
                 run_id=trained.outputs["Output"],
+                tags=tags,
             )
             _place(registered, cluster, TRAINING_SECRETS)
             registered.set_caching_options(False)

@@ -148,9 +148,19 @@ def gate(
 
 @step
 def register(
-    tasks: Path, initialization: Path, evaluation: Path, document: Path, verdict: Path, run_id: str
+    tasks: Path,
+    initialization: Path,
+    evaluation: Path,
+    document: Path,
+    verdict: Path,
+    run_id: str,
+    tags: Mapping[str, str],
 ) -> str:
-    """Register the trained start as the next version and candidate; gives `NAME@VERSION`."""
+    """Register the trained start as the next version and candidate; gives `NAME@VERSION`.
+
+    Args:
+        tags: further lineage, such as the alert that called for it.
+    """
     prepared = unpack(tasks)
     recipe = prepared.recipe
     judged = json.loads(verdict.read_text())
@@ -174,7 +184,7 @@ def register(
             DATA_REPORT: document.read_text(),
             "gate.json": verdict.read_text(),
         },
-        lineage={**lineage, "gate": judged["reason"]},
+        lineage={**tags, **lineage, "gate": judged["reason"]},
         metrics=found.figures(),
     )
     return f"{version.name}@{version.version}"

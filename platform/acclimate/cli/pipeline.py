@@ -15,7 +15,7 @@ import yaml
 
 from acclimate.cli.options import json_option
 from acclimate.cli.output import err, next_step, out, print_fields, print_json, print_table
-from acclimate.cli.train import change_option
+from acclimate.cli.train import change_option, read_tags, tag_option
 from acclimate.errors import RolloutError, TrainingError
 from acclimate.home import home
 from acclimate_pipelines.retraining import COMPILED, NAME, Cluster, write
@@ -58,6 +58,7 @@ _cluster = _together(
 _parameters = _together(
     click.argument("recipe"),
     change_option,
+    tag_option,
     click.option("--fleet", default="", help="Roll out to it [default: end after registering]."),
     click.option("--champion", default="champion", show_default=True, help="Version to be better than."),
     click.option(
@@ -247,7 +248,13 @@ def unschedule(schedule_id: str, host: str, namespace: str, experiment: str) -> 
 
 
 def _read_parameters(
-    recipe: str, changes: tuple[str, ...], *, plan: Path | None, data_as_of: str, **given: Any
+    recipe: str,
+    changes: tuple[str, ...],
+    *,
+    plan: Path | None,
+    tags: tuple[str, ...],
+    data_as_of: str,
+    **given: Any,
 ) -> dict[str, Any]:
     """The pipeline's parameters; the recipe travels as text, so that a cluster needs no file of ours."""
     from acclimate.training.recipe_file import load_recipe, to_yaml
@@ -255,6 +262,7 @@ def _read_parameters(
     return {
         "recipe": to_yaml(load_recipe(recipe, changes)),
         "plan": {} if plan is None else _read_plan(plan),
+        "tags": read_tags(tags),
         "data_as_of": data_as_of,
         **given,
     }
@@ -271,6 +279,7 @@ def _read_plan(path: Path) -> dict[str, Any]:
 
 
 def _run_here(parameters: dict[str, Any], now: datetime, as_json: bool) -> None:
+    from acclimate.registry import CANDIDATE, Registry
     from acclimate_pipelines.here import run_here
 
     root = home() / "pipeline-artifacts" / f"{now:%Y-%m-%dT%H-%M-%S}"
@@ -278,7 +287,8 @@ def _run_here(parameters: dict[str, Any], now: datetime, as_json: bool) -> None:
     run_here(parameters, root)
     took = time.monotonic() - begun
     if as_json:
-        print_json({"seconds": round(took, 1), "artifacts": str(root)})
+        version = Registry.open().version(_name(parameters), CANDIDATE)
+        print_json({"version": asdict(version), "seconds": round(took, 1), "artifacts": str(root)})
         return
     out.print(f"done in {took:.0f} s; artifacts in {root}", markup=False, highlight=False)
     next_step(f"acclimate versions {_name(parameters)}", "what was registered")

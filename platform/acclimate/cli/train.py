@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 STOPPED = 130  # what a shell reports for Ctrl-C
 
+tag_option = click.option(
+    "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Note on the version, for its lineage."
+)
 change_option = click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key, e.g. training.steps=200."
 )
@@ -34,9 +37,7 @@ change_option = click.option(
     metavar="CLUSTER",
     help="Run the workers on this Ray cluster: auto, host:6379 or ray://host:10001.",
 )
-@click.option(
-    "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Note on the version, for its lineage."
-)
+@tag_option
 @click.option(
     "--if-new", metavar="REF", help="Only if the recipe or the recordings differ from version REF's."
 )
@@ -66,7 +67,7 @@ def train(
     options = [f"--address {address}"] if address else []
     again = " ".join(["acclimate train", recipe, *options, *(f"--set {change}" for change in changes)])
     wanted = load_recipe(recipe, changes)
-    lineage = _lineage(tags)
+    lineage = read_tags(tags)
     if if_new and not anything_new(wanted, if_new, tracking_uri):
         err.print(f"nothing new since {wanted.name} {if_new}: the same recipe and recordings; not trained")
         if json:
@@ -142,7 +143,8 @@ def recipes(name: str | None, keys: bool) -> None:
     print(shipped[name], end="")
 
 
-def _lineage(tags: tuple[str, ...]) -> dict[str, str]:
+def read_tags(tags: tuple[str, ...]) -> dict[str, str]:
+    """`--tag` options as lineage."""
     pairs = [tag.partition("=") for tag in tags]
     for tag, (key, equals, _) in zip(tags, pairs, strict=True):
         if not key or not equals:

@@ -39,13 +39,27 @@ def parameters(made: dict[str, dict[str, dict[str, object]]]) -> dict[str, objec
 
 
 def test_a_run_carries_the_recipe_and_is_followed_to_its_end(stub: StubKubeflow) -> None:
-    told = json.loads(run("run", "watch", "--set", "seed=3", "--fleet", "wrists", "--wait", "--json"))
+    told = json.loads(
+        run(
+            "run",
+            "watch",
+            "--set",
+            "seed=3",
+            "--fleet",
+            "wrists",
+            "--tag",
+            "trigger=drift",
+            "--wait",
+            "--json",
+        )
+    )
     assert told["state"] == "SUCCEEDED"
     assert told["url"].startswith(f"{stub.url}/#/runs/details/")
     (made,) = stub.runs
     given = parameters(made)
     assert yaml.safe_load(str(given["recipe"]))["seed"] == 3
     assert (given["fleet"], given["champion"], given["proven"]) == ("wrists", "champion", False)
+    assert given["tags"] == {"trigger": "drift"}
     assert given["data_as_of"], "another moment: data are read again"
     assert "gate" in json.dumps(made["pipeline_spec"])
     assert "watch" in run("list")

@@ -78,9 +78,9 @@ def test_steps_work_without_kubeflow_and_the_first_version_becomes_the_baseline(
     gated = training_steps.gate(tasks, start, "champion", 0.0, False, verdict)
     assert gated.passed
     assert "nothing to be better than" in gated.reason
-    reference = training_steps.register(tasks, start, evaluation, report, verdict, run_id)
+    reference = training_steps.register(tasks, start, evaluation, report, verdict, run_id, {})
     assert reference == "watch@1"
-    assert training_steps.register(tasks, start, evaluation, report, verdict, run_id) == reference
+    assert training_steps.register(tasks, start, evaluation, report, verdict, run_id, {}) == reference
     again = training_steps.gate(tasks, start, "1", 0.0, False, verdict)
     assert (again.passed, again.figures["gain"]) == (True, 0.0), "a version is as good as itself"
     assert not training_steps.gate(tasks, start, "1", 0.01, False, verdict).passed
@@ -95,7 +95,16 @@ def test_from_recordings_to_champion_in_one_command(served: Served, tmp_path: Pa
     plan = tmp_path / "plan.yaml"
     plan.write_text("waves: [{share: 1.0, duration_s: 0, min_devices: 1}]\n")
     command = ["pipeline", "run", "watch", "--local", "--json", "--fleet", "wrists", "--champion", "1"]
-    command += ["--minimum-gain", "-1", "--plan", str(plan), "--watch-hours", "0.05"]
+    command += [
+        "--minimum-gain",
+        "-1",
+        "--plan",
+        str(plan),
+        "--watch-hours",
+        "0.05",
+        "--tag",
+        "trigger=drift",
+    ]
     for change in (*SMALL, "seed=1"):
         command += ["--set", change]
     stop = threading.Event()
@@ -110,7 +119,9 @@ def test_from_recordings_to_champion_in_one_command(served: Served, tmp_path: Pa
     told = json.loads(result.stdout)
     print(f"the pipeline's nine steps took {told['seconds']} s")
     version = Registry.open().version("watch", "2")
+    assert told["version"]["version"] == 2
     assert version.tags["parent_version"] == "1"
+    assert version.tags["trigger"] == "drift"
     assert "held-out tasks" in version.tags["gate"]
     assert version.tags["field.result"] == "done"
     assert "champion" in version.aliases
