@@ -34,7 +34,7 @@ def print_fields(title: str, fields: Mapping[str, object]) -> None:
     out.print(title, style="bold", markup=False)
     width = max(map(len, fields), default=0)
     for name, value in fields.items():
-        out.print(f"  {name:<{width}}  {value}", markup=False, highlight=False)
+        out.print(f"  {name:<{width}}  {value}", markup=False, highlight=False, soft_wrap=True)
 
 
 def next_step(command: str, why: str) -> None:
