@@ -126,13 +126,15 @@ def retrained(result: Retrained, first: Learned) -> Chapter:
     )
 
 
-def rolled_out(result: RolledOut, outcome: Outcome | None) -> Chapter:
-    """The good version, wave by wave."""
+def rolled_out(result: RolledOut, outcome: Outcome, spoiled: bool = False) -> Chapter:
+    """A rollout as it ended; `spoiled` for the version with the mistake."""
     rollout = result.rollout
     good = rollout.state is State.DONE
     last = next((one for one in reversed(result.decisions) if one.evidence), None)
     said = [gate.reason for gate in last.evidence if gate.gate == "loss"] if last else []
-    title = f"Roll out version {result.version} in waves" if good else f"Version {result.version} does harm"
+    title = f"Roll out version {result.version} in waves"
+    if not good:
+        title = f"Version {result.version} does harm" + ("" if spoiled else ", say the gates")
     words = [
         f"{_arms(result)} Both arms started adapting afresh at the same moment, so the only difference is "
         "the "
@@ -145,6 +147,13 @@ def rolled_out(result: RolledOut, outcome: Outcome | None) -> Chapter:
             if said
             else ""
         )
+    elif not spoiled:
+        words.append(
+            "Nobody planned this: the newly trained version did worse on the devices than the one they "
+            "ran, and the "
+            f"gates rolled it back. {said[0] if said else ''}. With trainings as short as the demo's that "
+            "happens."
+        )
     else:
         words.append(
             "This version was registered with the evaluation of the one before and looks just as good in "
@@ -156,7 +165,7 @@ def rolled_out(result: RolledOut, outcome: Outcome | None) -> Chapter:
             + f"It was stopped at wave {rollout.wave} of {len(rollout.plan.waves)}, and devices returned by "
             f"themselves, {result.until_s - result.began_s:.0f} s after the start."
         )
-    if good and outcome is not None:
+    if not spoiled:
         words.append(_by_consent(result, outcome))
     return Chapter(
         title,

@@ -32,4 +32,4 @@ class Size:
 
 
 FULL = Size()
-SMALL = replace(FULL, steps=30, workers=0, draws=1, devices=40, settle_s=6.0, waves="50%:0s, 100%:0s")
+SMALL = replace(FULL, steps=60, workers=0, draws=1, devices=40, settle_s=6.0, waves="50%:0s, 100%:0s")

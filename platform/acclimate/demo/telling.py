@@ -39,7 +39,7 @@ class Told:
             narration.drifted(self.drifted),
             narration.retrained(self.retrained, self.learned),
             narration.rolled_out(self.second, self.outcome),
-            narration.rolled_out(self.third, self.outcome),
+            narration.rolled_out(self.third, self.outcome, spoiled=True),
         ]
 
     def hero(self) -> Picture:
@@ -64,7 +64,7 @@ def tell(story: Story, listener: Listener, say: Say) -> Told:
     second = story.roll_out(retrained.version)
     say(narration.rolled_out(second, story.so_far()))
     third = story.roll_out(story.spoil(retrained.version))
-    say(narration.rolled_out(third, story.so_far()))
+    say(narration.rolled_out(third, story.so_far(), spoiled=True))
     return Told(learned, settled, drifted, retrained, second, third, story.end())
 
 
