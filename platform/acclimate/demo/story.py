@@ -282,14 +282,14 @@ class Story:
 
 
 PLAN = {
-    "gates": [{"metric": "loss", "tolerance": 1.0, "proof": True, "weight": 9}, {"metric": "failure"}],
+    "gates": [{"metric": "loss", "tolerance": 2.0, "proof": True, "weight": 9}, {"metric": "failure"}],
     "control_share": 0.5,
     "min_examples": 10,
     "silence_s": 600,
     "rollback_timeout_s": 120,
 }
-"""Gates that can decide on a hundred devices: half of them as control, and one standard deviation "
-"tolerated."""
+"""Gates that can decide on so few devices: half of them as control, and harm up to two standard deviations
+between devices need not be ruled out. Proven harm of any size still rolls back."""
 
 
 def in_wrong_units(initialization: Initialization) -> Initialization:
