@@ -16,6 +16,7 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,7 +51,6 @@ class Field:
     page: str
     published: tuple[tuple[str, str], ...]
     unit: str = ""
-    changes: tuple[str, ...] = ()
 
 
 FIELDS = {
@@ -115,7 +115,7 @@ def _run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
             return field_servers.run(data, arguments.seeds, picture)
         if name == "air":
             return field_air.run(data, arguments.seeds, picture)
-        recipe = load_recipe(name, [f"evaluation.seeds={arguments.seeds}", *FIELDS[name].changes])
+        recipe = load_recipe(name, [f"evaluation.seeds={arguments.seeds}"])
         trained = train(recipe)
         save_plot(trained.evaluation, name, picture)
         return {**curves(trained), "scale": _scale(trained.problem), "trivial": _trivial(trained.problem)}
@@ -128,40 +128,54 @@ def curves(trained: Trained) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any], published: tuple[tuple[str, str], ...], unit: str) -> str:
-    """The result as Markdown: every start at the most shots, then what others reach."""
+    """The result as Markdown: every start at each number of shots, then what others reach."""
     evaluation = Evaluation.from_json(result["evaluation"])
-    shots = max(evaluation.shots)
+    parts = [_table_at(evaluation, shots, result, unit) for shots in evaluation.shots]
+    others = [f"| _its README: {label}_ | _{figure}_ | | | |" for label, figure in published]
+    *few, (most, sentences) = parts
+    blocks = [block for pair in few for block in pair]
+    return "\n\n".join([*blocks, "\n".join([most, *others]), sentences])
+
+
+def _table_at(evaluation: Evaluation, shots: int, result: dict[str, Any], unit: str) -> tuple[str, str]:
+    """The table at one number of shots, and the comparisons below it."""
     accuracy = evaluation.metric == "accuracy"
-    scale = 100.0 if accuracy else result.get("scale", 1.0)
+    scale = 100.0 if accuracy else result["scale"]
+    highest = 1.0 if accuracy else float("inf")  # Student's t knows no bounds
 
     def number(value: float) -> str:
         return f"{scale * value:.{1 if accuracy else 3}f}"
 
+    of_each = " of each class" if accuracy else ""
     lines = [
         f"{evaluation.metric} ({'%' if accuracy else unit}) on {len(evaluation.tasks)} held-out tasks, "
-        f"{shots} support examples{' of each class' if accuracy else ''}:",
+        f"{shots} support example{'' if shots == 1 else 's'}{of_each}:",
         "",
         "| | mean | 95 % interval over tasks | each seed | worst task |",
         "| --- | --: | :-: | :-: | --: |",
     ]
-    meta = evaluation.curve("meta", shots)
-    start = meta.points[meta.steps.index(0)]
-    rows: list[tuple[str, Summary, list[float]]] = [("start, not adapted", start, [])]
-    for each in evaluation.starts:
-        curve = evaluation.curve(each, shots)
-        key = f"{evaluation.metric}.{each}.{shots}_shot"
-        seeds = [figures[key] for figures in result["by_seed"]]
-        rows.append((_label(each, curve.steps[curve.chosen]), curve.judged, seeds))
-    for label, summary, seeds in rows:
+    for label, summary, seeds in _rows(evaluation, shots, result["by_seed"]):
+        interval = f"{number(summary.low)} to {number(min(summary.high, highest))}"
         lines.append(
-            f"| {label} | {number(summary.mean)} | {number(summary.low)} to {number(summary.high)} | "
-            f"{', '.join(map(number, seeds))} | {number(summary.worst)} ({summary.worst_task}) |"
+            f"| {label} | {number(summary.mean)} | {interval} | {', '.join(map(number, seeds))} | "
+            f"{number(summary.worst)} ({summary.worst_task}) |"
         )
-    for label, value in result.get("trivial", {}).items():
-        lines.append(f"| {label} | {number(value)} | | | |")
-    lines += [f"| _its README: {label}_ | _{figure}_ | | | |" for label, figure in published]
-    lines += ["", *(f"- Meta-learned start {sentence}." for sentence in _sentences(evaluation, shots, scale))]
-    return "\n".join(lines)
+    trivial = result.get("trivial", {}) if shots == max(evaluation.shots) else {}
+    lines += [f"| {label} | {number(value)} | | | |" for label, value in trivial.items()]
+    sentences = (f"- Meta-learned start {sentence}." for sentence in _sentences(evaluation, shots, scale))
+    return "\n".join(lines), "\n".join(sentences)
+
+
+def _rows(
+    evaluation: Evaluation, shots: int, by_seed: list[dict[str, float]]
+) -> Iterator[tuple[str, Summary, list[float]]]:
+    """Label, figures over tasks, and the mean of each seed alone."""
+    meta = evaluation.curve("meta", shots)
+    yield "start, not adapted", meta.points[meta.steps.index(0)], []
+    for start in evaluation.starts:
+        curve = evaluation.curve(start, shots)
+        key = f"{evaluation.metric}.{start}.{shots}_shot"
+        yield _label(start, curve.steps[curve.chosen]), curve.judged, [one[key] for one in by_seed]
 
 
 def _label(start: Start, steps: int) -> str:

@@ -1,0 +1,35 @@
+"""The pages of docs/fields: every shipped recipe of a field has its command, its picture and its figures."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from acclimate.training.recipe_file import shipped_recipes
+
+PAGES = Path(__file__).parents[3] / "docs" / "fields"
+FIELDS = ("wisdm", "gas-drift", "servers", "parking", "parking-forecast")
+TEXT = "\n".join(page.read_text() for page in sorted(PAGES.glob("*.md")))
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_recipe_of_a_field_has_its_command_and_its_figures_on_a_page(name: str) -> None:
+    assert name in shipped_recipes()
+    assert re.search(rf"^acclimate train {name}\b", TEXT, re.MULTILINE)
+    _, _, section = TEXT.partition(f"<!-- {name}: generated -->")
+    table, end, _ = section.partition(f"<!-- {name}: end -->")
+    assert end
+    for row in ("start, not adapted", "joint model", "joint + fine-tuning", "meta-learned start", "worst"):
+        assert row in table, f"{name} has no {row}"
+    result = json.loads((PAGES / "results" / f"{name}.json").read_text())
+    assert result["seeds"] >= 2
+    assert result["machine"]["date"] in table, "the page is not of these figures: render it with --pages-only"
+
+
+def test_every_picture_and_file_that_a_page_names_is_there() -> None:
+    named = set(re.findall(r"\]\(((?!http)[^)#]+)\)", TEXT))
+    assert named
+    assert not [path for path in named if not (PAGES / path).exists()]
