@@ -31,7 +31,7 @@ demo: setup ## the whole story on real data in one command (WAIT=0 ends instead 
 	WAIT=$(WAIT) $(BIN)/acclimate demo
 
 docs: setup ## build the pages into docs/_build/html; a warning is an error
-	PYTHONPATH=platform:device_sdk $(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
+	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
 test: setup system-packages lint ## everything CI runs: lint, types, import direction, all tests

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "platform"), str(HERE.parent / "device_sdk")]
+sys.path[:0] = [str(HERE), *(str(HERE.parent / room) for room in ("platform", "device_sdk", "pipelines"))]
 
 import reference  # noqa: E402 - beside this file, found only now
 
