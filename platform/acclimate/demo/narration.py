@@ -81,7 +81,8 @@ def drifted(result: Drifted) -> Chapter:
         "Watches change arms; devices notice and adapt again",
         (
             f"Every watch now replays its owner's left arm. Accuracy fell from {_percent(before)} to "
-            f"{_percent(worst)}. {noticed} devices noticed by rising losses or changed inputs{typical}, returned to the "
+            f"{_percent(worst)}. {noticed} devices noticed by rising losses or changed inputs{typical}, "
+            "returned to the "
             "start and "
             f"adapted to the new arm: {_percent(after)}. Before the change there were "
             f"{result.false_alarms} false "

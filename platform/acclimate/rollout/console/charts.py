@@ -171,9 +171,10 @@ def _mark(mark: Mark, index: int, across: Scale, up: Scale) -> Markup:
     line = Markup('<line class="rule mark" x1="{x:.1f}" x2="{x:.1f}" y1="{}" y2="{}"/>').format(
         top, up.start, x=x
     )
-    return line + _text(
-        x + 4, top + 10 + 14 * (index % 2), mark.label, "rule-label start"
-    )  # two rows: no overlap
+    left = x > (across.start + across.end) * 0.6
+    place, anchor = (x - 4, "end") if left else (x + 4, "start")
+    row = top + 10 + 14 * (index % 2)  # two rows, so that neighbours' names do not meet
+    return line + _text(place, row, mark.label, f"rule-label {anchor}")
 
 
 def _band(line: Series, across: Scale, up: Scale) -> Markup:
