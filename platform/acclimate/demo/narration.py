@@ -141,6 +141,11 @@ def rolled_out(result: RolledOut, outcome: Outcome, spoiled: bool = False) -> Ch
         "the "
         "version. The gate is a test that may be looked at after every report."
     ]
+    if result.by_hand:
+        words.append(
+            "On so few devices the gates proved neither harm nor its absence and held, which is their part; "
+            "an operator promoted it by hand."
+        )
     if good:
         words.append(
             f"After {result.until_s - result.began_s:.0f} s every device runs it. The last verdict on "

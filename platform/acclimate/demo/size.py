@@ -16,8 +16,11 @@ class Size:
         lessons: labelled examples a device sees before its watch changes arms.
         every_s: seconds between two examples of a device, here; a real exercise window takes two.
         settle_s: how long the fleet lives between two chapters.
+        decide_s: how long the gates may take over a good version before a person promotes what they hold.
         patience_s: longest wait for drift to be noticed, a training or a rollout to end.
-        waves: of every rollout.
+        waves: of every rollout. Half of the fleet is control, so the last wave reaches the other half; then
+            everyone. Each must add `min_devices` canaries, or it never passes.
+        min_devices: canaries of a wave that must have reported.
     """
 
     steps: int = 80
@@ -27,9 +30,11 @@ class Size:
     lessons: int = 90
     every_s: float = 0.4
     settle_s: float = 10.0
+    decide_s: float = 45.0
     patience_s: float = 240.0
-    waves: str = "40%:0s, 70%:0s, 100%:0s"
+    waves: str = "25%:0s, 50%:0s"
+    min_devices: int = 8
 
 
 FULL = Size()
-SMALL = replace(FULL, steps=60, workers=0, draws=1, devices=40, settle_s=6.0, waves="50%:0s, 100%:0s")
+SMALL = replace(FULL, steps=60, workers=0, draws=1, devices=40, settle_s=6.0, waves="50%:0s")

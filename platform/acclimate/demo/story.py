@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 
 from acclimate.demo.figures import accuracy
@@ -97,13 +97,18 @@ class Retrained:
 
 @dataclass(frozen=True)
 class RolledOut:
-    """A rollout ended, with all that it rests on; `began_s` and `until_s` as above."""
+    """A rollout ended, with all that it rests on; `began_s` and `until_s` as above.
+
+    Attributes:
+        by_hand: the gates stayed undecided, and a person promoted it.
+    """
 
     rollout: Rollout
     observations: tuple[Observation, ...]
     decisions: tuple[Decision, ...]
     began_s: float
     until_s: float
+    by_hand: bool
 
     @property
     def version(self) -> int:
@@ -216,15 +221,27 @@ class Story:
         run.end("FINISHED")
         return made
 
-    def roll_out(self, version: VersionInfo) -> RolledOut:
-        """Export, sign and roll out a version in gated waves, and wait until the rollout has ended."""
+    def roll_out(self, version: VersionInfo, approve: bool = False) -> RolledOut:
+        """Export, sign and roll out a version in gated waves, and wait until the rollout has ended.
+
+        Args:
+            approve: promote it by hand where the gates, on so few devices, prove neither harm nor its absence
+                within `decide_s`.
+        """
         release, _ = self.stage.sign(f"{version.name}@{version.version}")
         began = self._now()
         section = RolloutSection(
-            at=0, version=version.version, waves=self.size.waves, min_devices=10, plan=PLAN
+            at=0, version=version.version, waves=self.size.waves, min_devices=self.size.min_devices, plan=PLAN
         )
         identity = self._operator.roll_out(FLEET, section.body(f"{release.name}:{release.version}"))
-        self._wait(f"the rollout of version {version.version}", lambda: self._operator.status(identity).ended)
+
+        def ended() -> bool:
+            return self._operator.status(identity).ended
+
+        by_hand = approve and not self._fleet.run_until(ended, self.size.decide_s, look_s=0.5)
+        if by_hand:
+            self._approve(identity)
+        self._wait(f"the rollout of version {version.version}", ended)
         until = self._now()
         self._fleet.run(self.size.settle_s / 2)
         return RolledOut(
@@ -233,7 +250,17 @@ class Story:
             tuple(reversed(self._store.decisions(identity, 1000))),
             began,
             until,
+            by_hand,
         )
+
+    def _approve(self, identity: str) -> None:
+        """Promote wave by wave until the rollout has ended, unless proof of harm ends it first."""
+        for _ in self.size.waves.split(","):
+            with suppress(ScenarioError):  # it may have moved by itself since we looked
+                self._operator.promote(identity, "the gates hold: neither harm nor its absence is proven")
+            self._fleet.run_until(
+                lambda: self._operator.status(identity).ended, self.size.settle_s / 2, look_s=0.5
+            )
 
     def so_far(self) -> Outcome:
         """What came of the fleet until now."""

@@ -61,7 +61,7 @@ def tell(story: Story, listener: Listener, say: Say) -> Told:
     say(narration.drifted(drifted))
     retrained = story.retrain()
     say(narration.retrained(retrained, learned))
-    second = story.roll_out(retrained.version)
+    second = story.roll_out(retrained.version, approve=True)
     say(narration.rolled_out(second, story.so_far()))
     third = story.roll_out(story.spoil(retrained.version))
     say(narration.rolled_out(third, story.so_far(), spoiled=True))
