@@ -31,6 +31,7 @@ from acclimate.training.problem import Problem, data_fingerprint, joint_recipe, 
 from acclimate.training.recipe import Recipe, flat
 from acclimate.training.recipe_file import load_recipe, to_yaml
 from acclimate.training.run_directory import RunDirectory
+from acclimate.training.shard import deterministic
 
 DATA_REPORT = "data_report.json"
 
@@ -271,7 +272,8 @@ def evaluate_starts(recipe: Recipe, metas: Mapping[str, MetaParams], listener: L
         return problem.sampler(problem.split.validation[: section.tasks], shots)
 
     chosen_on = validation if len(problem.split.validation) else None
-    return ev.evaluate(protocol, trained, test, chosen_on, listener.on_evaluation)
+    with deterministic():  # as in training: figures must not depend on how many cores there are
+        return ev.evaluate(protocol, trained, test, chosen_on, listener.on_evaluation)
 
 
 @dataclass
