@@ -13,7 +13,7 @@ import pytest
 from acclimate.registry import Registry
 from acclimate.rollout.store import open_store
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.extended, pytest.mark.timeout(420)]
 
 
 def test_the_demo_tells_the_whole_story(tmp_path: Path):

@@ -16,7 +16,7 @@ from acclimate.workflow import phases
 from tests.integration.training.test_same_bits import RECIPE, run
 from tests.ray_cluster import Cable, RayCluster, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.extended, pytest.mark.timeout(600)]
 
 STEPS = 1000  # long enough for the second node's worker to start and take part
 

@@ -21,7 +21,7 @@ from acclimate.workflow import phases
 from tests.integration.training.test_same_bits import RECIPE
 from tests.ray_cluster import command_line, descendants
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
 PHASE = "meta-0"
 
