@@ -19,7 +19,8 @@ class Size:
         decide_s: how long the gates may take over a good version before a person promotes what they hold.
         patience_s: longest wait for drift to be noticed, a training or a rollout to end.
         waves: of every rollout. Half of the fleet is control, so the last wave reaches the other half; then
-            everyone. Each must add `min_devices` canaries, or it never passes.
+            everyone. The first is large enough for proof: harm this size takes about a dozen pairs. Each must
+            add `min_devices` canaries, or it never passes.
         min_devices: canaries of a wave that must have reported.
     """
 
@@ -32,8 +33,8 @@ class Size:
     settle_s: float = 10.0
     decide_s: float = 45.0
     patience_s: float = 240.0
-    waves: str = "25%:0s, 50%:0s"
-    min_devices: int = 8
+    waves: str = "40%:0s, 50%:0s"
+    min_devices: int = 3
 
 
 FULL = Size()
