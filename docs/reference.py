@@ -51,6 +51,21 @@ def recipe_keys() -> Iterator[Row]:
         yield row._replace(section="data.recordings: what the columns of Parquet mean")
 
 
+def scenario_keys() -> Iterator[Row]:
+    """Every key of a scenario; parts that other classes define follow by their own."""
+    from acclimate.rollout.domain.plan import Gate, Plan
+    from acclimate.simulation.scenario_file import scenario_keys as keys
+    from acclimate_device import OnlinePolicy
+
+    for key, default, meaning in keys():
+        yield Row(re.split(r"\.|\[", key)[0] if "." in key else "top", key, default, meaning)
+    for row in attributes(OnlinePolicy):
+        yield row._replace(section="policy: what a device does by itself")
+    for row in (*attributes(Plan), *attributes(Gate)):
+        if row.name not in ("fleet", "release", "waves"):  # the scenario says those itself
+            yield row._replace(section=f"rollouts[].plan: {row.section}")
+
+
 def commands() -> Iterator[Row]:
     """Every option and argument of every command."""
     from acclimate.cli.main import cli
@@ -205,6 +220,14 @@ PAGES: Mapping[str, Page] = {
         "changes a key for one run. An unknown key is an error.",
         ("key", "default", "meaning"),
         recipe_keys,
+    ),
+    "scenario": Page(
+        "Scenario keys",
+        "A scenario is a YAML file for `acclimate simulate`; `--set KEY=VALUE` changes a key for one run. "
+        "Durations are seconds, or text such as `90s`, `10min`, `6h` and `7d`; shares are parts of the fleet, "
+        "from 0 to 1. `drifts`, `faults` and `rollouts` are lists. An unknown key is an error.",
+        ("key", "default", "meaning"),
+        scenario_keys,
     ),
     "cli": Page(
         "Commands",

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeGuard, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from acclimate.errors import AcclimateError
@@ -94,6 +95,32 @@ class Documents:
             at[last] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise self._error(f"change {change!r} is not YAML: {error}") from error
+
+
+def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Every key with its default and meaning, in the document's order; of a list's items as `list[].key`."""
+    for name, field in model.model_fields.items():
+        items = get_args(field.annotation) if get_origin(field.annotation) is tuple else ()
+        if _is_section(field.annotation):
+            yield from keys_of(field.annotation, f"{prefix}{name}.")
+        elif items and _is_section(items[0]):
+            yield from keys_of(items[0], f"{prefix}{name}[].")
+        else:
+            default = "(required)" if field.is_required() else str(field.default)
+            yield f"{prefix}{name}", default, _meaning(field)
+
+
+def _is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _meaning(field: FieldInfo) -> str:
+    """The field's description, and the choices that it does not name."""
+    said = field.description or ""
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    if all(f"`{choice}`" in said for choice in choices):
+        return said
+    return f"{said}; one of {', '.join(f'`{choice}`' for choice in choices)}"
 
 
 class _Loader(yaml.SafeLoader):

@@ -36,6 +36,9 @@ class OnlinePolicy:
         trial_starts: starts a new version gets to prove itself.
         trial_predictions: predictions it must give in one run.
         allow_constant: accept windows in which no channel varies.
+
+    Raises:
+        ValueError: a number is below what makes sense.
     """
 
     shots: int | None = None
@@ -56,3 +59,27 @@ class OnlinePolicy:
     trial_starts: int = 3
     trial_predictions: int = 20
     allow_constant: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise ValueError(f"{name} is {value}: use {least} or more")
+
+
+_LEAST: dict[str, float] = {
+    "shots": 1,
+    "hold_back": 1,
+    "held_back": 0,
+    "judge_from": 1,
+    "every": 1,
+    "realign_window": 16,
+    "watch_every": 1,
+    "hurry": 0,
+    "keep": 0,
+    "pending": 1,
+    "report_s": 0,
+    "save_s": 0,
+    "trial_starts": 1,
+    "trial_predictions": 0,
+}

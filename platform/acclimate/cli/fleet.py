@@ -166,6 +166,24 @@ def releases(as_json: bool) -> None:
     print_table("Published releases", ["name", "version", "hash", "learner", "parameters", "bytes"], rows)
 
 
+@fleet.command("retrain")
+@click.argument("name")
+@click.option("--reason", default="", help="Kept in the audit log and with the version that comes of it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def retrain(name: str, reason: str, as_json: bool) -> None:
+    """Have the service train a new version for a fleet now.
+
+    It starts the command it was configured with, one training at a time, and one for a fleet within its
+    cooldown. The version arrives in the registry as candidate; nothing is rolled out.
+    """
+    started = connect().post(f"/fleets/{name}/retrainings", {"reason": reason})
+    if as_json:
+        print_json(started)
+        return
+    print_fields(f"training for {name}", {"id": started["id"], "started": started["detail"]})
+    next_step("acclimate versions", "the version is there once it is trained")
+
+
 def _show(one: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(one)

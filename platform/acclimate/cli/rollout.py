@@ -26,9 +26,13 @@ def rollout() -> None:
 @click.argument("fleet")
 @click.argument("release")
 @click.option(
-    "--waves", help=f"Shares or numbers of devices and how long each is watched, as in '{EXAMPLE}'."
+    "--waves",
+    help=f"Shares or numbers of devices and how long each is watched, as in '{EXAMPLE}' "
+    "[default: as many as the fleet has devices for].",
 )
-@click.option("--min-devices", type=click.IntRange(1), help="Outcomes that each wave needs [default: 20].")
+@click.option(
+    "--min-devices", type=click.IntRange(1), help="With --waves: outcomes that each needs [default: 20]."
+)
 @click.option("--target", help="Only devices that match, as in 'site == \"A\"'.")
 @click.option("--control", type=click.FloatRange(0, 50), help="Percent of devices in control [default: 10].")
 @click.option(
@@ -198,4 +202,6 @@ def _plan_options(
         read = parse_waves(waves, min_devices or 20)
         names = ("share", "count", "duration_s", "min_devices", "approval")
         given["waves"] = [{name: getattr(wave, name) for name in names} for wave in read]
+    elif min_devices is not None:
+        raise RolloutError("--min-devices goes with --waves: give both, or write min_devices in --file")
     return {name: value for name, value in given.items() if value is not None}

@@ -113,8 +113,8 @@ def _show(outcome: Outcome) -> None:
         )
         for one in windows
     ]
-    columns = ["at", "devices", "labels", "start loss", "adapted", "mistakes", "drifts", "reports"]
-    print_table(f"What {len(outcome.devices)} devices reported", columns, rows)
+    columns = ["at", "devices", "labels", "start", "adapted", "wrong", "drifts", "reports"]
+    print_table(f"What {len(outcome.devices)} devices reported (start, adapted: mean loss)", columns, rows)
     detections = outcome.detections()
     found = [one.delay_examples for one in detections if one.delay_s is not None]
     median = sorted(found)[len(found) // 2] if found else None

@@ -6,14 +6,16 @@ Each is one step of the domain, stored with a decision that says who asked and w
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.domain import rollout as steps
+from acclimate.rollout.domain.cohort import position, shortfall
 from acclimate.rollout.domain.evidence import Decision
-from acclimate.rollout.domain.plan import Plan, check_plan
+from acclimate.rollout.domain.plan import Plan, check_plan, default_waves
 from acclimate.rollout.domain.rollout import Rollout, State
+from acclimate.rollout.domain.target import parse_target
 from acclimate.rollout.store import Step, Store
 
 
@@ -32,6 +34,7 @@ class Operation:
     consequence: str
 
 
+_DRAWS = 8
 _WIDENING = frozenset({State.RUNNING, State.HELD, State.PROMOTING})
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation
@@ -82,17 +85,43 @@ def possible(rollout: Rollout) -> list[Operation]:
     return [operation for operation in OPERATIONS.values() if rollout.state in operation.states]
 
 
-def draft(store: Store, plan: Plan, actor: str, now: float, rollout_id: str = "") -> Rollout:
-    """Keep a checked plan as a draft, under a fresh id unless one is given.
+def new_id() -> str:
+    """A fresh rollout id; it salts the cohorts, so that no two rollouts draw the same canaries."""
+    return f"r-{secrets.token_hex(5)}"
+
+
+def draft(store: Store, plan: Plan, actor: str, now: float, draw_id: Callable[[], str] = new_id) -> Rollout:
+    """Keep a checked plan as a draft; one without waves takes those that fit the devices it targets.
+
+    Args:
+        draw_id: makes ids until one draws cohorts large enough for every wave, a few times at most: nothing
+            is known of any device's outcome yet, so choosing among draws favours neither arm.
 
     Raises:
-        RolloutError: the plan makes no sense, or the fleet is unknown.
+        RolloutError: the plan makes no sense, a wave could never pass, or the fleet is unknown.
     """
     store.fleet(plan.fleet)
+    matches = parse_target(plan.target)
+    targeted = [member.id for member in store.members(plan.fleet) if matches(member.attributes)]
+    if not plan.waves:
+        plan = replace(plan, waves=default_waves(len(targeted)))
     rollout = Rollout(
-        rollout_id or new_id(), check_plan(plan), created_at=now, created_by=actor, changed_at=now
+        _fitting_id(check_plan(plan), targeted, draw_id),
+        plan,
+        created_at=now,
+        created_by=actor,
+        changed_at=now,
     )
     return store.add_rollout(rollout, actor)
+
+
+def _fitting_id(plan: Plan, devices: Sequence[str], draw_id: Callable[[], str]) -> str:
+    problem = ""
+    for drawn in (draw_id() for _ in range(_DRAWS)):
+        problem = shortfall(plan, [position(drawn, device) for device in devices])
+        if not problem:
+            return drawn
+    raise RolloutError(problem)
 
 
 def operate(store: Store, rollout_id: str, name: str, actor: str, reason: str, now: float) -> Rollout:
@@ -110,8 +139,3 @@ def operate(store: Store, rollout_id: str, name: str, actor: str, reason: str, n
     )
     step: Step = lambda rollout, revision: operation.step(rollout, now, revision)  # noqa: E731
     return store.step_rollout(rollout_id, step, decision)
-
-
-def new_id() -> str:
-    """A fresh rollout id; it salts the cohorts, so that no two rollouts draw the same canaries."""
-    return f"r-{secrets.token_hex(5)}"

@@ -7,6 +7,7 @@ before it opens.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.domain.plan import Wave
@@ -23,6 +24,17 @@ def parse_waves(text: str, min_devices: int = 1) -> tuple[Wave, ...]:
         RolloutError: naming the wave that does not read.
     """
     return tuple(_wave(part.strip(), min_devices) for part in text.split(",") if part.strip())
+
+
+def write_waves(waves: Sequence[Wave]) -> str:
+    """Waves as people write them: what `parse_waves` reads, but for their outcomes."""
+    return ", ".join(map(_written, waves))
+
+
+def _written(wave: Wave) -> str:
+    size = str(wave.count) if wave.share is None else f"{wave.share * 100:g}%"
+    unit = next((unit for unit in ("d", "h", "min") if wave.duration_s % _UNITS_S[unit] == 0), "s")
+    return f"{size}:{wave.duration_s / _UNITS_S[unit]:g}{unit}{'!' if wave.approval else ''}"
 
 
 def _wave(text: str, min_devices: int) -> Wave:

@@ -7,13 +7,12 @@ never. What the SDK does with all that is not simulated.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from acclimate.errors import ScenarioError
 from acclimate.simulation.conditions import Conditions, dice, spells
 from acclimate.simulation.distortion import Distortion, distortion
 from acclimate.simulation.events import Happening, Kind, Tell
@@ -101,7 +100,7 @@ class SimulatedDevice:
         self.number, self.lot, self.feed = number, lot, feed
         self._scenario, self._equipment = scenario, equipment
         self._clock, self._started_at, self._enter, self._tell = clock, started_at, enter, tell
-        self._policy = device_policy(scenario)
+        self._policy = OnlinePolicy(**scenario.policy)
         self._ids = dice(scenario.seed, number, "ids")
         self._labels = dice(scenario.seed, number, "labels")
         self._faults = dice(scenario.seed, number, "faults")
@@ -201,7 +200,7 @@ class SimulatedDevice:
             self._equipment.factory.get,
             self.flash,
             self._policy,
-            input_shift=_input_shift(self._scenario),
+            input_shift=InputShift(**shift) if (shift := self._scenario.input_shift) else None,
             clock=self._now,
             new_id=self._new_id,
             load=self._equipment.load,
@@ -345,30 +344,3 @@ class SimulatedDevice:
 
 def _label(number: int, label: object, device: Device) -> None:
     device.learn_late(number, label)
-
-
-def _input_shift(scenario: Scenario) -> InputShift | None:
-    """What watches every device's inputs; None where the scenario leaves that to the device.
-
-    Raises:
-        ScenarioError: `input_shift` has a key that InputShift has not, or a value it cannot use.
-    """
-    if not scenario.input_shift:
-        return None
-    try:
-        return InputShift(**scenario.input_shift)
-    except (TypeError, ValueError) as error:
-        raise ScenarioError(f"input_shift: {error}") from None
-
-
-def device_policy(scenario: Scenario) -> OnlinePolicy:
-    """The policy of every device.
-
-    Raises:
-        ScenarioError: `policy` has a key that OnlinePolicy has not.
-    """
-    known = {one.name for one in fields(OnlinePolicy)}
-    unknown = sorted(scenario.policy.keys() - known)
-    if unknown:
-        raise ScenarioError(f"policy has no {unknown[0]!r}: known are {', '.join(sorted(known))}")
-    return OnlinePolicy(**scenario.policy)

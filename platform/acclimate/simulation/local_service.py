@@ -191,11 +191,13 @@ class LocalOperator:
 
     def roll_out(self, fleet: str, plan: PlanBody) -> str:
         release = next(one for one in self._versions if f"{one.name}:{one.version}" == plan.release)
-        identity = f"r-{self._rng.randbytes(5).hex()}"
         now = self._clock()
-        operations.draft(self._store, plan.plan(fleet, release), _ACTOR, now, identity)
-        operations.operate(self._store, identity, "start", _ACTOR, "", now)
-        return identity
+        drafted = operations.draft(self._store, plan.plan(fleet, release), _ACTOR, now, self._draw_id)
+        operations.operate(self._store, drafted.id, "start", _ACTOR, "", now)
+        return drafted.id
+
+    def _draw_id(self) -> str:
+        return f"r-{self._rng.randbytes(5).hex()}"
 
     def status(self, rollout: str) -> RolloutStatus:
         found = self._store.rollout(rollout)

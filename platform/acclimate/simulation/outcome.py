@@ -7,6 +7,7 @@ is what the service says, to hold against them.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -121,11 +122,13 @@ class Outcome:
     def windows(self, width_s: float, devices: Iterable[int] | None = None) -> list[Window]:
         """Figures of all or some devices, by stretches of `width_s` seconds; empty stretches are left out."""
         chosen = None if devices is None else set(devices)
+        # what closes at the very end belongs to the last stretch
+        last = max(math.ceil(self.duration_s / width_s) - 1, 0) if self.duration_s else math.inf
         bins: dict[int, list[tuple[int, Report]]] = {}
         for device in self.devices:
             if chosen is None or device.number in chosen:
                 for at, report in device.reports:
-                    place = int((at - self.started_at) / width_s)
+                    place = int(min((at - self.started_at) / width_s, last))
                     bins.setdefault(place, []).append((device.number, report))
         return [_window((place + 0.5) * width_s, held) for place, held in sorted(bins.items())]
 

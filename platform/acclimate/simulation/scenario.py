@@ -6,12 +6,24 @@ Durations are seconds, or text such as `90s`, `10min`, `6h` and `7d`; shares are
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from acclimate.rollout.api.operator.schemas import PlanBody
 from acclimate.rollout.wave_text import parse_waves
+from acclimate_device import OnlinePolicy
+from acclimate_device.drift import InputShift
 
 _UNITS_S = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d|)")
@@ -195,6 +207,29 @@ class Scenario(Section):
     faults: tuple[FaultSection, ...] = ()
     rollouts: tuple[RolloutSection, ...] = ()
     service: ServiceSection = ServiceSection()
+
+    @field_validator("policy")
+    @classmethod
+    def _policy(cls, given: dict[str, Any]) -> dict[str, Any]:
+        known = [one.name for one in fields(OnlinePolicy)]
+        if unknown := sorted(given.keys() - known):
+            raise ValueError(f"OnlinePolicy has no {unknown[0]!r}: known are {', '.join(known)}")
+        try:
+            TypeAdapter(OnlinePolicy).validate_python(given)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{key}: {first['msg']}" if key else first["msg"]) from None
+        return given
+
+    @field_validator("input_shift")
+    @classmethod
+    def _input_shift(cls, given: dict[str, Any]) -> dict[str, Any]:
+        try:
+            InputShift(**given)
+        except (TypeError, ValueError) as error:
+            raise ValueError(str(error)) from None
+        return given
 
     @model_validator(mode="after")
     def _fits(self) -> Scenario:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 
-from acclimate.documents import Documents
+from acclimate.documents import Documents, keys_of
 from acclimate.errors import ScenarioError
 from acclimate.simulation.scenario import Scenario
 
@@ -24,3 +24,8 @@ def load_scenario(name_or_path: str, changes: Sequence[str] = ()) -> Scenario:
 def shipped_scenarios() -> dict[str, str]:
     """The text of each scenario inside the package, by name."""
     return _SCENARIOS.shipped()
+
+
+def scenario_keys() -> list[tuple[str, str, str]]:
+    """Every key with its default and meaning, in the order of a scenario."""
+    return list(keys_of(Scenario))

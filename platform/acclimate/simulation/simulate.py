@@ -21,6 +21,8 @@ from acclimate.simulation.scenario import RolloutSection, Scenario
 from acclimate.simulation.served import ServedWorld, ServiceProcess
 from acclimate.simulation.streams import Streams, open_streams
 from acclimate.simulation.world import Files, World, release_of
+from acclimate_device.bundle import read_bundle
+from acclimate_device.errors import BundleError
 from acclimate_device.protocol import MANIFEST, Manifest, loads
 from acclimate_device.testing import tiny_bundle
 
@@ -135,9 +137,15 @@ def factory_for(scenario: Scenario, given: Files | None) -> Files:
     """The bundle that devices are shipped with.
 
     Raises:
-        ScenarioError: recordings need a bundle made from them.
+        ScenarioError: recordings need a bundle made from them, or the one that is given is not whole.
     """
     if given is not None:
+        try:
+            read_bundle(given.get)
+        except BundleError as error:
+            raise ScenarioError(
+                f"the bundle cannot be used: {error}; give the folder that `acclimate export` wrote"
+            ) from None
         return given
     if scenario.stream.source == "gestures":
         return tiny_bundle()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import resources
 
 import yaml
-from pydantic import BaseModel
 
-from acclimate.documents import Documents
+from acclimate.documents import Documents, keys_of
 from acclimate.errors import RecipeError
 from acclimate.training.recipe import Recipe
 
@@ -31,19 +30,9 @@ def shipped_recipes() -> dict[str, str]:
 
 def recipe_keys() -> list[tuple[str, str, str]]:
     """Every key with its default and meaning, in the order of a recipe."""
-    return list(_keys(Recipe, ""))
+    return list(keys_of(Recipe))
 
 
 def to_yaml(recipe: Recipe) -> str:
     """The recipe with every default written out."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-
-
-def _keys(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
-    for name, field in section.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            yield from _keys(inner, f"{prefix}{name}.")
-        else:
-            default = "(required)" if field.is_required() else str(field.default)
-            yield f"{prefix}{name}", default, field.description or ""

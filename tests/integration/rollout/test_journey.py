@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 from securesystemslib.signer import CryptoSigner
@@ -35,7 +37,7 @@ def served(tmp_path_factory) -> Iterator[Served]:
     operations.create(home / "tuf", keys, now)
     operations.publish(home / "tuf", bundle, signers, now)
     service = Served(home)
-    service.start()
+    service.start(ACCLIMATE_RETRAIN_COMMAND=f"{sys.executable} -c pass")
     yield service
     service.stop()
 
@@ -88,7 +90,10 @@ def test_from_nothing_to_a_device_in_a_rollout(served, run, tmp_path, capsys):
         "memory_mb": 64,
     }
 
-    plan = ("rollout", "plan", "plant", "gestures:1", "--waves", "1:1h, 100%:1h!", "--target", 'site == "B"')
+    plan = ("rollout", "plan", "plant", "gestures:1", "--target", 'site == "B"')
+    never = run(*plan, "--waves", "1:1h", fails=True)
+    assert "wave 1 (1 device) could never pass" in never
+    assert "min_devices at most 1" in never
     rollout = json.loads(run(*plan, "--start", "--json"))["rollout"]["id"]
     run("rollout", "pause", rollout, "--reason", "a look first")
     assert "paused" in run("rollout", "status", rollout)
@@ -101,6 +106,18 @@ def test_from_nothing_to_a_device_in_a_rollout(served, run, tmp_path, capsys):
 
     run("device", "retire", "plant", identity, "--yes")
     assert agent(["--config", str(config), "once"]) == 3
+
+
+def test_a_person_has_a_version_trained_once_and_is_told_why_not_twice(served, run):
+    run("fleet", "create", "press-shop")
+    assert "runs no release yet" in run("fleet", "retrain", "press-shop", fails=True)
+    run("fleet", "baseline", "press-shop", "gestures:1")
+    started = json.loads(run("fleet", "retrain", "press-shop", "--reason", "new season", "--json"))
+    assert started["started"]
+    refused = run("fleet", "retrain", "press-shop", fails=True)
+    assert "another training is running" in refused or "was trained for less than" in refused
+    entries = httpx.get(f"{served.url}/api/v1/audit", headers=served.admin).json()
+    assert (started["id"], "operator: new season") in [(one["subject"], one["detail"]) for one in entries]
 
 
 def test_mistakes_are_explained_in_one_line(served, run, monkeypatch):

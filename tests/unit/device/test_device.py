@@ -298,3 +298,8 @@ def test_the_agent_and_the_device_meet_on_flash_only() -> None:
     assert Slots(flash).assignment() is None
     device(flash).tick()
     assert Slots(flash).boot().counter == 0
+
+
+def test_a_policy_that_makes_no_sense_is_refused() -> None:
+    with pytest.raises(ValueError, match="hold_back is 0: use 1 or more"):
+        OnlinePolicy(hold_back=0)

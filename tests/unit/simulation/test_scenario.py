@@ -3,6 +3,7 @@ import pytest
 from acclimate.errors import ScenarioError
 from acclimate.simulation import Scenario, load_scenario, shipped_scenarios
 from acclimate.simulation.scenario import seconds
+from acclimate.simulation.scenario_file import scenario_keys
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,11 @@ def test_every_shipped_scenario_is_valid_and_named_as_its_file(name: str):
         ("rollouts=[{at: 1h, version: 2, waves: ten}]", "wave 'ten' is not understood"),
         ("rollouts=[{at: 1h, version: 2, plan: {silense_s: 3}}]", "plan.silense_s"),
         ("drifts=[{name: a, kind: scale, siz: 3}]", "did you mean 'size'"),
+        ("policy={evry: 3}", "no 'evry': known are shots"),
+        ("policy={every: often}", "every: Input should be a valid integer"),
+        ("policy={hold_back: 0}", "hold_back is 0: use 1 or more"),
+        ("input_shift={blocks: 3}", "'blocks'"),
+        ("input_shift={block: 0}", "block is 0"),
     ],
 )
 def test_a_mistake_is_named_with_its_remedy(change: str, said: str):
@@ -46,3 +52,11 @@ def test_two_drifts_cannot_share_a_name():
     drift = {"name": "a", "kind": "scale"}
     with pytest.raises(ValueError, match="repeat a name"):
         Scenario(name="x", drifts=[drift, drift])
+
+
+def test_every_key_is_listed_with_its_default_and_the_choices_there_are():
+    keys = {key: (default, meaning) for key, default, meaning in scenario_keys()}
+    assert keys["stream.every"][0] == "60.0"
+    assert keys["drifts[].kind"][0] == "(required)"
+    assert all(f"`{kind}`" in keys["drifts[].kind"][1] for kind in ("other-task", "rotation", "dead-channel"))
+    assert all(meaning for _, meaning in keys.values())

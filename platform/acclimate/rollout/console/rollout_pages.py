@@ -12,11 +12,11 @@ from acclimate.rollout.console.pictures import arms_picture, effect_picture, wav
 from acclimate.rollout.console.visit import REFRESH_S, Visit
 from acclimate.rollout.domain.evidence import Decision
 from acclimate.rollout.domain.gates import judge
-from acclimate.rollout.domain.plan import DEFAULT_GATES, Plan
+from acclimate.rollout.domain.plan import DEFAULT_GATES, Plan, default_waves
 from acclimate.rollout.domain.rollout import ENDED, Rollout
 from acclimate.rollout.domain.tally import Tally
 from acclimate.rollout.store import NotFoundError
-from acclimate.rollout.wave_text import EXAMPLE, parse_waves
+from acclimate.rollout.wave_text import parse_waves, write_waves
 
 _SHOWN = 6
 _LABELS = {
@@ -137,11 +137,19 @@ def plan_rollout(visit: Visit) -> Response:
 
 
 def _form(visit: Visit, problem: str) -> Response:
-    usual = {"waves": EXAMPLE, "control_percent": "10", "min_devices": "20", "target": "", "release": ""}
+    fleet = visit.desk.store.fleet(visit.fleet())
+    waves = default_waves(visit.desk.store.count_devices(fleet.name))
+    usual = {
+        "waves": write_waves(waves),
+        "min_devices": str(waves[0].min_devices),
+        "control_percent": "10",
+        "target": "",
+        "release": "",
+    }
     return visit.render(
         "new_rollout.html",
         section="Fleets",
-        fleet=visit.desk.store.fleet(visit.fleet()),
+        fleet=fleet,
         releases=visit.desk.releases.published(),
         form=usual | dict(visit.form),
         problem=problem,

@@ -8,10 +8,11 @@ overlap, and a device that enrols or returns later falls into place by itself.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from acclimate.rollout.domain.evidence import Arm
-from acclimate.rollout.domain.plan import Wave
+from acclimate.rollout.domain.plan import Plan, Wave
 from acclimate.rollout.domain.rollout import OpenWave
 
 
@@ -37,6 +38,34 @@ def thresholds(wave: Wave, control_share: float, positions: Sequence[float]) -> 
     elif control_share > 0:
         control = min(control_share, _share_of(wave.count, sorted(1.0 - place for place in positions)))
     return min(canary, 1.0 - control), control
+
+
+def added_canaries(plan: Plan, positions: Sequence[float]) -> list[int]:
+    """How many of the devices at `positions` each wave takes in that no wave before it did."""
+    ascending, reached, added = sorted(positions), 0, list[int]()
+    for wave in plan.waves:
+        canary, _ = thresholds(wave, plan.control_share, ascending)
+        below = max(reached, bisect_left(ascending, canary))
+        added.append(below - reached)
+        reached = below
+    return added
+
+
+def shortfall(plan: Plan, positions: Sequence[float]) -> str:
+    """Which wave could never pass, because it adds fewer canaries than must report; empty if each could.
+
+    Without any device nothing is said: they may enrol before the rollout starts.
+    """
+    if not positions:
+        return ""
+    for number, (wave, added) in enumerate(zip(plan.waves, added_canaries(plan, positions), strict=True), 1):
+        if added < wave.min_devices:
+            remedy = f"make it larger, or min_devices at most {added}" if added else "make it larger"
+            return (
+                f"wave {number} ({wave}) could never pass: it needs {wave.min_devices} canaries that report, "
+                f"and adds {added} of the {len(positions)} devices targeted; {remedy}"
+            )
+    return ""
 
 
 def _share_of(count: int, ascending: Sequence[float]) -> float:

@@ -6,7 +6,7 @@ A plan is pinned when its rollout is created and never edited: another plan is a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from acclimate.errors import RolloutError
@@ -77,7 +77,9 @@ class Wave:
     approval: bool = False
 
     def __str__(self) -> str:
-        return f"{self.count} devices" if self.count is not None else f"{(self.share or 0) * 100:g} %"
+        if self.count is None:
+            return f"{(self.share or 0) * 100:g} %"
+        return "1 device" if self.count == 1 else f"{self.count} devices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,8 @@ class Plan:
         fleet: the fleet's name.
         release: what to ship.
         target: attribute expression; empty means every device.
-        waves: in order; shares rise; the last may reach 1.
+        waves: in order; shares rise; the last may reach 1. None at all: `default_waves` of the devices that
+            are targeted when the rollout is drafted.
         gates: what must hold to promote, and what rolls back.
         control_share: at most this share of the targeted devices re-seeds from the old release instead, as
             many as there are canaries until then. 0 means no control: gates then need limits.
@@ -124,6 +127,33 @@ DEFAULT_WAVES: tuple[Wave, ...] = (
     Wave(share=0.1, duration_s=6 * 3_600.0, min_devices=20),
     Wave(share=0.5, duration_s=86_400.0, min_devices=20),
 )
+LEAST_CANARIES = 25
+"""A default wave adds at least so many: 20 outcomes, and a fifth that may be away."""
+
+
+def default_waves(devices: int) -> tuple[Wave, ...]:
+    """The waves of a plan that names none, for so many targeted devices.
+
+    1 %, 10 % and 50 % of the devices, where each adds enough canaries for its 20 outcomes. In a smaller fleet
+    the first wave is 25 devices, and a later one that would add fewer than that is left out. Below 50 devices
+    there is one wave, half of them, which needs the outcome of four in five. Nobody enrolled yet: as for a
+    large fleet.
+    """
+    if not devices:
+        return DEFAULT_WAVES
+    if devices < 2 * LEAST_CANARIES:
+        half = max(1, devices // 2)
+        return (Wave(count=half, duration_s=86_400.0, min_devices=max(1, half * 4 // 5)),)
+    waves: list[Wave] = []
+    reached = 0.0
+    for wave in DEFAULT_WAVES:
+        size = (wave.share or 0.0) * devices
+        if not waves and size < LEAST_CANARIES:
+            size, wave = LEAST_CANARIES, replace(wave, share=None, count=LEAST_CANARIES)
+        if size - reached >= LEAST_CANARIES:
+            waves.append(wave)
+            reached = size
+    return tuple(waves)
 
 
 def check_plan(plan: Plan) -> Plan:

@@ -3,7 +3,7 @@ import re
 import pytest
 
 from acclimate.rollout import operations
-from acclimate.rollout.domain.plan import DEFAULT_GATES, DEFAULT_WAVES, Plan
+from acclimate.rollout.domain.plan import DEFAULT_GATES, Plan
 from acclimate_device.protocol import Release
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +61,7 @@ async def test_a_form_from_elsewhere_changes_nothing(world):
 
 async def test_a_rollout_is_confirmed_before_it_is_operated(world):
     await world.call("POST", "/fleets", {"name": "plant"}, 201)
-    plan = Plan("plant", RELEASE, DEFAULT_WAVES, DEFAULT_GATES)
+    plan = Plan("plant", RELEASE, (), DEFAULT_GATES)
     rollout = operations.draft(world.service.store, plan, "test", 1.0)
     await sign_in(world)
     page = await world.http.get(f"/console/rollouts/{rollout.id}")
@@ -83,9 +83,7 @@ async def test_a_rollout_is_confirmed_before_it_is_operated(world):
 async def test_every_page_renders_and_is_fenced(world):
     await world.call("POST", "/fleets", {"name": "plant"}, 201)
     device = await world.device("plant", site="<b>A</b>")
-    rollout = operations.draft(
-        world.service.store, Plan("plant", RELEASE, DEFAULT_WAVES, DEFAULT_GATES), "test", 1.0
-    )
+    rollout = operations.draft(world.service.store, Plan("plant", RELEASE, (), DEFAULT_GATES), "test", 1.0)
     await sign_in(world)
     for path in [
         "/",
@@ -116,9 +114,7 @@ async def test_every_page_renders_and_is_fenced(world):
 
 async def test_a_viewer_sees_no_buttons_and_presses_none(world):
     await world.call("POST", "/fleets", {"name": "plant"}, 201)
-    rollout = operations.draft(
-        world.service.store, Plan("plant", RELEASE, DEFAULT_WAVES, DEFAULT_GATES), "test", 1.0
-    )
+    rollout = operations.draft(world.service.store, Plan("plant", RELEASE, (), DEFAULT_GATES), "test", 1.0)
     await sign_in(world, await world.operator("viewer"))
     page = (await world.http.get(f"/console/rollouts/{rollout.id}")).text
     assert "Start rollout" not in page
@@ -132,9 +128,7 @@ async def test_a_viewer_sees_no_buttons_and_presses_none(world):
 async def test_a_tenant_sees_its_own_fleet_alone(world):
     for name in ("plant", "rival"):
         await world.call("POST", "/fleets", {"name": name}, 201)
-    theirs = operations.draft(
-        world.service.store, Plan("rival", RELEASE, DEFAULT_WAVES, DEFAULT_GATES), "test", 1.0
-    )
+    theirs = operations.draft(world.service.store, Plan("rival", RELEASE, (), DEFAULT_GATES), "test", 1.0)
     await sign_in(world, await world.operator("admin", "plant"))
     assert "rival" not in (await world.http.get("/console/")).text
     assert theirs.id not in (await world.http.get("/console/rollouts")).text

@@ -2,9 +2,10 @@
 
 import pytest
 
-from acclimate.rollout.domain.cohort import cohort, position, thresholds
+from acclimate.rollout.domain.cohort import added_canaries, cohort, position, shortfall, thresholds
 from acclimate.rollout.domain.plan import Wave
 from acclimate.rollout.domain.rollout import OpenWave
+from tests.rollout_samples import a_plan
 
 PLACES = [position("r-1", f"device-{number}") for number in range(10_000)]
 
@@ -57,3 +58,27 @@ def test_a_later_wave_never_moves_a_device_of_an_earlier_one():
     for place in PLACES:
         if cohort(first, place):
             assert cohort(second, place) == cohort(first, place)
+
+
+@pytest.mark.parametrize("waves", [(Wave(share=0.1), Wave(share=1.0)), (Wave(count=7), Wave(share=0.3))])
+def test_what_a_wave_will_add_is_what_it_adds_once_it_is_open(waves: tuple[Wave, ...]):
+    plan, places = a_plan(waves=waves), PLACES[:500]
+    opened = [
+        OpenWave(*thresholds(wave, plan.control_share, places), 0.0, number)
+        for number, wave in enumerate(waves)
+    ]
+    arms = [cohort(opened, place) for place in places]
+    assert added_canaries(plan, places) == [arms.count(("canary", 1)), arms.count(("canary", 2))]
+
+
+def test_a_wave_that_could_never_pass_is_named_with_the_remedy():
+    passable = a_plan(waves=(Wave(count=5, min_devices=5), Wave(share=0.5, min_devices=20)))
+    assert shortfall(passable, PLACES[:60]) == ""
+    small = a_plan(waves=(Wave(count=5, min_devices=5), Wave(count=12, min_devices=20)))
+    assert shortfall(small, PLACES[:60]) == (
+        "wave 2 (12 devices) could never pass: it needs 20 canaries that report, and adds 7 of the 60 "
+        "devices targeted; make it larger, or min_devices at most 7"
+    )
+    assert shortfall(small, []) == "", "devices may enrol before it starts"
+    everyone = a_plan(waves=(Wave(share=0.8), Wave(share=1.0)), control_share=0.2)
+    assert shortfall(everyone, PLACES[:60]).endswith("adds 0 of the 60 devices targeted; make it larger")

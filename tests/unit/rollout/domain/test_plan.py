@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from acclimate.errors import RolloutError
-from acclimate.rollout.domain.plan import DEFAULT_GATES, DEFAULT_WAVES, Gate, Wave, check_plan, gate_alpha
+from acclimate.rollout.domain.plan import (
+    DEFAULT_GATES,
+    DEFAULT_WAVES,
+    Gate,
+    Wave,
+    check_plan,
+    default_waves,
+    gate_alpha,
+)
 from tests.rollout_samples import a_plan
 
 
@@ -57,3 +65,21 @@ def test_a_fleet_without_control_can_be_gated_by_limits():
     plan = a_plan(control_share=0.0, gates=gates)
     assert check_plan(plan) == plan
     assert [gate.name for gate in plan.gates] == ["failure at most 0.05", "loss p50 at most 1"]
+
+
+@pytest.mark.parametrize(
+    ("devices", "expected"),
+    [
+        (0, ["1 %", "10 %", "50 %"]),
+        (1, ["1 device"]),
+        (30, ["15 devices"]),
+        (60, ["25 devices"]),
+        (300, ["25 devices", "50 %"]),
+        (600, ["25 devices", "10 %", "50 %"]),
+        (100_000, ["1 %", "10 %", "50 %"]),
+    ],
+)
+def test_waves_fit_the_fleet_where_none_are_named(devices: int, expected: list[str]):
+    waves = default_waves(devices)
+    assert [str(wave) for wave in waves] == expected
+    assert check_plan(a_plan(waves=waves)).waves == waves

@@ -13,7 +13,7 @@ from acclimate.rollout.domain.access import ApiToken, EnrolmentToken
 from acclimate.rollout.domain.assignment import Assignment
 from acclimate.rollout.domain.evidence import Observation
 from acclimate.rollout.domain.fleet import Baseline, Device, Fleet
-from acclimate.rollout.domain.plan import DEFAULT_GATES, DEFAULT_WAVES, Gate, Plan, Wave
+from acclimate.rollout.domain.plan import DEFAULT_GATES, Gate, Plan, Wave
 from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.rollout import Rollout
 from acclimate.rollout.releases import Published
@@ -93,11 +93,11 @@ class ApiTokenBody(Strict):
 
 
 class PlanBody(Strict):
-    """A rollout to plan; what is left out takes the plan's defaults."""
+    """A rollout to plan; what is left out takes the plan's defaults, waves those that fit the devices."""
 
     release: Reference
     target: Target = ""
-    waves: Annotated[tuple[WaveBody, ...], Field(max_length=50)] | None = None
+    waves: Annotated[tuple[WaveBody, ...], Field(min_length=1, max_length=50)] | None = None
     gates: Annotated[tuple[GateBody, ...], Field(max_length=20)] | None = None
     control_share: float = 0.1
     alpha: float = 0.05
@@ -107,9 +107,9 @@ class PlanBody(Strict):
     rollback_timeout_s: Seconds = 7 * 86_400.0
 
     def plan(self, fleet: str, release: Release) -> Plan:
-        """The domain's plan."""
+        """The domain's plan; without waves where none are named."""
         given = self.model_dump(exclude={"release", "waves", "gates"})
-        waves = DEFAULT_WAVES if self.waves is None else tuple(Wave(**one.model_dump()) for one in self.waves)
+        waves = tuple(Wave(**one.model_dump()) for one in self.waves or ())
         gates = DEFAULT_GATES if self.gates is None else tuple(Gate(**one.model_dump()) for one in self.gates)
         return Plan(fleet=fleet, release=release, waves=waves, gates=gates, **given)
 
