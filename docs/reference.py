@@ -224,8 +224,8 @@ PAGES: Mapping[str, Page] = {
     "scenario": Page(
         "Scenario keys",
         "A scenario is a YAML file for `acclimate simulate`; `--set KEY=VALUE` changes a key for one run. "
-        "Durations are seconds, or text such as `90s`, `10min`, `6h` and `7d`; shares are parts of the fleet, "
-        "from 0 to 1. `drifts`, `faults` and `rollouts` are lists. An unknown key is an error.",
+        "Durations are seconds, or text such as `90s`, `10min`, `6h` and `7d`; shares are parts of the fleet "
+        "from 0 to 1; `drifts`, `faults` and `rollouts` are lists. An unknown key is an error.",
         ("key", "default", "meaning"),
         scenario_keys,
     ),

@@ -17,7 +17,11 @@ duration: 40min
 stream: {every: 1min}
 service: {poll: 4min}
 rollouts:
-  - {version: 2, at: 10min, waves: "100%", min_devices: 1, plan: {control_share: 0, gates: [{metric: failure, limit: 0.5}]}}
+  - version: 2
+    at: 10min
+    waves: 100%
+    min_devices: 1
+    plan: {control_share: 0, gates: [{metric: failure, limit: 0.5}]}
 """
 
 
