@@ -14,11 +14,18 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
+from click.testing import CliRunner, Result
+
+from acclimate.cli.main import cli
+
 ROOT = Path(__file__).parents[1]
 
 
+WORKER = 1  # the second node's number
+
+
 class RayCluster:
-    """A head and further nodes, one core each, with Ray's own token authentication.
+    """A head and a second node, one core each, with Ray's own token authentication.
 
     Attributes:
         environment: of its processes: a home of their own, which holds the token.
@@ -57,18 +64,15 @@ class RayCluster:
             f"--ray-client-server-port={free_port()}",
         )
         try:
+            wait_until(lambda: answers(self.gcs), "the head takes nodes in")
+            join = (f"--address=127.0.0.1:{self.gcs}", "--node-ip-address=127.0.0.1")
+            self._start(*join, RAY_AUTH_MODE="token")
+            log = home / f"node{WORKER}.log"
+            wait_until(lambda: "Ray runtime started" in log.read_text(), "the second node has joined")
             wait_until(lambda: answers(self.dashboard), "the head's Jobs API answers")
         except BaseException:
             self.stop()
             raise
-
-    def add_node(self) -> int:
-        """Start a further node; its number."""
-        self._start(f"--address=127.0.0.1:{self.gcs}", "--node-ip-address=127.0.0.1", RAY_AUTH_MODE="token")
-        number = len(self._nodes) - 1
-        log = self.home / f"node{number}.log"
-        wait_until(lambda: "Ray runtime started" in log.read_text(), "the node has joined")
-        return number
 
     def processes(self, number: int) -> list[str]:
         """The command lines of a node's processes."""
@@ -91,23 +95,23 @@ class RayCluster:
             except subprocess.TimeoutExpired:  # it waits for a job that some failed test left
                 self.kill_node(number)
 
-    def acclimate(
-        self, *arguments: str, url: str | None = None, token: str | None = None
-    ) -> subprocess.Popen[str]:
+    def acclimate(self, *arguments: str, url: str | None = None) -> subprocess.Popen[str]:
         """An `acclimate` command of someone who has the token, in a process of its own."""
-        environment = {
-            **self.environment,
-            "RAY_AUTH_TOKEN": token or self.token,
-            "RAY_API_SERVER_ADDRESS": url or self.url,
-        }
         return subprocess.Popen(
             [sys.executable, "-m", "acclimate", *arguments],
-            env=environment,
+            env=self.environment | self._access(url),
             cwd=self.home,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def invoke(self, *arguments: str, url: str | None = None, token: str | None = None) -> Result:
+        """The same in this process, which has the libraries loaded; for commands that end by themselves."""
+        return CliRunner().invoke(cli, arguments, env=self.environment | self._access(url, token))
+
+    def _access(self, url: str | None = None, token: str | None = None) -> dict[str, str]:
+        return {"RAY_AUTH_TOKEN": token or self.token, "RAY_API_SERVER_ADDRESS": url or self.url}
 
     def _start(self, *arguments: str, **variables: str) -> None:
         command = ["ray", "start", "--block", "--num-cpus=1", "--min-worker-port=0", "--max-worker-port=0"]

@@ -21,14 +21,15 @@ from acclimate.workflow import phases
 from tests.integration.training.test_same_bits import RECIPE
 from tests.ray_cluster import command_line, descendants
 
-pytestmark = [pytest.mark.slow, pytest.mark.extended]
+pytestmark = pytest.mark.slow
 
 PHASE = "meta-0"
 
 
 def with_training(**changes: object) -> Recipe:
     document = RECIPE.model_dump(mode="json")
-    document["training"] |= {"steps": 40, "checkpoint_every": 10, **changes}
+    # Long enough that the driver, which looks every 0.2 s, kills a worker in the middle.
+    document["training"] |= {"steps": 300, "meta_batch": 4, "shard": 2, "checkpoint_every": 10, **changes}
     return Recipe.model_validate(document)
 
 
@@ -52,15 +53,14 @@ class Seen:
         self.checkpoints: list[int] = []
 
 
-def run(
-    train_phase: TrainPhase, recipe: Recipe, kill_at: int | None = None, stop_at: int | None = None
-) -> Seen:
+def run(train_phase: TrainPhase, recipe: Recipe, kill: bool = False, stop_at: int | None = None) -> Seen:
+    """Train; with `kill`, a worker dies at the first checkpoint."""
     seen = Seen(recipe)
 
     def on_checkpoint(state: OuterState) -> None:
-        seen.checkpoints.append(state.step)
-        if state.step == kill_at:
+        if kill and not seen.checkpoints:
             os.kill(train_workers()[0], signal.SIGKILL)
+        seen.checkpoints.append(state.step)
 
     done = train_phase(
         PHASE,
@@ -84,20 +84,15 @@ def in_process() -> MetaParams:
         return run(alone, recipe).state.meta
 
 
-def test_a_killed_worker_costs_no_step_and_changes_no_result(train_phase: TrainPhase) -> None:
-    slow = DDP.model_copy(update={"training": DDP.training.model_copy(update={"steps": 400})})
-    seen = run(train_phase, slow, kill_at=10)
-    assert seen.state.step == 400
-    assert seen.steps == list(range(1, 401))
-    undisturbed = run(train_phase, slow)
-    for name, tensor in undisturbed.state.meta.items():
-        torch.testing.assert_close(seen.state.meta[name], tensor, rtol=1e-3, atol=1e-4)
-
-
-def test_the_all_reduced_gradient_is_the_sum_that_task_workers_take(train_phase: TrainPhase) -> None:
-    seen = run(train_phase, DDP)
+def test_a_killed_worker_costs_no_step_and_the_sum_is_the_one_that_task_workers_take(
+    train_phase: TrainPhase,
+) -> None:
+    seen = run(train_phase, DDP, kill=True)
+    assert seen.state.step == 300
+    assert seen.steps == list(range(1, 301))
+    assert seen.checkpoints[0] < 300, "nothing was left to do when the worker died"
     for name, tensor in in_process().items():
-        torch.testing.assert_close(seen.state.meta[name], tensor, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(seen.state.meta[name], tensor, rtol=1e-3, atol=1e-4)
 
 
 def test_a_stop_ends_all_workers_after_the_same_step_with_a_checkpoint(train_phase: TrainPhase) -> None:

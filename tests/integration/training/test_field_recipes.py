@@ -15,7 +15,7 @@ from acclimate.training.problem import Problem
 from acclimate.training.recipe_file import load_recipe
 from acclimate.workflow import meta_train
 
-pytestmark = [pytest.mark.slow, pytest.mark.extended]
+pytestmark = pytest.mark.slow
 
 DATA = Path(os.environ.get("ACCLIMATE_DATA_DIR", Path(__file__).parents[4] / "shared" / "data"))
 # recipe: the folder of its data, the Parquet file to name (None: a named data set), held-out tasks
