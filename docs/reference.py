@@ -10,6 +10,7 @@ import inspect
 import re
 import sys
 import tempfile
+import time
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -117,13 +118,16 @@ def http_api() -> Iterator[Row]:
 
 def metrics() -> Iterator[Row]:
     """Every metric the service exposes at `/metrics`."""
-    from acclimate.rollout.api.metrics import FleetCollector, ServiceMetrics
+    from acclimate.rollout.api.conditions import conditions
+    from acclimate.rollout.api.metrics import ServiceMetrics, fleet_metrics
+    from acclimate.rollout.settings import ServiceSettings
     from acclimate.rollout.store import open_store
 
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"sqlite:///{folder}/store.db")
         try:
-            families = [*ServiceMetrics().registry.collect(), *FleetCollector(store).collect()]
+            watched = conditions(store, ServiceSettings(home=Path(folder)), time.time)
+            families = [*ServiceMetrics().registry.collect(), *fleet_metrics(store), *watched]
         finally:
             store.close()
     for family in families:

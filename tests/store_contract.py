@@ -347,6 +347,9 @@ class ReportContract:
         assert store.drifted("home", [OLD.content_hash, NEW.content_hash], NOW) == Drifted(3, 2, NOW)
         assert store.drifted("home", [OLD.content_hash], NOW + 3) == Drifted(2, 0, NOW + 3)
         assert store.drifted("home", [], NOW) == Drifted(0, 0, NOW)
+        assert store.drifted("home", None, NOW) == store.drifted(
+            "home", [OLD.content_hash, NEW.content_hash], NOW
+        )
 
     def test_a_report_counts_once_however_often_it_comes(self, store: Store):
         a_fleet_with(store)
@@ -470,6 +473,7 @@ class AccessContract:
         ]
         assert store.audit(before=entries[0].sequence, limit=1) == entries[1:2]
         assert len(store.audit(fleet="home")) == 2
+        assert [one.action for one in store.audit(fleet="home", actions=["device.add"])] == ["device.add"]
 
     def test_all_replicas_get_the_same_secret(self, store: Store):
         assert store.secret("mac", b"first") == b"first"

@@ -6,11 +6,16 @@ import json
 import re
 import shutil
 import subprocess
+import tempfile
+import time
 
 import pytest
 import yaml
 
 from acclimate.rollout.api import metrics
+from acclimate.rollout.api.conditions import conditions
+from acclimate.rollout.settings import ServiceSettings
+from acclimate.rollout.store import open_store
 from tests.unit.helm.rendering import CHART, EVERYTHING
 
 DASHBOARDS = {
@@ -52,6 +57,10 @@ def metric_names() -> set[str]:
     """The names of all series that the service exposes, as Prometheus stores them."""
     families = [*metrics.ServiceMetrics().registry.collect()]
     families += [*metrics.release_metrics([]), *metrics.rollout_metrics([])]
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store(f"sqlite:///{folder}/rollout.db")
+        families += conditions(store, ServiceSettings(), time.time)
+        store.close()
     suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
     names = {family.name + suffix for family in families for suffix in suffixes[family.type]}
     return names | {"acclimate_devices"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from anyio import to_thread
@@ -19,12 +20,13 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 import acclimate
 from acclimate.rollout.api import health, problems
 from acclimate.rollout.api.background import Background
+from acclimate.rollout.api.conditions import conditions
 from acclimate.rollout.api.device_side import DeviceSide
 from acclimate.rollout.api.enrolment import EnrolmentDesk
 from acclimate.rollout.api.files import FileStore
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.limits import BodyLimit, RateLimit
-from acclimate.rollout.api.metrics import FleetCollector, ServiceMetrics
+from acclimate.rollout.api.metrics import Collected, ServiceMetrics, fleet_metrics
 from acclimate.rollout.api.observation import Observation, side_of
 from acclimate.rollout.api.operator import access, devices, fleets, retraining, rollouts
 from acclimate.rollout.api.operator.caller import Door
@@ -45,6 +47,7 @@ from acclimate.traces import trace_requests
 from acclimate_device.protocol import REPORT_PATH, STATE_PATH, PublicKey
 
 READY_AGE_S = 60.0
+FLEETS_MAX_AGE_S, CONDITIONS_MAX_AGE_S = 10.0, 300.0  # of figures read from the store for metrics
 
 
 class Service:
@@ -67,7 +70,9 @@ class Service:
     ) -> None:
         self.settings, self.store = settings, store
         self.metrics = ServiceMetrics()
-        self.metrics.registry.register(FleetCollector(store))
+        self.metrics.registry.register(Collected(partial(fleet_metrics, store), FLEETS_MAX_AGE_S))
+        watched = partial(conditions, store, settings, clock)
+        self.metrics.registry.register(Collected(watched, CONDITIONS_MAX_AGE_S))
         self.roster, self.taken = Roster(store), TakenLog(clock)
         self.operators = Operators(store)
         self.reports = ReportDesk(store, self.metrics)

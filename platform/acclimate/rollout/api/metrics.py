@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -71,11 +71,11 @@ class ServiceMetrics:
         )
 
 
-class FleetCollector:
-    """Figures of the fleets, read from the store at most once in `max_age_s` seconds."""
+class Collected:
+    """Families that `read` finds, read at most once in `max_age_s` seconds."""
 
-    def __init__(self, store: Store, max_age_s: float = 10.0) -> None:
-        self._store, self._max_age_s = store, max_age_s
+    def __init__(self, read: Callable[[], list[Metric]], max_age_s: float) -> None:
+        self._read, self._max_age_s = read, max_age_s
         self._families: list[Metric] = []
         self._read_at = float("-inf")
 
@@ -90,21 +90,21 @@ class FleetCollector:
         """Nothing: registering must not read the store."""
         return iter(())
 
-    def _read(self) -> list[Metric]:
-        fleets = self._store.fleets()
-        devices = GaugeMetricFamily("acclimate_devices", "devices enrolled", labels=["fleet"])
-        counts: list[Counts] = []
-        rollouts: list[tuple[Rollout, list[Observation], Decision | None]] = []
-        for fleet in fleets:
-            devices.add_metric([fleet.name], self._store.count_devices(fleet.name))
-            counts += self._store.counts(fleet.name)
-            latest = self._store.rollouts(fleet.name)[:1]
-            for rollout in latest:
-                decision = next(iter(self._store.decisions(rollout.id, limit=1)), None)
-                # Arms are compared while the rollout lives; afterwards its result is on the version.
-                observations = self._store.observations(rollout.id) if rollout.live else []
-                rollouts.append((rollout, observations, decision))
-        return [devices, *release_metrics(counts), *rollout_metrics(rollouts)]
+
+def fleet_metrics(store: Store) -> list[Metric]:
+    """Every fleet's devices, counters and latest rollout."""
+    devices = GaugeMetricFamily("acclimate_devices", "devices enrolled", labels=["fleet"])
+    counts: list[Counts] = []
+    rollouts: list[tuple[Rollout, list[Observation], Decision | None]] = []
+    for fleet in store.fleets():
+        devices.add_metric([fleet.name], store.count_devices(fleet.name))
+        counts += store.counts(fleet.name)
+        for rollout in store.rollouts(fleet.name)[:1]:
+            decision = next(iter(store.decisions(rollout.id, limit=1)), None)
+            # Arms are compared while the rollout lives; afterwards its result is on the version.
+            observations = store.observations(rollout.id) if rollout.live else []
+            rollouts.append((rollout, observations, decision))
+    return [devices, *release_metrics(counts), *rollout_metrics(rollouts)]
 
 
 def release_metrics(counts: list[Counts]) -> list[Metric]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import IntegrityError
 
@@ -103,11 +105,18 @@ class AccessTables:
             write_audit(connection, entry)
 
     def audit(
-        self, *, fleet: str | None = None, before: int | None = None, limit: int = 100
+        self,
+        *,
+        fleet: str | None = None,
+        actions: Sequence[str] = (),
+        before: int | None = None,
+        limit: int = 100,
     ) -> list[AuditEntry]:
         query = select(AUDIT).order_by(AUDIT.c.sequence.desc()).limit(limit)
         if fleet is not None:
             query = query.where(AUDIT.c.fleet == fleet)
+        if actions:
+            query = query.where(AUDIT.c.action.in_(actions))
         if before is not None:
             query = query.where(AUDIT.c.sequence < before)
         with self._database.read() as connection:

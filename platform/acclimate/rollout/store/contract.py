@@ -259,9 +259,9 @@ class Store(Protocol):
     def counts(self, fleet: str, since: float = 0.0) -> list[Counts]:
         """Counts by release and hour, oldest first."""
 
-    def drifted(self, fleet: str, content_hashes: Sequence[str], since: float) -> Drifted:
-        """How many devices reported under one of these releases since a moment, and how many of them
-        noticed drift."""
+    def drifted(self, fleet: str, content_hashes: Sequence[str] | None, since: float) -> Drifted:
+        """How many devices reported under one of these releases (None: any) since a moment, and how many of
+        them noticed drift."""
 
     def prune(self, before: float, token: int, limit: int = 5_000) -> int:
         """Sum up and delete up to `limit` of the reports received before `before` that live rollouts have
@@ -286,9 +286,14 @@ class Store(Protocol):
     def add_audit(self, entry: AuditEntry) -> None: ...
 
     def audit(
-        self, *, fleet: str | None = None, before: int | None = None, limit: int = 100
+        self,
+        *,
+        fleet: str | None = None,
+        actions: Sequence[str] = (),
+        before: int | None = None,
+        limit: int = 100,
     ) -> list[AuditEntry]:
-        """Newest first, those with a sequence below `before`."""
+        """Newest first, those with a sequence below `before` and one of `actions` (none given: any)."""
 
     def secret(self, name: str, fresh: bytes) -> bytes:
         """A secret shared by all replicas: the one kept under `name`, or `fresh` if there was none."""

@@ -77,12 +77,10 @@ class ReportTables:
             found = [*connection.execute(fresh).mappings(), *connection.execute(kept).mappings()]
         return _merged(found)
 
-    def drifted(self, fleet: str, content_hashes: Sequence[str], since: float) -> Drifted:
-        recent = and_(
-            REPORTS.c.fleet == fleet,
-            REPORTS.c.received_at >= since,
-            REPORTS.c.content_hash.in_(content_hashes),
-        )
+    def drifted(self, fleet: str, content_hashes: Sequence[str] | None, since: float) -> Drifted:
+        recent = and_(REPORTS.c.fleet == fleet, REPORTS.c.received_at >= since)
+        if content_hashes is not None:
+            recent = and_(recent, REPORTS.c.content_hash.in_(content_hashes))
         device = distinct(REPORTS.c.device)
         query = select(func.count(device), func.count(device).filter(REPORTS.c.drifts > 0)).where(recent)
         with self._database.read() as connection:

@@ -1,0 +1,88 @@
+"""What alerts watch beside the fleets' counters: who was heard of, retraining, and when signatures end.
+
+Read from the store and from files, seldom: none of it changes within minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from prometheus_client.core import GaugeMetricFamily, Metric
+from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, Metadata
+
+from acclimate.rollout.settings import ServiceSettings
+from acclimate.rollout.store import Store
+
+WINDOW_S = 86_400.0
+_ENDS = ("retraining.done", "retraining.fail")
+
+
+def conditions(store: Store, settings: ServiceSettings, clock: Callable[[], float]) -> list[Metric]:
+    """All families of this module, as they are now."""
+    return [
+        *heard_of(store, clock()),
+        retraining(store),
+        signatures(settings.tuf),
+        certificate(settings.tls_certificate),
+    ]
+
+
+def heard_of(store: Store, now: float) -> Iterable[Metric]:
+    """By fleet, the devices that reported within the last day, and those of them that noticed drift."""
+    reporting = GaugeMetricFamily(
+        "acclimate_devices_reporting", "devices that reported within the last day", labels=["fleet"]
+    )
+    drifted = GaugeMetricFamily(
+        "acclimate_devices_drifted", "of these, devices that noticed drift", labels=["fleet"]
+    )
+    for fleet in store.fleets():
+        found = store.drifted(fleet.name, None, now - WINDOW_S)
+        reporting.add_metric([fleet.name], found.devices)
+        drifted.add_metric([fleet.name], found.drifted)
+    return reporting, drifted
+
+
+def retraining(store: Store) -> Metric:
+    """By fleet, whether the last training that drift, an alert or a person asked for failed."""
+    failed = GaugeMetricFamily(
+        "acclimate_retraining_failed", "1 if the fleet's last retraining failed, else 0", labels=["fleet"]
+    )
+    for fleet in store.fleets():
+        for last in store.audit(fleet=fleet.name, actions=_ENDS, limit=1):
+            failed.add_metric([fleet.name], float(last.action == "retraining.fail"))
+    return failed
+
+
+def signatures(repository: Path) -> Metric:
+    """By role of the TUF repository, when devices begin to refuse it; nothing where there is none yet."""
+    expires = GaugeMetricFamily(
+        "acclimate_signature_expires_timestamp_seconds",
+        "when the signature of a role of the repository ends",
+        labels=["role"],
+    )
+    for role in sorted(TOP_LEVEL_ROLE_NAMES):
+        versions = list((repository / "metadata").glob(f"*{role}.json"))
+        if versions:
+            newest: Metadata[Any] = Metadata.from_bytes(max(versions, key=_version).read_bytes())
+            expires.add_metric([role], newest.signed.expires.timestamp())
+    return expires
+
+
+def certificate(path: str) -> Metric:
+    """When the certificate ends with which this process itself ends TLS; nothing where it does not."""
+    expires = GaugeMetricFamily(
+        "acclimate_certificate_expires_timestamp_seconds", "when the service's own TLS certificate ends"
+    )
+    if path:
+        shown = x509.load_pem_x509_certificates(Path(path).read_bytes())[0]
+        expires.add_metric([], shown.not_valid_after_utc.timestamp())
+    return expires
+
+
+def _version(path: Path) -> int:
+    """Of metadata files `12.root.json`; `timestamp.json` has none."""
+    number = path.name.partition(".")[0]
+    return int(number) if number.isdigit() else 0
