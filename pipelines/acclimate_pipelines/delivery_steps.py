@@ -2,7 +2,8 @@
 
 Where the signed repository, its keys and the service are comes from the environment, so that no run shows a
 secret: ACCLIMATE_TUF_DIRECTORY, ACCLIMATE_SIGNING_KEYS (key files or folders, separated by `:`),
-ACCLIMATE_KEY_PASSPHRASE, ACCLIMATE_URL and ACCLIMATE_TOKEN.
+ACCLIMATE_KEY_PASSPHRASE, ACCLIMATE_URL and ACCLIMATE_TOKEN; with ACCLIMATE_ARTIFACTS_URL bundles' files go to
+an object store.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def export_and_sign(reference: str, folder: Path) -> str:
     bundle = bundle_of(Registry.open(), reference)
     write_bundle(bundle.files, folder)
     paths = tuple(Path(each) for each in keys.split(os.pathsep) if each)
-    done = publish(Path(repository), folder, signers(paths), datetime.now(UTC))
+    artifacts_url = os.environ.get("ACCLIMATE_ARTIFACTS_URL", "")
+    done = publish(Path(repository), folder, signers(paths), datetime.now(UTC), artifacts_url=artifacts_url)
     if not done.visible:
         raise BundleError(
             f"{done.release.path} is signed but devices do not see it yet: let {KEYS} name online.pem too, "

@@ -15,9 +15,16 @@ from acclimate_pipelines import components
 NAME = "acclimate-retraining"
 COMPILED = Path(__file__).with_name("retraining.yaml")
 HOME, SIGNING = "/var/lib/acclimate", "/etc/acclimate/signing"
-DATA_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL")
-TRAINING_SECRETS = ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_TOKEN", "RAY_ADDRESS")
-SIGNING_SECRETS = ("ACCLIMATE_KEY_PASSPHRASE",)
+REPOSITORY = f"{HOME}/repository"  # as in the chart's service
+DATA_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
+REGISTRY_SECRETS = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_USERNAME",
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+)
+TRAINING_SECRETS = (*REGISTRY_SECRETS, "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN")
+SIGNING_SECRETS = (*REGISTRY_SECRETS, "ACCLIMATE_KEY_PASSPHRASE", "ACCLIMATE_ARTIFACTS_URL", *DATA_SECRETS)
 ROLLOUT_SECRETS = ("ACCLIMATE_URL", "ACCLIMATE_TOKEN")
 
 
@@ -30,8 +37,9 @@ class Cluster:
         secret: Kubernetes Secret whose keys become environment variables; each step gets only those it uses,
             and a key that is missing is left out.
         signing_secret: Secret with the signing keys as PEM files, mounted in the signing step alone.
-        volume: PersistentVolumeClaim that every step mounts as ACCLIMATE_HOME, with the signed repository in
-            its folder `tuf`.
+        volume: PersistentVolumeClaim that every step mounts as ACCLIMATE_HOME.
+        repository: PersistentVolumeClaim of the signed repository, in its folder `tuf`: the one that the
+            rollout service serves; mounted in the signing step alone.
         cpu: limit of the steps that compute, as in Kubernetes.
         memory: theirs, as in Kubernetes.
     """
@@ -40,6 +48,7 @@ class Cluster:
     secret: str = "acclimate-pipeline"
     signing_secret: str = "acclimate-signing"
     volume: str = "acclimate-pipeline"
+    repository: str = "acclimate-repository"
     cpu: str = "2"
     memory: str = "4Gi"
 
@@ -92,8 +101,8 @@ def retraining(cluster: Cluster | None, to_fleet: bool = True) -> Any:
         _place(prepared, cluster, DATA_SECRETS, computes=True)
         for task in (reported, evaluated):
             _place(task, cluster, (), computes=True)
-        for task in (trained, gated):
-            _place(task, cluster, TRAINING_SECRETS, computes=True)
+        _place(trained, cluster, TRAINING_SECRETS, computes=True)
+        _place(gated, cluster, REGISTRY_SECRETS, computes=True)
         trained.set_retry(3, backoff_duration="30s")  # goes on from its checkpoint
         gated.set_caching_options(False)  # the champion may be another by now
         better = gated.outputs["Output"] == True  # noqa: E712  # builds a condition
@@ -107,7 +116,7 @@ def retraining(cluster: Cluster | None, to_fleet: bool = True) -> Any:
                 run_id=trained.outputs["Output"],
                 tags=tags,
             )
-            _place(registered, cluster, TRAINING_SECRETS)
+            _place(registered, cluster, REGISTRY_SECRETS)
             registered.set_caching_options(False)
             if not to_fleet:
                 return
@@ -115,7 +124,7 @@ def retraining(cluster: Cluster | None, to_fleet: bool = True) -> Any:
                 signed = components.export_and_sign(reference=registered.output)
                 rolled = components.roll_out(fleet=fleet, release=signed.outputs["Output"], plan=plan)
                 watched = components.watch(rollout=rolled.output, hours=watch_hours)
-        _place(signed, cluster, TRAINING_SECRETS + SIGNING_SECRETS, signs=True)
+        _place(signed, cluster, SIGNING_SECRETS, signs=True)
         for task in (rolled, watched):
             _place(task, cluster, ROLLOUT_SECRETS)
         for task in (signed, rolled, watched):
@@ -151,7 +160,9 @@ def _place(
     task.set_env_variable("ACCLIMATE_HOME", HOME)
     task.set_env_variable("ACCLIMATE_LOG_FORMAT", "json")
     platform: dict[str, Any] = {
-        "pvcMount": [{"pvcNameParameter": _constant(cluster.volume), "mountPath": HOME}]
+        "pvcMount": [{"pvcNameParameter": _constant(cluster.volume), "mountPath": HOME}],
+        # The chart's network policy lets these reach MLflow.
+        "podMetadata": {"labels": {"acclimate/registry-client": "true"}},
     }
     if secrets:
         platform["secretAsEnv"] = [
@@ -163,8 +174,11 @@ def _place(
             }
         ]
     if signs:
-        task.set_env_variable("ACCLIMATE_TUF_DIRECTORY", f"{HOME}/tuf")
+        task.set_env_variable("ACCLIMATE_TUF_DIRECTORY", f"{REPOSITORY}/tuf")
         task.set_env_variable("ACCLIMATE_SIGNING_KEYS", SIGNING)
+        platform["pvcMount"].append(
+            {"pvcNameParameter": _constant(cluster.repository), "mountPath": REPOSITORY}
+        )
         platform["secretAsVolume"] = [
             {
                 "secretName": cluster.signing_secret,

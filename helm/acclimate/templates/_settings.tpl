@@ -59,10 +59,32 @@ http://{{ include "acclimate.name" (list . "mlflow") }}.{{ .Release.Namespace }}
 {{- end -}}
 {{- end -}}
 
+{{/* What a client of MLflow shows it, where it asks. */}}
+{{- define "acclimate.registryLogin" -}}
+{{- with .Values.mlflow.auth.existingSecret }}
+- name: MLFLOW_TRACKING_USERNAME
+  valueFrom:
+    secretKeyRef: {name: {{ . }}, key: username}
+- name: MLFLOW_TRACKING_PASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ . }}, key: password}
+{{- end }}
+{{- end -}}
+
 {{- define "acclimate.publicUrl" -}}
 {{- if ne .Values.expose.type "none" -}}
 https://{{ required (printf "expose.host is empty: name the host that expose.type=%s shall serve" .Values.expose.type) .Values.expose.host }}
 {{- end -}}
+{{- end -}}
+
+{{- define "acclimate.trustedProxies" -}}
+{{- with .Values.expose -}}
+{{- join "," .trustedProxies | required (printf "expose.trustedProxies is empty: name the network of the pods behind expose.type=%s (`kubectl get pods -A -o wide` shows their addresses), or all devices share one address and its rate" .type) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "acclimate.pipelinesClaim" -}}
+{{- default (include "acclimate.name" (list . "pipeline")) .Values.pipelines.volume.existingClaim -}}
 {{- end -}}
 
 {{- define "acclimate.repositoryClaim" -}}
@@ -80,6 +102,10 @@ https://{{ required (printf "expose.host is empty: name the host that expose.typ
 {{- with include "acclimate.publicUrl" . }}
 - name: ACCLIMATE_PUBLIC_URL
   value: {{ . | quote }}
+{{- end }}
+{{- if ne .Values.expose.type "none" }}
+- name: ACCLIMATE_TRUSTED_PROXIES
+  value: {{ include "acclimate.trustedProxies" . | quote }}
 {{- end }}
 {{- if .Values.rollout.tls.secretName }}
 - name: ACCLIMATE_TLS_CERTIFICATE
@@ -107,6 +133,7 @@ https://{{ required (printf "expose.host is empty: name the host that expose.typ
 - name: MLFLOW_DISABLE_TELEMETRY
   value: "true"
 {{- end }}
+{{- include "acclimate.registryLogin" . }}
 {{- range $name, $value := .Values.rollout.settings }}
 - name: ACCLIMATE_{{ upper $name }}
   {{- /* toJson, because Helm reads numbers as floats and would print a million as 1e+06. */}}

@@ -52,6 +52,12 @@ _cluster = _together(
     click.option("--secret", default=_defaults.secret, show_default=True, help="Settings, as said above."),
     click.option("--signing-secret", default=_defaults.signing_secret, show_default=True, help="Key files."),
     click.option("--volume", default=_defaults.volume, show_default=True, help="Claim of ACCLIMATE_HOME."),
+    click.option(
+        "--repository",
+        default=_defaults.repository,
+        show_default=True,
+        help="Claim of the signed repository.",
+    ),
     click.option("--cpu", default=_defaults.cpu, show_default=True, help="Of a step that computes."),
     click.option("--memory", default=_defaults.memory, show_default=True, help="Of a step that computes."),
 )
@@ -82,9 +88,10 @@ def pipeline() -> None:
     """Retrain as a Kubeflow pipeline: prepare, report, meta-train, evaluate, gate against the champion,
     register, export and sign, roll out, watch.
 
-    On a cluster, the Secret of --secret gives the steps MLFLOW_TRACKING_URI, ACCLIMATE_URL, ACCLIMATE_TOKEN
-    and ACCLIMATE_KEY_PASSPHRASE; with --local they take these, ACCLIMATE_TUF_DIRECTORY and
-    ACCLIMATE_SIGNING_KEYS from the environment. A bearer token for Kubeflow comes from ACCLIMATE_KFP_TOKEN.
+    On a cluster, the Secret of --secret gives the steps MLFLOW_TRACKING_URI, ACCLIMATE_URL, ACCLIMATE_TOKEN,
+    ACCLIMATE_KEY_PASSPHRASE and ACCLIMATE_ARTIFACTS_URL; with --local they take these,
+    ACCLIMATE_TUF_DIRECTORY and ACCLIMATE_SIGNING_KEYS from the environment. A bearer token for Kubeflow comes
+    from ACCLIMATE_KFP_TOKEN.
     """
 
 
@@ -130,6 +137,7 @@ def run(
     secret: str,
     signing_secret: str,
     volume: str,
+    repository: str,
     cpu: str,
     memory: str,
     **options: Any,
@@ -140,7 +148,7 @@ def run(
     if here:
         _run_here(parameters, now, json)
         return
-    cluster = Cluster(image, secret, signing_secret, volume, cpu, memory)
+    cluster = Cluster(image, secret, signing_secret, volume, repository, cpu, memory)
     server = _connect(host, namespace)
     started = server.start(
         f"{_name(parameters)} {now:%Y-%m-%d %H:%M:%S}", experiment, parameters, cluster, service_account
@@ -177,6 +185,7 @@ def schedule(
     secret: str,
     signing_secret: str,
     volume: str,
+    repository: str,
     cpu: str,
     memory: str,
     **options: Any,
@@ -188,7 +197,7 @@ def schedule(
         experiment,
         _six_fields(cron),
         parameters,
-        Cluster(image, secret, signing_secret, volume, cpu, memory),
+        Cluster(image, secret, signing_secret, volume, repository, cpu, memory),
         service_account,
     )
     if json:

@@ -94,12 +94,19 @@ def init(directory: Path, folder: Path, root_keys: int, root_threshold: int, une
 @_directory
 @click.argument("bundle", type=click.Path(path_type=Path))
 @_keys
+@click.option(
+    "--artifacts-url",
+    envvar="ACCLIMATE_ARTIFACTS_URL",
+    default="",
+    metavar="URL",
+    help="Put the files where the service reads them: s3://bucket/targets, ... [default: into REPOSITORY].",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def publish(directory: Path, bundle: Path, keys: tuple[Path, ...], as_json: bool) -> None:
+def publish(directory: Path, bundle: Path, keys: tuple[Path, ...], artifacts_url: str, as_json: bool) -> None:
     """Sign a bundle. With the online key at hand devices see it at once, else after the next refresh."""
     from acclimate.bundle.repository import publish
 
-    done = publish(directory, bundle, signers(keys), _now())
+    done = publish(directory, bundle, signers(keys), _now(), artifacts_url=artifacts_url)
     _warn_of_terms(directory)
     if as_json:
         print_json(asdict(done))

@@ -120,7 +120,8 @@ EVERYTHING = merged(
     {
         "postgresql": {"enabled": True},
         "repository": {"artifactsUrl": ""},
-        "mlflow": {"artifacts": {"url": ""}},
+        "mlflow": {"artifacts": {"url": ""}, "auth": {"clients": [{"namespaceSelector": {}}]}},
+        "pipelines": {"enabled": True},
         "rollout": {"tls": {"secretName": "pod-tls"}},
         "expose": {"type": "gateway", "gateway": {"className": "istio", "parentRefs": [{"name": "shared"}]}},
         "networkPolicy": {"clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "extraEgress": [{}]},

@@ -58,7 +58,7 @@ def test_a_new_version_changes_no_immutable_field(render, next_version):
 def test_data_outlives_the_release(render):
     objects = render(EVERYTHING)
     claims = [item for item in objects.values() if item["kind"] == "PersistentVolumeClaim"]
-    assert len(claims) == 2
+    assert len(claims) == 3
     for claim in claims:
         assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
     assert at(objects, "StatefulSet/acclimate-postgresql", "spec>persistentVolumeClaimRetentionPolicy") == {
@@ -99,6 +99,8 @@ def test_notes_say_the_next_command(chart):
     for values, command in [
         (SMALL, "port-forward svc/acclimate-rollout"),
         (EVERYTHING, "https://fleet.example.com"),
+        (EVERYTHING, "--secret-env MLFLOW_TRACKING_PASSWORD=acclimate-mlflow-auth:password"),
+        (EVERYTHING, "acclimate pipeline run RECIPE --fleet FLEET --volume acclimate-pipeline --repository"),
     ]:
         notes = chart.render(values, name="acclimate", namespace="fleet")["acclimate/templates/NOTES.txt"]
         assert "helm test acclimate -n fleet" in notes

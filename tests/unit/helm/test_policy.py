@@ -90,6 +90,21 @@ def test_every_pod_stands_behind_a_network_policy_both_ways(profile, render):
         assert sorted(chosen[0]["policyTypes"]) == ["Egress", "Ingress"], place
 
 
+def test_whoever_reaches_mlflow_from_elsewhere_shows_a_login(profile, render):
+    objects = render(PROFILES[profile])
+    server = next(c for place, c in containers(objects) if place.startswith("Deployment/acclimate-mlflow"))
+    [rule] = objects["NetworkPolicy/acclimate-mlflow"]["spec"]["ingress"]
+    own = [peer for peer in rule["from"] if set(peer) == {"podSelector"}]
+    assert len(own) == 2, "a peer without a namespace selector is of the release's namespace"
+    login = "--app-name=basic-auth" in server["args"]
+    assert login or rule["from"] == own
+    assert login == ("MLFLOW_AUTH_ADMIN_PASSWORD" in environment(server))
+    assert login == (
+        "MLFLOW_TRACKING_PASSWORD"
+        in environment(next(c for place, c in containers(objects) if place.endswith(" rollout")))
+    )
+
+
 def test_images_are_pinned(profile, render):
     for place, container in containers(render(PROFILES[profile])):
         tag = container["image"].rpartition(":")[2]

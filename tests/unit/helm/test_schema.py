@@ -10,6 +10,7 @@ from tests.unit.helm.rendering import CHART, FREE_MAPS, MINIMAL, merged, nested
 helm_python = pytest.importorskip("helm_python")
 
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
+EXPOSED = {"host": "x.example.com", "trustedProxies": ["10.0.0.0/8"]}
 
 
 def sections(values, prefix=""):
@@ -42,6 +43,7 @@ def test_an_unknown_key_is_refused_at_every_level(section, chart):
         ("objectStore.endpoint", "minio:9000", "endpoint"),
         ("ray.workers", [], "workers"),
         ("expose.type", "route", "type"),
+        ("expose.trustedProxies", ["*"], "trustedProxies"),
         ("monitoring.serviceMonitor.interval", "fast", "interval"),
     ],
 )
@@ -56,12 +58,17 @@ def test_a_wrong_value_is_refused_by_name(key, value, named, chart):
         ({}, "database.host is empty: name the PostgreSQL server, or set postgresql.enabled=true"),
         (MINIMAL | {"expose": {"type": "ingress"}}, "expose.host is empty"),
         (
-            MINIMAL | {"expose": {"type": "gateway", "host": "x.example.com"}},
-            "needs expose.gateway.className",
+            MINIMAL | {"expose": {"type": "ingress", "host": "x.example.com"}},
+            "expose.trustedProxies is empty: name the network of the pods behind expose.type=ingress",
+        ),
+        (MINIMAL | {"expose": EXPOSED | {"type": "gateway"}}, "needs expose.gateway.className"),
+        (
+            MINIMAL | {"expose": EXPOSED | {"type": "ingress", "tls": {"secretName": ""}}},
+            "expose.tls.secretName is empty",
         ),
         (
-            MINIMAL | {"expose": {"type": "ingress", "host": "x.example.com", "tls": {"secretName": ""}}},
-            "expose.tls.secretName is empty",
+            MINIMAL | {"mlflow": {"auth": {"clients": [{"namespaceSelector": {}}]}}},
+            "name its Secret in mlflow.auth.existingSecret",
         ),
         (
             MINIMAL | {"rollout": {"signingKey": {"existingSecret": ""}}},

@@ -48,7 +48,7 @@ def test_the_service_reads_what_the_chart_writes(render):
         if isinstance(value, str)
     }
     settings = ServiceSettings.from_environment(plain)
-    expected = IN_VALUES | PROFILES["everything"]["rollout"]["settings"]
+    expected = IN_VALUES | {"trusted_proxies": "10.0.0.0/8"}
     assert {name: getattr(settings, name) for name in expected} == expected
     assert settings.public_url == "https://fleet.example.com"
     assert settings.database.startswith("postgresql+psycopg://acclimate@")

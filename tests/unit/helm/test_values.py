@@ -27,8 +27,12 @@ RAY_HEAD = "spec>headGroupSpec>template>spec"
 
 TRIAL = {"postgresql": {"enabled": True}}
 WITH_RAY = {"ray": {"enabled": True}}
-INGRESS = {"expose": {"type": "ingress", "host": "fleet.example.com"}}
-GATEWAY = {"expose": {"type": "gateway", "host": "fleet.example.com", "gateway": {"className": "istio"}}}
+EXPOSED = {"expose": {"host": "fleet.example.com", "trustedProxies": ["10.0.0.0/8"]}}
+INGRESS = merged(EXPOSED, {"expose": {"type": "ingress"}})
+GATEWAY = merged(EXPOSED, {"expose": {"type": "gateway", "gateway": {"className": "istio"}}})
+PIPELINES = {"pipelines": {"enabled": True}}
+PIPELINE_CLAIM = "PersistentVolumeClaim/acclimate-pipeline"
+LOGIN = {"mlflow": {"auth": {"existingSecret": "login"}}}
 STORE = {
     "repository": {"artifactsUrl": "s3://bucket/bundles"},
     "objectStore": {"existingSecret": "store"},
@@ -87,7 +91,6 @@ CASES = [
     setting("device_token_lifetime_s", 600, "600"),
     setting("session_lifetime_s", 600, "600"),
     setting("max_body_bytes", 20_000_000, "20000000"),
-    setting("trusted_proxies", "10.0.0.0/8", "10.0.0.0/8"),
     setting("device_rate", 0.5, "0.5"),
     setting("device_burst", 7, "7"),
     setting("operator_rate", 8, "8"),
@@ -167,6 +170,8 @@ CASES = [
     Case("mlflow.image.digest", DIGEST, MLFLOW, f"{CONTAINER}>image", f"acclimate-trainer@{DIGEST}"),
     Case("mlflow.workers", 7, MLFLOW, f"{CONTAINER}>args>2", "--workers=7"),
     Case("mlflow.allowedHosts", ["ml.example.com"], MLFLOW, f"{CONTAINER}>args>4", "--allowed-hosts=acclimate-mlflow.fleet.svc:5000,acclimate-mlflow:5000,localhost:*,127.0.0.1:*,ml.example.com"),
+    Case("mlflow.auth.existingSecret", "login", ROLLOUT, f"{ENV}>MLFLOW_TRACKING_PASSWORD>valueFrom>secretKeyRef", {"name": "login", "key": "password"}),
+    Case("mlflow.auth.clients", [{"namespaceSelector": {}}], "NetworkPolicy/acclimate-mlflow", "spec>ingress>0>from>-1", {"namespaceSelector": {}}, LOGIN),
     Case("mlflow.database.name", "m", MLFLOW, f"{ENV}>MLFLOW_BACKEND_STORE_URI>value", "postgresql+psycopg://mlflow@db.example.com:5432/m?sslmode=require"),
     Case("mlflow.database.user", "u", MLFLOW, f"{ENV}>MLFLOW_BACKEND_STORE_URI>value", "postgresql+psycopg://u@db.example.com:5432/mlflow?sslmode=require"),
     Case("mlflow.database.existingSecret", "mdb", MLFLOW, f"{ENV}>PGPASSWORD>valueFrom>secretKeyRef>name", "mdb"),
@@ -188,7 +193,13 @@ CASES = [
     *resources("ray.head.resources", RAY, f"{RAY_HEAD}>containers>0", WITH_RAY),
     Case("ray.workers", [{"name": "gpu", "replicas": 2, "minReplicas": 1, "maxReplicas": 3, "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": 1}}}], RAY, "spec>workerGroupSpecs>0>template>spec>containers>0>resources>limits>nvidia.com/gpu", 1, WITH_RAY),
     Case("ray.submitter.enabled", True, "Role/acclimate-submitter", "rules>0>resources", ["rayjobs"]),
-    Case("expose.type", "ingress", "Ingress/acclimate-rollout", "kind", "Ingress", {"expose": {"host": "fleet.example.com"}}),
+    Case("pipelines.enabled", True, PIPELINE_CLAIM, "kind", "PersistentVolumeClaim"),
+    Case("pipelines.volume.existingClaim", "mine", PIPELINE_CLAIM, "", ABSENT, PIPELINES),
+    Case("pipelines.volume.size", "3Gi", PIPELINE_CLAIM, "spec>resources>requests>storage", "3Gi", PIPELINES),
+    Case("pipelines.volume.className", "nfs", PIPELINE_CLAIM, "spec>storageClassName", "nfs", PIPELINES),
+    Case("pipelines.volume.accessMode", "ReadWriteOnce", PIPELINE_CLAIM, "spec>accessModes", ["ReadWriteOnce"], PIPELINES),
+    Case("expose.type", "ingress", "Ingress/acclimate-rollout", "kind", "Ingress", EXPOSED),
+    Case("expose.trustedProxies", ["10.1.0.0/16", "fd00::1"], ROLLOUT, f"{ENV}>ACCLIMATE_TRUSTED_PROXIES>value", "10.1.0.0/16,fd00::1", INGRESS),
     Case("expose.host", "x.example.com", ROLLOUT, f"{ENV}>ACCLIMATE_PUBLIC_URL>value", "https://x.example.com", INGRESS),
     Case("expose.tls.secretName", "crt", "Ingress/acclimate-rollout", "spec>tls>0>secretName", "crt", INGRESS),
     Case("expose.ingress.className", "nginx", "Ingress/acclimate-rollout", "spec>ingressClassName", "nginx", INGRESS),

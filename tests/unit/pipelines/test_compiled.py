@@ -80,6 +80,23 @@ def test_each_step_gets_the_secrets_it_uses_and_no_other(compiled: list[dict[str
     assert given["report"] == given["evaluate"] == set()
     signing = {name for name, one in executors.items() if "secretAsVolume" in one}
     assert signing == {"exec-export-and-sign"}
+    claims = {
+        name: [mount["pvcNameParameter"]["runtimeValue"]["constant"] for mount in one["pvcMount"]]
+        for name, one in executors.items()
+    }
+    assert {name for name, mounted in claims.items() if Cluster().repository in mounted} == signing
+    assert all(Cluster().volume in mounted for mounted in claims.values())
+
+
+def test_the_names_are_those_of_the_chart(compiled: list[dict[str, Any]]) -> None:
+    notes = (Path(__file__).parents[3] / "helm/acclimate/templates/NOTES.txt").read_text()
+    for secret in (Cluster().secret, Cluster().signing_secret):
+        assert f"create secret generic {secret} " in notes
+    executors = compiled[1]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    for one in executors.values():
+        assert "acclimate/registry-client" in one["podMetadata"]["labels"], (
+            "MLflow's network policy asks for it"
+        )
 
 
 def test_nothing_is_installed_when_a_step_starts(compiled: list[dict[str, Any]]) -> None:

@@ -26,6 +26,7 @@ spec:
         - name: MLFLOW_TRACKING_URI
           value: {{ . | quote }}
         {{- end }}
+        {{- include "acclimate.registryLogin" $ctx | nindent 8 }}
         {{- include "acclimate.objectStoreEnv" $ctx | nindent 8 }}
       {{- with .ports }}
       ports:

@@ -71,14 +71,19 @@ def create(
         edit.commit()
 
 
-def publish(directory: Path, bundle: Path, signers: Signers, now: datetime) -> Published:
+def publish(
+    directory: Path, bundle: Path, signers: Signers, now: datetime, *, artifacts_url: str = ""
+) -> Published:
     """Add a bundle's files as targets `<name>/<version>/<file>`; with the online key, devices see it at once.
 
     Publishing the same files again does nothing.
 
+    Args:
+        artifacts_url: where the service reads targets, if not in the repository: an fsspec URL.
+
     Raises:
-        BundleError: the directory holds no whole bundle, this version was published with other content, or
-            the targets key is missing.
+        BundleError: the directory holds no whole bundle, this version was published with other content, the
+            targets key is missing, or the object store refuses the files.
     """
     manifest, files = _read_bundle(bundle)
     release = manifest.release
@@ -86,7 +91,7 @@ def publish(directory: Path, bundle: Path, signers: Signers, now: datetime) -> P
         f"{release.path}/{name}": TargetFile.from_data(f"{release.path}/{name}", content, ["sha256"])
         for name, content in files.items()
     }
-    with _editing(directory, signers, now) as edit:
+    with _editing(directory, signers, now, artifacts_url) as edit:
         known = {
             path: info for path, info in edit.targets().targets.items() if path.startswith(f"{release.path}/")
         }
@@ -174,8 +179,8 @@ def rotate(
 
 
 @contextlib.contextmanager
-def _editing(directory: Path, signers: Signers, now: datetime) -> Iterator[Edit]:
-    storage = Storage(directory)
+def _editing(directory: Path, signers: Signers, now: datetime, artifacts_url: str = "") -> Iterator[Edit]:
+    storage = Storage(directory, artifacts_url)
     if not storage.exists:
         raise BundleError(f"{directory} holds no repository: make one with `acclimate repo init {directory}`")
     with storage.lock():

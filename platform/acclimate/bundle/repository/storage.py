@@ -1,6 +1,7 @@
 """The repository's directory: `metadata/` and `targets/`, which any static web server can serve.
 
 Writes are durable before they are visible: a temporary file is synced, then linked or renamed into place.
+The targets, by far the larger part, may lie in an object store instead.
 """
 
 from __future__ import annotations
@@ -13,18 +14,23 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from acclimate.errors import BundleError
+from acclimate.errors import BundleError, MissingExtraError
 
 TIMESTAMP = "timestamp.json"
 
 
 class Storage:
-    """One repository on a local or mounted file system."""
+    """One repository on a local or mounted file system.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        artifacts_url: an fsspec URL (s3://bucket/targets, ...) for new target files; empty: `targets/`.
+    """
+
+    def __init__(self, directory: Path, artifacts_url: str = "") -> None:
         self.directory = directory
         self.metadata = directory / "metadata"
         self.targets = directory / "targets"
+        self._artifacts_url = artifacts_url.rstrip("/")
 
     @property
     def exists(self) -> bool:
@@ -48,7 +54,14 @@ class Storage:
         return (self.metadata / name).read_bytes()
 
     def add_target(self, path: str, content: bytes) -> None:
-        """Store a target file; `path` holds its hash, so a file that is there already is the same."""
+        """Store a target file; `path` holds its hash, so a file that is there already is the same.
+
+        Raises:
+            BundleError: the object store does not take it.
+        """
+        if self._artifacts_url:
+            _upload(f"{self._artifacts_url}/{path}", content)
+            return
         file = self.targets / path
         if not file.is_file():
             with contextlib.suppress(FileExistsError):
@@ -80,6 +93,24 @@ class Storage:
             yield
         finally:
             os.close(descriptor)
+
+
+def _upload(url: str, content: bytes) -> None:
+    try:
+        import fsspec
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("rollout", "fsspec") from error
+    try:
+        files, place = fsspec.core.url_to_fs(url)
+        # Where a store has no atomic put, a broken upload left a shorter file.
+        if not files.exists(place) or files.size(place) != len(content):
+            files.makedirs(files._parent(place), exist_ok=True)
+            files.pipe_file(place, content)
+    except Exception as error:  # each store's library raises errors of its own
+        raise BundleError(
+            f"{url} cannot be written ({error or type(error).__name__}): are its library (acclimate[s3]) "
+            "and credentials there? Devices see nothing of this bundle; publish it again"
+        ) from error
 
 
 def _create(path: Path, content: bytes) -> None:

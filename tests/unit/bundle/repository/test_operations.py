@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from tuf.api.metadata import Metadata
 from acclimate.bundle.repository import KEYS, create, create_key, publish, refresh, renew, rotate, status
 from acclimate.bundle.repository.storage import Storage
 from acclimate.errors import BundleError
+from acclimate.rollout.api.files import FileStore
 from acclimate_device.protocol import FILES, MANIFEST
 from tests.bundle_samples import write_plain_bundle
 
@@ -80,6 +82,23 @@ def test_publishing_twice_changes_nothing(site, bundle):
     before = site.files()
     done = publish(site.directory, bundle, site.signers(), NOW)
     assert (done.added, done.visible) == (False, True)
+    assert site.files() == before
+
+
+def test_targets_go_to_an_object_store_where_the_service_finds_them(site, bundle):
+    url = f"memory://{uuid.uuid4().hex}/targets/"
+    publish(site.directory, bundle, site.signers(), NOW, artifacts_url=url)
+    assert not any(name.startswith("targets/") for name in site.files())
+    served = FileStore(url)
+    for path, target in site.signed("2.targets.json").targets.items():
+        content = served.read_all(f"start/1/{target.hashes['sha256']}.{path.rpartition('/')[2]}")
+        assert hashlib.sha256(content).hexdigest() == target.hashes["sha256"]
+
+
+def test_an_object_store_that_refuses_leaves_the_repository_as_it_was(site, bundle):
+    before = site.files()
+    with pytest.raises(BundleError, match=r"nosuchstore://bucket/start/1/.* cannot be written"):
+        publish(site.directory, bundle, site.signers(), NOW, artifacts_url="nosuchstore://bucket")
     assert site.files() == before
 
 
