@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,8 +33,9 @@ def read_bundle(read: Callable[[str], bytes | None]) -> Bundle:
     return Bundle(manifest, files)
 
 
+@functools.lru_cache(maxsize=8)
 def parse_manifest(raw: bytes) -> Manifest:
-    """Read a manifest and hold it against the size limits.
+    """Read a manifest and hold it against the size limits; the latest few are kept, they never change.
 
     Raises:
         BundleError: not a manifest, or the files it lists are too large together.

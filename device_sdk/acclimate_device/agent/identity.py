@@ -32,6 +32,7 @@ class Identity:
 
     def __init__(self, flash: Flash) -> None:
         self._key, self._enrolled = Record(flash, "key"), Record(flash, "enrolled")
+        self._latest: tuple[bytes, Enrolled] | None = None
 
     def key(self) -> DeviceKey:
         """The device's key, made at the first call and kept before it is used."""
@@ -45,7 +46,11 @@ class Identity:
     def enrolled(self) -> Enrolled | None:
         """What the service said at enrolment; None before."""
         raw = self._enrolled.read()
-        return None if raw is None else loads(Enrolled, raw, _RECORD_BYTES)
+        if raw is None:
+            return None
+        if self._latest is None or self._latest[0] != raw:  # it is asked for with every request
+            self._latest = raw, loads(Enrolled, raw, _RECORD_BYTES)
+        return self._latest[1]
 
     def save(self, enrolled: Enrolled) -> None:
         self._enrolled.write(dumps(enrolled))

@@ -81,7 +81,7 @@ def loads(kind: type[Message], data: bytes, max_bytes: int) -> Message:
     if len(data) > max_bytes:
         raise ProtocolError(f"{kind.__name__}: {len(data)} bytes, at most {max_bytes} are accepted")
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = _DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"{kind.__name__}: not JSON ({error})") from None
     return read(kind, value)
@@ -94,9 +94,7 @@ def dumps(message: object) -> bytes:
 
 def canonical_json(value: object) -> bytes:
     """JSON with sorted keys, no white space, UTF-8, no NaN. What is hashed is always these bytes."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode()
+    return _ENCODER.encode(value).encode()
 
 
 class _Mismatch(Exception):  # noqa: N818 - never leaves this module
@@ -127,13 +125,13 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 def plain(value: Any) -> Any:
     """A field's value as JSON types."""
-    if dataclasses.is_dataclass(value):
-        return write(value)
+    if type(value) in _SCALARS:
+        return value
     if isinstance(value, tuple):
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
-    return value
+    return write(value) if dataclasses.is_dataclass(value) else value
 
 
 def _compile(annotation: Any) -> Reader:
@@ -314,3 +312,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)

@@ -12,7 +12,7 @@ its files are read: a version that kills the process uses up its trials and is l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from acclimate_device.errors import ProtocolError
 from acclimate_device.protocol import FILES, MANIFEST, DesiredState, Release, Slot, dumps, loads
@@ -74,21 +74,22 @@ class Slots:
 
     def __init__(self, flash: Flash) -> None:
         self.flash = flash
-        self._boot, self._assignment = Record(flash, "boot"), Record(flash, "assignment")
+        self._boot = _Parsed(Record(flash, "boot"), Boot)
+        self._assignment = _Parsed(Record(flash, "assignment"), Assignment)
 
     def boot(self) -> Boot:
         """The device's record; a fresh one if there is none or it is damaged."""
-        return _read(self._boot, Boot) or Boot()
+        return self._boot.read() or Boot()
 
     def save_boot(self, boot: Boot) -> None:
-        self._boot.write(dumps(boot))
+        self._boot.record.write(dumps(boot))
 
     def assignment(self) -> Assignment | None:
         """The agent's record; None before the first or if it is damaged."""
-        return _read(self._assignment, Assignment)
+        return self._assignment.read()
 
     def save_assignment(self, assignment: Assignment) -> None:
-        self._assignment.write(dumps(assignment))
+        self._assignment.record.write(dumps(assignment))
 
     def free(self) -> Slot | None:
         """A slot that may be written to; None while a trial uses both."""
@@ -116,9 +117,22 @@ class Slots:
             self.flash.delete(name)
 
 
-def _read(record: Record, kind: type[T]) -> T | None:
-    raw = record.read()
-    try:
-        return None if raw is None else loads(kind, raw, _RECORD_BYTES)
-    except ProtocolError:
-        return None  # whole, but written by a version of this package that is not ours
+class _Parsed(Generic[T]):
+    """A record as the message it holds; parsed again only when its bytes changed: it is read every second."""
+
+    def __init__(self, record: Record, kind: type[T]) -> None:
+        self.record, self._kind = record, kind
+        self._raw: bytes | None = None
+        self._value: T | None = None
+
+    def read(self) -> T | None:
+        raw = self.record.read()
+        if raw != self._raw:
+            self._raw, self._value = raw, None if raw is None else self._parse(raw)
+        return self._value
+
+    def _parse(self, raw: bytes) -> T | None:
+        try:
+            return loads(self._kind, raw, _RECORD_BYTES)
+        except ProtocolError:
+            return None  # whole, but written by a version of this package that is not ours

@@ -34,10 +34,10 @@ from acclimate.simulation.publishing import publish
 from acclimate.simulation.world import Files, RolloutStatus, release_of, summed
 from acclimate_device.agent import Response, Transport
 from acclimate_device.errors import TransportError
-from acclimate_device.protocol import Release
+from acclimate_device.protocol import STATE_PATH, Release
 
 _ACTOR = "simulation"
-_Request = tuple[str, str, Mapping[str, str], bytes, int]
+_Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
 _WEEKS_S = 10 * 7 * 86_400.0
 
 
@@ -68,11 +68,7 @@ class LocalService:
         # One request at a time: a thread for each blocking call was 60 % of the time, for nothing.
         self._in_threads = to_thread.run_sync
         to_thread.run_sync = _here  # type: ignore[assignment]  # the same call, without its options
-        self._waiting: asyncio.Queue[tuple[_Request, asyncio.Future[Response]]] = asyncio.Queue()
-        self._tasks = [
-            self._loop.create_task(self._service.reports.run()),
-            self._loop.create_task(self._serve()),
-        ]
+        self._commits = self._loop.create_task(self._service.reports.run())
         self._app = application(self._service)
         self.operator = LocalOperator(self._store, clock, rng, [release_of(files) for files in versions])
         self.refresh()
@@ -89,9 +85,8 @@ class LocalService:
 
     def close(self) -> None:
         """End the service."""
-        for task in self._tasks:
-            task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*self._tasks, return_exceptions=True))
+        self._commits.cancel()
+        self._loop.run_until_complete(asyncio.gather(self._commits, return_exceptions=True))
         self._loop.close()
         to_thread.run_sync = self._in_threads
         self._store.close()
@@ -99,38 +94,21 @@ class LocalService:
     def request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, max_bytes: int
     ) -> Response:
-        """A request of a device, through the service's ASGI application."""
-        answer: asyncio.Future[Response] = self._loop.create_future()
-        self._waiting.put_nowait(((method, path, headers, body or b"", max_bytes), answer))
-        return self._loop.run_until_complete(answer)
+        """A request of a device, through the service's ASGI application.
 
-    async def _serve(self) -> None:
-        """Answer one request after the other, in one task for ever: worker threads live as long as a task."""
-        while True:
-            request, answer = await self._waiting.get()
-            try:
-                answer.set_result(await self._exchange(*request))
-            except Exception as error:
-                answer.set_exception(error)
+        A poll waits for nothing, so it goes straight to the application's endpoint, without the event loop.
+        """
+        scope = _scope(method, path, headers, body or b"")
+        if path == STATE_PATH:
+            status, given, data = self._service.state.answer(scope)
+        else:
+            status, given, data = self._loop.run_until_complete(self._exchange(scope, body or b""))
+        if len(data) > max_bytes:
+            raise TransportError(f"{method} {path}: the answer is longer than {max_bytes} bytes")
+        found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in given}
+        return Response(status, {"date": formatdate(self.clock(), usegmt=True), **found}, data)
 
-    async def _exchange(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, max_bytes: int
-    ) -> Response:
-        given = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-        scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "1.1",
-            "method": method,
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "root_path": "",
-            "query_string": b"",
-            "headers": [*given, (b"content-length", str(len(body)).encode())],
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 80),
-        }
+    async def _exchange(self, scope: dict[str, Any], body: bytes) -> _Answer:
         answer: dict[str, Any] = {}
         chunks: list[bytes] = []
         sent = False
@@ -149,17 +127,31 @@ class LocalService:
                 chunks.append(message.get("body", b""))
 
         await self._app(scope, receive, send)
-        data = b"".join(chunks)
-        if len(data) > max_bytes:
-            raise TransportError(f"{method} {path}: the answer is longer than {max_bytes} bytes")
-        found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer["headers"]}
-        return Response(answer["status"], {"date": formatdate(self.clock(), usegmt=True), **found}, data)
+        return answer["status"], answer["headers"], b"".join(chunks)
 
     def _tick(self) -> float:
         self._loop.run_until_complete(self._service.write_taken())
         self._controller.tick()
         self.refresh()
         return self._tick_s
+
+
+def _scope(method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+    given = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": b"",
+        "headers": [*given, (b"content-length", str(len(body)).encode())],
+        "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }
 
 
 async def _here(call: Callable[..., Any], *arguments: Any, **_: Any) -> Any:

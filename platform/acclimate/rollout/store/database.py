@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,15 +82,13 @@ class Database:
         """An INSERT that knows ON CONFLICT."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
-    def insert_new(self, connection: Connection, table: Table, values: Sequence[Mapping[str, Any]]) -> int:
+    def insert_new(self, connection: Connection, table: Table, values: Sequence[dict[str, Any]]) -> int:
         """Insert the rows that break no unique constraint; how many did not.
 
         On PostgreSQL the rows travel as one array a column, three times as quick as a list of VALUES.
         """
         if self.is_sqlite:
-            first = table.primary_key.columns[0]
-            insert = self.insert(table).on_conflict_do_nothing().returning(first)
-            return len(connection.execute(insert, values).all())
+            return connection.execute(_insert_rows(table, tuple(values[0])), values).rowcount
         columns = {name: [row[name] for row in values] for name in values[0]}
         return connection.execute(_insert_arrays(connection.dialect, table, tuple(columns)), columns).rowcount
 
@@ -107,6 +105,12 @@ def upsert(
     """The insert, taking over `updated` columns where a row with these `keys` exists."""
     changes = {name: insert.excluded[name] for name in updated}
     return insert.on_conflict_do_update(index_elements=keys, set_=changes, where=where)
+
+
+@functools.cache
+def _insert_rows(table: Table, names: tuple[str, ...]) -> TextClause:
+    places = ", ".join(f":{name}" for name in names)
+    return text(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places}) ON CONFLICT DO NOTHING")
 
 
 @functools.cache
