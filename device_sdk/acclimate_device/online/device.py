@@ -10,13 +10,11 @@ Invariants:
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,16 +23,11 @@ from typing import Any
 import numpy as np
 
 from acclimate_device.drift import Detector, InputShift
-from acclimate_device.errors import (
-    AlignmentError,
-    BundleError,
-    DeviceError,
-    InputError,
-    LabelError,
-    StorageError,
-)
+from acclimate_device.errors import AlignmentError, BundleError, DeviceError, InputError, LabelError
+from acclimate_device.online.housekeeping import Housekeeping
 from acclimate_device.online.inputs import InputWatch
 from acclimate_device.online.learner import Active, Learner, loss_detector
+from acclimate_device.online.pending import Pending
 from acclimate_device.online.policy import OnlinePolicy
 from acclimate_device.online.saved import Adapted, SavedState
 from acclimate_device.online.schema import Float, Schema
@@ -46,7 +39,6 @@ from acclimate_device.telemetry import Recorder, ReportQueue, resources
 
 logger = logging.getLogger(__name__)
 
-_TICK_S = 1.0
 _UNUSABLE = "the model gives NaN or infinity for this input: it is outside what the model knows"
 
 
@@ -99,12 +91,11 @@ class Device:
             self._versions.reset,
             self._inputs.settle,
         )
-        self._pending: OrderedDict[Hashable, Float] = OrderedDict()
+        self._pending = Pending(self.policy.pending)
         self._predictions = 0  # since this version started, or nearly: threads may lose a few
         self._saved = SavedState(flash)
         self._unsaved, self._saved_at = False, -math.inf
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._housekeeping: Housekeeping | None = None
         self._active = self._restored(self._versions.start())
         self._note_versions()
 
@@ -137,8 +128,7 @@ class Device:
             return path.read_bytes() if path.is_file() else None
 
         device = cls(read, FileFlash(state), policy, detector, input_shift)
-        device._thread = threading.Thread(target=device._keep_house, name="acclimate-device", daemon=True)
-        device._thread.start()
+        device._housekeeping = Housekeeping(device.tick)
         return device
 
     def __enter__(self) -> Device:
@@ -237,7 +227,7 @@ class Device:
         if raw is None:
             return False
         self.learn_one(raw, y)
-        self._pending.pop(key, None)
+        self._pending.forget(key)
         return True
 
     def reset(self) -> None:
@@ -270,10 +260,9 @@ class Device:
 
     def close(self) -> None:
         """Stop the housekeeping, report the open window and save what was learnt."""
-        self._stopped.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        if self._housekeeping is not None:
+            self._housekeeping.stop()
+            self._housekeeping = None
         with self._lock:
             if not self._recorder.empty():
                 self._report(self._clock(), self._versions.boot.counter)
@@ -289,7 +278,7 @@ class Device:
         if not math.isfinite(np.add.reduce(outputs)):
             active, outputs = self._leave(active, raw)
         if key is not None:
-            self._remember(key, raw)
+            self._pending.keep(key, raw)
         self._predictions += 1
         if self._predictions % self.policy.watch_every == 0:
             self._inputs.see(active.schema, raw)
@@ -302,12 +291,6 @@ class Device:
         except InputError as error:
             self._recorder.refused(error)
             raise
-
-    def _remember(self, key: Hashable, raw: Float) -> None:
-        self._pending[key] = raw
-        if len(self._pending) > self.policy.pending:
-            with contextlib.suppress(KeyError):  # another thread was faster
-                self._pending.popitem(last=False)
 
     def _note_shift(self) -> bool:
         """Record news of the inputs, and align them where that is due; whether they drifted."""
@@ -356,13 +339,6 @@ class Device:
             self._recorder.refused(error)
             raise error
         return active, outputs
-
-    def _keep_house(self) -> None:
-        while not self._stopped.wait(_TICK_S):
-            try:
-                self.tick()
-            except (StorageError, BundleError) as error:
-                logger.warning("housekeeping failed, trying again: %s", error)
 
     def _obey(self, now: float) -> None:
         """Follow the agent's assignment. A new version loads while the old one goes on predicting."""

@@ -21,6 +21,7 @@ class InputWatch:
     def __init__(self, detector: InputShift, realign_window: int | None) -> None:
         self._detector, self._window = detector, realign_window
         self._lock = threading.Lock()
+        self._schema: Schema | None = None
         self._news: tuple[EventKind, str] | None = None
         self._realigner: Realigner | None = None
 
@@ -42,12 +43,18 @@ class InputWatch:
             self._realigner = Realigner(channels, self._window, before)
 
     def see(self, schema: Schema, raw: Float) -> None:
-        """Take an input as it was recorded; it is skipped rather than waited for."""
+        """Take an input as it was recorded; it is skipped rather than waited for.
+
+        The first schema measures all inputs of its shape: a version that normalizes otherwise is no drift.
+        """
         if not self._lock.acquire(blocking=False):
             return
         try:
             detector, warned = self._detector, self._detector.warning_detected
-            detector.update(schema.features(schema.normalize(raw)))
+            if self._schema is None or _layout(self._schema) != _layout(schema):
+                self._schema, warned = schema, False
+                detector.reset()
+            detector.update(self._schema.features(self._schema.normalize(raw)))
             if self._realigner is not None:
                 self._realigner.update(raw)
             if detector.drift_detected:
@@ -80,3 +87,7 @@ class InputWatch:
         if self._realigner is not None:
             with self._lock:
                 self._realigner.settle()
+
+
+def _layout(schema: Schema) -> tuple[object, ...]:
+    return schema.shape, schema.channels

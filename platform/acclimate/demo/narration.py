@@ -25,9 +25,8 @@ def learned(result: Learned) -> Chapter:
         f"Meta-train version {version.version} on the watches of {result.people} people",
         (
             "Each person's arm is one task. Meta-training looks for a start from which any task is learnt "
-            "in a few "
-            f"gradient steps. It was judged on {_people(STRANGERS)}, whom no version ever trains on: "
-            f"{headline(evaluation, evaluation.policy_shots)}.",
+            f"in a few gradient steps. It was judged on {_people(STRANGERS)}, whom no version ever trains "
+            f"on: {headline(evaluation, evaluation.policy_shots)}.",
             " ".join(
                 f"{comparison_sentence(evaluation, one).capitalize()}."
                 for one in evaluation.comparisons
@@ -35,7 +34,7 @@ def learned(result: Learned) -> Chapter:
             )
             + f" The curves average {len(evaluation.tasks)} arms, so take the order as an impression: the "
             "benchmarks have the figures.",
-            f"It is registered in MLflow with its recipe, data report and lineage, content hash "
+            "It is registered in MLflow with its recipe, data report and lineage, content hash "
             f"{version.content_hash[:12]}.",
         ),
         (
@@ -52,16 +51,12 @@ def settled(result: Settled) -> Chapter:
         f"Ship it to {result.devices} devices of people never trained on",
         (
             f"Version {result.release.version} was exported as plain inference graphs, checked against "
-            "torch, signed, "
-            f"and served. {result.devices} devices enrolled, verified the signatures and adapted by "
-            "themselves.",
+            f"torch, signed, and served. {result.devices} devices enrolled, verified the signatures and "
+            "adapted by themselves.",
             "The devices are simulated, but each runs the real SDK and its own agent over HTTP. They "
-            "replay the "
-            f"recordings of five people's right arms ({_people((*CONSENTING, *STRANGERS))}), starting at "
-            "different "
-            "places, a few times faster than life; every example comes with its label. So this is a fleet "
-            "of five "
-            "people, not of a hundred.",
+            f"replay the recordings of five people's right arms ({_people((*CONSENTING, *STRANGERS))}), "
+            "starting at different places, a few times faster than life; every example comes with its "
+            "label. So this is a fleet of five people, not of a hundred.",
         ),
         (
             ("accuracy at first", _percent(result.first_accuracy)),
@@ -82,11 +77,9 @@ def drifted(result: Drifted) -> Chapter:
         (
             f"Every watch now replays its owner's left arm. Accuracy fell from {_percent(before)} to "
             f"{_percent(worst)}. {noticed} devices noticed by rising losses or changed inputs{typical}, "
-            "returned to the "
-            "start and "
-            f"adapted to the new arm: {_percent(after)}. Before the change there were "
-            f"{result.false_alarms} false "
-            "alarms. A device whose accuracy hardly suffered has nothing to notice.",
+            f"returned to the start and adapted to the new arm: {_percent(after)}. Before the change there "
+            f"were {result.false_alarms} false alarms. A device whose accuracy hardly suffered has nothing "
+            "to notice.",
             f"Reports told the service. Once {100 * DRIFT_SHARE:.0f} % of the fleet had drifted, "
             f"{result.asked_s - result.began_s:.0f} s after the change, it asked for a new version by "
             "itself.",
@@ -107,17 +100,14 @@ def retrained(result: Retrained, first: Learned) -> Chapter:
     return Chapter(
         f"Retrain with what the devices handed in: version {result.version.version}",
         (
-            f"{_people(CONSENTING)} had consented: when their watches drifted, their recordings joined "
-            "the pool. "
-            "The service started `acclimate train` in a process of its own, on "
-            f"{tags.get('training_tasks', '?')} "
-            f"tasks instead of {first.version.tags.get('training_tasks', '?')}. The new version arrived "
-            "as candidate, "
-            f"child of version {tags.get('parent_version', '?')}, with the reason: "
+            f"{_people(CONSENTING)} had consented: when their watches drifted, their recordings joined the "
+            "pool. The service started `acclimate train` in a process of its own, on "
+            f"{tags.get('training_tasks', '?')} tasks instead of "
+            f"{first.version.tags.get('training_tasks', '?')}. The new version arrived as candidate, child "
+            f"of version {tags.get('parent_version', '?')}, with the reason: "
             f"{tags.get('trigger_detail', '')}.",
             f"On the same strangers as before it reaches {_judged(result.evaluation)}, where the first "
-            "version reached "
-            f"{_judged(first.evaluation)}.",
+            f"version reached {_judged(first.evaluation)}.",
             "The audit log says: " + "; ".join(result.audit) + ".",
         ),
         (
@@ -135,38 +125,36 @@ def rolled_out(result: RolledOut, outcome: Outcome, spoiled: bool = False) -> Ch
     said = [gate.reason for gate in last.evidence if gate.gate == "loss"] if last else []
     title = f"Roll out version {result.version} in waves"
     if not good:
-        title = f"Version {result.version} does harm" + ("" if spoiled else ", say the gates")
+        title = f"Version {result.version} does harm" + (
+            "" if spoiled or result.by_hand else ", say the gates"
+        )
     words = [
         f"{_arms(result)} Both arms started adapting afresh at the same moment, so the only difference is "
-        "the "
-        "version. The gate is a test that may be looked at after every report."
+        "the version. The gate is a test that may be looked at after every report."
     ]
     if result.by_hand:
         words.append(
             "On so few devices the gates proved neither harm nor its absence and held, which is their part; "
-            "an operator promoted it by hand."
+            f"an operator {'promoted it' if good else 'rolled it back'} by hand."
         )
     if good:
         words.append(
-            f"After {result.until_s - result.began_s:.0f} s every device runs it. The last verdict on "
-            f"loss: {said[0]}."
+            f"After {result.until_s - result.began_s:.0f} s every device runs it. The last verdict on loss: "
+            f"{said[0]}."
             if said
             else ""
         )
     elif not spoiled:
         words.append(
             "Nobody planned this: the newly trained version did worse on the devices than the one they "
-            "ran, and the "
-            f"gates rolled it back. {said[0] if said else ''}. With trainings as short as the demo's that "
-            "happens."
+            f"ran, and the gates rolled it back. {said[0] if said else ''}. With trainings as short as the "
+            "demo's that happens."
         )
     else:
         words.append(
             "This version was registered with the evaluation of the one before and looks just as good in "
-            "MLflow: "
-            "someone's pipeline had read accelerations in m/s² for training and test alike, while watches "
-            "measure g. "
-            "Only devices could tell, and did: "
+            "MLflow: someone's pipeline had read accelerations in m/s² for training and test alike, while "
+            "watches measure g. Only devices could tell, and did: "
             + (f"{said[0]}. " if said else "")
             + f"It was stopped at wave {rollout.wave} of {len(rollout.plan.waves)}, and devices returned by "
             f"themselves, {result.until_s - result.began_s:.0f} s after the start."
@@ -201,8 +189,8 @@ def _by_consent(result: RolledOut, outcome: Outcome) -> str:
         arms = arms_of(result.observations, person, people)
         if arms.canaries and arms.controls:
             parts.append(
-                f"for {name} {arms.canary_loss:.3g} against {arms.control_loss:.3g} "
-                f"({arms.canaries} and {arms.controls} devices)"
+                f"for {name} {arms.canary_loss:.3g} against {arms.control_loss:.3g} ({arms.canaries} and "
+                f"{arms.controls} devices)"
             )
     return f"Mean loss of canaries against control: {'; '.join(parts)}." if parts else ""
 
@@ -231,13 +219,11 @@ def lede(devices: int, took_s: float, cpu_s: float) -> tuple[str, ...]:
     """What the report opens with."""
     return (
         "One initialization was meta-trained over a few people's smartwatch recordings (seven shoulder "
-        "exercises, "
-        f"ten people, both arms; D. M. Burns et al. 2018), shipped to {devices} devices of other people, "
-        "adapted on "
-        "each of them, and retrained when their world changed. Every figure below was measured in this run.",
+        f"exercises, ten people, both arms; D. M. Burns et al. 2018), shipped to {devices} devices of other "
+        "people, adapted on each of them, and retrained when their world changed. Every figure below was "
+        "measured in this run.",
         f"The run took {took_s:.0f} s and {cpu_s:.0f} s of processor time, on this machine, with whatever "
-        "else it was "
-        "doing.",
+        "else it was doing.",
     )
 
 

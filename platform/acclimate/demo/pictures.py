@@ -30,8 +30,7 @@ def fleet_picture(
     title = "Accuracy of the fleet, %"
     description = (
         f"Seconds since the first device was switched on; each point is {_WINDOW_S:g} s of all labelled "
-        "examples. "
-        f"Version {settled.release.version} from the start, then "
+        f"examples. Version {settled.release.version} from the start, then "
         + ", then ".join(mark.label for mark in marks)
         + "."
     )

@@ -16,7 +16,7 @@ class Size:
         lessons: labelled examples a device sees before its watch changes arms.
         every_s: seconds between two examples of a device, here; a real exercise window takes two.
         settle_s: how long the fleet lives between two chapters.
-        decide_s: how long the gates may take over a good version before a person promotes what they hold.
+        decide_s: how long the gates may take over a version before a person decides.
         patience_s: longest wait for drift to be noticed, a training or a rollout to end.
         waves: of every rollout. Half of the fleet is control, so the last wave reaches the other half; then
             everyone. The first is large enough for proof: harm this size takes about a dozen pairs. Each must

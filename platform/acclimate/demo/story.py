@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from acclimate.demo.figures import accuracy
 from acclimate.demo.people import CONSENTING, STRANGERS, TRAINED, arms, record
@@ -100,7 +101,7 @@ class RolledOut:
     """A rollout ended, with all that it rests on; `began_s` and `until_s` as above.
 
     Attributes:
-        by_hand: the gates stayed undecided, and a person promoted it.
+        by_hand: the gates stayed undecided, and a person promoted it or rolled it back.
     """
 
     rollout: Rollout
@@ -172,8 +173,7 @@ class Story:
         )
 
     def drift(self) -> Drifted:
-        """Every watch changes arms; wait until the service has asked for a new version, and recovery "
-        "shows."""
+        """Every watch changes arms; wait until the service has asked for a version and recovery shows."""
         began, lessons = self._now(), self._lessons() + self.size.lessons
         self._fleet.begin(ARMS)
         self._wait("the service to ask for a training", lambda: self._audited("retraining.start") is not None)
@@ -221,12 +221,12 @@ class Story:
         run.end("FINISHED")
         return made
 
-    def roll_out(self, version: VersionInfo, approve: bool = False) -> RolledOut:
+    def roll_out(self, version: VersionInfo, undecided: Literal["promote", "rollback"]) -> RolledOut:
         """Export, sign and roll out a version in gated waves, and wait until the rollout has ended.
 
         Args:
-            approve: promote it by hand where the gates, on so few devices, prove neither harm nor its absence
-                within `decide_s`.
+            undecided: what the operator does where the gates, on so few devices, prove neither harm nor its
+                absence within `decide_s`.
         """
         release, _ = self.stage.sign(f"{version.name}@{version.version}")
         began = self._now()
@@ -238,9 +238,9 @@ class Story:
         def ended() -> bool:
             return self._operator.status(identity).ended
 
-        by_hand = approve and not self._fleet.run_until(ended, self.size.decide_s, look_s=0.5)
+        by_hand = not self._fleet.run_until(ended, self.size.decide_s, look_s=0.5)
         if by_hand:
-            self._approve(identity)
+            self._decide(identity, undecided)
         self._wait(f"the rollout of version {version.version}", ended)
         until = self._now()
         self._fleet.run(self.size.settle_s / 2)
@@ -253,11 +253,12 @@ class Story:
             by_hand,
         )
 
-    def _approve(self, identity: str) -> None:
-        """Promote wave by wave until the rollout has ended, unless proof of harm ends it first."""
-        for _ in self.size.waves.split(","):
+    def _decide(self, identity: str, undecided: Literal["promote", "rollback"]) -> None:
+        """Promote wave by wave until the rollout has ended, or roll it back."""
+        reason = "the gates hold: neither harm nor its absence is proven"
+        for _ in range(self.size.waves.count(",") + 1 if undecided == "promote" else 1):
             with suppress(ScenarioError):  # it may have moved by itself since we looked
-                self._operator.promote(identity, "the gates hold: neither harm nor its absence is proven")
+                self._operator.operate(identity, undecided, reason)
             self._fleet.run_until(
                 lambda: self._operator.status(identity).ended, self.size.settle_s / 2, look_s=0.5
             )

@@ -61,9 +61,9 @@ def tell(story: Story, listener: Listener, say: Say) -> Told:
     say(narration.drifted(drifted))
     retrained = story.retrain()
     say(narration.retrained(retrained, learned))
-    second = story.roll_out(retrained.version, approve=True)
+    second = story.roll_out(retrained.version, undecided="promote")
     say(narration.rolled_out(second, story.so_far()))
-    third = story.roll_out(story.spoil(retrained.version))
+    third = story.roll_out(story.spoil(retrained.version), undecided="rollback")
     say(narration.rolled_out(third, story.so_far(), spoiled=True))
     return Told(learned, settled, drifted, retrained, second, third, story.end())
 

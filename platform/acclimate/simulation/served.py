@@ -88,9 +88,9 @@ class HttpOperator:
         reason = str(decisions[0]["reason"]) if decisions else ""
         return RolloutStatus(str(found["state"]), len(found["opened"]), reason)
 
-    def promote(self, rollout: str, reason: str) -> None:
-        """Open the next wave, or finish after the last one, on a person's word."""
-        self._call("POST", f"/rollouts/{rollout}/promote", {"reason": reason})
+    def operate(self, rollout: str, operation: str, reason: str) -> None:
+        """Do one operation to a rollout, `promote` or `rollback` for example, on a person's word."""
+        self._call("POST", f"/rollouts/{rollout}/{operation}", {"reason": reason})
 
     def counted(self, fleet: str) -> dict[str, float]:
         return summed(self._call("GET", f"/fleets/{fleet}/counts"))

@@ -1,0 +1,35 @@
+"""Calls a device's `tick` once a second, in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from acclimate_device.errors import BundleError, StorageError
+
+logger = logging.getLogger(__name__)
+
+_TICK_S = 1.0
+
+
+class Housekeeping:
+    """Ticks from now on until `stop`. A tick that fails is logged, and the next one tries again."""
+
+    def __init__(self, tick: Callable[[], None]) -> None:
+        self._tick = tick
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="acclimate-device", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns after the last tick."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(_TICK_S):
+            try:
+                self._tick()
+            except (StorageError, BundleError) as error:
+                logger.warning("housekeeping failed, trying again: %s", error)
