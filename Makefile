@@ -35,7 +35,7 @@ docs: setup ## build the pages into docs/_build/html; a warning is an error
 	@echo "open docs/_build/html/index.html"
 
 test: setup system-packages lint ## everything CI runs: lint, types, import direction, all tests
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadfile
 
 fast: setup ## the tests that need no server, under a minute
 	$(BIN)/pytest -q -m 'not slow'

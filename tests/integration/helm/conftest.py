@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -70,12 +71,12 @@ class Postgres:
 
 
 @pytest.fixture(scope="session")
-def postgres(small, tmp_path_factory) -> Iterator[Postgres]:
+def postgres(small) -> Iterator[Postgres]:
     """PostgreSQL with the user, password, databases and init script of the rendered StatefulSet."""
     tools = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not tools:
         pytest.skip("needs Debian's postgresql")
-    folder = tmp_path_factory.mktemp("postgres")
+    folder = Path(tempfile.mkdtemp(prefix="acclimate-chart-postgres-"))  # pytest's are closed to other accounts
     container = at(small, "StatefulSet/acclimate-postgresql", "spec>template>spec>containers>postgresql")
     env = environment(container)
     (folder / "password").write_text(PASSWORD)
@@ -83,8 +84,6 @@ def postgres(small, tmp_path_factory) -> Iterator[Postgres]:
     if os.getuid() == 0:  # PostgreSQL refuses to run as root
         shutil.chown(folder, "postgres", "postgres")
         shutil.chown(folder / "password", "postgres")
-        for parent in (folder.parent, folder.parent.parent):
-            parent.chmod(0o755)
         as_user = {"user": "postgres", "group": "postgres", "extra_groups": []}
 
     def run(tool: str, *arguments: str, **more: object) -> None:
@@ -106,6 +105,7 @@ def postgres(small, tmp_path_factory) -> Iterator[Postgres]:
         yield Postgres(port)
     finally:
         run("pg_ctl", "-D", "data", "-m", "immediate", "stop")
+        shutil.rmtree(folder)
 
 
 def status(url: str, host: str = "", body: bytes | None = None) -> int:
