@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WAIT ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-packages demo test fast test-extended test-images test-cluster lint format docs bench clean
+.PHONY: help setup system-packages demo test fast test-images test-cluster lint format docs bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,9 +39,6 @@ test: setup system-packages lint ## everything CI runs: lint, types, import dire
 
 fast: setup ## the tests that need no server, under a minute
 	$(BIN)/pytest -q -m 'not slow'
-
-test-extended: setup system-packages ## the tests that take minutes and need an idle machine: clusters, DDP, the demo
-	$(BIN)/pytest -q -m extended
 
 test-images: setup ## build and run the three container images (podman; BASE=image, else debootstrap makes one)
 	ACCLIMATE_TEST_IMAGES=1 $(BIN)/pytest -q -s tests/images

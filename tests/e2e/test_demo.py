@@ -13,7 +13,7 @@ import pytest
 from acclimate.registry import Registry
 from acclimate.rollout.store import open_store
 
-pytestmark = [pytest.mark.slow, pytest.mark.extended, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 
 def test_the_demo_tells_the_whole_story(tmp_path: Path):
@@ -41,19 +41,17 @@ def test_the_demo_tells_the_whole_story(tmp_path: Path):
     )
     assert int(second.tags["training_tasks"]) > int(registry.version("watch", "1").tags["training_tasks"])
 
-    # Trained this shortly, the second version may honestly be worse than the first: then the gates return it.
-    # Either way every device ends on the version that the fleet settled on.
+    # The second version reached every device; the gates did not see harm in it.
     store = open_store(f"sqlite:///{folder / 'rollout.db'}")
     third, second_rollout = store.rollouts("watches")
+    stopped_by = store.decisions(third.id, 1000)
     store.close()
-    assert second_rollout.plan.release.version == 2
-    assert second_rollout.state in ("done", "rolled_back")
-    settled = 2 if second_rollout.state == "done" else 1
-    assert fleet["versions"] == {f"watch:{settled}": fleet["devices"]}
-    if settled == 2:
-        assert registry.version("watch", "champion").version == 2
+    assert (second_rollout.plan.release.version, second_rollout.state) == (2, "done")
+    assert fleet["versions"] == {"watch:2": fleet["devices"]}
+    assert registry.version("watch", "champion").version == 2
 
-    # The harmful version stopped at its first wave, on evidence.
+    # The harmful version stopped at its first wave, on evidence and by nobody's hand.
     assert (third.plan.release.version, third.state, third.wave) == (3, "rolled_back", 1)
+    assert [one.actor for one in stopped_by if one.action == "roll_back"] == ["controller"]
     assert registry.version("watch", "3").tags["field.result"] == "rolled_back"
     assert "Version 3 does harm" in (folder / "report.html").read_text()

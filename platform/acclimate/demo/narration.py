@@ -75,11 +75,10 @@ def drifted(result: Drifted) -> Chapter:
     return Chapter(
         "Watches change arms; devices notice and adapt again",
         (
-            f"Every watch now replays its owner's left arm. Accuracy fell from {_percent(before)} to "
-            f"{_percent(worst)}. {noticed} devices noticed by rising losses or changed inputs{typical}, "
-            f"returned to the start and adapted to the new arm: {_percent(after)}. Before the change there "
-            f"were {result.false_alarms} false alarms. A device whose accuracy hardly suffered has nothing "
-            "to notice.",
+            f"Every watch now replays its owner's left arm. Accuracy {_moved(before, worst)}. {noticed} devices "
+            f"noticed by rising losses or changed inputs{typical}, returned to the start and adapted to the new "
+            f"arm: {_percent(after)}. Before the change there were {result.false_alarms} false alarms. A device "
+            "whose accuracy hardly suffered has nothing to notice.",
             f"Reports told the service. Once {100 * DRIFT_SHARE:.0f} % of the fleet had drifted, "
             f"{result.asked_s - result.began_s:.0f} s after the change, it asked for a new version by "
             "itself.",
@@ -100,7 +99,7 @@ def retrained(result: Retrained, first: Learned) -> Chapter:
     return Chapter(
         f"Retrain with what the devices handed in: version {result.version.version}",
         (
-            f"{_people(CONSENTING)} had consented: when their watches drifted, their recordings joined the "
+            f"{_people(CONSENTING).capitalize()} had consented: when their watches drifted, their recordings joined the "
             "pool. The service started `acclimate train` in a process of its own, on "
             f"{tags.get('training_tasks', '?')} tasks instead of "
             f"{first.version.tags.get('training_tasks', '?')}. The new version arrived as candidate, child "
@@ -153,7 +152,7 @@ def rolled_out(result: RolledOut, outcome: Outcome, spoiled: bool = False) -> Ch
     else:
         words.append(
             "This version was registered with the evaluation of the one before and looks just as good in "
-            "MLflow: someone's pipeline had read accelerations in m/s² for training and test alike, while "
+            "MLflow: someone's pipeline had read accelerations in mg for training and test alike, while "
             "watches measure g. Only devices could tell, and did: "
             + (f"{said[0]}. " if said else "")
             + f"It was stopped at wave {rollout.wave} of {len(rollout.plan.waves)}, and devices returned by "
@@ -204,6 +203,11 @@ def _arms(result: RolledOut) -> str:
 def _judged(evaluation: Evaluation) -> str:
     curve = evaluation.curve("meta", evaluation.policy_shots)
     return _percent(curve.judged.mean)
+
+
+def _moved(before: float, after: float) -> str:
+    verb = "fell" if after < before else "rose"  # some arms are easier to read than others
+    return f"{verb} from {_percent(before)} to {_percent(after)}"
 
 
 def _percent(value: float) -> str:

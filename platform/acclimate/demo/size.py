@@ -28,14 +28,14 @@ class Size:
     workers: int = 2
     draws: int = 3
     devices: int = 60
-    lessons: int = 90
-    every_s: float = 0.4
-    settle_s: float = 10.0
-    decide_s: float = 45.0
+    lessons: int = 100
+    every_s: float = 0.25
+    settle_s: float = 6.0
+    decide_s: float = 30.0
     patience_s: float = 240.0
     waves: str = "40%:0s, 50%:0s"
     min_devices: int = 3
 
 
 FULL = Size()
-SMALL = replace(FULL, steps=60, workers=0, draws=1, devices=40, settle_s=6.0, waves="50%:0s")
+SMALL = replace(FULL, steps=60, workers=0, draws=1, devices=40, waves="50%:0s")

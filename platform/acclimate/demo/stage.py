@@ -100,6 +100,7 @@ def _recipe(recordings: Path, size: Size) -> Recipe:
         "training.workers": size.workers,
         "evaluation.shots": [5],
         "evaluation.draws": size.draws,
+        "evaluation.long_steps": 20,
     }
     shipped = load_recipe("watch", [f"{key}={json.dumps(value)}" for key, value in changes.items()])
     data = shipped.data.model_copy(

@@ -39,7 +39,6 @@ from acclimate_device.protocol import Release
 
 ARMS = "arms"
 """The drift: each watch moves to its owner's other arm."""
-STANDARD_GRAVITY = 9.81
 
 
 @dataclass(frozen=True)
@@ -203,7 +202,7 @@ class Story:
 
     def spoil(self, good: VersionInfo) -> VersionInfo:
         """Register a version with a mistake that no test on recordings finds: somebody's pipeline reads
-        accelerations in m/s², training and test data alike, while watches measure them in g."""
+        accelerations in mg, training and test data alike, while watches measure them in g."""
         registry = self.stage.registry
         initialization, _ = registry.fetch(good.name, str(good.version))
         evaluation = registry.evaluation(good.name, str(good.version))
@@ -215,7 +214,7 @@ class Story:
             run_id=run.run_id,
             evaluation=evaluation,
             files={"recipe.yaml": registry.document(good.name, str(good.version), "recipe.yaml") or ""},
-            lineage={"parent_version": str(good.version), "note": "accelerations in m/s2 by mistake"},
+            lineage={"parent_version": str(good.version), "note": "accelerations in mg by mistake"},
             metrics={},
         )
         run.end("FINISHED")
@@ -321,8 +320,8 @@ between devices need not be ruled out. Proven harm of any size still rolls back.
 
 
 def in_wrong_units(initialization: Initialization) -> Initialization:
-    """The same start, as if accelerations had been trained on in m/s²."""
-    factors = [STANDARD_GRAVITY if unit == "g" else 1.0 for unit in watch.UNITS]
+    """The same start, as if accelerations had been trained on in mg, thousandths of g."""
+    factors = [1000.0 if unit == "g" else 1.0 for unit in watch.UNITS]
     given = initialization.normalization
     wrong = replace(
         given,
@@ -347,7 +346,7 @@ def _scenario(size: Size) -> Scenario:
                 "every": size.every_s,
             },
             "arrivals": {"over": 4.0},
-            "policy": {"every": 64, "hurry": 48, "on_input_shift": "reset", "watch_every": 1},
+            "policy": {"every": 48, "hurry": 48, "on_input_shift": "reset", "watch_every": 1},
             "input_shift": {
                 "block": 7,
                 "reference": 8,

@@ -76,7 +76,9 @@ def postgres(small) -> Iterator[Postgres]:
     tools = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not tools:
         pytest.skip("needs Debian's postgresql")
-    folder = Path(tempfile.mkdtemp(prefix="acclimate-chart-postgres-"))  # pytest's are closed to other accounts
+    folder = Path(
+        tempfile.mkdtemp(prefix="acclimate-chart-postgres-")
+    )  # pytest's are closed to other accounts
     container = at(small, "StatefulSet/acclimate-postgresql", "spec>template>spec>containers>postgresql")
     env = environment(container)
     (folder / "password").write_text(PASSWORD)

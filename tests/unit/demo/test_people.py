@@ -31,7 +31,7 @@ def test_wrong_units_change_accelerations_alone_and_the_content_hash():
         learner="maml",
     )
     wrong = in_wrong_units(start)
-    assert wrong.normalization.mean == (9.81, 9.81, 9.81, 1.0, 1.0, 1.0)
-    assert wrong.normalization.scale == (19.62, 19.62, 19.62, 2.0, 2.0, 2.0)
+    assert wrong.normalization.mean == (1000.0, 1000.0, 1000.0, 1.0, 1.0, 1.0)
+    assert wrong.normalization.scale == (2000.0, 2000.0, 2000.0, 2.0, 2.0, 2.0)
     assert wrong.params is start.params
     assert wrong.content_hash() != start.content_hash()
