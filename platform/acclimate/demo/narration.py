@@ -75,10 +75,10 @@ def drifted(result: Drifted) -> Chapter:
     return Chapter(
         "Watches change arms; devices notice and adapt again",
         (
-            f"Every watch now replays its owner's left arm. Accuracy {_moved(before, worst)}. {noticed} devices "
-            f"noticed by rising losses or changed inputs{typical}, returned to the start and adapted to the new "
-            f"arm: {_percent(after)}. Before the change there were {result.false_alarms} false alarms. A device "
-            "whose accuracy hardly suffered has nothing to notice.",
+            f"Every watch now replays its owner's left arm. Accuracy {_moved(before, worst)}. {noticed} "
+            f"devices noticed by rising losses or changed inputs{typical}, returned to the start and "
+            f"adapted to the new arm: {_percent(after)}. Before the change there were {result.false_alarms} "
+            "false alarms. A device whose accuracy hardly suffered has nothing to notice.",
             f"Reports told the service. Once {100 * DRIFT_SHARE:.0f} % of the fleet had drifted, "
             f"{result.asked_s - result.began_s:.0f} s after the change, it asked for a new version by "
             "itself.",
@@ -99,8 +99,8 @@ def retrained(result: Retrained, first: Learned) -> Chapter:
     return Chapter(
         f"Retrain with what the devices handed in: version {result.version.version}",
         (
-            f"{_people(CONSENTING).capitalize()} had consented: when their watches drifted, their recordings joined the "
-            "pool. The service started `acclimate train` in a process of its own, on "
+            f"{_people(CONSENTING).capitalize()} had consented: when their watches drifted, their "
+            "recordings joined the pool. The service started `acclimate train` in a process of its own, on "
             f"{tags.get('training_tasks', '?')} tasks instead of "
             f"{first.version.tags.get('training_tasks', '?')}. The new version arrived as candidate, child "
             f"of version {tags.get('parent_version', '?')}, with the reason: "
@@ -133,8 +133,8 @@ def rolled_out(result: RolledOut, outcome: Outcome, spoiled: bool = False) -> Ch
     ]
     if result.by_hand:
         words.append(
-            "On so few devices the gates proved neither harm nor its absence and held, which is their part; "
-            f"an operator {'promoted it' if good else 'rolled it back'} by hand."
+            "On so few devices the gates proved neither harm nor its absence and held, which is their "
+            f"part; an operator {'promoted it' if good else 'rolled it back'} by hand."
         )
     if good:
         words.append(
