@@ -57,7 +57,7 @@ devices = Table(
     Column("sdk", String(256), nullable=False),
     Column("enrolment", Name, nullable=False),
     Index("devices_by_revision", "fleet", "revision"),
-    Index("devices_by_enrolment", "enrolment"),
+    Index("devices_by_enrolment", "enrolment", "public_key"),
 )
 
 rollouts = Table(

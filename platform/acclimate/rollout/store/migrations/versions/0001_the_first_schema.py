@@ -149,7 +149,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("fleet", "id"),
     )
     with op.batch_alter_table("devices", schema=None) as batch_op:
-        batch_op.create_index("devices_by_enrolment", ["enrolment"], unique=False)
+        batch_op.create_index("devices_by_enrolment", ["enrolment", "public_key"], unique=False)
         batch_op.create_index("devices_by_revision", ["fleet", "revision"], unique=False)
 
     op.create_table(
