@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 WAIT ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-packages demo test fast test-images test-cluster lint format docs bench clean
+.PHONY: help setup system-packages demo test fast test-images test-cluster lint format docs linkcheck bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -13,9 +14,14 @@ help: ## this list
 setup: $(VENV)/.ready ## install everything into .venv
 
 $(VENV)/.ready: pyproject.toml device_sdk/pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or later is needed, $(PYTHON) is older: make setup PYTHON=python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt torch
-	$(BIN)/pip install --quiet -c constraints.txt -e './device_sdk[gateway]' -e '.[dev]'
+	@echo "installing about 3 GB into $(VENV), which takes some minutes: first torch ..."
+	@$(PIP) -c constraints.txt torch
+	@echo "... then everything else"
+	@$(PIP) -c constraints.txt -e './device_sdk[gateway]' -e '.[dev]'
+	@echo "done: . $(BIN)/activate, then acclimate doctor"
 	@touch $@
 
 # The servers that tests talk to for real. Without root they are asked for by name instead.
@@ -29,6 +35,9 @@ system-packages: ## install the Debian packages the tests use, where any is miss
 
 demo: setup ## the whole story on real data in one command (WAIT=0 ends instead of keeping pages open)
 	WAIT=$(WAIT) $(BIN)/acclimate demo
+
+linkcheck: setup ## ask every other host that the pages link to
+	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/linkcheck
 
 docs: setup ## build the pages into docs/_build/html; a warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html

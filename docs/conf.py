@@ -19,7 +19,9 @@ myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"Acclimate {version}"
-html_copy_source = False
+html_static_path = ["_static"]
+html_js_files = ["accessible.js"]
+html_copy_source = html_show_copyright = False
 html_show_sphinx = False
 
 reference.write(HERE / "reference")

@@ -5,6 +5,7 @@ Each page is rows with a description; `rows_of` gives them as data, so that a te
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import inspect
 import re
@@ -160,6 +161,59 @@ def chart_values() -> Iterator[Row]:
             above = []
 
 
+def settings() -> Iterator[Row]:
+    """Every setting of the rollout service, by the variable that gives it."""
+    from acclimate.rollout.settings import PREFIX, ServiceSettings
+
+    for row in attributes(ServiceSettings):
+        form = "./acclimate-home" if row.name == "home" else row.form
+        yield Row("", f"{PREFIX}{row.name.upper()}", form, row.meaning)
+
+
+def device_sdk() -> Iterator[Row]:
+    """What an application calls, what it may set, what can go wrong, and the agent's file and commands."""
+    from acclimate_device import Device, OnlinePolicy, drift, errors
+    from acclimate_device.agent.config import AgentConfig
+    from acclimate_device.agent.main import parser
+
+    for name, member in inspect.getmembers(Device):
+        if not name.startswith("_"):
+            form = _signature(member) if callable(member) else ""
+            yield Row("Device", name, form, _opening(member))
+    for row in attributes(OnlinePolicy):
+        yield row._replace(section="OnlinePolicy: what a device does by itself")
+    for name in drift.__all__:
+        kind = getattr(drift, name)
+        if kind is not drift.Detector:
+            yield Row("acclimate_device.drift: detectors", name, _signature(kind), _opening(kind))
+    for name, kind in inspect.getmembers(errors, inspect.isclass):
+        base = kind.__bases__[0].__name__
+        yield Row("acclimate_device.errors: what is raised", name, base, _opening(kind))
+    for row in attributes(AgentConfig):
+        yield row._replace(section="device.toml: the agent's configuration")
+    for command, summary in _subcommands(parser()):
+        yield Row("acclimate-device: the agent's commands", f"acclimate-device {command}", "", summary)
+
+
+def _signature(function: Any) -> str:
+    """Parameters without types and without self."""
+    parameters = inspect.signature(function).parameters.values()
+    bare = [one.replace(annotation=inspect.Parameter.empty) for one in parameters if one.name != "self"]
+    return str(inspect.Signature(bare))
+
+
+def _opening(thing: Any) -> str:
+    """The first paragraph of a docstring."""
+    return (inspect.getdoc(thing) or "").partition("\n\n")[0]
+
+
+def _subcommands(parser: argparse.ArgumentParser) -> Iterator[tuple[str, str]]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for choice in action._choices_actions:
+                yield choice.dest, choice.help or ""
+
+
 def messages() -> Iterator[Row]:
     """Every field of the manifest and of each message between device and service."""
     from acclimate_device.protocol import MESSAGES
@@ -247,6 +301,13 @@ PAGES: Mapping[str, Page] = {
         ("operation", "query", "meaning"),
         http_api,
     ),
+    "settings": Page(
+        "Settings of the service",
+        "`acclimate serve` reads these from its environment, once, at start; options of the command win. In "
+        "the chart they are `rollout.settings.NAME`. Durations are seconds, sizes are bytes.",
+        ("variable", "default", "meaning"),
+        settings,
+    ),
     "metrics": Page(
         "Metrics",
         "The rollout service's metrics at `/metrics`, in Prometheus' format.",
@@ -258,6 +319,13 @@ PAGES: Mapping[str, Page] = {
         "Values of the Helm chart in `helm/acclimate`.",
         ("value", "default", "meaning"),
         chart_values,
+    ),
+    "device": Page(
+        "Device SDK",
+        "The Python package `acclimate_device`. The how-to shows it at work: "
+        "[Write a device application](../how-to/device-application.md).",
+        ("name", "form", "meaning"),
+        device_sdk,
     ),
     "protocol": Page(
         "Manifest and messages",

@@ -26,6 +26,7 @@ TIMEOUT_S = 3.0
 LITTLE_DISK_BYTES = 2 * 1024**3
 LITTLE_MEMORY_BYTES = 4 * 1024**3
 
+GATEWAY = "gateway"  # of acclimate-device; the others are of acclimate
 # What each extra's commands import first; the rest of an extra comes with these.
 EXTRAS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "train": (("torch", "ray", "mlflow", "pyarrow", "onnxruntime"), "train, evaluate, data, export"),
@@ -33,6 +34,18 @@ EXTRAS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "rollout": (("fastapi", "sqlalchemy", "uvicorn", "alembic", "httpx"), "serve, fleet, device, rollout"),
     "cluster": (("kubernetes",), "work on a Kubernetes cluster"),
     "pipelines": (("kfp",), "compile the Kubeflow pipeline"),
+    "registry": (("mlflow",), "serve: NAME@ALIAS, and results from the field written onto versions"),
+    "traces": (
+        (
+            "opentelemetry.sdk",
+            "opentelemetry.exporter.otlp.proto.http",
+            "opentelemetry.instrumentation.asgi",
+        ),
+        "traces over OTLP",
+    ),
+    "s3": (("boto3", "s3fs"), "recordings, bundles and runs in an S3-compatible store"),
+    "docs": (("sphinx", "myst_parser", "furo"), "build the documentation"),
+    GATEWAY: (("numpy", "onnxruntime", "tuf", "cryptography"), "the device SDK: run it here, simulate"),
 }
 Level = Literal["ok", "note", "warning", "error"]
 
@@ -68,6 +81,7 @@ class Configuration:
     service_url: str
     service_asked_for: bool
     port: int
+    traces_url: str
 
 
 def configuration(environ: Mapping[str, str], saved_url: str | None) -> Configuration:
@@ -81,6 +95,9 @@ def configuration(environ: Mapping[str, str], saved_url: str | None) -> Configur
         service_url=url or f"http://127.0.0.1:{port}",
         service_asked_for=bool(url),
         port=int(port) if port.isdecimal() else 8080,
+        traces_url=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")
+        if environ.get("ACCLIMATE_TRACES", "off") != "off"
+        else "",
     )
 
 
@@ -94,6 +111,7 @@ def diagnose(where: Configuration) -> Iterator[Finding]:
         lambda: _registry(where.tracking_uri),
         lambda: _ray(where.ray_address),
         lambda: _service(where),
+        lambda: _traces(where.traces_url),
     )
     for check in checks:
         yield from check()
@@ -109,7 +127,7 @@ def _python() -> Iterator[Finding]:
 
 def _extras() -> Iterator[Finding]:
     for extra, (modules, purpose) in EXTRAS.items():
-        missing = [name for name in modules if importlib.util.find_spec(name) is None]
+        missing = [name for name in modules if not _installed(name)]
         if not missing:
             yield Finding(f"extra {extra}", "ok", f"installed: {purpose}")
         else:
@@ -118,8 +136,15 @@ def _extras() -> Iterator[Finding]:
                 f"extra {extra}",
                 "warning" if partly else "note",
                 f"{', '.join(missing)} missing: {purpose}",
-                f"pip install 'acclimate[{extra}]'",
+                f"pip install 'acclimate{'-device' if extra == GATEWAY else ''}[{extra}]'",
             )
+
+
+def _installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # a package that it is in
+        return False
 
 
 def _machine() -> Iterator[Finding]:
@@ -207,6 +232,18 @@ def _service(where: Configuration) -> Iterator[Finding]:
         yield Finding(
             "rollout service", "note", found, "acclimate serve, once there is a version to roll out"
         )
+
+
+def _traces(url: str) -> Iterator[Finding]:
+    if not url:
+        return
+    parts = urlsplit(url)
+    shown = _without_password(url)
+    if _listens(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)):
+        yield Finding("traces", "ok", f"{shown} listens")
+    else:
+        remedy = "start the collector, correct OTEL_EXPORTER_OTLP_ENDPOINT, or unset ACCLIMATE_TRACES"
+        yield Finding("traces", "error", f"nothing listens at {shown}", remedy)
 
 
 def _status(url: str) -> int:

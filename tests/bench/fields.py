@@ -2,7 +2,8 @@
 
 Trains each shipped recipe of the three fields with several seeds on the real data under `ACCLIMATE_DATA_DIR`
 (about ten processor minutes in all), writes docs/fields/results/NAME.json and docs/images/field-NAME.png, and
-puts the table into the page between its markers. `--pages-only` renders the pages again from the JSON.
+puts the table into the page between its markers, and one of all into docs/explanation/transfer-learning.md.
+`--pages-only` renders the pages again from the JSON.
 
 `servers` and `air` end on the device instead: as an anomaly detector (`field_servers`), and as a stream on
 which adaptation must fall back (`field_air`). `watch` takes the figures of `watch_people` with `--people`.
@@ -31,7 +32,7 @@ from acclimate.evaluation.statistics import Summary
 from acclimate.tasks import Episodes
 from acclimate.training.problem import Problem
 from acclimate.training.recipe_file import load_recipe
-from tests.bench import field_air, field_servers, field_watch
+from tests.bench import field_air, field_servers, field_transfer, field_watch
 from tests.bench.field_runs import Trained, data_directory, train
 
 DOCS = Path("docs")
@@ -95,13 +96,14 @@ def main() -> None:
         if not arguments.pages_only:
             began = time.process_time()
             result = _run(name, arguments)
-            result |= {"machine": _machine(), "cpu_s": round(time.process_time() - began, 1)}
+            result |= {"machine": machine(), "cpu_s": round(time.process_time() - began, 1)}
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(result, indent=1) + "\n")
         result = json.loads(path.read_text())
         page, text = _rendered(name, result)
-        _insert(DOCS / "fields" / f"{page}.md", name, text)
+        insert(DOCS / "fields" / f"{page}.md", name, text)
         print(f"\n{name}\n{text}\npage: {DOCS / 'fields' / f'{page}.md'}", flush=True)
+    insert(DOCS / "explanation" / "transfer-learning.md", "transfer", field_transfer.table(RESULTS))
 
 
 def _run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -118,7 +120,11 @@ def _run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
         recipe = load_recipe(name, [f"evaluation.seeds={arguments.seeds}"])
         trained = train(recipe)
         save_plot(trained.evaluation, name, picture)
-        return {**curves(trained), "scale": _scale(trained.problem), "trivial": _trivial(trained.problem)}
+        return {
+            **curves(trained),
+            "scale": target_scale(trained.problem),
+            "trivial": _trivial(trained.problem),
+        }
 
 
 def curves(trained: Trained) -> dict[str, Any]:
@@ -215,7 +221,7 @@ def _provenance(name: str, result: dict[str, Any]) -> str:
     )
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "cores": os.cpu_count(),
@@ -224,7 +230,7 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _scale(problem: Problem) -> float:
+def target_scale(problem: Problem) -> float:
     """Units of the target in one unit of the normalized target; 1 for classes."""
     scale = problem.normalization.target_scale
     return scale[0] if scale else 1.0
@@ -248,7 +254,7 @@ def persistence(problem: Problem, episodes: Episodes) -> float:
     return float(((error * w).sum(-1) / w.sum(-1)).mean())
 
 
-def _insert(page: Path, name: str, text: str) -> None:
+def insert(page: Path, name: str, text: str) -> None:
     begin, end = f"<!-- {name}: generated -->", f"<!-- {name}: end -->"
     content = page.read_text()
     if begin not in content:

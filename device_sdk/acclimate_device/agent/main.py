@@ -27,7 +27,7 @@ RETIRED = 3
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; 0, 2 for a user's mistake, 3 for a retired device."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     try:
         config = AgentConfig.load(options.config)
@@ -40,7 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The command line, which the reference documents too."""
     parser = argparse.ArgumentParser(prog="acclimate-device", description="The agent of one device.")
     parser.add_argument("--version", action="version", version=__version__)
     parser.add_argument(

@@ -15,6 +15,7 @@ from acclimate.errors import DataError
 from acclimate.tasks import DATASETS, EpisodePlan, Sinusoids, TaskPool, open_tasks, report_on
 from acclimate.tasks.recordings import Missing
 from acclimate.tasks.report import DataReport
+from acclimate.training.recipe_file import load_recipe, shipped_recipes
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -187,11 +188,11 @@ class _Named:
 
 def _name_tasks(source: str, options: tuple[str, ...], recordings: Path | None) -> _Named:
     given = dict(map(_parse_option, options))
-    if Path(source).suffix not in (".yaml", ".yml"):
+    recipe = _recipe(source)
+    if recipe is None:
         declared = _read_yaml(recordings) if recordings else {}
         described = declared.get("recordings", declared)
         return _Named({"source": source, "options": given, "recordings": described}, {}, is_recipe=False)
-    recipe = _read_yaml(Path(source))
     section = recipe.get("data")
     if not isinstance(section, dict) or "source" not in section:
         raise DataError(f"{source} has no section `data` with a `source`: it is not a recipe")
@@ -201,6 +202,18 @@ def _name_tasks(source: str, options: tuple[str, ...], recordings: Path | None) 
         "recordings": section.get("recordings") or {},
     }
     return _Named(described, recipe.get("episodes") or {}, is_recipe=True)
+
+
+def _recipe(source: str) -> dict[str, Any] | None:
+    """The recipe in the file `source` or shipped as it; None if it is neither.
+
+    A shipped recipe comes before a data set of its name, so that a report is on what training would see.
+    """
+    if Path(source).suffix in (".yaml", ".yml"):
+        return _read_yaml(Path(source))
+    if source in shipped_recipes():
+        return load_recipe(source).model_dump()
+    return None
 
 
 def _plan(chosen: dict[str, Any]) -> EpisodePlan:

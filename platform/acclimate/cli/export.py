@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from acclimate.cli.output import next_step, print_fields, print_json
+from acclimate.cli.output import err, next_step, print_fields, print_json
 
 if TYPE_CHECKING:
     from acclimate.bundle.export import Bundle
@@ -31,7 +31,8 @@ def export(reference: str, output: Path, tracking_uri: str | None, as_json: bool
     from acclimate.registry import Registry
     from acclimate_device.protocol import write
 
-    bundle = bundle_of(Registry.open(tracking_uri), reference)
+    with err.status("tracing the adaptation step and comparing it with torch"):
+        bundle = bundle_of(Registry.open(tracking_uri), reference)
     write_bundle(bundle.files, output)
     if as_json:
         print_json(write(bundle.manifest))

@@ -30,7 +30,7 @@ def create(name: str, poll_interval: float | None, device_quota: int | None, as_
     made = connect().post("/fleets", {key: value for key, value in given.items() if value is not None})
     _show(made, as_json)
     if not as_json:
-        next_step(f"acclimate fleet enrol {name}", "make a token that lets devices in")
+        next_step(f"acclimate fleet baseline {name} NAME:VERSION", "give its devices what they run at first")
 
 
 @fleet.command("list")
@@ -91,6 +91,8 @@ def configure(name: str, poll_interval: float | None, device_quota: int | None, 
 def baseline(name: str, release: str, target: str, as_json: bool) -> None:
     """Give devices RELEASE (NAME:VERSION or NAME@ALIAS) without a rollout: the first one of a fleet."""
     _show(connect().put(f"/fleets/{name}/baseline", {"release": release, "target": target}), as_json)
+    if not as_json:
+        next_step(f"acclimate fleet enrol {name}", "make a token that lets devices in")
 
 
 @fleet.command("enrol")

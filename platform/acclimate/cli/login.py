@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from acclimate.cli.moments import moment
@@ -11,9 +13,12 @@ from acclimate.cli.service import DEFAULT_URL, ServiceClient, connect, save_cred
 
 @click.command()
 @click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the rollout service.")
-@click.option("--token", prompt="API token", hide_input=True, help="An API token [default: asks].")
-def login(url: str, token: str) -> None:
+@click.option("--token", help="An API token [default: asks, or reads a line of what is piped in].")
+def login(url: str, token: str | None) -> None:
     """Check an API token and keep it for the next commands."""
+    if token is None:
+        asked = sys.stdin.isatty()
+        token = click.prompt("API token", hide_input=True) if asked else sys.stdin.readline()
     who = ServiceClient(url, token.strip()).get("/whoami")
     path = save_credentials(url.rstrip("/"), token.strip())
     out.print(f"signed in to {url} as {who['name']} ({who['role']}); kept in {path}", highlight=False)

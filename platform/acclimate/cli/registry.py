@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import threading
 import webbrowser
+from contextlib import ExitStack
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from acclimate.cli.options import json_option, tracking_option
-from acclimate.cli.output import next_step, out, print_json, print_table
+from acclimate.cli.output import err, next_step, out, print_json, print_table
 from acclimate.errors import RegistryError
+
+if TYPE_CHECKING:
+    from acclimate.registry import Registry
 
 
 @click.command()
@@ -38,7 +43,9 @@ def runs(experiment: str | None, limit: int, tracking_uri: str | None, json: boo
         for run in found
     ]
     print_table("Runs", ("experiment", "run", "status", "took", "recipe", "mlflow run"), rows)
-    if not found:
+    if found:
+        next_step(f"acclimate versions {found[0].experiment}", "what they registered")
+    else:
         next_step("acclimate train watch", "make the first run")
 
 
@@ -78,7 +85,10 @@ def versions(name: str | None, point: str | None, tracking_uri: str | None, json
     print_table(
         "Versions", ("name", "version", "aliases", "content", "data", "registered", "mlflow run"), rows
     )
-    if not found:
+    if found:
+        newest = f"{found[0].name}@{found[0].version}"
+        next_step(f"acclimate export {newest} -o bundle", "turn it into what a device receives")
+    else:
         next_step("acclimate train watch", "make the first version")
 
 
@@ -91,17 +101,28 @@ def ui(port: int, browser: bool, tracking_uri: str | None) -> None:
     from acclimate.registry import Registry
     from acclimate.registry.server import serving
 
-    location = Registry.open(tracking_uri).location
-    if location.is_server:
-        out.print(location.tracking_uri)
-        if browser:
-            webbrowser.open(location.tracking_uri)
+    registry = Registry.open(tracking_uri)
+    if registry.location.is_server:
+        _show_pages(registry, registry.location.tracking_uri, browser)
         return
-    with serving(location, port) as url:
-        out.print(f"MLflow at {url}  (Ctrl-C ends it)", highlight=False)
-        if browser:
-            webbrowser.open(url)
+    with err.status("starting MLflow"):
+        opened = ExitStack()
+        url = opened.enter_context(serving(registry.location, port))
+    with opened:
+        out.print("MLflow runs until Ctrl-C:", highlight=False)
+        _show_pages(registry, url, browser)
         wait_for_interrupt()
+
+
+def _show_pages(registry: Registry, url: str, browser: bool) -> None:
+    """Print where runs and versions are. MLflow greets with its pages for GenAI unless told otherwise."""
+    newest = registry.runs(None, 1)
+    which = f"/{registry.experiment_id(newest[0].experiment)}/runs" if newest else ""
+    pages = {"runs": f"{url}/#/experiments{which}", "versions": f"{url}/#/models"}
+    for name, page in pages.items():
+        out.print(f"  {name:<8}  {page}?workflowType=machine_learning", highlight=False, soft_wrap=True)
+    if browser:
+        webbrowser.open(f"{pages['runs']}?workflowType=machine_learning")
 
 
 def wait_for_interrupt() -> None:

@@ -114,7 +114,9 @@ def publish(directory: Path, bundle: Path, keys: tuple[Path, ...], artifacts_url
     release = done.release
     verb = "published" if done.added else "was published before, unchanged:"
     out.print(f"{verb} {release.name} version {release.version} ({release.content_hash[:12]})", markup=False)
-    if not done.visible:
+    if done.visible:
+        next_step("acclimate serve", "hand it to devices, where the service does not run yet")
+    else:
         next_step(f"acclimate repo refresh {directory} --key online.pem", "make it visible to devices")
 
 

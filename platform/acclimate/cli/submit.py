@@ -120,7 +120,8 @@ def submit(
             style="yellow",
             soft_wrap=True,
         )
-    job = submit_once(jobs, order)
+    with err.status("submitting") as status:
+        job = submit_once(jobs, order, on_wait=lambda why: status.update(f"trying again: {why}"))
     place = place_of(address, kubernetes, namespace, context)
     if follow and not json:
         err.print(f"submitted {job.name}", markup=False, highlight=False)

@@ -118,7 +118,9 @@ def evaluate(
         print_json({"version": asdict(version), "evaluation": evaluation.as_json()})
         return
     show_evaluation(evaluation)
-    if not plot:
+    if plot:
+        next_step(f"acclimate export {name}@{version.version} -o bundle", "make it what devices receive")
+    else:
         next_step(f"acclimate evaluate {name} {ref} --plot curves.png", "the same as a picture")
 
 

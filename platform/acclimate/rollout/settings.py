@@ -24,40 +24,73 @@ def default_home(environ: Mapping[str, str] = os.environ) -> Path:
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """One process's settings; the empty defaults mean 'under `home`'."""
+    """One process's settings; the empty defaults mean 'under `home`'.
+
+    Attributes:
+        home: folder of all that no other setting places elsewhere.
+        host: address to listen on; others than this machine's need TLS.
+        port: to listen on.
+        tls_certificate: PEM file with the certificate chain; with it the service speaks HTTPS itself.
+        tls_key: PEM file with the certificate's private key.
+        trusted_proxies: whose `X-Forwarded-For` is believed: addresses, networks or `*`.
+        public_url: how devices and browsers reach the service, where a proxy stands before it.
+        database_url: `postgresql://` or `sqlite:///`; empty means SQLite in `home`.
+        artifacts_url: where bundles' files are, any fsspec URL: a folder, `s3://`, `gs://`, `az://`.
+        tuf_directory: the TUF repository's folder, served read-only.
+        service_key: PEM file of the Ed25519 key that signs assignments; made at the first start.
+        admin_token: a first administrator's token given from outside, by a Kubernetes Secret say.
+        registry_uri: MLflow's tracking URI; empty means releases come from published bundles alone.
+        device_token_lifetime_s: of the tokens that devices fetch with their keys.
+        session_lifetime_s: of a sign-in to the console.
+        poll_interval_s: how often devices of a new fleet poll, unless its creator says otherwise.
+        max_body_bytes: of a request.
+        device_rate: requests a second that one device may keep up, after a burst; 0 means no limit.
+        device_burst: requests that one device may make at once.
+        operator_rate: requests a second that one operator's token may keep up; 0 means no limit.
+        operator_burst: requests that one operator's token may make at once.
+        anonymous_rate: requests a second of one client address for enrolment, login and failed
+            authentication; 0 means no limit.
+        anonymous_burst: of those, at once.
+        retrain_command: what trains a new version, see docs/retraining.md; empty means nothing does.
+        retrain_drift_share: of the reporting devices, from which the service asks; 0 means only others do.
+        retrain_min_devices: devices that must have reported before their share counts.
+        retrain_window_s: how far back reports count.
+        retrain_cooldown_s: shortest time between two trainings for one fleet, whoever asks.
+        tick_s: how often the controller looks at the running rollouts.
+        log_format: `text` or `json`.
+        log_level: `debug`, `info`, `warning` or `error`.
+    """
 
     home: Path = field(default_factory=default_home)
     host: str = "127.0.0.1"
     port: int = 8080
     tls_certificate: str = ""
     tls_key: str = ""
-    trusted_proxies: str = "127.0.0.1"  # whose X-Forwarded-For is believed: addresses, networks or *
-    public_url: str = ""  # how devices and browsers reach the service, where a proxy stands before it
+    trusted_proxies: str = "127.0.0.1"
+    public_url: str = ""
     database_url: str = ""
-    artifacts_url: str = ""  # any fsspec URL: a folder, s3://, gs://, az://
-    tuf_directory: str = ""  # the TUF repository's metadata and targets, served read-only
-    service_key: str = ""  # PEM file of the Ed25519 key that signs assignments; made at first start
-    admin_token: str = ""  # a first admin token given from outside, a Kubernetes secret say
-    registry_uri: str = ""  # MLflow's tracking URI; empty: releases come from published bundles alone
+    artifacts_url: str = ""
+    tuf_directory: str = ""
+    service_key: str = ""
+    admin_token: str = ""
+    registry_uri: str = ""
     device_token_lifetime_s: float = 3600.0
     session_lifetime_s: float = 8 * 3600.0
     poll_interval_s: float = 300.0
     max_body_bytes: int = 1_000_000
-    device_rate: float = 5.0  # requests a second that one device may keep up, after a burst
+    device_rate: float = 5.0
     device_burst: int = 60
     operator_rate: float = 50.0
     operator_burst: int = 200
-    anonymous_rate: float = 5.0  # per client address: enrolment, login and failed authentication
+    anonymous_rate: float = 5.0
     anonymous_burst: int = 60
-    retrain_command: str = ""  # what trains a new version, see docs/retraining.md; empty: nothing does
-    retrain_drift_share: float = (
-        0.3  # of the reporting devices, from which the service asks; 0: only others do
-    )
-    retrain_min_devices: int = 20  # that must have reported before their share counts
+    retrain_command: str = ""
+    retrain_drift_share: float = 0.3
+    retrain_min_devices: int = 20
     retrain_window_s: float = 86_400.0
-    retrain_cooldown_s: float = 86_400.0  # between two trainings for one fleet, whoever asks
-    tick_s: float = 1.0  # how often the controller looks at the running rollouts
-    log_format: str = "text"  # or json
+    retrain_cooldown_s: float = 86_400.0
+    tick_s: float = 1.0
+    log_format: str = "text"
     log_level: str = "info"
 
     def __post_init__(self) -> None:

@@ -3,29 +3,18 @@ elsewhere."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
-from axe_core_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from acclimate.rollout.domain.rollout import State
 from acclimate.rollout.store import open_store
+from tests.browser import chromium, complaints
 from tests.rollout_world import World
 from tests.serving import ADMIN, Served
 
 pytestmark = pytest.mark.slow
-CHROMIUM = shutil.which("chromium")
-OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PAGES = [
     "/console/",
     "/console/fleets/home",
@@ -58,11 +47,8 @@ def served(tmp_path_factory) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    assert CHROMIUM, "Chromium is not installed: run make system-packages"
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
+    with chromium() as launched:
         yield launched
-        launched.close()
 
 
 def signed_in(browser: Browser, served: Served, **context: object) -> tuple[Page, list[str]]:
@@ -82,10 +68,6 @@ def signed_in(browser: Browser, served: Served, **context: object) -> tuple[Page
     return page, wrong
 
 
-def elsewhere(url: str, home: str) -> list[str]:
-    return [] if url.startswith(home) else [url]
-
-
 @pytest.mark.parametrize(
     ("scheme", "width"), [("light", 1280), ("dark", 1280), ("light", 390)], ids=lambda value: str(value)
 )
@@ -96,12 +78,7 @@ def test_every_page_is_accessible_fits_and_loads_nothing_from_elsewhere(browser,
         answer = page.goto(served.url + path)
         assert answer is not None
         assert answer.status == 200, path
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, (
-            f"{path} is wider than the window"
-        )
-        rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-        violations = Axe().run(page, options=rules)["violations"]
-        assert not violations, [(path, one["id"], one["nodes"][0]["html"][:200]) for one in violations]
+        assert complaints(page) == [], path
     assert not wrong
 
 

@@ -1,5 +1,7 @@
 import json
 import socket
+import tomllib
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -9,7 +11,7 @@ from acclimate import diagnosis
 from acclimate.cli.doctor import doctor
 from acclimate.cli.main import cli
 
-CONFIGURED = ("ACCLIMATE_URL", "ACCLIMATE_PORT", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
+CONFIGURED = ("ACCLIMATE_URL", "ACCLIMATE_PORT", "ACCLIMATE_TRACES", "MLFLOW_TRACKING_URI", "RAY_ADDRESS")
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +56,26 @@ def test_what_is_configured_and_does_not_answer_is_an_error_with_a_remedy(monkey
     assert "secret" not in json.dumps(found)
 
 
+def test_traces_that_nobody_takes_are_an_error(monkeypatch):
+    assert "traces" not in looked(0)
+    monkeypatch.setenv("ACCLIMATE_TRACES", "otlp")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    found = looked(1)["traces"]
+    assert "127.0.0.1:9" in found["found"]
+    assert "ACCLIMATE_TRACES" in found["remedy"]
+
+
+def test_every_extra_is_looked_at():
+    """But `dev`, which is for work on Acclimate itself."""
+    root = Path(__file__).parents[3]
+    extras = {
+        extra
+        for file in (root / "pyproject.toml", root / "device_sdk" / "pyproject.toml")
+        for extra in tomllib.loads(file.read_text())["project"]["optional-dependencies"]
+    }
+    assert set(diagnosis.EXTRAS) == extras - {"dev"}
+
+
 def test_a_port_taken_by_another_program_is_told(monkeypatch):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -86,3 +108,28 @@ def test_the_bug_report_names_versions_and_every_finding():
 
 def test_the_version_is_printed():
     assert acclimate.__version__ in CliRunner().invoke(cli, ["--version"]).output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_documented_line_completes(shell, monkeypatch):
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "shell-completion.md"
+    assert f"_ACCLIMATE_COMPLETE={shell}_source acclimate" in page.read_text()
+    monkeypatch.setenv("_ACCLIMATE_COMPLETE", f"{shell}_source")
+    script = CliRunner().invoke(cli, prog_name="acclimate").output
+    assert f"_ACCLIMATE_COMPLETE={shell}_complete" in script
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("acclimate ro", {"rollout"}),
+        ("acclimate data re", {"report"}),
+        ("acclimate train --re", {"--resume"}),
+    ],
+)
+def test_commands_and_options_are_offered(typed, offered, monkeypatch):
+    monkeypatch.setenv("_ACCLIMATE_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", typed)
+    monkeypatch.setenv("COMP_CWORD", str(typed.count(" ")))
+    output = CliRunner().invoke(cli, prog_name="acclimate").output
+    assert {line.partition(",")[2] for line in output.splitlines()} == offered

@@ -105,7 +105,7 @@ class RayJobs:
         except (ConnectionError, requests.RequestException, aiohttp.ClientError) as error:
             raise UnreachableError(
                 f"no Ray Jobs API answers at {self._address}: it is the dashboard's address of the head, "
-                "usually http://HEAD:8265"
+                "usually http://HEAD:8265; `ray start --head` starts one on this machine"
             ) from error
         except RuntimeError as error:
             said = str(error)

@@ -16,12 +16,16 @@ def submit_once(
     order: Order,
     *,
     patience_s: float = 180.0,
+    on_wait: Callable[[UnreachableError], None] = lambda why: None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Job:
     """Submit, and try again while the cluster does not take jobs yet.
 
     The job has its name before it is sent, so one whose acknowledgement was lost is found, not sent twice.
+
+    Args:
+        on_wait: told why, before each further attempt.
 
     Raises:
         UnreachableError: the cluster takes no job within `patience_s`.
@@ -31,9 +35,10 @@ def submit_once(
     while True:
         try:
             return jobs.submit(order)
-        except UnreachableError:
+        except UnreachableError as why:
             if clock() > end:
                 raise
+            on_wait(why)
         sleep(_WAIT_S)
         try:
             return jobs.get(order.name)

@@ -1,0 +1,64 @@
+"""The pages that nobody logs in to, in real Chromium: the documentation and the demo's report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from markupsafe import Markup
+from playwright.sync_api import Browser
+
+from acclimate.demo.chapters import Chapter
+from acclimate.demo.page import page as report_page
+from acclimate.rollout.console.charts import Mark, Point, Series, line_chart
+from acclimate.rollout.console.pictures import Picture
+from tests.browser import chromium, complaints
+
+pytestmark = pytest.mark.slow
+SHOWN = [("light", 1280), ("dark", 390)]
+PAGES = ["index", "tutorials/train", "reference/recipe", "reference/device", "fields/wearables", "search"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as launched:
+        yield launched
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory) -> Path:
+    """A report with every kind of thing a chapter can hold, and pictures of one name in two of them."""
+    lines = [Series("now", "effect", [Point(0, 60), Point(9, 97)]), Series("was", "control", [Point(0, 50)])]
+    marks = [Mark(1, "a change with a long name"), Mark(9, "the end")]
+    drawn = line_chart("Accuracy", "%", lines, axis="count", marks=marks)
+    rows = [[f"device-{number:04d}-of-a-long-name", "97.1", "50.2"] for number in range(3)]
+    names = [("effect", "share of examples predicted rightly"), ("control", "before")]
+    picture = Picture("Accuracy, %", "What it says.", drawn, names, ["Device", "Now", "Before"], rows)
+    figures = (("devices, all on a loadable version", "60 of 60"), ("harmful version", "rolled back, wave 1"))
+    both = (picture, replace(picture, title="Loss"))
+    chapters = [Chapter(f"Part {one}", ("Text.",), figures, both, Markup()) for one in (1, 2)]
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(report_page(["It began."], figures, picture, chapters, [("MLflow", "http://localhost")]))
+    return path
+
+
+@pytest.mark.parametrize(("scheme", "width"), SHOWN, ids=str)
+def test_the_documentation_is_accessible_and_fits(browser, site, scheme, width):
+    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
+    found = {}
+    for name in PAGES:
+        page.goto((site / f"{name}.html").as_uri())
+        found[name] = complaints(page)
+    assert {name: said for name, said in found.items() if said} == {}
+
+
+@pytest.mark.parametrize(("scheme", "width"), SHOWN, ids=str)
+def test_the_demos_report_is_accessible_and_fits(browser, report, scheme, width):
+    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 900})
+    page.goto(report.as_uri())
+    assert complaints(page) == []
+    for details in page.locator("details").all():
+        details.evaluate("one => one.open = true")
+    assert complaints(page) == []
