@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import statistics
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ import click
 from acclimate.cli.output import err, next_step, print_fields, print_json, print_table
 
 if TYPE_CHECKING:
-    from acclimate.simulation import Happening, Outcome, Scenario
+    from acclimate.simulation import Detection, Happening, Outcome, Scenario
 
 _ROWS = 12
 
@@ -116,18 +118,39 @@ def _show(outcome: Outcome) -> None:
     columns = ["at", "devices", "labels", "start", "adapted", "wrong", "drifts", "reports"]
     print_table(f"What {len(outcome.devices)} devices reported (start, adapted: mean loss)", columns, rows)
     detections = outcome.detections()
-    found = [one.delay_examples for one in detections if one.delay_s is not None]
-    median = sorted(found)[len(found) // 2] if found else None
+    if detections:
+        columns = ["drift", "devices", "detected", "after labels", "loss before", "loss after"]
+        print_table("What they made of drift (medians)", columns, _by_drift(detections))
     fields: dict[str, object] = {
         "devices end on": ", ".join(f"{name} ({count})" for name, count in outcome.versions().items()),
-        "real drifts": f"{len(detections)}, detected {len(found)}"
-        + (f", after {median} labels (median)" if median is not None else ""),
         "false alarms": outcome.false_alarms(),
         "requests": outcome.requests,
         "reports": f"{outcome.acknowledged} acknowledged, {outcome.counted['reports']:.0f} counted",
         "digest": outcome.digest()[:16],
     }
     print_fields("Outcome", fields)
+
+
+def _by_drift(detections: Sequence[Detection]) -> list[tuple[object, ...]]:
+    by_name: dict[str, list[Detection]] = {}
+    for one in detections:
+        by_name.setdefault(one.drift, []).append(one)
+    return [
+        (
+            name,
+            len(held),
+            sum(one.delay_s is not None for one in held),
+            _median(one.delay_examples for one in held if one.delay_s is not None),
+            _number(_median(one.loss_before for one in held)),
+            _number(_median(one.loss_after for one in held)),
+        )
+        for name, held in by_name.items()
+    ]
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
 
 
 def _span(seconds: float) -> str:

@@ -85,7 +85,7 @@ def test_a_mistake_in_the_scenario_is_one_line(story: str, arguments: list[str],
 
 
 def test_a_scenario_that_is_not_there_names_those_that_are():
-    assert "gas-drift, gestures, watch" in mistake("no-such-file.yaml")
+    assert "gas-drift, gestures, sensors, watch" in mistake("no-such-file.yaml")
 
 
 def test_a_folder_that_holds_no_whole_bundle_is_refused(story: str, tmp_path: Path):
