@@ -43,18 +43,22 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def small() -> Objects:
-    """The trial profile's objects."""
+def rendered() -> Iterator[Callable[[Object], Objects]]:
+    """The chart's objects, of values."""
     with helm_python.Chart.load(CHART) as chart:
-        return objects_of(chart.render(SMALL, name="acclimate", namespace="fleet"))
+        yield lambda values: objects_of(chart.render(values, name="acclimate", namespace="fleet"))
 
 
 @pytest.fixture(scope="session")
-def external() -> Objects:
+def small(rendered) -> Objects:
+    """The trial profile's objects."""
+    return rendered(SMALL)
+
+
+@pytest.fixture(scope="session")
+def external(rendered) -> Objects:
     """The objects of an installation with a database of its own: the migration is a job there."""
-    with helm_python.Chart.load(CHART) as chart:
-        values = merged(MINIMAL, {"database": {"sslMode": "disable"}})
-        return objects_of(chart.render(values, name="acclimate", namespace="fleet"))
+    return rendered(merged(MINIMAL, {"database": {"sslMode": "disable"}}))
 
 
 @dataclass(frozen=True)

@@ -1,40 +1,56 @@
-"""The MLflow that the chart starts: on PostgreSQL, deaf to foreign hosts, with its state outside the pod."""
+"""The MLflow that the chart starts: on PostgreSQL, deaf to foreign hosts, its state kept, with a login."""
 
 from __future__ import annotations
 
 import json
-import urllib.request
 
+import httpx
 import pytest
 
-from tests.integration.helm.conftest import PASSWORD, free_port, resolved, started, status
-from tests.unit.helm.rendering import at
+from tests.integration.helm.conftest import PASSWORD, free_port, resolved, started
+from tests.unit.helm.rendering import SMALL, at, merged
 
 pytestmark = pytest.mark.slow
 INSIDE = "acclimate-mlflow.fleet.svc:5000"
+LOGIN = {"username": "admin", "password": "a long password of the tests", "flask-secret-key": "f" * 32}
+SECRETS = {("acclimate-database", "password"): PASSWORD} | {
+    ("login", key): text for key, text in LOGIN.items()
+}
 
 
-def test_the_charts_mlflow_keeps_its_runs_and_refuses_foreign_hosts(small, postgres, tmp_path):
-    container = at(small, "Deployment/acclimate-mlflow", "spec>template>spec>containers>mlflow")
-    secrets = {("acclimate-database", "password"): PASSWORD}
+def test_it_keeps_its_runs_refuses_foreign_hosts_and_asks_for_a_login(small, rendered, postgres, tmp_path):
     port = free_port()
-    arguments = [
-        argument.replace("--port=5000", f"--port={port}")
-        .replace("0.0.0.0", "127.0.0.1")
-        .replace("/var/lib/mlflow", str(tmp_path / "artifacts"))
-        for argument in container["args"]
-    ]
-    env = resolved(container, secrets, postgres.reached) | {"HOME": str(tmp_path)}
-    command = [*container["command"], *arguments]
     base = f"http://127.0.0.1:{port}"
-    probe = base + container["readinessProbe"]["httpGet"]["path"]
-    experiment = json.dumps({"name": "kept"}).encode()
-    create = f"{base}/api/2.0/mlflow/experiments/create"
-    with started(command, env, probe, tmp_path / "first.log"):
-        assert status(create, INSIDE, experiment) == 200
-        assert status(create, "rebound.example.com", experiment) == 403
-    with started(command, env, probe, tmp_path / "second.log"):
-        found = urllib.request.Request(f"{base}/api/2.0/mlflow/experiments/get-by-name?experiment_name=kept")
-        found.add_header("host", INSIDE)
-        with urllib.request.urlopen(found, timeout=10) as reply:
-            assert json.load(reply)["experiment"]["artifact_location"].startswith("mlflow-artifacts:")
+    experiments = f"{base}/api/2.0/mlflow/experiments"
+
+    def serving(objects, log):
+        container = at(objects, "Deployment/acclimate-mlflow", "spec>template>spec>containers>mlflow")
+        arguments = [
+            argument.replace("--port=5000", f"--port={port}")
+            .replace("0.0.0.0", "127.0.0.1")
+            .replace("/var/lib/mlflow", str(tmp_path / "artifacts"))
+            for argument in container["args"]
+        ]
+        if "ConfigMap/acclimate-mlflow" in objects:
+            for name, text in at(objects, "ConfigMap/acclimate-mlflow", "data").items():
+                (tmp_path / name).write_text(postgres.reached(text))
+        env = resolved(
+            container, SECRETS, lambda text: postgres.reached(text).replace("/etc/mlflow", str(tmp_path))
+        )
+        probe = base + container["readinessProbe"]["httpGet"]["path"]
+        return started(
+            [*container["command"], *arguments], env | {"HOME": str(tmp_path)}, probe, tmp_path / log
+        )
+
+    with serving(small, "open.log"):
+        create = {"url": f"{experiments}/create", "json": {"name": "kept"}}
+        assert httpx.post(**create, headers={"host": "rebound.example.com"}).status_code == 403
+        assert httpx.post(**create, headers={"host": INSIDE}).status_code == 200
+    with serving(rendered(merged(SMALL, {"mlflow": {"auth": {"existingSecret": "login"}}})), "login.log"):
+        found = {"url": f"{experiments}/get-by-name", "params": {"experiment_name": "kept"}}
+        wrong, right = ("admin", "wrong"), (LOGIN["username"], LOGIN["password"])
+        assert [httpx.get(**found, auth=auth).status_code for auth in (None, wrong)] == [401, 401]
+        assert httpx.post(f"{experiments}/create", json={"name": "sneaked in"}).status_code == 401
+        kept = httpx.get(**found, auth=right)
+        assert json.loads(kept.text)["experiment"]["artifact_location"].startswith("mlflow-artifacts:")
+        assert LOGIN["password"] not in (tmp_path / "login.log").read_text()
