@@ -31,7 +31,7 @@ class ServiceClient:
     """
 
     def __init__(self, url: str, token: str, transport: httpx.BaseTransport | None = None) -> None:
-        self.url = url.rstrip("/")
+        self.url, self.token = url.rstrip("/"), token
         try:
             self._http = httpx.Client(
                 base_url=f"{self.url}/api/v1",

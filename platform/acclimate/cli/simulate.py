@@ -14,7 +14,7 @@ import click
 from acclimate.cli.output import err, next_step, print_fields, print_json, print_table
 
 if TYPE_CHECKING:
-    from acclimate.simulation import Detection, Happening, Outcome, Scenario
+    from acclimate.simulation import Detection, Happening, Outcome, Scenario, ServedWorld
 
 _ROWS = 12
 
@@ -28,16 +28,28 @@ _ROWS = 12
 )
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key, as in devices=500.")
 @click.option("--seed", type=click.IntRange(0), help="Of everything random; the same seed replays.")
+@click.option(
+    "--join",
+    "root",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="ROOT.JSON",
+    help="Join the service of ACCLIMATE_URL or `acclimate login`, whose repository has this first root.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def simulate(
-    scenario: str | None, bundle: Path | None, changes: tuple[str, ...], seed: int | None, as_json: bool
+    scenario: str | None,
+    bundle: Path | None,
+    changes: tuple[str, ...],
+    seed: int | None,
+    root: Path | None,
+    as_json: bool,
 ) -> None:
     """Run the fleet of SCENARIO, a YAML file or the name of a shipped one, and print what came of it.
 
-    The devices are the real SDK, the service is the real rollout service. Without SCENARIO: list the shipped
-    ones.
+    The devices are the real SDK, the service is the real rollout service: one of its own, or with --join one
+    that runs already and holds the scenario's versions. Without SCENARIO: list the shipped ones.
     """
-    from acclimate.simulation import load_scenario
+    from acclimate.simulation import join, load_scenario
     from acclimate.simulation import simulate as run
 
     if scenario is None:
@@ -46,7 +58,11 @@ def simulate(
     logging.getLogger("acclimate_device").setLevel(logging.ERROR)  # failing rounds are part of the story
     given = [*changes, *([f"seed={seed}"] if seed is not None else [])]
     loaded = load_scenario(scenario, given)
-    outcome = run(loaded, _files(bundle) if bundle else None, _Progress(loaded))
+    factory, progress = _files(bundle) if bundle else None, _Progress(loaded)
+    if root is None:
+        outcome = run(loaded, factory, progress)
+    else:
+        outcome = join(loaded, _world(root), factory, progress)
     if as_json:
         print_json(outcome.as_dict())
         return
@@ -82,6 +98,14 @@ class _Progress:
     def _say(self, at: float, text: str) -> None:
         assert self._started is not None
         err.print(f"  {_span(at - self._started):>9}  {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _world(root: Path) -> ServedWorld:
+    from acclimate.cli.service import connect
+    from acclimate.simulation import ServedWorld
+
+    service = connect()
+    return ServedWorld(service.url, service.token, root.read_bytes())
 
 
 def _files(folder: Path) -> dict[str, bytes]:

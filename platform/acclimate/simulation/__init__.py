@@ -22,7 +22,7 @@ from acclimate.simulation.publishing import next_version, publish
 from acclimate.simulation.scenario import Scenario
 from acclimate.simulation.scenario_file import load_scenario, shipped_scenarios
 from acclimate.simulation.served import HttpOperator, ServedWorld, ServiceProcess
-from acclimate.simulation.simulate import run, simulate
+from acclimate.simulation.simulate import join, run, simulate
 from acclimate.simulation.streams import open_streams
 from acclimate.simulation.world import RolloutStatus, World
 
@@ -42,6 +42,7 @@ __all__ = [
     "SimulatedDevice",
     "Window",
     "World",
+    "join",
     "load_scenario",
     "next_version",
     "open_streams",

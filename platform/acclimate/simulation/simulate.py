@@ -59,6 +59,31 @@ def simulate(
         return run(scenario, world, files, streams, Path(folder) / "devices", tell)
 
 
+def join(
+    scenario: Scenario,
+    world: ServedWorld,
+    factory: Files | None = None,
+    tell: Tell = lambda happening: None,
+) -> Outcome:
+    """Run a scenario's devices against a service that runs already, and leave the fleet there.
+
+    Its repository has to hold the factory's bundle and every version that the scenario rolls out.
+
+    Raises:
+        ScenarioError: the scenario runs on a simulated clock, does not fit its data, or the service refuses.
+    """
+    if scenario.clock != "wall":
+        raise ScenarioError(
+            f"scenario {scenario.name!r} runs on a simulated clock, and a service that runs already on the "
+            "wall's: set clock=wall, and a duration that you can wait for"
+        )
+    files = factory_for(scenario, factory)
+    streams = open_streams(scenario.stream)
+    check_fit(streams, files)
+    with tempfile.TemporaryDirectory(prefix="acclimate-simulation-") as folder:
+        return run(scenario, world, files, streams, Path(folder), tell)
+
+
 def run(
     scenario: Scenario,
     world: World,

@@ -96,7 +96,8 @@ def command(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """Starts `acclimate train` on the recipe as a process of its own, in a home of its own."""
     recipe = tmp_path / "waves.yaml"
     document = RECIPE.model_dump(mode="json")
-    document["training"] |= {"steps": 400, "checkpoint_every": 40}
+    document["training"] |= {"steps": 400, "meta_batch": 6, "checkpoint_every": 40}
+    document["baseline"] |= {"joint": False}
     document["evaluation"] |= {"shots": [5], "steps": [0, 1], "rates": [0.01], "long_steps": 2, "draws": 1}
     recipe.write_text(json.dumps(document))  # JSON is YAML
     environment = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
