@@ -73,9 +73,8 @@ def sign_two_versions(folder: Path) -> None:
         operator.run("repo", "publish", folder / "tuf", folder / name, "--key", folder / "keys")
 
 
-def roll_out(folder: Path, url: str, token: str) -> None:
+def roll_out(operator: Operator, folder: Path) -> None:
     """Devices join the service, run version 1, and end on version 2."""
-    operator = Operator(url, token)
     published = operator.read("fleet", "releases")
     assert {one["version"] for one in published} == {1, 2}, published
     scenario, root = folder / "scenario.yaml", folder / "tuf" / "metadata" / "1.root.json"
@@ -94,6 +93,15 @@ def roll_out(folder: Path, url: str, token: str) -> None:
     [rollout] = operator.read("rollout", "list", "--fleet", FLEET)
     assert rollout["rollout"]["state"] == "done", rollout
     assert "shown to all" in operator.run("rollout", "why", rollout["rollout"]["id"])
+
+
+def all_is_there(operator: Operator) -> None:
+    """Devices, what they reported, and what came of the rollout: nothing of it may ever be lost."""
+    fleet = operator.read("fleet", "show", FLEET)
+    assert fleet["fleet"]["devices"] == DEVICES
+    assert [baseline["release"]["version"] for baseline in fleet["fleet"]["baselines"]] == [2]
+    assert sum(row["reports"] for row in fleet["counts"]) > DEVICES
+    assert {one["version"] for one in operator.read("fleet", "releases")} == {1, 2}
 
 
 def _promote(operator: Operator, devices: subprocess.Popen[str]) -> None:
