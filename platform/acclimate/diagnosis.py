@@ -35,6 +35,7 @@ EXTRAS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "cluster": (("kubernetes",), "work on a Kubernetes cluster"),
     "pipelines": (("kfp",), "compile the Kubeflow pipeline"),
     "registry": (("mlflow",), "serve: NAME@ALIAS, and results from the field written onto versions"),
+    "mlflow-server": (("flask_wtf", "psycopg"), "MLflow's own server with a login, on PostgreSQL"),
     "traces": (
         (
             "opentelemetry.sdk",

@@ -74,7 +74,7 @@ def test_an_alert_makes_a_candidate_with_its_lineage(tmp_path: Path):
         assert answer["started"], answer
         [again] = httpx.post(url, json=NOTIFICATION, headers=service.admin).json()
         assert (again["started"], again["detail"]) == (False, "another training is running")
-        done = _ended(store, tmp_path)
+        done = ended(store, tmp_path)
         assert (done.action, done.detail) == ("retraining.done", "waves version 1 is registered"), service.log
         [late] = httpx.post(url, json=NOTIFICATION, headers=service.admin).json()
         assert "less than 86400 s ago" in late["detail"]
@@ -94,7 +94,7 @@ def test_an_alert_makes_a_candidate_with_its_lineage(tmp_path: Path):
     }
 
 
-def _ended(store: Any, folder: Path) -> Any:
+def ended(store: Any, folder: Path) -> Any:
     for _ in range(240):
         entries = [
             one for one in store.audit(fleet="home") if one.action in ("retraining.done", "retraining.fail")
