@@ -131,9 +131,9 @@ def export_and_sign(reference: str, bundle: dsl.Output[dsl.Artifact]) -> str:
     """Export a version as a bundle and sign it into the repository; gives `NAME:VERSION`."""
     from pathlib import Path
 
-    from acclimate_pipelines import delivery_steps
+    from acclimate_pipelines import signing_step
 
-    release = delivery_steps.export_and_sign(reference, Path(bundle.path))
+    release = signing_step.export_and_sign(reference, Path(bundle.path))
     bundle.metadata["release"] = release
     return release
 

@@ -48,23 +48,6 @@ def evaluation(name: str, found: Evaluation, picture: bytes) -> str:
     return "\n".join(parts) + "\n"
 
 
-def rollout(found: Mapping[str, Any], decisions: Sequence[Mapping[str, Any]]) -> str:
-    """A rollout as Markdown: how it ended, and every decision with its reason."""
-    one = found["rollout"]
-    release = one["plan"]["release"]
-    lines = [
-        f"# {release['name']} version {release['version']} on {one['plan']['fleet']}: "
-        f"{one['state'].replace('_', ' ')}",
-        "",
-        f"{found['canary_devices']} canaries, {found['control_devices']} control, "
-        f"{found['settled_devices']} settled",
-        "",
-    ]
-    for decision in reversed(decisions):
-        lines.append(f"- wave {decision['wave']}, {decision['action']}: {decision['reason']}")
-    return "\n".join([*lines, ""])
-
-
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "".join(

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from acclimate.cli.main import cli
 from acclimate.registry import Registry
 from acclimate.training.recipe_file import load_recipe, to_yaml
-from acclimate_pipelines import delivery_steps, training_steps
+from acclimate_pipelines import delivery_steps, signing_step, training_steps
 from tests.serving import ADMIN, Served
 
 pytestmark = pytest.mark.slow
@@ -84,7 +84,7 @@ def test_steps_work_without_kubeflow_and_the_first_version_becomes_the_baseline(
     again = training_steps.gate(tasks, start, "1", 0.0, False, verdict)
     assert (again.passed, again.figures["gain"]) == (True, 0.0), "a version is as good as itself"
     assert not training_steps.gate(tasks, start, "1", 0.01, False, verdict).passed
-    assert delivery_steps.export_and_sign(reference, bundle) == "watch:1"
+    assert signing_step.export_and_sign(reference, bundle) == "watch:1"
     assert delivery_steps.roll_out("wrists", "watch:1", {}) == ""
     version = Registry.open().version("watch", "1")
     assert version.tags["data_source"] == "watch"
