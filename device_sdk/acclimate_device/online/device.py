@@ -249,9 +249,7 @@ class Device:
         now = self._clock() if now is None else now
         self._obey(now)
         with self._lock:
-            if self._versions.on_trial and self._predictions >= self.policy.trial_predictions:
-                self._versions.confirm()
-                self._note_versions()
+            self._confirm()
             self._note_shift()
             if now - self._recorder.started_at >= (self._versions.report_s or self.policy.report_s):
                 self._report(now, self._versions.boot.counter)
@@ -259,11 +257,12 @@ class Device:
                 self._save(now)
 
     def close(self) -> None:
-        """Stop the housekeeping, report the open window and save what was learnt."""
+        """Stop the housekeeping, end a trial that was passed, report the open window, save what was learnt."""
         if self._housekeeping is not None:
             self._housekeeping.stop()
             self._housekeeping = None
         with self._lock:
+            self._confirm()
             if not self._recorder.empty():
                 self._report(self._clock(), self._versions.boot.counter)
             if self._unsaved:
@@ -354,6 +353,12 @@ class Device:
                 self._active = self._learner.adapt(self._learner.restart(self._active))
                 self._unsaved = True
                 self._note("reset", "assignment", "")
+            self._note_versions()
+
+    def _confirm(self) -> None:
+        """End the trial of a version that has proved itself."""
+        if self._versions.on_trial and self._predictions >= self.policy.trial_predictions:
+            self._versions.confirm()
             self._note_versions()
 
     def _switch(self, running: Running) -> None:

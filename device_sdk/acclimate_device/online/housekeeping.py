@@ -1,4 +1,4 @@
-"""Calls a device's `tick` once a second, in a thread of its own."""
+"""Calls a device's `tick`: at once, then once a second in a thread of its own."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ _TICK_S = 1.0
 
 
 class Housekeeping:
-    """Ticks from now on until `stop`. A tick that fails is logged, and the next one tries again."""
+    """Ticks from now on until `stop`. A tick that fails is logged, and the next one tries again.
+
+    The first tick is over when this returns, so that a process of less than a second obeys the agent too.
+    """
 
     def __init__(self, tick: Callable[[], None]) -> None:
         self._tick = tick
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="acclimate-device", daemon=True)
+        self._try()
         self._thread.start()
 
     def stop(self) -> None:
@@ -29,7 +33,10 @@ class Housekeeping:
 
     def _run(self) -> None:
         while not self._stopped.wait(_TICK_S):
-            try:
-                self._tick()
-            except (StorageError, BundleError) as error:
-                logger.warning("housekeeping failed, trying again: %s", error)
+            self._try()
+
+    def _try(self) -> None:
+        try:
+            self._tick()
+        except (StorageError, BundleError) as error:
+            logger.warning("housekeeping failed, trying again: %s", error)

@@ -20,7 +20,7 @@ from acclimate_device.protocol import (
     loads,
     seal,
 )
-from acclimate_device.storage import Assignment, Slots
+from acclimate_device.storage import Assignment, FileFlash, Slots
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
 from acclimate_device.testing.repository import SimulatedRepository
 from acclimate_device.testing.service import SimulatedService
@@ -298,6 +298,26 @@ def test_a_retired_device_stops(gateway) -> None:
 
 
 # -- trials ------------------------------------------------------------------------------------------------
+
+
+def test_a_process_of_less_than_a_second_obeys_and_ends_a_trial_too(gateway, tmp_path) -> None:
+    shipped = tmp_path / "bundle"
+    shipped.mkdir()
+    for name, content in tiny_bundle().items():
+        (shipped / name).write_bytes(content)
+    gateway.ship(2)
+    gateway.agent.poll()
+    for name in gateway.flash.names(""):
+        content = gateway.flash.read(name)
+        target = tmp_path / "state" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content or b"")
+    with Device.open(shipped, state=tmp_path / "state") as device:
+        assert device.release == release_of(2)
+        for x, _ in GestureDevice(1).examples(25):
+            device.predict_one(x)
+    boot = Slots(FileFlash(tmp_path / "state")).boot()
+    assert (boot.release, boot.trial) == (release_of(2), None)
 
 
 def test_a_version_that_never_proves_itself_is_left_after_its_trials(gateway) -> None:
