@@ -100,3 +100,15 @@ def test_every_picture_of_the_docs_is_shown():
         if "images/" in link
     }
     assert set(tracked("docs/images/*")) - shown == set()
+
+
+def test_tests_that_the_threat_model_names_exist():
+    page = (ROOT / "docs" / "explanation" / "threat-model.md").read_text()
+    row = re.compile(r"^\| .* \| (?:`(tests/\S+\.py)`|the same file): (.*) \|$", re.MULTILINE)
+    file = ""
+    rows = row.findall(page)
+    assert rows
+    for named, tests in rows:
+        file = named or file
+        for test in re.findall(r"`(\w+)", tests):
+            assert f"def test_{test}" in (ROOT / file).read_text(), f"{file}: {test}"
