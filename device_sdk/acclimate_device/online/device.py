@@ -257,7 +257,7 @@ class Device:
                 self._save(now)
 
     def close(self) -> None:
-        """Stop the housekeeping, end a trial that was passed, report the open window, save what was learnt."""
+        """Stop the housekeeping, end a passed trial, report the open window, save what was learnt."""
         if self._housekeeping is not None:
             self._housekeeping.stop()
             self._housekeeping = None
