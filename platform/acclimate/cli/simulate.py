@@ -16,6 +16,7 @@ from acclimate.cli.output import err, next_step, print_fields, print_json, print
 if TYPE_CHECKING:
     from acclimate.simulation import Detection, Happening, Outcome, Scenario, ServedWorld
 
+STOPPED = 130  # what a shell reports for Ctrl-C
 _ROWS = 12
 
 
@@ -59,10 +60,14 @@ def simulate(
     given = [*changes, *([f"seed={seed}"] if seed is not None else [])]
     loaded = load_scenario(scenario, given)
     factory, progress = _files(bundle) if bundle else None, _Progress(loaded)
-    if root is None:
-        outcome = run(loaded, factory, progress)
-    else:
-        outcome = join(loaded, _world(root), factory, progress)
+    try:
+        if root is None:
+            outcome = run(loaded, factory, progress)
+        else:
+            outcome = join(loaded, _world(root), factory, progress)
+    except KeyboardInterrupt:
+        err.print(f"stopped; seed {loaded.seed} tells the same story again from its start", highlight=False)
+        raise SystemExit(STOPPED) from None
     if as_json:
         print_json(outcome.as_dict())
         return

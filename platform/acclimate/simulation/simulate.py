@@ -22,7 +22,8 @@ from acclimate.simulation.served import ServedWorld, ServiceProcess
 from acclimate.simulation.streams import Streams, open_streams
 from acclimate.simulation.world import Files, World, release_of
 from acclimate_device.bundle import read_bundle
-from acclimate_device.errors import BundleError
+from acclimate_device.errors import BundleError, LabelError
+from acclimate_device.online.schema import Schema
 from acclimate_device.protocol import MANIFEST, Manifest, loads
 from acclimate_device.testing import tiny_bundle
 
@@ -197,12 +198,21 @@ def check_fit(streams: Streams, factory: Files) -> None:
     """See whether devices with this bundle can read these streams.
 
     Raises:
-        ScenarioError: the shapes differ.
+        ScenarioError: the shapes differ, or the bundle does not know the labels or targets.
     """
-    x, _ = streams.feed(0, random.Random(0)).next()
-    shape = tuple(loads(Manifest, factory[MANIFEST], 10**6).input.shape)
-    if tuple(x.shape) != shape:
+    x, target = streams.feed(0, random.Random(0)).next()
+    manifest = loads(Manifest, factory[MANIFEST], 10**6)
+    if tuple(x.shape) != tuple(manifest.input.shape):
         raise ScenarioError(
-            f"the recordings have examples of shape {tuple(x.shape)}, the bundle takes {shape}: use a bundle "
-            "trained on them"
+            f"the recordings have examples of shape {tuple(x.shape)}, the bundle takes "
+            f"{tuple(manifest.input.shape)}: use a bundle trained on them"
         )
+    if unknown := [label for label in streams.labels if label not in manifest.output.labels]:
+        raise ScenarioError(
+            f"the recordings have the label {unknown[0]!r}, which the bundle does not know (it has "
+            f"{', '.join(manifest.output.labels) or 'none'}): use a bundle trained on them"
+        )
+    try:
+        Schema(manifest, allow_constant=True).target(target)
+    except LabelError as error:
+        raise ScenarioError(f"the recordings do not fit the bundle: {error}") from None

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from acclimate.errors import ScenarioError
 from acclimate.simulation.scenario import StreamSection
 from acclimate_device.testing import GestureDevice
+from acclimate_device.testing.gestures import LABELS
 
 Float = npt.NDArray[np.float32]
 Example = tuple[Float, Any]
@@ -41,6 +42,10 @@ class Feed(Protocol):
 class Streams(Protocol):
     """Where the feeds of a fleet come from."""
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Every label that may come; empty for real targets."""
+
     def feed(self, device: int, rng: random.Random) -> Feed:
         """The feed of a device; the same for the same number and the same `rng`."""
 
@@ -53,6 +58,11 @@ def open_streams(section: StreamSection) -> Streams:
         DataError: there is no such data.
     """
     if section.source == "gestures":
+        if section.options or section.tasks or section.order != "time":
+            raise ScenarioError(
+                "stream.source 'gestures' is generated as it goes: leave out options, tasks and order, "
+                "which are for recordings"
+            )
         return Gestures()
     from acclimate.tasks import TaskPool, open_tasks
 
@@ -64,6 +74,8 @@ def open_streams(section: StreamSection) -> Streams:
 
 class Gestures:
     """The generated family of `acclimate_device.testing`: every device mounted in its own way."""
+
+    labels = LABELS
 
     def feed(self, device: int, rng: random.Random) -> Feed:
         return _GestureFeed(rng.getrandbits(32))
@@ -96,6 +108,7 @@ class Recorded:
     def __init__(self, pool: Any, section: StreamSection) -> None:
         self._pool, self._section = pool, section
         self._tasks = _chosen(pool.task_ids, section.tasks)
+        self.labels: tuple[str, ...] = tuple(pool.info.labels)
         if section.order != "time" and not pool.info.labels:
             raise ScenarioError(f"stream.order {section.order!r} needs labels: use 'time' for real targets")
         self._examples = cache(self._read)

@@ -1,6 +1,8 @@
 """`acclimate simulate`, as a person and as a script run it."""
 
 import json
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,14 @@ def test_a_folder_that_holds_no_whole_bundle_is_refused(story: str, tmp_path: Pa
     for name, data in tiny_bundle().items():
         (tmp_path / name).write_bytes(data[:-1] if name == "adapt.onnx" else data)
     assert "adapt.onnx is not the file" in mistake(story, "--bundle", str(tmp_path))
+
+
+def test_ctrl_c_ends_it_without_a_trace(story: str):
+    import acclimate.simulation  # noqa: F401 - so that the signal finds it running, not importing
+
+    timer = threading.Timer(1.0, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    result = simulate(story, "--set", "devices=50", "--set", "duration=7d")
+    timer.join()
+    assert result.exit_code == 130
+    assert "stopped; seed 0 tells the same story again" in result.stderr
