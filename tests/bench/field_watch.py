@@ -21,9 +21,9 @@ def run(people: Path | None, picture: Path) -> dict[str, Any]:
     """Take the figures over, by person."""
     if people is None:
         raise SystemExit("`watch` needs --people: the JSON of `python -m tests.bench.watch_people --out`")
-    figures = json.loads(people.read_text())
-    _plot(figures, picture)
-    return {"people": figures, "seeds": 1}
+    figures: dict[str, Any] = json.loads(people.read_text())
+    _plot(figures["people"], picture)
+    return {**figures, "seeds": 1}
 
 
 def table(result: dict[str, Any], _: Callable[..., str]) -> str:

@@ -96,7 +96,7 @@ def main() -> None:
         if not arguments.pages_only:
             began = time.process_time()
             result = _run(name, arguments)
-            result |= {"machine": machine(), "cpu_s": round(time.process_time() - began, 1)}
+            result = {"cpu_s": round(time.process_time() - began, 1), "machine": machine(), **result}
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(result, indent=1) + "\n")
         result = json.loads(path.read_text())

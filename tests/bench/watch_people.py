@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -39,7 +40,9 @@ def main() -> None:
         print(f"held out {', '.join(held_out)}: done", file=sys.stderr, flush=True)
     _print(people)
     if options.out:
-        options.out.write_text(json.dumps(people, indent=2) + "\n")
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        figures = {"cpu_s": round(used.ru_utime + used.ru_stime, 1), "people": people}
+        options.out.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def _train(held_out: list[str], changes: list[str]) -> dict[str, Any]:

@@ -98,9 +98,11 @@ def _recipe(recordings: Path, size: Size) -> Recipe:
     changes = {
         "training.steps": size.steps,
         "training.workers": size.workers,
+        "learner.inner_lr": 0.03,  # so short a training learns more from gentle steps
         "evaluation.shots": [5],
         "evaluation.draws": size.draws,
-        "evaluation.long_steps": 20,
+        "evaluation.long_steps": 10,
+        "evaluation.rates": [0.003, 0.01, 0.03, 0.1],
     }
     shipped = load_recipe("watch", [f"{key}={json.dumps(value)}" for key, value in changes.items()])
     data = shipped.data.model_copy(

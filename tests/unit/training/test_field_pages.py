@@ -29,6 +29,16 @@ def test_a_recipe_of_a_field_has_its_command_and_its_figures_on_a_page(name: str
     assert result["machine"]["date"] in table, "the page is not of these figures: render it with --pages-only"
 
 
+def test_the_watch_has_every_person_held_out_once() -> None:
+    _, _, section = TEXT.partition("<!-- watch: generated -->")
+    table = section.partition("<!-- watch: end -->")[0]
+    for row in ("joint model", "joint + fine-tuning", "meta-learned start", "device only", "worst person"):
+        assert row in table
+    result = json.loads((PAGES / "results" / "watch.json").read_text())
+    assert sorted(result["people"]) == [f"person-{number:02d}" for number in range(1, 11)]
+    assert result["machine"]["date"] in table
+
+
 def test_every_picture_and_file_that_a_page_names_is_there() -> None:
     named = set(re.findall(r"\]\(((?!http)[^)#]+)\)", TEXT))
     assert named
