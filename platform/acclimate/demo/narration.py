@@ -77,8 +77,8 @@ def drifted(result: Drifted) -> Chapter:
         (
             f"Every watch now replays its owner's left arm. Accuracy {_moved(before, worst)}. {noticed} "
             f"devices noticed by rising losses or changed inputs{typical}, returned to the start and "
-            f"adapted to the new arm: {_percent(after)}. Before the change there were {result.false_alarms} "
-            "false alarms. A device whose accuracy hardly suffered has nothing to notice.",
+            f"adapted to the new arm: {_percent(after)}. A device whose accuracy hardly suffered has nothing "
+            f"to notice. False alarms before the change: {result.false_alarms}.",
             f"Reports told the service. Once {100 * DRIFT_SHARE:.0f} % of the fleet had drifted, "
             f"{result.asked_s - result.began_s:.0f} s after the change, it asked for a new version by "
             "itself.",

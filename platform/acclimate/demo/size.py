@@ -13,7 +13,7 @@ class Size:
         steps, workers: outer steps of each training; Ray task workers of the first (0: this process).
         draws: episodes of each held-out task in the evaluation.
         devices: in the fleet.
-        lessons: labelled examples a device sees before its watch changes arms.
+        lessons, lessons_after: labelled examples a device sees before its watch changes arms, and then.
         every_s: seconds between two examples of a device, here; a real exercise window takes two.
         settle_s: how long the fleet lives between two chapters.
         decide_s: how long the gates may take over a version before a person decides.
@@ -29,6 +29,7 @@ class Size:
     draws: int = 3
     devices: int = 60
     lessons: int = 100
+    lessons_after: int = 60
     every_s: float = 0.25
     settle_s: float = 6.0
     decide_s: float = 30.0

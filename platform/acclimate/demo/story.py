@@ -173,7 +173,7 @@ class Story:
 
     def drift(self) -> Drifted:
         """Every watch changes arms; wait until the service has asked for a version and recovery shows."""
-        began, lessons = self._now(), self._lessons() + self.size.lessons
+        began, lessons = self._now(), self._lessons() + self.size.lessons_after
         self._fleet.begin(ARMS)
         self._wait("the service to ask for a training", lambda: self._audited("retraining.start") is not None)
         asked = (self._audited("retraining.start") or time.time()) - self._started
