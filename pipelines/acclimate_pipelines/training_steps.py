@@ -31,6 +31,7 @@ from acclimate.workflow import (
     lineage_of,
     mlflow_run,
     phases,
+    starting_version,
     train_phases,
 )
 from acclimate_pipelines import pages
@@ -72,9 +73,11 @@ def meta_train(tasks: Path, checkpoints: Path, initialization: Path) -> str:
     directory = _run_directory(prepared)
     listener.on_data(problem, directory.path)
     registry = Registry.open()
+    _, known = starting_version(prepared.located, registry)
+    start = None if known is None else problem.start_from(known)
     with stop_on_signals() as should_stop, mlflow_run(registry, prepared.recipe, directory, problem) as run:
         address = os.environ.get("RAY_ADDRESS")
-        metas = train_phases(prepared.located, directory, run, listener, should_stop, address)
+        metas = train_phases(prepared.located, start, directory, run, listener, should_stop, address)
         if metas is None:
             raise TrainingError(f"stopped; run the step again, it goes on from {directory.path}")
         checkpoints.mkdir(parents=True, exist_ok=True)

@@ -93,15 +93,17 @@ def meta_train(
     Raises:
         AcclimateError: anything a user can mend; what was trained until then is in a checkpoint.
     """
-    problem = open_problem(recipe)
-    data_report = check_data(problem, listener)
     directory = RunDirectory.to_resume(home(), recipe) if resume else None
     registry = Registry.open(tracking_uri)
+    recipe, known = starting_version(recipe, registry)
+    problem = open_problem(recipe)
+    data_report = check_data(problem, listener)
+    start = None if known is None else problem.start_from(known)
     directory = directory or RunDirectory.begin(home(), recipe, datetime.now())
     listener.on_data(problem, directory.path)
     with mlflow_run(registry, recipe, directory, problem) as recorder:
         recorder.log_text(data_report, DATA_REPORT)
-        metas = train_phases(recipe, directory, recorder, listener, should_stop, address)
+        metas = train_phases(recipe, start, directory, recorder, listener, should_stop, address)
         if metas is None:
             return None
         evaluation = evaluate_starts(recipe, metas, listener)
@@ -124,6 +126,19 @@ def meta_train(
         )
         directory.finish()
     return Outcome(initialization, version, evaluation, plot, directory.path)
+
+
+def starting_version(recipe: Recipe, registry: Registry) -> tuple[Recipe, Initialization | None]:
+    """The version that `training.start` names, and the recipe with its number in place of an alias.
+
+    Raises:
+        RegistryError: there is no such version.
+    """
+    if recipe.training.start is None:
+        return recipe, None
+    initialization, version = registry.fetch(recipe.name, str(recipe.training.start))
+    pinned = recipe.training.model_copy(update={"start": version.version})
+    return recipe.model_copy(update={"training": pinned}), initialization
 
 
 def anything_new(recipe: Recipe, ref: str, tracking_uri: str | None = None) -> bool:
@@ -202,15 +217,20 @@ def phases(recipe: Recipe) -> dict[str, Recipe]:
 @traced("train-phases")
 def train_phases(
     recipe: Recipe,
+    start: MetaParams | None,
     directory: RunDirectory,
     recorder: RunRecorder,
     listener: Listener,
     should_stop: Callable[[], bool],
     address: str | None,
 ) -> dict[str, MetaParams] | None:
-    """Train every phase that is not done yet; None if stopped."""
+    """Train every phase that is not done yet; None if stopped.
+
+    Args:
+        start: meta-parameters that meta-training goes on from; baselines always begin anew.
+    """
     planned = phases(recipe)
-    states = {phase: _open_state(directory, phase, of) for phase, of in planned.items()}
+    states = {phase: _open_state(directory, phase, of, start) for phase, of in planned.items()}
     unfinished = [phase for phase, of in planned.items() if states[phase].step < of.training.steps]
     if unfinished:
         with engine(recipe, planned, address) as train_phase:
@@ -309,14 +329,16 @@ def _joint_phase(seed: int) -> str:
     return f"joint-{seed}"
 
 
-def _open_state(directory: RunDirectory, phase: str, recipe: Recipe) -> OuterState:
+def _open_state(directory: RunDirectory, phase: str, recipe: Recipe, start: MetaParams | None) -> OuterState:
     path = directory.checkpoint(phase)
     optimizer = recipe.training.optimizer
     if path.exists():
         checkpoint = load_checkpoint(path)
         check_same_recipe(checkpoint, recipe)
         return OuterState.restore(checkpoint, optimizer)
-    state = OuterState.begin(open_problem(recipe).start(), optimizer)
+    if start is None or phase != _meta_phase(recipe.seed):
+        start = open_problem(recipe).start()
+    state = OuterState.begin(start, optimizer)
     save_checkpoint(state.checkpoint(recipe), path)
     return state
 

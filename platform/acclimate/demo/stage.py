@@ -91,7 +91,8 @@ class Stage:
             "--set",
             "baseline.joint=false",
         ]  # the baseline was measured once already
-        return f"{shlex.join(train + changes)} --if-new {{version}} --json {{lineage}}"
+        go_on = "--set training.start={version} --if-new {version}"
+        return f"{shlex.join(train + changes)} {go_on} --json {{lineage}}"
 
 
 def _recipe(recordings: Path, size: Size) -> Recipe:

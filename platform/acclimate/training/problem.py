@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from acclimate.errors import RecipeError
 from acclimate.initialization import AdaptationPolicy, Initialization, ModelSpec, Normalization
 from acclimate.learners import Learner, Loss, MetaParams, build_learner, loss_for
 from acclimate.models import build, parameters_of
@@ -49,6 +50,27 @@ class Problem:
     def start(self) -> MetaParams:
         """The meta-parameters before the first step."""
         return self.learner().init(parameters_of(self.model))
+
+    def start_from(self, known: Initialization) -> MetaParams:
+        """The meta-parameters of an earlier version, to go on from; learned rates that it lacks are new.
+
+        Raises:
+            RecipeError: its network is another one.
+        """
+        fresh = self.start()
+        given = {f"param.{name}": tensor for name, tensor in known.params.items()}
+        own = {name: tuple(tensor.shape) for name, tensor in fresh.items() if name.startswith("param.")}
+        if own != {name: tuple(tensor.shape) for name, tensor in given.items()}:
+            raise RecipeError(
+                f"training.start: that version is a {known.model.name} {dict(known.model.options)}, the recipe "
+                f"asks for a {self.spec.name} {dict(self.spec.options)}, or their inputs or outputs differ: "
+                "take over that version's `model` section, or leave `start` out"
+            )
+        rates = {f"rate.{name}": tensor for name, tensor in known.rates.items()}
+        given |= {
+            name: one for name, one in rates.items() if name in fresh and one.shape == fresh[name].shape
+        }
+        return {name: given.get(name, tensor).detach().clone() for name, tensor in fresh.items()}
 
     def initialization(self, meta: MetaParams) -> Initialization:
         """What a device receives of trained meta-parameters."""

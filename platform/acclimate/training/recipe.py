@@ -141,6 +141,11 @@ class TrainingSection(Section):
     """The outer loop."""
 
     steps: Count = Field(default=1000, description="outer steps")
+    start: int | str | None = Field(
+        default=None,
+        description="registered version of the recipe's name to go on from: a number, an alias or a content "
+        "hash; new parameters if left out",
+    )
     meta_batch: Count = Field(default=16, description="tasks a step")
     shard: Count = Field(
         default=4, description="tasks a worker computes at a time; part of the result's bits"
@@ -258,11 +263,12 @@ class Recipe(Section):
             )
 
     def determines(self) -> dict[str, Any]:
-        """The part that decides the trained parameters' bits, as JSON types."""
+        """The part that decides the trained parameters' bits, as JSON types; beside it the version that
+        training starts from, which the first checkpoint holds."""
         document = self.model_dump(
             mode="json", exclude={"name", "description", "baseline", "evaluation", "device"}
         )
-        for elsewhere in ("workers", "min_workers", "checkpoint_every"):
+        for elsewhere in ("start", "workers", "min_workers", "checkpoint_every"):
             del document["training"][elsewhere]
         return document
 

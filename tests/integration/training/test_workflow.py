@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
-from acclimate.errors import RecipeError, TrainingError
+from acclimate.errors import RecipeError, RegistryError, TrainingError
+from acclimate.home import home
 from acclimate.registry import Registry
 from acclimate.training.loop import StepReport
 from acclimate.training.problem import Problem
-from acclimate.training.recipe import Recipe
+from acclimate.training.recipe import ModelSection, Recipe
 from acclimate.workflow import evaluate_version, meta_train
 
 pytestmark = pytest.mark.slow
@@ -106,3 +108,28 @@ def test_a_stopped_job_resumes_with_its_own_recipe_only_and_repeats_no_step(tmp_
     assert len(Registry.open().client.get_metric_history(resumed.version.run_id, "joint-0.loss")) == 6
     with pytest.raises(TrainingError, match="no unfinished run of 'waves'"):
         meta_train(recipe(), listener=Quiet(), resume=True)
+
+
+def test_training_goes_on_from_a_registered_version():
+    first = meta_train(recipe(), listener=Quiet())
+    still = recipe(start="candidate", steps=1, optimizer={"lr": 1e-12})
+    second = meta_train(still, listener=Quiet())
+    assert first is not None
+    assert second is not None
+    for name, tensor in first.initialization.params.items():
+        assert torch.allclose(second.initialization.params[name], tensor, atol=1e-6)
+    # The alias has moved on since, so the run keeps the number.
+    kept = Registry.open().document("waves", str(second.version.version), "recipe.yaml") or ""
+    assert "start: 1" in kept
+
+
+def test_a_start_that_does_not_fit_is_refused_before_training():
+    meta_train(recipe(), listener=Quiet())
+    other = recipe(start=1).model_copy(
+        update={"model": ModelSection(name="mlp", options={"hidden": [8]})},
+    )
+    with pytest.raises(RecipeError, match=r"training\.start.*model"):
+        meta_train(other, listener=Quiet())
+    assert len(list((home() / "runs" / "waves").iterdir())) == 1
+    with pytest.raises(RegistryError, match="9"):
+        meta_train(recipe(start=9), listener=Quiet())
