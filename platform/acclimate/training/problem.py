@@ -62,9 +62,9 @@ class Problem:
         own = {name: tuple(tensor.shape) for name, tensor in fresh.items() if name.startswith("param.")}
         if own != {name: tuple(tensor.shape) for name, tensor in given.items()}:
             raise RecipeError(
-                f"training.start: that version is a {known.model.name} {dict(known.model.options)}, the recipe "
-                f"asks for a {self.spec.name} {dict(self.spec.options)}, or their inputs or outputs differ: "
-                "take over that version's `model` section, or leave `start` out"
+                f"training.start: that version is a {known.model.name} {dict(known.model.options)}, the "
+                f"recipe asks for a {self.spec.name} {dict(self.spec.options)}, or their inputs or outputs "
+                "differ: take over that version's `model` section, or leave `start` out"
             )
         rates = {f"rate.{name}": tensor for name, tensor in known.rates.items()}
         given |= {
