@@ -88,7 +88,7 @@ def build(
     pool: Path | None,
 ) -> None:
     """Build the task pool of SOURCE once; later it opens at once, however large it is."""
-    named = _name_tasks(source, options, recordings)
+    named = name_tasks(source, options, recordings)
     with progress_bars() as progress:
         tasks = open_tasks(**named.data, data_dir=data_dir, pool=pool, progress=progress)
     built = _recorded(tasks, source)
@@ -127,7 +127,7 @@ def report(
 
     Episodes are cut as the recipe says, if SOURCE is one. Exits with 1 if a finding would stop training.
     """
-    named = _name_tasks(source, options, recordings)
+    named = name_tasks(source, options, recordings)
     chosen = {
         "shots": 5,
         **named.episodes,
@@ -178,7 +178,7 @@ def _recorded(tasks: TaskPool | Sinusoids, source: str) -> TaskPool:
 
 
 @dataclass(frozen=True)
-class _Named:
+class Named:
     """What a person named: arguments of `open_tasks`, and of the episodes' plan if it is a recipe."""
 
     data: dict[str, Any]
@@ -186,13 +186,14 @@ class _Named:
     is_recipe: bool
 
 
-def _name_tasks(source: str, options: tuple[str, ...], recordings: Path | None) -> _Named:
+def name_tasks(source: str, options: tuple[str, ...], recordings: Path | None) -> Named:
+    """What `source` is: a recipe, or a data set, pool or Parquet with its declaration in `recordings`."""
     given = dict(map(_parse_option, options))
     recipe = _recipe(source)
     if recipe is None:
         declared = _read_yaml(recordings) if recordings else {}
         described = declared.get("recordings", declared)
-        return _Named({"source": source, "options": given, "recordings": described}, {}, is_recipe=False)
+        return Named({"source": source, "options": given, "recordings": described}, {}, is_recipe=False)
     section = recipe.get("data")
     if not isinstance(section, dict) or "source" not in section:
         raise DataError(f"{source} has no section `data` with a `source`: it is not a recipe")
@@ -201,7 +202,7 @@ def _name_tasks(source: str, options: tuple[str, ...], recordings: Path | None) 
         "options": {**(section.get("options") or {}), **given},
         "recordings": section.get("recordings") or {},
     }
-    return _Named(described, recipe.get("episodes") or {}, is_recipe=True)
+    return Named(described, recipe.get("episodes") or {}, is_recipe=True)
 
 
 def _recipe(source: str) -> dict[str, Any] | None:

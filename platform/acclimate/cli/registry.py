@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import webbrowser
 from contextlib import ExitStack
@@ -105,6 +106,7 @@ def ui(port: int, browser: bool, tracking_uri: str | None) -> None:
     if registry.location.is_server:
         _show_pages(registry, registry.location.tracking_uri, browser)
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends MLflow's server as Ctrl-C does
     with err.status("starting MLflow"):
         opened = ExitStack()
         url = opened.enter_context(serving(registry.location, port))

@@ -143,6 +143,8 @@ def test_a_login_is_kept_readable_by_its_owner_alone(served, run, tmp_path, monk
     monkeypatch.setattr(service, "credentials_file", lambda: tmp_path / "acclimate" / "credentials.json")
     made = json.loads(run("token", "create", "mara", "--role", "viewer", "--days", "1", "--json"))
     run("login", "--url", served.url, "--token", made["token"])
+    piped = CliRunner().invoke(cli, ["login", "--url", served.url], input=f"{made['token']}\n")
+    assert "signed in" in piped.output
     kept: Path = tmp_path / "acclimate" / "credentials.json"
     assert kept.stat().st_mode & 0o777 == 0o600
     monkeypatch.delenv("ACCLIMATE_TOKEN")

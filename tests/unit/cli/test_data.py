@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
-from acclimate.cli.data import data
+from acclimate.cli.data import data, name_tasks
 from acclimate.errors import DataError
 
 DECLARED = """
@@ -75,6 +75,14 @@ def test_a_recipe_says_where_the_data_is_and_how_episodes_are_cut(files):
     assert reported["findings"] == []
     more = json.loads(run("report", files / "recipe.yaml", "--shots", 500, "--json").stdout)
     assert "fewer than 500 support" in more["findings"][0]["what"]
+
+
+def test_the_name_of_a_shipped_recipe_means_the_recipe():
+    named = name_tasks("watch", ("window=50",), None)
+    assert named.is_recipe
+    assert named.data == {"source": "watch", "options": {"window": 50}, "recordings": {}}
+    assert named.episodes["query_shots"] == 5
+    assert not name_tasks("omniglot", (), None).is_recipe
 
 
 def test_a_report_does_not_stop_at_what_it_reports(files):

@@ -6,6 +6,7 @@ from acclimate.training.jobs.submitting import submit_once
 from acclimate.training.recipe_file import load_recipe
 
 ORDER = Order("watch-1", load_recipe("watch"))
+TOLD: list[UnreachableError] = []
 
 
 class Starting:
@@ -31,13 +32,21 @@ class Starting:
 
 def submitted(cluster):
     clock = iter(range(0, 1000, 10))
-    return submit_once(cluster, ORDER, sleep=lambda seconds: None, clock=lambda: next(clock))
+    return submit_once(
+        cluster, ORDER, on_wait=TOLD.append, sleep=lambda seconds: None, clock=lambda: next(clock)
+    )
 
 
 @pytest.mark.parametrize("cluster", [Starting(0), Starting(3), Starting(1, lost=True)])
 def test_a_job_is_submitted_exactly_once(cluster):
     assert submitted(cluster).name == "watch-1"
     assert cluster.names == ["watch-1"]
+
+
+def test_a_person_who_waits_is_told_why():
+    TOLD.clear()
+    submitted(Starting(3))
+    assert len(TOLD) == 3
 
 
 def test_patience_ends_and_a_refusal_is_final():
