@@ -47,6 +47,7 @@ class RayCluster:
             "PYTHONPATH": f"{ROOT / 'platform'}:{ROOT / 'device_sdk'}",
             "MLFLOW_DISABLE_TELEMETRY": "true",
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # not behind everything else on a busy machine
             "OMP_NUM_THREADS": "1",
         }
         self.token = secrets.token_hex(32)  # as `ray get-auth-token --generate` leaves one
