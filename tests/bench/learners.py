@@ -34,7 +34,7 @@ LEARNERS: dict[str, tuple[str, ...]] = {
     "`reptile`": ("learner.algorithm=reptile",),
 }
 BASELINES: tuple[Start, ...] = ("joint_finetuned", "joint", "device_only")
-RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
+RATES = (0.01, 0.03, 0.1, 0.3)
 RECIPES = {"wisdm": "accuracy, %", "parking-forecast": "mean absolute error, normalized"}
 
 

@@ -57,12 +57,16 @@ def parser() -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=summary)
         added.set_defaults(command=command)
         added.add_argument("--json", action="store_true", help="print JSON")
+        if name == "enrol":
+            added.add_argument(
+                "--again", action="store_true", help="even if it did: the service lost its database"
+            )
     return parser
 
 
 def _enrol(config: AgentConfig, options: argparse.Namespace) -> int:
     agent = _agent(config)
-    enrolled = agent.identity.enrolled() or _enrol_now(agent, config)
+    enrolled = (None if options.again else agent.identity.enrolled()) or _enrol_now(agent, config)
     values = {
         "device_id": enrolled.device_id,
         "fleet": enrolled.fleet,

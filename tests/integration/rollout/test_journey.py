@@ -76,6 +76,12 @@ def test_from_nothing_to_a_device_in_a_rollout(served, run, tmp_path, capsys):
     identity = json.loads(capsys.readouterr().out)["device_id"]
     assert agent(["--config", str(config), "once", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["new_assignment"] is True
+    assert agent(["--config", str(config), "enrol", "--again", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["device_id"] == identity, "the same key is the same device"
+    (tmp_path / "token").write_text("ace_wrong")
+    assert agent(["--config", str(config), "enrol"]) == 0
+    assert agent(["--config", str(config), "enrol", "--again"]) == 2
+    capsys.readouterr()
     assert any((tmp_path / "state").rglob("*params*")), "the bundle was downloaded, verified and staged"
     assert agent(["--config", str(config), "once", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["new_assignment"] is False
