@@ -79,9 +79,9 @@ def line_chart(
     parts = [
         _grid(across, up, axis, width, height),
         *(_rule(rule, up, width) for rule in rules),
-        *(_mark(mark, index, across, up) for index, mark in enumerate(marks)),
         *(_band(line, across, up) for line in series),
         *(_line(line, across, up) for line in series),
+        *(_mark(mark, index, across, up) for index, mark in enumerate(marks)),
     ]
     return _svg(f"chart {'wide' if width > 500 else 'small'}", title, description, width, height, parts)
 
