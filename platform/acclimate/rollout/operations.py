@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.domain import rollout as steps
-from acclimate.rollout.domain.cohort import position, shortfall
+from acclimate.rollout.domain.cohort import Shortfall, position, shortfall
 from acclimate.rollout.domain.evidence import Decision
 from acclimate.rollout.domain.plan import Plan, check_plan, default_waves
 from acclimate.rollout.domain.rollout import Rollout, State
@@ -116,12 +116,13 @@ def draft(store: Store, plan: Plan, actor: str, now: float, draw_id: Callable[[]
 
 
 def _fitting_id(plan: Plan, devices: Sequence[str], draw_id: Callable[[], str]) -> str:
-    problem = ""
+    found: list[Shortfall] = []
     for drawn in (draw_id() for _ in range(_DRAWS)):
-        problem = shortfall(plan, [position(drawn, device) for device in devices])
-        if not problem:
+        short = shortfall(plan, [position(drawn, device) for device in devices])
+        if short is None:
             return drawn
-    raise RolloutError(problem)
+        found.append(short)
+    raise RolloutError(str(max(found, key=lambda one: (one.number, one.added))))
 
 
 def operate(store: Store, rollout_id: str, name: str, actor: str, reason: str, now: float) -> Rollout:

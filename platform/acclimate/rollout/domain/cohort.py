@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from acclimate.rollout.domain.evidence import Arm
 from acclimate.rollout.domain.plan import Plan, Wave
@@ -51,21 +52,34 @@ def added_canaries(plan: Plan, positions: Sequence[float]) -> list[int]:
     return added
 
 
-def shortfall(plan: Plan, positions: Sequence[float]) -> str:
-    """Which wave could never pass, because it adds fewer canaries than must report; empty if each could.
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A wave that could never pass: it adds fewer canaries than must report."""
 
-    Without any device nothing is said: they may enrol before the rollout starts.
+    number: int
+    wave: Wave
+    added: int
+    devices: int
+
+    def __str__(self) -> str:
+        remedy = f"make it larger, or min_devices at most {self.added}" if self.added else "make it larger"
+        return (
+            f"wave {self.number} ({self.wave}) could never pass: it needs {self.wave.min_devices} canaries "
+            f"that report, and adds {self.added} of the {self.devices} devices targeted; {remedy}"
+        )
+
+
+def shortfall(plan: Plan, positions: Sequence[float]) -> Shortfall | None:
+    """The first wave that could never pass; None if each could.
+
+    Without any device there is none: they may enrol before the rollout starts.
     """
     if not positions:
-        return ""
+        return None
     for number, (wave, added) in enumerate(zip(plan.waves, added_canaries(plan, positions), strict=True), 1):
         if added < wave.min_devices:
-            remedy = f"make it larger, or min_devices at most {added}" if added else "make it larger"
-            return (
-                f"wave {number} ({wave}) could never pass: it needs {wave.min_devices} canaries that report, "
-                f"and adds {added} of the {len(positions)} devices targeted; {remedy}"
-            )
-    return ""
+            return Shortfall(number, wave, added, len(positions))
+    return None
 
 
 def _share_of(count: int, ascending: Sequence[float]) -> float:
