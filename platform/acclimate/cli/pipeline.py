@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,7 +48,7 @@ _where = _together(
     click.option("--namespace", envvar="ACCLIMATE_KFP_NAMESPACE", default="", help="In multi-user mode."),
     click.option("--experiment", default="acclimate", show_default=True, help="Groups the runs."),
 )
-_cluster = _together(
+_cluster_options = _together(
     click.option("--image", default=_defaults.image, show_default=True, help="Of every step."),
     click.option("--secret", default=_defaults.secret, show_default=True, help="Settings, as said above."),
     click.option("--signing-secret", default=_defaults.signing_secret, show_default=True, help="Key files."),
@@ -61,6 +62,19 @@ _cluster = _together(
     click.option("--cpu", default=_defaults.cpu, show_default=True, help="Of a step that computes."),
     click.option("--memory", default=_defaults.memory, show_default=True, help="Of a step that computes."),
 )
+
+
+def _cluster(command: Callable[..., None]) -> Callable[..., None]:
+    """Gathers the options of the steps' pods into `cluster`."""
+
+    @wraps(command)
+    def gathered(**given: Any) -> None:
+        cluster = Cluster(**{field.name: given.pop(field.name) for field in fields(Cluster)})
+        command(cluster=cluster, **given)
+
+    return _cluster_options(gathered)
+
+
 _parameters = _together(
     click.argument("recipe"),
     change_option,
@@ -104,11 +118,11 @@ def pipeline() -> None:
     help="The YAML file [default: retraining.yaml].",
 )
 @_cluster
-def compile_(output: Path, **cluster: str) -> None:
+def compile_(output: Path, cluster: Cluster) -> None:
     """Write the pipeline as YAML, which any Kubeflow Pipelines 2 takes."""
     if not output.parent.is_dir():
         raise TrainingError(f"{output.parent} is no directory: make it, or choose another --output")
-    write(output, Cluster(**cluster))
+    write(output, cluster)
     out.print(f"{NAME} in {output}", markup=False, highlight=False)
     next_step("acclimate pipeline run RECIPE --host URL", "run it on a cluster; --local on this machine")
 
@@ -133,13 +147,7 @@ def run(
     namespace: str,
     experiment: str,
     json: bool,
-    image: str,
-    secret: str,
-    signing_secret: str,
-    volume: str,
-    repository: str,
-    cpu: str,
-    memory: str,
+    cluster: Cluster,
     **options: Any,
 ) -> None:
     """Retrain RECIPE (a YAML file or a shipped name) and bring the result to a fleet."""
@@ -148,7 +156,6 @@ def run(
     if here:
         _run_here(parameters, now, json)
         return
-    cluster = Cluster(image, secret, signing_secret, volume, repository, cpu, memory)
     server = _connect(host, namespace)
     started = server.start(
         f"{_name(parameters)} {now:%Y-%m-%d %H:%M:%S}", experiment, parameters, cluster, service_account
@@ -181,13 +188,7 @@ def schedule(
     namespace: str,
     experiment: str,
     json: bool,
-    image: str,
-    secret: str,
-    signing_secret: str,
-    volume: str,
-    repository: str,
-    cpu: str,
-    memory: str,
+    cluster: Cluster,
     **options: Any,
 ) -> None:
     """Retrain RECIPE on a schedule; the gate decides each time whether anything is registered."""
@@ -197,7 +198,7 @@ def schedule(
         experiment,
         _six_fields(cron),
         parameters,
-        Cluster(image, secret, signing_secret, volume, repository, cpu, memory),
+        cluster,
         service_account,
     )
     if json:
