@@ -56,20 +56,17 @@ def test_a_node_dies_and_the_connection_drops_and_the_bits_are_those_of_a_local_
     following = cluster.acclimate("submit", "waves.yaml", "--workers", "2", url=url)
     assert following.stdout is not None
     expected = bits_of_a_local_run()  # while the job starts
-    shown = []
-    for line in following.stdout:
-        shown.append(line)
-        if f"step {STEPS // 10} of" in line:
-            wait_until(lambda: "ray::RayWorker" in " ".join(cluster.processes(WORKER)), "the node works")
-            cable.cut()
-            cluster.kill_node(WORKER)
-            cable.mend()
-            break
-    try:
-        rest, said = following.communicate(timeout=200)
-    finally:
-        following.kill()
-    log = "".join(shown) + rest
+    assert following.stderr is not None
+    log = ""
+    with following:
+        for line in following.stdout:
+            log += line
+            if f"step {STEPS // 10} of" in line:
+                wait_until(lambda: "ray::RayWorker" in " ".join(cluster.processes(WORKER)), "the node works")
+                cable.cut()
+                cluster.kill_node(WORKER)
+                cable.mend()
+        said = following.stderr.read()
     assert following.returncode == 0, log + said
     assert "connection lost" in said
     assert expected in log
