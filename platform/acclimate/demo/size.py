@@ -10,7 +10,8 @@ class Size:
     """Everything that costs time.
 
     Attributes:
-        steps, workers: outer steps of each training; Ray task workers of the first (0: this process).
+        steps, workers: outer steps of the first training and its Ray task workers (0: this process).
+        more_steps: outer steps of the retraining, which goes on from the first version.
         draws: episodes of each held-out task in the evaluation.
         devices: in the fleet.
         lessons, lessons_after: labelled examples a device sees before its watch changes arms, and then.
@@ -25,12 +26,13 @@ class Size:
     """
 
     steps: int = 80
+    more_steps: int = 50
     workers: int = 2
-    draws: int = 3
+    draws: int = 2
     devices: int = 60
     lessons: int = 100
     lessons_after: int = 60
-    every_s: float = 0.25
+    every_s: float = 0.2
     settle_s: float = 6.0
     decide_s: float = 30.0
     patience_s: float = 240.0
@@ -39,4 +41,4 @@ class Size:
 
 
 FULL = Size()
-SMALL = replace(FULL, steps=60, workers=0, draws=1, devices=40, waves="50%:0s")
+SMALL = replace(FULL, steps=60, more_steps=40, workers=0, draws=1, devices=40, waves="50%:0s")

@@ -85,12 +85,8 @@ class Stage:
 
     def _training_command(self) -> str:
         train = [sys.executable, "-m", "acclimate", "train", str(self.recipe_file)]
-        changes = [
-            "--workers",
-            "0",
-            "--set",
-            "baseline.joint=false",
-        ]  # the baseline was measured once already
+        changes = ["--workers", "0", "--set", f"training.steps={self.size.more_steps}"]
+        changes += ["--set", "baseline.joint=false"]  # it was measured once already
         go_on = "--set training.start={version} --if-new {version}"
         return f"{shlex.join(train + changes)} {go_on} --json {{lineage}}"
 
