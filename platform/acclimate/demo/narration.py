@@ -12,7 +12,7 @@ from acclimate.demo.people import CONSENTING, STRANGERS
 from acclimate.demo.pictures import curves_picture, detection_picture, evidence_pictures
 from acclimate.demo.stage import DRIFT_SHARE
 from acclimate.demo.story import Drifted, Learned, Retrained, RolledOut, Settled
-from acclimate.evaluation import Evaluation, comparison_sentence, headline
+from acclimate.evaluation import Evaluation, comparison_sentence, headline, worst_sentence
 from acclimate.rollout.console.pictures import wave_track
 from acclimate.rollout.domain.rollout import State
 from acclimate.simulation import Outcome
@@ -34,6 +34,7 @@ def learned(result: Learned) -> Chapter:
             )
             + f" The curves average {len(evaluation.tasks)} arms, so take the order as an impression: the "
             "benchmarks have the figures.",
+            f"{worst_sentence(evaluation, evaluation.policy_shots).capitalize()}.",
             "It is registered in MLflow with its recipe, data report and lineage, content hash "
             f"{version.content_hash[:12]}.",
         ),
