@@ -93,7 +93,10 @@ def meta_train(
     Raises:
         AcclimateError: anything a user can mend; what was trained until then is in a checkpoint.
     """
-    directory = RunDirectory.to_resume(home(), recipe) if resume else None
+    directory = None
+    if resume:
+        directory = RunDirectory.to_resume(home(), recipe)
+        recipe = _started_as(recipe, directory)
     registry = Registry.open(tracking_uri)
     recipe, known = starting_version(recipe, registry)
     problem = open_problem(recipe)
@@ -139,6 +142,12 @@ def starting_version(recipe: Recipe, registry: Registry) -> tuple[Recipe, Initia
     initialization, version = registry.fetch(recipe.name, str(recipe.training.start))
     pinned = recipe.training.model_copy(update={"start": version.version})
     return recipe.model_copy(update={"training": pinned}), initialization
+
+
+def _started_as(recipe: Recipe, directory: RunDirectory) -> Recipe:
+    """The recipe with the start of the run that goes on: an alias may name another version by now."""
+    begun = load_recipe(str(directory.path / "recipe.yaml")).training.start
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"start": begun})})
 
 
 def anything_new(recipe: Recipe, ref: str, tracking_uri: str | None = None) -> bool:

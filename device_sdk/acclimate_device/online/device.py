@@ -365,7 +365,7 @@ class Device:
         """Let another version predict, adapted to the support; what the old one did was reported before."""
         before = self._active
         self._active = self._learner.move(running, before)
-        if self._active.schema.shape != before.schema.shape:
+        if self._active.schema.layout != before.schema.layout:
             self._inputs.begin(self.manifest.input.channels)
         # the alignment is the device's, not the version's: it is saved again under the new one
         self._predictions, self._unsaved = 0, self._active.alignment is not None

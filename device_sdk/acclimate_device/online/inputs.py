@@ -51,7 +51,7 @@ class InputWatch:
             return
         try:
             detector, warned = self._detector, self._detector.warning_detected
-            if self._schema is None or _layout(self._schema) != _layout(schema):
+            if self._schema is None or self._schema.layout != schema.layout:
                 self._schema, warned = schema, False
                 detector.reset()
             detector.update(self._schema.features(self._schema.normalize(raw)))
@@ -87,7 +87,3 @@ class InputWatch:
         if self._realigner is not None:
             with self._lock:
                 self._realigner.settle()
-
-
-def _layout(schema: Schema) -> tuple[object, ...]:
-    return schema.shape, schema.channels

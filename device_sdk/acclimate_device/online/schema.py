@@ -25,7 +25,8 @@ class Schema:
         self._input, self.output = manifest.input, manifest.output
         self.loss_name = manifest.adaptation.loss
         self.classification = self.output.kind == "classification"
-        self.shape, self.channels = self._input.shape, self._input.channels
+        self.shape = self._input.shape
+        self.layout = self.shape, self._input.channels
         self._allow_constant = allow_constant or len(self.shape) < 2
         channels = self.shape[0]
         self._rows = (channels, math.prod(self.shape[1:]))

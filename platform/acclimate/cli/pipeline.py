@@ -16,8 +16,9 @@ import yaml
 
 from acclimate.cli.options import json_option
 from acclimate.cli.output import err, next_step, out, print_fields, print_json, print_table
+from acclimate.cli.plan_file import read_plan
 from acclimate.cli.train import change_option, read_tags, tag_option
-from acclimate.errors import RolloutError, TrainingError
+from acclimate.errors import TrainingError
 from acclimate.home import home
 from acclimate_pipelines.retraining import COMPILED, NAME, Cluster, write
 
@@ -271,21 +272,11 @@ def _read_parameters(
 
     return {
         "recipe": to_yaml(load_recipe(recipe, changes)),
-        "plan": {} if plan is None else _read_plan(plan),
+        "plan": {} if plan is None else read_plan(plan),
         "tags": read_tags(tags),
         "data_as_of": data_as_of,
         **given,
     }
-
-
-def _read_plan(path: Path) -> dict[str, Any]:
-    try:
-        read = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RolloutError(f"{path} is not YAML: {error}") from None
-    if not isinstance(read, dict):
-        raise RolloutError(f"{path} holds no plan: write keys such as waves, gates, control_share")
-    return {str(key): value for key, value in read.items()}
 
 
 def _run_here(parameters: dict[str, Any], now: datetime, as_json: bool) -> None:

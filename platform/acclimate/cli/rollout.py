@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from acclimate.cli.moments import ago
 from acclimate.cli.output import next_step, out, print_json, print_table
+from acclimate.cli.plan_file import read_plan
 from acclimate.cli.rollout_view import decision_view, rollout_view, watch
 from acclimate.cli.service import ServiceClient, connect
 from acclimate.errors import RolloutError
@@ -58,7 +58,7 @@ def plan(fleet: str, release: str, path: Path | None, start_now: bool, as_json: 
     Version number and content hash are pinned now; an alias that moves later changes nothing.
     """
     service = connect()
-    body = (_plan_file(path) if path else {}) | _plan_options(**options) | {"release": release}
+    body = (read_plan(path) if path else {}) | _plan_options(**options) | {"release": release}
     made = service.post(f"/fleets/{fleet}/rollouts", body)
     if start_now:
         made = service.post(f"/rollouts/{made['rollout']['id']}/start")
@@ -170,16 +170,6 @@ _operation("resume", "Go on; both arms start afresh at this moment.", False)
 _operation("promote", "Open the next wave now, whatever the gates say.", True)
 _operation("rollback", "Return every device to what it ran before.", True)
 _operation("abort", "Drop a draft that was never started.", False)
-
-
-def _plan_file(path: Path) -> dict[str, Any]:
-    try:
-        read = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RolloutError(f"{path} is not YAML: {error}") from None
-    if not isinstance(read, dict):
-        raise RolloutError(f"{path} holds no plan: write keys such as waves, gates, control_share")
-    return {str(key): value for key, value in read.items()}
 
 
 def _plan_options(

@@ -133,3 +133,27 @@ def test_a_start_that_does_not_fit_is_refused_before_training():
     assert len(list((home() / "runs" / "waves").iterdir())) == 1
     with pytest.raises(RegistryError, match="9"):
         meta_train(recipe(start=9), listener=Quiet())
+
+
+def test_a_resumed_job_keeps_the_version_it_started_from():
+    meta_train(recipe(), listener=Quiet())
+    stopped = Quiet()
+    going_on = recipe(start="candidate")
+    assert meta_train(going_on, listener=stopped, should_stop=lambda: stopped.steps >= 3) is None
+    # Another version becomes the candidate meanwhile; it is no part of this run.
+    first = Registry.open().version("waves", "1")
+    initialization, _ = Registry.open().fetch("waves", "1")
+    Registry.open().register(
+        "waves",
+        initialization,
+        experiment="waves",
+        run_id=first.run_id,
+        evaluation={},
+        files={},
+        lineage={},
+        metrics={},
+    )
+    resumed = meta_train(going_on, listener=Quiet(), resume=True)
+    assert resumed is not None
+    kept = Registry.open().document("waves", str(resumed.version.version), "recipe.yaml") or ""
+    assert "start: 1" in kept
