@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 WAIT ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-packages demo test fast test-images test-cluster lint format docs linkcheck bench clean
+.PHONY: help setup system-packages demo test fast nightly test-images test-cluster lint format docs linkcheck bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -47,7 +47,10 @@ test: setup system-packages lint ## everything CI runs: lint, types, import dire
 	$(BIN)/pytest -q -n 2 --dist loadfile
 
 fast: setup ## the tests that need no server, under a minute
-	$(BIN)/pytest -q -m 'not slow'
+	$(BIN)/pytest -q -m 'not slow and not nightly'
+
+nightly: setup system-packages ## the long tests: fault injection, fuzzing, images; an hour on two cores
+	$(BIN)/pytest -q -m nightly
 
 test-images: setup ## build and run the three container images (podman; BASE=image, else debootstrap makes one)
 	ACCLIMATE_TEST_IMAGES=1 $(BIN)/pytest -q -s tests/images
@@ -65,8 +68,8 @@ format: setup ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## side by side with the peers, figures with spread (NAMES="sinusoid polls" runs those)
-	$(BIN)/python -m tests.bench $(NAMES)
+bench: setup ## side by side with the peers, figures with spread: NAMES="sinusoid polls"; none lists them
+	$(BIN)/python -m bench $(NAMES)
 
 clean: ## remove what the commands above made
 	rm -rf $(VENV) acclimate-home out

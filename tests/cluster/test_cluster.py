@@ -30,7 +30,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.given import RELEASE, namespace, secret_objects, submission, values
-from tests.fleet_journey import Operator, all_is_there, roll_out, sign_two_versions
+from tests.support.fleet_journey import Operator, all_is_there, roll_out, sign_two_versions
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "helm" / "acclimate"

@@ -22,7 +22,7 @@ from acclimate.simulation import (
     run,
 )
 from acclimate_device.testing import tiny_bundle
-from tests.postgres import PostgresServer
+from tests.support.postgres import PostgresServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1_500)]
 DEVICES, SECONDS = map(int, os.environ.get("ACCLIMATE_CHAOS", "24x30").split("x"))

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from acclimate.cli.main import cli
 from acclimate.errors import ScenarioError
 from acclimate.simulation import ServiceProcess
-from tests.fleet_journey import Operator, all_is_there, roll_out, sign_two_versions
+from tests.support.fleet_journey import Operator, all_is_there, roll_out, sign_two_versions
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ import pytest
 from acclimate.errors import DataError
 from acclimate.simulation import Outcome, Scenario, load_scenario, open_streams, shipped_scenarios, simulate
 from acclimate.tasks.datasets import gas_drift, watch
-from tests.bundle_samples import export, start
-from tests.recordings import DATA
+from tests.support.bundle_samples import export, start
+from tests.support.recordings import DATA
 
 pytestmark = pytest.mark.slow
 LESS = {

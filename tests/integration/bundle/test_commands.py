@@ -11,7 +11,7 @@ import pytest
 
 from acclimate.registry import Registry
 from acclimate_device.protocol import LIMITS, MANIFEST, Manifest, loads
-from tests.bundle_samples import start
+from tests.support.bundle_samples import start
 
 pytestmark = pytest.mark.slow
 

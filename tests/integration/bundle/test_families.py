@@ -16,7 +16,7 @@ from acclimate.bundle.probe import probe_batch
 from acclimate.bundle.verification import TOLERANCE
 from acclimate.learners import LearnerConfig, build_learner, loss_for
 from acclimate.models import build
-from tests.bundle_samples import FAMILIES, export, start
+from tests.support.bundle_samples import FAMILIES, export, start
 
 pytestmark = pytest.mark.slow
 

@@ -22,7 +22,7 @@ from tuf.ngclient import Updater
 
 from acclimate.bundle.repository import KEYS, create, create_key, publish, refresh, rotate
 from acclimate_device.protocol import FILES, MANIFEST
-from tests.bundle_samples import write_plain_bundle
+from tests.support.bundle_samples import write_plain_bundle
 
 pytestmark = pytest.mark.slow
 NOW = datetime.now(UTC)

@@ -14,7 +14,7 @@ from acclimate.demo.chapters import Chapter
 from acclimate.demo.page import page as report_page
 from acclimate.rollout.console.charts import Mark, Point, Series, line_chart
 from acclimate.rollout.console.pictures import Picture
-from tests.browser import chromium, complaints
+from tests.support.browser import chromium, complaints
 
 pytestmark = pytest.mark.slow
 SHOWN = [("light", 1280), ("dark", 390)]

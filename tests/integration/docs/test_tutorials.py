@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.serving import ADMIN, Served
+from tests.support.serving import ADMIN, Served
 from tests.unit.helm.rendering import CHART, leaves
 
 DOCS = Path(__file__).parents[3] / "docs"

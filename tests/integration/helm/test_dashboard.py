@@ -30,7 +30,7 @@ from acclimate.training.ray_pool import RayPool
 from acclimate.workflow import phases
 from tests.integration.helm.conftest import free_port, status
 from tests.integration.training.test_same_bits import PHASE, RECIPE
-from tests.rollout_samples import a_rollout
+from tests.support.rollout_samples import a_rollout
 from tests.unit.helm.test_dashboards import DASHBOARDS, panels
 
 pytestmark = [

@@ -13,9 +13,9 @@ import yaml
 from acclimate.rollout.store import open_store
 from acclimate_device.protocol import Release
 from tests.integration.rollout.test_retraining import NOTIFICATION, ended
-from tests.rollout_samples import NOW, a_fleet
-from tests.serving import Served
-from tests.stub_kubeflow import TOKEN, StubKubeflow, serving
+from tests.support.rollout_samples import NOW, a_fleet
+from tests.support.serving import Served
+from tests.support.stub_kubeflow import TOKEN, StubKubeflow, serving
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from acclimate.cli import pipeline as commands
 from acclimate.cli.main import cli
 from acclimate.errors import AcclimateError, TrainingError
-from tests.stub_kubeflow import TOKEN, StubKubeflow, serving
+from tests.support.stub_kubeflow import TOKEN, StubKubeflow, serving
 
 pytestmark = pytest.mark.slow
 

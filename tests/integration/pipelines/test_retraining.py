@@ -18,7 +18,7 @@ from acclimate.cli.main import cli
 from acclimate.registry import Registry
 from acclimate.training.recipe_file import load_recipe, to_yaml
 from acclimate_pipelines import delivery_steps, signing_step, training_steps
-from tests.serving import ADMIN, Served
+from tests.support.serving import ADMIN, Served
 
 pytestmark = pytest.mark.slow
 

@@ -10,9 +10,9 @@ from playwright.sync_api import Browser, Page
 
 from acclimate.rollout.domain.rollout import State
 from acclimate.rollout.store import open_store
-from tests.browser import chromium, complaints
-from tests.rollout_world import World
-from tests.serving import ADMIN, Served
+from tests.support.browser import chromium, complaints
+from tests.support.rollout_world import World
+from tests.support.serving import ADMIN, Served
 
 pytestmark = pytest.mark.slow
 PAGES = [

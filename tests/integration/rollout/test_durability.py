@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from acclimate.rollout.store import open_store
-from tests.postgres import PostgresServer
-from tests.report_writer import BATCH
-from tests.rollout_samples import a_fleet
+from tests.support.postgres import PostgresServer
+from tests.support.report_writer import BATCH
+from tests.support.rollout_samples import a_fleet
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
@@ -28,7 +28,7 @@ def mortal_postgres() -> Iterator[PostgresServer]:
 
 
 def start_writer(url: str, folder: Path, number: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.report_writer", url, str(folder / f"writer-{number}")]
+    command = [sys.executable, "-m", "tests.support.report_writer", url, str(folder / f"writer-{number}")]
     paths = os.pathsep.join(str(ROOT / name) for name in ("platform", "device_sdk", "."))
     environment = os.environ | {"PYTHONPATH": paths}
     return subprocess.Popen([*command, f"device-{number}", str(BATCHES)], cwd=ROOT, env=environment)

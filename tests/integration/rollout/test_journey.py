@@ -18,7 +18,7 @@ from acclimate.cli.main import cli
 from acclimate.errors import AcclimateError
 from acclimate_device.agent.main import main as agent
 from acclimate_device.testing import tiny_bundle
-from tests.serving import ADMIN, Served
+from tests.support.serving import ADMIN, Served
 
 pytestmark = pytest.mark.slow
 

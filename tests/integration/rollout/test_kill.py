@@ -14,8 +14,8 @@ from acclimate.rollout.api.tokens import Access, AccessTokens
 from acclimate.rollout.domain.fleet import Device, Fleet
 from acclimate.rollout.store import open_store
 from acclimate_device.protocol import REPORT_PATH, Receipt, Release, Report, ReportBatch, Summary, dumps, read
-from tests.postgres import PostgresServer
-from tests.serving import Served
+from tests.support.postgres import PostgresServer
+from tests.support.serving import Served
 
 pytestmark = pytest.mark.slow
 DEVICES, PER_DEVICE, BATCH = 8, 30, 3

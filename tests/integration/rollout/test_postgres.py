@@ -12,9 +12,9 @@ from acclimate.rollout.store import SqlStore, open_store
 from acclimate.rollout.store.database import Database
 from acclimate.rollout.store.sql import migrate
 from acclimate.rollout.store.tables import metadata
-from tests import controller_contract as controller
-from tests import store_contract as contract
-from tests.postgres import PostgresServer
+from tests.support import controller_contract as controller
+from tests.support import store_contract as contract
+from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from acclimate.rollout.domain.plan import Gate, Wave
 from acclimate.rollout.domain.rollout import State
 from acclimate.rollout.store import open_store
 from acclimate_device.protocol import Release
-from tests.rollout_world import World
+from tests.support.rollout_world import World
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,8 @@ import yaml
 from acclimate.registry import Registry
 from acclimate.rollout.store import open_store
 from acclimate_device.protocol import Release
-from tests.rollout_samples import NOW, a_fleet
-from tests.serving import Served
+from tests.support.rollout_samples import NOW, a_fleet
+from tests.support.serving import Served
 
 pytestmark = pytest.mark.slow
 

@@ -24,7 +24,7 @@ from acclimate_device.protocol import (
     read,
     seal,
 )
-from tests.serving import ADMIN, Served
+from tests.support.serving import ADMIN, Served
 
 pytestmark = pytest.mark.slow
 EXAMPLES = "4"

@@ -15,7 +15,7 @@ from acclimate.training.executor import InProcess
 from acclimate.training.recipe import Recipe
 from acclimate.workflow import phases
 from tests.integration.training.test_same_bits import PHASE, RECIPE, run
-from tests.ray_cluster import WORKER, Cable, RayCluster, wait_until
+from tests.support.ray_cluster import WORKER, Cable, RayCluster, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from acclimate.training.ray_connection import connect
 from acclimate.training.recipe import Recipe
 from acclimate.workflow import phases
 from tests.integration.training.test_same_bits import RECIPE
-from tests.ray_cluster import command_line, descendants
+from tests.support.ray_cluster import command_line, descendants
 
 pytestmark = pytest.mark.slow
 

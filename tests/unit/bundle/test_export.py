@@ -20,7 +20,7 @@ from acclimate.bundle.limits import DeviceLimits
 from acclimate.errors import BundleError
 from acclimate.models import Network
 from acclimate_device.protocol import ADAPT, FILES, LIMITS, MANIFEST, PARAMS, Manifest, Release, loads
-from tests.bundle_samples import export, release_of, start
+from tests.support.bundle_samples import export, release_of, start
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ HASHES = """
 import dataclasses, hashlib, json, pathlib, sys
 import safetensors.torch
 from acclimate.initialization import Initialization
-from tests.bundle_samples import export
+from tests.support.bundle_samples import export
 folder = pathlib.Path(sys.argv[1])
 stored = safetensors.torch.load((folder / "initialization.safetensors").read_bytes())
 one = Initialization.load(folder)

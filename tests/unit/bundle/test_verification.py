@@ -20,7 +20,7 @@ from acclimate.bundle.verification import (
 from acclimate.errors import BundleError
 from acclimate.learners import loss_for
 from acclimate.models import build
-from tests.bundle_samples import start
+from tests.support.bundle_samples import start
 
 
 @pytest.fixture(scope="module")

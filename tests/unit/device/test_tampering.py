@@ -69,7 +69,7 @@ def test_what_was_published_arrives(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", METADATA[1:])
 def test_flipped_bits_of_metadata_are_refused(tmp_path: Path, name: str) -> None:
-    """A sample of the sweep in `tests.bench.device`, which flips every bit.
+    """A sample of the sweep in `bench.device`, which flips every bit.
 
     A flip that turns a signature's `a` into `A` changes nothing: it is the same number.
     """

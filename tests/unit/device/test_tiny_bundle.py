@@ -10,12 +10,12 @@ from acclimate_device.testing import tiny_bundle
 def test_the_shipped_bundle_is_fresh() -> None:
     from safetensors.torch import load
 
-    from tests.tiny_bundle import bundle_files
+    from tests.support.tiny_bundle import bundle_files
 
     shipped = tiny_bundle()
     params = {name.removeprefix("param."): tensor for name, tensor in load(shipped[PARAMS]).items()}
     expected = loads(Manifest, shipped[MANIFEST], 10**6).expected
-    assert bundle_files(params, expected) == shipped, "run: python -m tests.tiny_bundle"
+    assert bundle_files(params, expected) == shipped, "run: python -m tests.support.tiny_bundle"
 
 
 def test_the_shipped_bundle_is_tiny() -> None:

@@ -10,7 +10,7 @@ from acclimate.rollout import operations
 from acclimate.rollout.domain.cohort import added_canaries, position
 from acclimate.rollout.domain.plan import Wave, default_waves
 from acclimate.rollout.store import Store, open_store
-from tests.rollout_samples import NOW, a_device, a_fleet, a_plan
+from tests.support.rollout_samples import NOW, a_device, a_fleet, a_plan
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from PIL import Image
 from acclimate.errors import DataError
 from acclimate.tasks import EpisodePlan, Sinusoids, TaskPool, open_dataset, open_tasks, split_tasks
 from acclimate.tasks.datasets import gas_drift, omniglot, parking, wisdm
-from tests.recordings import DATA, recorded
+from tests.support.recordings import DATA, recorded
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from acclimate.tasks import (
     stream,
 )
 from acclimate.tasks.report import DataReport
-from tests.recordings import DATA, recorded
+from tests.support.recordings import DATA, recorded
 
 SCHEMA = RecordingSchema(
     kind="classification",

@@ -14,7 +14,7 @@ from acclimate.bundle.repository.storage import Storage
 from acclimate.errors import BundleError
 from acclimate.rollout.api.files import FileStore
 from acclimate_device.protocol import FILES, MANIFEST
-from tests.bundle_samples import write_plain_bundle
+from tests.support.bundle_samples import write_plain_bundle
 
 NOW = datetime.now(UTC)
 

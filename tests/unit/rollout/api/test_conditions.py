@@ -12,7 +12,7 @@ from acclimate.rollout.api.conditions import certificate, heard_of, retraining, 
 from acclimate.rollout.api.metrics import Collected
 from acclimate.rollout.domain.access import AuditEntry
 from acclimate.rollout.store import Store, open_store
-from tests.rollout_samples import NOW, a_fleet
+from tests.support.rollout_samples import NOW, a_fleet
 
 DAY = 86_400.0
 

@@ -6,7 +6,7 @@ from acclimate.rollout.domain.assignment import Assignment, assign, baseline_of,
 from acclimate.rollout.domain.cohort import position
 from acclimate.rollout.domain.fleet import Baseline, next_revision
 from acclimate.rollout.domain.rollout import OpenWave, Rollout, State
-from tests.rollout_samples import NEW, NOW, OLD, a_fleet, a_rollout
+from tests.support.rollout_samples import NEW, NOW, OLD, a_fleet, a_rollout
 
 FLEET = a_fleet(revision=20, floor=3, baselines=(Baseline(OLD, 2),))
 BY_PLACE = sorted((f"device-{number}" for number in range(200)), key=lambda one: position("rollout-1", one))

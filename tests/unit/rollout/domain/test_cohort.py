@@ -5,7 +5,7 @@ import pytest
 from acclimate.rollout.domain.cohort import added_canaries, cohort, position, shortfall, thresholds
 from acclimate.rollout.domain.plan import Wave
 from acclimate.rollout.domain.rollout import OpenWave
-from tests.rollout_samples import a_plan
+from tests.support.rollout_samples import a_plan
 
 PLACES = [position("r-1", f"device-{number}") for number in range(10_000)]
 

@@ -8,7 +8,7 @@ from acclimate.rollout.domain.decide import decide
 from acclimate.rollout.domain.evidence import Action, GateEvidence, Verdict
 from acclimate.rollout.domain.plan import Wave
 from acclimate.rollout.domain.rollout import OpenWave, Rollout, State
-from tests.rollout_samples import NOW, a_rollout
+from tests.support.rollout_samples import NOW, a_rollout
 
 WAVES = (Wave(share=0.1, duration_s=60, timeout_s=600, min_devices=10), Wave(share=0.5, approval=True))
 

@@ -10,7 +10,7 @@ from acclimate.rollout.domain.evidence import Arm, GateEvidence, Observation, Ve
 from acclimate.rollout.domain.gates import difference_band, judge, judge_gate
 from acclimate.rollout.domain.plan import Gate
 from acclimate.rollout.domain.tally import GateTally, Tally
-from tests.rollout_samples import NEW, NOW, OLD, a_plan
+from tests.support.rollout_samples import NEW, NOW, OLD, a_plan
 
 Make = Callable[[random.Random, Arm], dict[str, object]]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.lifecycle_model import Life
+from tests.support.lifecycle_model import Life
 
 
 def test_what_must_hold_holds_in_random_lives():

@@ -15,7 +15,7 @@ from acclimate.rollout.domain.plan import (
     default_waves,
     gate_alpha,
 )
-from tests.rollout_samples import a_plan
+from tests.support.rollout_samples import a_plan
 
 
 def test_the_defaults_make_a_plan():

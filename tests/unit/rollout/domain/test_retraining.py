@@ -2,7 +2,7 @@ import pytest
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.domain.retraining import Drifted, RetrainingRule, Trigger
-from tests.rollout_samples import OLD
+from tests.support.rollout_samples import OLD
 
 
 @pytest.mark.parametrize(

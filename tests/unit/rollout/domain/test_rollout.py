@@ -8,7 +8,7 @@ from acclimate.errors import RolloutError
 from acclimate.rollout.domain import rollout as life
 from acclimate.rollout.domain.plan import Wave
 from acclimate.rollout.domain.rollout import ENDED, LIVE, OpenWave, Rollout, State
-from tests.rollout_samples import NOW, a_rollout
+from tests.support.rollout_samples import NOW, a_rollout
 
 OPEN = OpenWave(0.2, 0.2, NOW, 5)
 STEPS = {

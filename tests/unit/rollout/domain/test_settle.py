@@ -9,7 +9,7 @@ from acclimate.rollout.domain.plan import Gate
 from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.rollout import State
 from acclimate.rollout.domain.settle import hear, heard_return, is_settled, settle
-from tests.rollout_samples import NEW, NOW, OLD, a_plan, a_report, a_rollout
+from tests.support.rollout_samples import NEW, NOW, OLD, a_plan, a_report, a_rollout
 
 WATCHED = Observation("d", "canary", 1, NOW, 5, NEW.content_hash)
 PLAN = a_plan(soak_s=100.0, silence_s=1000.0, min_examples=20)

@@ -6,7 +6,7 @@ import pytest
 from acclimate.errors import RolloutError
 from acclimate.rollout.domain.retraining import Drifted, Trigger
 from acclimate.rollout.retraining import CommandLauncher
-from tests.rollout_samples import OLD
+from tests.support.rollout_samples import OLD
 
 TRIGGER = Trigger("t-1", "home", OLD, "drift", "retraining", "it's; $(drift)", Drifted(20, 9, 0.0))
 

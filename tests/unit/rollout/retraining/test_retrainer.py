@@ -11,7 +11,7 @@ from acclimate.rollout.domain.evidence import Decision
 from acclimate.rollout.domain.retraining import RetrainingRule
 from acclimate.rollout.retraining import Finished, Retrainer
 from acclimate.rollout.store import NotFoundError, open_store
-from tests.rollout_samples import NOW, OLD, a_device, a_fleet, a_report, a_rollout
+from tests.support.rollout_samples import NOW, OLD, a_device, a_fleet, a_report, a_rollout
 
 
 class Trainings:

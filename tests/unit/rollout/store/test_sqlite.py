@@ -7,8 +7,8 @@ import pytest
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.store import SqlStore, open_store
-from tests import controller_contract as controller
-from tests import store_contract as contract
+from tests.support import controller_contract as controller
+from tests.support import store_contract as contract
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from acclimate.training.jobs.job import JobState, Order
 from acclimate.training.jobs.kube_jobs import KubeJobs
 from acclimate.training.jobs.rayjob import Pods
 from acclimate.training.recipe_file import load_recipe
-from tests.kube_api import KubeApi, serving
+from tests.support.kube_api import KubeApi, serving
 
 PODS = Pods("acclimate-trainer:1", "2.60.0")
 

@@ -1,6 +1,6 @@
 """Durable reports a second on PostgreSQL: group commit against one commit a report, interleaved.
 
-`python -m tests.bench.rollout_reports [--seconds 3] [--rounds 3]`. fsync is on; a report counts when its
+`python -m bench.rollout_reports [--seconds 3] [--rounds 3]`. fsync is on; a report counts when its
 commit has returned. Clients share commits the way requests at the service do: whoever arrives while one is
 under way is in the next.
 """
@@ -17,8 +17,8 @@ from itertools import count
 
 from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.store import SqlStore, open_store
-from tests.postgres import PostgresServer
-from tests.rollout_samples import NOW, a_fleet, a_report
+from tests.support.postgres import PostgresServer
+from tests.support.rollout_samples import NOW, a_fleet, a_report
 
 PAYLOAD = '{"id":"' + "0" * 32 + '","adapted_loss":{"count":10,"sketch":[[1,4],[2,6]],"sum":5.0}}'
 NUMBERS = count()

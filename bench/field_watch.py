@@ -1,4 +1,4 @@
-"""The watch by person: the table and picture of `tests.bench.watch_people`'s figures."""
+"""The watch by person: the table and picture of `bench.watch_people`'s figures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = "wearables"
 def run(people: Path | None, picture: Path) -> dict[str, Any]:
     """Take the figures over, by person."""
     if people is None:
-        raise SystemExit("`watch` needs --people: the JSON of `python -m tests.bench.watch_people --out`")
+        raise SystemExit("`watch` needs --people: the JSON of `python -m bench.watch_people --out`")
     figures: dict[str, Any] = json.loads(people.read_text())
     _plot(figures["people"], picture)
     return {**figures, "seeds": 1}

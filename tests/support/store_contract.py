@@ -21,7 +21,7 @@ from acclimate.rollout.store import (
     Store,
     Taken,
 )
-from tests.rollout_samples import NEW, NOW, OLD, a_device, a_fleet, a_report, a_rollout
+from tests.support.rollout_samples import NEW, NOW, OLD, a_device, a_fleet, a_report, a_rollout
 
 EVIDENCE = GateEvidence(
     "loss", Verdict.PASS, "mean loss is 0.1 lower", 0.05, 30, 30, 0.4, 0.5, -0.1, -0.2, 0.0, 1.5

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from acclimate.cli.main import cli
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 WORKER = 1  # the second node's number

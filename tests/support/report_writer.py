@@ -1,7 +1,7 @@
 """A process that stores reports and notes each acknowledged batch; made to be killed and started again.
 
-`python -m tests.report_writer URL FILE NAME BATCHES`. Like a device, it sends a batch again until it is
-acknowledged, also after it was killed between the commit and the note.
+`python -m tests.support.report_writer URL FILE NAME BATCHES`. Like a device, it sends a batch again until it
+is acknowledged, also after it was killed between the commit and the note.
 """
 
 import sys
@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.store import SqlStore, open_store
-from tests.rollout_samples import a_report
+from tests.support.rollout_samples import a_report
 
 BATCH = 20
 

@@ -1,6 +1,6 @@
 """How often the gates err, how soon they notice, and how many devices a bad release reaches.
 
-`python -m tests.bench.rollout_gates [--rollouts 2000]`. Every settled device is one look, with the real
+`python -m bench.rollout_gates [--rollouts 2000]`. Every settled device is one look, with the real
 tallies and verdicts. The z test at the same looks is printed beside it, as the usual alternative.
 """
 
@@ -20,8 +20,8 @@ from acclimate.rollout.domain.plan import DEFAULT_GATES, Wave, gate_alpha
 from acclimate.rollout.domain.rollout import State
 from acclimate.rollout.domain.tally import Tally
 from acclimate.rollout.store import open_store
-from tests.rollout_samples import a_plan
-from tests.rollout_world import World, with_harm
+from tests.support.rollout_samples import a_plan
+from tests.support.rollout_world import World, with_harm
 
 PAIRS = 500
 Z_95 = 1.6449

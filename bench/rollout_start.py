@@ -1,6 +1,6 @@
 """Starting with 100,000 devices: seconds until every one can be answered, and memory for them.
 
-`python -m tests.bench.rollout_start [--devices 100000] [--rounds 3]`. Each round is a fresh process, so that
+`python -m bench.rollout_start [--devices 100000] [--rounds 3]`. Each round is a fresh process, so that
 its memory is its own; half of the devices have attributes that no other has.
 """
 
@@ -18,7 +18,7 @@ import time
 
 from acclimate.rollout.domain.assignment import assign
 from acclimate.rollout.store import open_store
-from tests.rollout_samples import NOW, OLD, a_device, a_fleet, a_rollout
+from tests.support.rollout_samples import NOW, OLD, a_device, a_fleet, a_rollout
 
 
 def fill(url: str, devices: int) -> None:
@@ -81,7 +81,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/rollout.db"
         fill(url, options.devices)
-        command = [sys.executable, "-m", "tests.bench.rollout_start", "--measure", url]
+        command = [sys.executable, "-m", "bench.rollout_start", "--measure", url]
         found = [json.loads(subprocess.check_output(command)) for _ in range(options.rounds)]
     print(f"{options.devices} devices, SQLite, load average {os.getloadavg()[0]:.1f}")
     for name, unit in (

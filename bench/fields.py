@@ -1,4 +1,4 @@
-"""The tables and pictures of docs/fields: `python -m tests.bench.fields [NAME ...] [--pages-only]`.
+"""The tables and pictures of docs/fields: `python -m bench.fields [NAME ...] [--pages-only]`.
 
 Trains each shipped recipe of the three fields with several seeds on the real data under `ACCLIMATE_DATA_DIR`
 (about ten processor minutes in all), writes docs/fields/results/NAME.json and docs/images/field-NAME.png, and
@@ -32,8 +32,8 @@ from acclimate.evaluation.statistics import Summary
 from acclimate.tasks import Episodes
 from acclimate.training.problem import Problem
 from acclimate.training.recipe_file import load_recipe
-from tests.bench import field_air, field_servers, field_transfer, field_watch
-from tests.bench.field_runs import Trained, data_directory, train
+from bench import field_air, field_servers, field_transfer, field_watch
+from bench.field_runs import Trained, data_directory, train
 
 DOCS = Path("docs")
 RESULTS = DOCS / "fields" / "results"
@@ -216,7 +216,7 @@ def _provenance(name: str, result: dict[str, Any]) -> str:
     return (
         f"_Measured {machine['date']}, training seeds: {result['seeds']}; {result['cpu_s']:.0f} processor "
         f"seconds on {machine['cores']} cores shared with other work (load {machine['load']}), torch "
-        f"{machine['torch']}. `python -m tests.bench.fields {name}` makes it again; "
+        f"{machine['torch']}. `python -m bench.fields {name}` makes it again; "
         f"[all figures](results/{name}.json)._"
     )
 
@@ -268,7 +268,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(names)}")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--people", type=Path, help="JSON of `tests.bench.watch_people --out`, for `watch`")
+    parser.add_argument("--people", type=Path, help="JSON of `bench.watch_people --out`, for `watch`")
     parser.add_argument("--pages-only", action="store_true", help="render the pages again, train nothing")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(names):

@@ -1,4 +1,4 @@
-"""The device's figures: `python -m tests.bench.device [PART ...]`; without parts, all of them.
+"""The device's figures: `python -m bench.device [PART ...]`; without parts, all of them.
 
 install, memory, start: fresh processes and a fresh environment. step: one adaptation step and one learnt
 example beside torch eager and river, interleaved. cuts, flips: exhaustive power cuts and tampering, counted.
@@ -23,7 +23,7 @@ import numpy as np
 from acclimate_device import Device, OnlinePolicy
 from acclimate_device.testing import TORN, GestureDevice, SimulatedFlash, tiny_bundle
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 ROUNDS = 9
 
 

@@ -1,6 +1,6 @@
 """Meta-training throughput beside learn2learn: same tasks, same meta-gradient, turns on one thread.
 
-    PYTHONPATH=platform:device_sdk:/path/to/learn2learn-0.2.0 python -m tests.bench.throughput
+    PYTHONPATH=platform:device_sdk:/path/to/learn2learn-0.2.0 python -m bench.throughput
 
 learn2learn is built from its source distribution with Cython (`python setup.py build_ext --inplace`) in an
 environment of its own with the same torch. Before any timing the two meta-gradients are compared, in float64

@@ -1,4 +1,4 @@
-"""Makes the bundle inside `acclimate_device.testing`: `python -m tests.tiny_bundle`.
+"""Makes the bundle inside `acclimate_device.testing`: `python -m tests.support.tiny_bundle`.
 
 First-order MAML on made gestures, a minute at most; then the platform's own export. Run it again when the
 bundle format or the export changes: a slow test compares the export of the shipped parameters with the files.

@@ -1,6 +1,6 @@
 """What a bundle costs: by model family, size, agreement with torch, and microseconds a step.
 
-`python -m tests.bench.export` runs the exported step (onnxruntime) and the same step in eager torch,
+`python -m bench.export` runs the exported step (onnxruntime) and the same step in eager torch,
 interleaved, one thread each, and prints the ratio with its spread over rounds.
 """
 
@@ -21,7 +21,7 @@ from acclimate.bundle.verification import Session
 from acclimate.cli.output import print_table
 from acclimate.learners import loss_for
 from acclimate.models import build
-from tests.bundle_samples import FAMILIES, release_of, start
+from tests.support.bundle_samples import FAMILIES, release_of, start
 
 ROUNDS = 7
 ROUND_S = 0.15

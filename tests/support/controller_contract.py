@@ -15,8 +15,8 @@ from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.rollout import State
 from acclimate.rollout.store import ConflictError, Store
 from acclimate_device.protocol import Release
-from tests.rollout_samples import NEW, OLD, a_device
-from tests.rollout_world import World, with_harm
+from tests.support.rollout_samples import NEW, OLD, a_device
+from tests.support.rollout_world import World, with_harm
 
 PLAN = {
     "waves": (Wave(share=0.2, min_devices=20), Wave(share=0.6, min_devices=20)),

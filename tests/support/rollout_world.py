@@ -19,7 +19,7 @@ from acclimate.rollout.domain.rollout import Rollout, State
 from acclimate.rollout.publish import ModelRegistry
 from acclimate.rollout.store import Store, Taken
 from acclimate_device.protocol import Release
-from tests.rollout_samples import NEW, NOW, OLD, a_device, a_fleet, a_report, a_rollout
+from tests.support.rollout_samples import NEW, NOW, OLD, a_device, a_fleet, a_report, a_rollout
 
 Behaviour = Callable[[random.Random, Member, Release, ReportRecord], ReportRecord | None]
 """From a device, what it runs and the report it would send to the one it does send; None for silence."""

@@ -1,6 +1,6 @@
 """Every learner on the same recipe: the table of docs/how-to/choose-a-learner.md.
 
-    python -m tests.bench.learners [NAME ...] [--seeds 1]
+    python -m bench.learners [NAME ...] [--seeds 1]
 
 Shipped recipes with nothing changed but the learner and its inner rate. Each learner is trained with every
 rate, and the one that does best on the held-out tasks counts: in favour of all, alike.
@@ -21,8 +21,8 @@ from acclimate.evaluation import LABELS, Evaluation
 from acclimate.evaluation.contenders import Start
 from acclimate.training.recipe_file import load_recipe
 from acclimate.workflow import meta_train
-from tests.bench.field_runs import Silent
-from tests.bench.fields import DOCS, insert, machine
+from bench.field_runs import Silent
+from bench.fields import DOCS, insert, machine
 
 PAGE = DOCS / "how-to" / "choose-a-learner.md"
 LEARNERS: dict[str, tuple[str, ...]] = {
@@ -135,7 +135,7 @@ def _provenance(name: str, every: list[list[Result]]) -> str:
     return (
         f"_Measured {about['date']} on {about['cores']} cores shared with other work (load {about['load']}), "
         f"{seeds} seed{'' if seeds == 1 else 's'}; training in processor seconds of one thread. "
-        f"`python -m tests.bench.learners {name}` makes it again._"
+        f"`python -m bench.learners {name}` makes it again._"
     )
 
 

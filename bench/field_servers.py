@@ -26,7 +26,7 @@ from acclimate.evaluation.plot import STYLE
 from acclimate.evaluation.statistics import interval
 from acclimate.training.problem import Problem, joint_recipe, open_problem
 from acclimate.training.recipe_file import load_recipe
-from tests.bench.field_runs import Trained, train
+from bench.field_runs import Trained, train
 
 PAGE = "industrial"
 FOLDS = (("1", "3", "5", "7", "9", "11"), ("2", "4", "6", "8", "10", "12"))

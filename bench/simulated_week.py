@@ -1,6 +1,6 @@
 """One simulated week of ten thousand devices: how long it takes, and where the time goes.
 
-    python -m tests.bench.simulated_week [--devices 10000] [--days 7] [--profile]
+    python -m bench.simulated_week [--devices 10000] [--days 7] [--profile]
 
 Every device is the real SDK: it enrols with its own key, predicts and learns, polls, reports, downloads and
 verifies a new version from the signed repository in the middle of the week, and adapts it. The service is the

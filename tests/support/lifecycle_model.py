@@ -17,7 +17,7 @@ from acclimate.rollout.domain.fleet import Baseline, Fleet, next_revision
 from acclimate.rollout.domain.plan import Wave
 from acclimate.rollout.domain.rollout import ENDED, Rollout, State
 from acclimate_device.protocol import Release
-from tests.rollout_samples import NOW, a_fleet, a_plan
+from tests.support.rollout_samples import NOW, a_fleet, a_plan
 
 STEPS = ("start", "pause", "resume", "hold", "promote", "approve", "tick", "roll_back", "close", "abort")
 WEIGHTS = (3, 2, 3, 1, 4, 2, 8, 1, 2, 0.3)

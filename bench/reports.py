@@ -1,6 +1,6 @@
 """Durable reports end to end: HTTP in, receipt out after the commit, on a real PostgreSQL with fsync.
 
-    python -m tests.bench.reports [--seconds 5] [--rounds 3]
+    python -m bench.reports [--seconds 5] [--rounds 3]
 
 Beside it, in the same run and interleaved: the database's own ceiling, one commit after the other of a single
 report, through the same store. Every acknowledged report is counted at the end.
@@ -23,10 +23,10 @@ from acclimate.rollout.domain.fleet import Device, Fleet
 from acclimate.rollout.domain.report import record
 from acclimate.rollout.store import Store, open_store
 from acclimate_device.protocol import REPORT_PATH, Release, Report, ReportBatch, Summary, dumps
-from tests.bench.loadgen import Load, closed_loop
-from tests.bench.polls import print_rounds
-from tests.postgres import PostgresServer
-from tests.serving import Served
+from bench.loadgen import Load, closed_loop
+from bench.polls import print_rounds
+from tests.support.postgres import PostgresServer
+from tests.support.serving import Served
 
 DEVICES = 2_000
 REPORTS = 60_000

@@ -1,6 +1,6 @@
 """Sinusoid regression, 10-shot, MAML with 5 inner steps: query error of unseen waves against time.
 
-    python -m tests.bench.sinusoid --out out/sinusoid
+    python -m bench.sinusoid --out out/sinusoid
 
 The task of the MAML paper (https://arxiv.org/abs/1703.03400): amplitude in [0.1, 5], phase in [0, pi], a
 network of two layers of 40. Waves are smooth, and so is tanh: with the paper's relu (`--activation relu`) the
@@ -26,7 +26,7 @@ from acclimate.initialization import ModelSpec
 from acclimate.learners import Learner, LearnerConfig, MetaParams, build_learner, loss_for
 from acclimate.models import build, parameters_of
 from acclimate.tasks import EpisodePlan, Episodes, open_dataset
-from tests.bench.outer_loop import meta_train
+from bench.outer_loop import meta_train
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-DATA = Path(os.environ.get("ACCLIMATE_DATA_DIR") or Path(__file__).parents[2] / "shared" / "data")
+DATA = Path(os.environ.get("ACCLIMATE_DATA_DIR") or Path(__file__).parents[3] / "shared" / "data")
 
 
 def recorded(*parts: str) -> Path:

@@ -1,6 +1,6 @@
 """Polls a second, CPU a poll and p99 at 1,000 polls/s: this service beside goosebit, interleaved, one run.
 
-    python -m tests.bench.polls [--peer /path/to/venv-with-goosebit] [--rounds 3] [--seconds 4]
+    python -m bench.polls [--peer /path/to/venv-with-goosebit] [--rounds 3] [--seconds 4]
 
 Both run one worker on embedded SQLite as they are shipped, and answer devices that are up to date: goosebit
 its DDI poll, ours 304 by entity tag. Our devices carry a bearer token each, and limits are on.
@@ -27,7 +27,7 @@ from acclimate.rollout.api.tokens import Access, AccessTokens
 from acclimate.rollout.domain.fleet import Device, Fleet
 from acclimate.rollout.store import open_store
 from acclimate_device.protocol import STATE_PATH, Release
-from tests.bench.loadgen import Load, closed_loop, open_loop
+from bench.loadgen import Load, closed_loop, open_loop
 
 DEVICES = 10_000
 PEER_DEVICES = 200

@@ -1,6 +1,6 @@
 """A pool of 10 million rows: time to build, to open and to sample, and the memory of each.
 
-Run `python -m tests.bench.task_pool [--rows N] [--folder DIR]`. Every stage is a process of its own, so that
+Run `python -m bench.task_pool [--rows N] [--folder DIR]`. Every stage is a process of its own, so that
 its memory is its own. Beside each stage stands what a person would do without a pool: read the Parquet with
 pandas, group it by device, and cut windows out of the groups. Rounds of both are interleaved.
 """

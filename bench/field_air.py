@@ -26,7 +26,7 @@ from acclimate.training.recipe_file import load_recipe
 from acclimate_device import Device, OnlinePolicy
 from acclimate_device.protocol import Expected, Release
 from acclimate_device.testing import SimulatedFlash
-from tests.bench.field_runs import Trained, train
+from bench.field_runs import Trained, train
 
 PAGE = "smart-city"
 SINCE_HOUR = 33_648  # 2017-01-01: the last two months of four years

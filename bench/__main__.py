@@ -1,4 +1,4 @@
-"""`python -m tests.bench [NAME ...]`: run the benchmarks named, or all but the long ones, one after another.
+"""`python -m bench [NAME ...]`: list the benchmarks, or run those named one after another.
 
 Each is a module with a `main()` that prints its figures; peers live in environments of their own, and a
 benchmark whose peer is missing says how to install it.
@@ -13,12 +13,14 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 SUPPORT = {"__main__", "field_air", "field_runs", "field_servers", "field_watch", "loadgen", "outer_loop"}
-LONG = {"omniglot", "fields"}  # half an hour; ten minutes, and rewrites pages of docs/
 
 
 def main(names: list[str]) -> int:
     """Run benchmarks; the exit code is the number of those that failed."""
     known = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in SUPPORT)
+    if not names:
+        print("run with one or more of these names:", *map(_line, known), sep="\n  ")
+        return 0
     unknown = sorted(set(names) - set(known))
     if unknown:
         print(
@@ -26,9 +28,9 @@ def main(names: list[str]) -> int:
         )
         return 2
     failed = 0
-    for name in names or [name for name in known if name not in LONG]:
+    for name in names:
         print(f"\n== {_line(name)}", flush=True)
-        failed += subprocess.run([sys.executable, "-m", f"tests.bench.{name}"], check=False).returncode != 0
+        failed += subprocess.run([sys.executable, "-m", f"bench.{name}"], check=False).returncode != 0
     return failed
 
 

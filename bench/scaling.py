@@ -1,6 +1,6 @@
 """Scaling of the task workers: 1 against 2 real ones, and what the measured costs mean for up to 1,000.
 
-    python -m tests.bench.scaling
+    python -m bench.scaling
 
 Two pools, one of 1 and one of 2 workers, take turns at the same steps of conv1d on the smartwatch recordings.
 On a shared machine wall time says as much about the neighbours as about us, so beside it stands what the

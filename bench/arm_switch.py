@@ -1,4 +1,4 @@
-"""A person moves the watch to the other arm: `python -m tests.bench.arm_switch [REFERENCE] [-o PICTURE]`.
+"""A person moves the watch to the other arm: `python -m bench.arm_switch [REFERENCE] [-o PICTURE]`.
 
 Needs a registered version (`acclimate train watch`); only people it was not trained on take part, in both
 directions. Each repeats a circuit of the exercises: the recorded windows of each exercise in time order,

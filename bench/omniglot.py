@@ -1,6 +1,6 @@
 """Omniglot 5-way 1-shot with MAML on characters never seen in training: accuracy against time.
 
-    python -m tests.bench.omniglot --data ../shared/data/omniglot --out out/omniglot
+    python -m bench.omniglot --data ../shared/data/omniglot --out out/omniglot
 
 The protocol of the MAML paper (https://arxiv.org/abs/1703.03400): 1,200 random characters with their
 rotations to train on, the other 423 to judge on, as many query images as support images, batch statistics of
@@ -24,7 +24,7 @@ from acclimate.learners import Learner, LearnerConfig, MetaParams, build_learner
 from acclimate.models import build, parameters_of
 from acclimate.tasks import EpisodePlan, open_dataset, split_tasks
 from acclimate.tasks.episodes import Sampler
-from tests.bench.outer_loop import Moment, meta_train
+from bench.outer_loop import Moment, meta_train
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
