@@ -35,8 +35,8 @@ class Schema:
         self._inverse = (1.0 / np.asarray(self._input.scale or [1.0] * channels)).astype(np.float32)
         self._inverse = self._inverse.reshape(column)
         width = self.output.width
-        self._target_mean = np.asarray(self.output.mean or [0.0] * width, np.float32)
-        self._target_scale = np.asarray(self.output.scale or [1.0] * width, np.float32)
+        self._target_mean = _of_outputs(self.output.mean or (0.0,), width)
+        self._target_scale = _of_outputs(self.output.scale or (1.0,), width)
         self._index = {label: index for index, label in enumerate(self.output.labels)}
         self._group, self._average = _feature_weights(self.shape)
 
@@ -92,11 +92,16 @@ class Schema:
         return ((np.asarray(targets, np.float32) - self._target_mean) / self._target_scale).astype(np.float32)
 
     def prediction(self, outputs: Float) -> Any:
-        """What an application gets for outputs (width,): a label, a float, or an array of targets."""
+        """What an application gets for outputs (width,): a label, a float, an array of targets, or, of a
+        forecast of several steps, (horizon,) of one target or (horizon, targets)."""
         if self.classification:
             return self.output.labels[outputs.argmax()]
         values = outputs * self._target_scale + self._target_mean
-        return float(values[0]) if len(values) == 1 else values
+        if len(values) == 1:
+            return float(values[0])
+        if self.output.horizon > 1 and len(values) > self.output.horizon:
+            return values.reshape(self.output.horizon, -1)
+        return values
 
     def probabilities(self, outputs: Float) -> dict[str, float]:
         """Softmax of outputs (width,) by label."""
@@ -146,6 +151,11 @@ class Schema:
         if raw.shape != self.shape:
             raise InputError(f"the input has shape {raw.shape}, the bundle takes {self.shape}")
         return raw
+
+
+def _of_outputs(values: Sequence[float], width: int) -> Float:
+    """One value an output: of one a target, the same at every step of a forecast."""
+    return np.tile(np.asarray(values, np.float32), width // len(values))
 
 
 def _feature_weights(shape: tuple[int, ...]) -> tuple[Float, Float]:

@@ -54,8 +54,9 @@ class Output:
         width: of the last axis.
         labels: class names in output order (classification), of exactly `width` entries.
         targets: target names (regression, forecasting).
-        horizon: samples ahead (forecasting); 0 otherwise.
-        mean, scale: of the targets; a prediction is `output * scale + mean`. Empty: none.
+        horizon: samples ahead (forecasting); 0 otherwise. Outputs run step by step: all targets of the first
+            step ahead, then all of the second, and so on.
+        mean, scale: of the targets, or of every output; a prediction is `output * scale + mean`. Empty: none.
     """
 
     kind: TaskKind
@@ -192,13 +193,24 @@ class Manifest:
         if set(self.files) != set(FILES):
             raise ProtocolError(f"Manifest.files: {sorted(self.files)}, a bundle holds {sorted(FILES)}")
         _check_normalization("input", self.input.mean, self.input.scale, self.input.shape[0])
-        _check_normalization("output", self.output.mean, self.output.scale, self.output.width)
+        _check_outputs(self.output)
         labels, width = self.output.labels, self.output.width
         if self.output.kind == "classification" and len(set(labels)) != width:
             raise ProtocolError(f"Manifest.output.labels: {len(set(labels))} distinct, the width is {width}")
         unknown = set(self.adaptation.rates) - set(self.adaptation.trainable)
         if unknown:
             raise ProtocolError(f"Manifest.adaptation.rates: {sorted(unknown)} are not trainable")
+
+
+def _check_outputs(output: Output) -> None:
+    targets = len(output.targets)
+    if output.horizon and targets and output.width != targets * output.horizon:
+        raise ProtocolError(
+            f"Manifest.output.width: {output.width}, but {targets} targets over {output.horizon} steps are "
+            f"{targets * output.horizon}"
+        )
+    by_target = targets and len(output.mean) == targets and output.width % targets == 0
+    _check_normalization("output", output.mean, output.scale, targets if by_target else output.width)
 
 
 def _check_normalization(where: str, mean: tuple[float, ...], scale: tuple[float, ...], width: int) -> None:
