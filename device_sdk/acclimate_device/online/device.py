@@ -160,7 +160,7 @@ class Device:
         return self._active.adapted
 
     def predict_one(self, x: Any, key: Hashable | None = None) -> Any:
-        """The label (classification), number, or array of numbers (several targets) for one example.
+        """The label (classification), a number, or an array: (targets,), of forecasts (horizon[, targets]).
 
         Args:
             x: of the manifest's shape, in the recorded units; a row may be a mapping from channel names.

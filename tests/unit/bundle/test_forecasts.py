@@ -22,7 +22,7 @@ from acclimate_device.errors import ProtocolError
 from acclimate_device.online.schema import Schema
 from acclimate_device.protocol import Output
 from acclimate_device.testing import SimulatedFlash, tiny_bundle
-from tests.bundle_samples import release_of
+from tests.support.bundle_samples import release_of
 
 HORIZON, TARGETS = 16, 2
 
