@@ -43,7 +43,7 @@ def main() -> None:
     model = build(ModelSpec("conv4", training.input_shape, WAYS, {"filters": 64}))
     config = LearnerConfig("maml", inner_lr=0.4, inner_steps=1)
     learner = build_learner(config, model, loss_for("classification"), outer_steps=arguments.steps)
-    print(f"engine: {learner.engine.name} ({learner.engine.reason}); load {os.getloadavg()[0]:.1f}")
+    print(f"engine: {learner.backend.name} ({learner.backend.reason}); load {os.getloadavg()[0]:.1f}")
     curve: list[dict[str, Any]] = []
     moments = meta_train(
         learner,

@@ -57,7 +57,7 @@ def main() -> None:
         "maml", arguments.inner_lr, INNER_STEPS, compile="off" if arguments.no_compile else "auto"
     )
     learner = build_learner(config, model, loss_for("regression"), outer_steps=arguments.steps)
-    print(f"engine: {learner.engine.name} ({learner.engine.reason}); load {os.getloadavg()[0]:.1f}")
+    print(f"engine: {learner.backend.name} ({learner.backend.reason}); load {os.getloadavg()[0]:.1f}")
     curve: list[dict[str, Any]] = []
     moments = meta_train(
         learner,
@@ -88,7 +88,7 @@ def main() -> None:
         "setting": {
             **vars(arguments),
             "out": str(arguments.out),
-            "engine": learner.engine.name,
+            "engine": learner.backend.name,
             "threads": 1,
         },
         "curve": curve,

@@ -80,7 +80,7 @@ def measure(case: Case, maml: Any, turns: int) -> dict[str, Any]:
         rates.append((case.tasks / their_s, case.tasks / our_s))
     result = {
         "case": case.name,
-        "engine": learner.engine.name,
+        "engine": learner.backend.name,
         "float64_difference": agreement,
         "float32_difference": rounding,
         "ratio_median": statistics.median(ratios),

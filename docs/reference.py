@@ -94,8 +94,8 @@ def _command(command: click.Command, path: str, context: click.Context) -> Itera
 
 def http_api() -> Iterator[Row]:
     """Every operation of the operator side, from its OpenAPI document."""
-    from acclimate.rollout.api.app import Service, operator_app
     from acclimate.rollout.api.keys import ServiceKey
+    from acclimate.rollout.application import Service, operator_app
     from acclimate.rollout.settings import ServiceSettings
     from acclimate.rollout.store import open_store
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from acclimate.cli.service import ServiceClient, connect
+from acclimate.client import ServiceClient, connect
 from acclimate.errors import RolloutError
 from acclimate_pipelines.step import step
 

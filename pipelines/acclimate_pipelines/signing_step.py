@@ -14,8 +14,7 @@ from pathlib import Path
 
 from acclimate.bundle.export import write_bundle
 from acclimate.bundle.registered import bundle_of
-from acclimate.bundle.repository import publish
-from acclimate.cli.repo import signers
+from acclimate.bundle.repository import publish, signers
 from acclimate.errors import BundleError
 from acclimate.registry import Registry
 from acclimate_pipelines.step import step

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from acclimate.challenge import challenge_champion
-from acclimate.cli.logged import LoggedJob
 from acclimate.errors import TrainingError
 from acclimate.evaluation import Evaluation, Requirement
 from acclimate.evaluation.plot import save_plot
 from acclimate.home import home
 from acclimate.initialization import Initialization
+from acclimate.logged_job import LoggedJob
 from acclimate.registry import Registry
 from acclimate.training.checkpoint import load_checkpoint
 from acclimate.training.problem import data_fingerprint, open_problem

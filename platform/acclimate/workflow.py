@@ -284,7 +284,7 @@ def evaluate_starts(recipe: Recipe, metas: Mapping[str, MetaParams], listener: L
                 joint=metas.get(_joint_phase(seed)),
             )
         )
-    protocol = ev.Protocol(
+    protocol = ev.EvaluationProtocol(
         shots=section.shots,
         steps=section.steps,
         long_steps=section.long_steps,

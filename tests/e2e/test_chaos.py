@@ -18,8 +18,8 @@ from acclimate.simulation import (
     ServiceProcess,
     next_version,
     open_streams,
-    publish,
     run,
+    sign_repository,
 )
 from acclimate_device.testing import tiny_bundle
 from tests.support.postgres import PostgresServer
@@ -78,7 +78,7 @@ class Killer:
 def test_acknowledged_equals_counted_and_nothing_is_assigned_twice(tmp_path: Path, postgres: PostgresServer):
     factory = tiny_bundle()
     url = postgres.new_database()
-    root = publish([factory, next_version(factory, 2)], tmp_path / "tuf")
+    root = sign_repository([factory, next_version(factory, 2)], tmp_path / "tuf")
     limits = {"TICK_S": "0.5", "DEVICE_RATE": "0", "ANONYMOUS_RATE": "0"}
     with ServiceProcess(tmp_path, url, **limits) as service:
         world = ServedWorld(service.url, service.token, root, timeout_s=5.0, patience_s=60.0)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acclimate.simulation import ServedWorld, ServiceProcess, next_version, publish
+from acclimate.simulation import ServedWorld, ServiceProcess, next_version, sign_repository
 from acclimate.simulation.world import Files, release_of
 from acclimate_device import Device
 from acclimate_device.agent import Agent, HttpTransport
@@ -88,7 +88,7 @@ def heavy() -> Files:
 
 @pytest.fixture
 def service(tmp_path: Path, heavy: Files) -> Iterator[ServiceProcess]:
-    publish([tiny_bundle(), heavy], tmp_path / "service" / "tuf")
+    sign_repository([tiny_bundle(), heavy], tmp_path / "service" / "tuf")
     with ServiceProcess(tmp_path / "service", TICK_S="0.2") as service:
         yield service
 

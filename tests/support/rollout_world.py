@@ -16,7 +16,7 @@ from acclimate.rollout.domain.evidence import Decision
 from acclimate.rollout.domain.fleet import Member
 from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.rollout import Rollout, State
-from acclimate.rollout.publish import ModelRegistry
+from acclimate.rollout.field_result import ModelRegistry
 from acclimate.rollout.store import Store, Taken
 from acclimate_device.protocol import Release
 from tests.support.rollout_samples import NEW, NOW, OLD, a_device, a_fleet, a_report, a_rollout

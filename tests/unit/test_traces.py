@@ -16,8 +16,8 @@ from starlette.testclient import TestClient
 
 from acclimate import logs, traces
 from acclimate.errors import AcclimateError
-from acclimate.rollout.api.app import Service, application
 from acclimate.rollout.api.keys import ServiceKey
+from acclimate.rollout.application import Service, application
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import open_store
 
@@ -80,5 +80,5 @@ def test_off_by_default_and_a_wrong_setting_is_named() -> None:
 
 
 def test_off_no_tracing_is_imported() -> None:
-    code = "import sys, acclimate.rollout.api.app; sys.exit('opentelemetry.sdk.trace' in sys.modules)"
+    code = "import sys, acclimate.rollout.application; sys.exit('opentelemetry.sdk.trace' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,7 +9,7 @@ import click
 
 from acclimate.cli.moments import ago, moment
 from acclimate.cli.output import next_step, out, print_fields, print_json, print_table
-from acclimate.cli.service import connect
+from acclimate.client import connect
 from acclimate.errors import RolloutError
 
 

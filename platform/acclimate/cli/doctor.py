@@ -77,7 +77,7 @@ def _show(findings: Sequence[Finding]) -> None:
 def _saved_url() -> str | None:
     """The service of the last `acclimate login`; None without one, or without the extra that logs in."""
     try:
-        from acclimate.cli.service import credentials_file
+        from acclimate.client import credentials_file
     except ModuleNotFoundError:
         return None
     try:

@@ -8,7 +8,7 @@ import click
 
 from acclimate.cli.moments import moment
 from acclimate.cli.output import next_step, out, print_fields, print_json, print_table
-from acclimate.cli.service import DEFAULT_URL, ServiceClient, connect, save_credentials
+from acclimate.client import DEFAULT_URL, ServiceClient, connect, save_credentials
 
 
 @click.command()

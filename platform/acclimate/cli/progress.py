@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from acclimate import logs
-from acclimate.cli.logged import LoggedJob
 from acclimate.cli.output import err
+from acclimate.logged_job import LoggedJob
 
 if TYPE_CHECKING:
     from acclimate.training.loop import StepReport

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,9 +16,6 @@ from acclimate.errors import BundleError
 if TYPE_CHECKING:
     from acclimate.bundle.repository.keys import Signers
     from acclimate.bundle.repository.roles import KeyName
-
-PASSPHRASE = "ACCLIMATE_KEY_PASSPHRASE"
-PASSPHRASE_FILE = "ACCLIMATE_KEY_PASSPHRASE_FILE"
 
 _directory = click.argument("directory", metavar="REPOSITORY", type=click.Path(path_type=Path))
 _keys = click.option(
@@ -106,7 +102,7 @@ def publish(directory: Path, bundle: Path, keys: tuple[Path, ...], artifacts_url
     """Sign a bundle. With the online key at hand devices see it at once, else after the next refresh."""
     from acclimate.bundle.repository import publish
 
-    done = publish(directory, bundle, signers(keys), _now(), artifacts_url=artifacts_url)
+    done = publish(directory, bundle, _signers(keys), _now(), artifacts_url=artifacts_url)
     _warn_of_terms(directory)
     if as_json:
         print_json(asdict(done))
@@ -128,7 +124,7 @@ def refresh(directory: Path, keys: tuple[Path, ...], force: bool) -> None:
     """Sign snapshot and timestamp anew where due; made for a schedule, every few hours."""
     from acclimate.bundle.repository import refresh
 
-    _tell(directory, refresh(directory, signers(keys), _now(), force=force))
+    _tell(directory, refresh(directory, _signers(keys), _now(), force=force))
 
 
 @repo.command("renew")
@@ -139,7 +135,7 @@ def renew(key_name: KeyName, directory: Path, keys: tuple[Path, ...]) -> None:
     """Sign what KEY (root, targets or online) signs for another term."""
     from acclimate.bundle.repository import renew
 
-    _tell(directory, renew(directory, key_name, signers(keys), _now()))
+    _tell(directory, renew(directory, key_name, _signers(keys), _now()))
 
 
 @repo.command("rotate")
@@ -168,10 +164,10 @@ def rotate(
     """
     from acclimate.bundle.repository import create_key, rotate
 
-    held = signers(keys)
+    held = _signers(keys)
     if not new.exists():
         create_key(new, None if unencrypted or key_name == "online" else _new_passphrase())
-    (signer,) = signers((new,)).values()
+    (signer,) = _signers((new,)).values()
     _tell(directory, rotate(directory, key_name, signer, held, _now(), retire=retire))
     next_step(f"acclimate repo status {directory}", "then destroy the retired key's file")
 
@@ -229,23 +225,23 @@ def _warn_of_terms(directory: Path) -> None:
             )
 
 
-def signers(paths: tuple[Path, ...]) -> Signers:
-    """The keys in these files or folders, opened with the passphrase at hand."""
-    from acclimate.bundle.repository import load_keys
-    from acclimate.bundle.repository.keys import any_encrypted
+def _signers(paths: tuple[Path, ...]) -> Signers:
+    """The keys in these files or folders; at a terminal a person is asked for their passphrase."""
+    from acclimate.bundle.repository import signers
 
-    return load_keys(paths, _passphrase() if any_encrypted(paths) else None)
+    return signers(paths, _asked)
 
 
-def _passphrase() -> str | None:
-    given = _given_passphrase()
-    if given is None and sys.stdin.isatty():
-        return str(click.prompt("Passphrase of the keys", hide_input=True, err=True))
-    return given
+def _asked() -> str | None:
+    if not sys.stdin.isatty():
+        return None
+    return str(click.prompt("Passphrase of the keys", hide_input=True, err=True))
 
 
 def _new_passphrase() -> str:
-    given = _given_passphrase()
+    from acclimate.bundle.repository.passphrase import PASSPHRASE, PASSPHRASE_FILE, given_passphrase
+
+    given = given_passphrase()
     if given is None and sys.stdin.isatty():
         given = str(
             click.prompt("Passphrase for the new keys", hide_input=True, confirmation_prompt=True, err=True)
@@ -256,18 +252,6 @@ def _new_passphrase() -> str:
             "them with mode 0600 only"
         )
     return given
-
-
-def _given_passphrase() -> str | None:
-    if PASSPHRASE in os.environ:
-        return os.environ[PASSPHRASE]
-    path = os.environ.get(PASSPHRASE_FILE)
-    if path is None:
-        return None
-    try:
-        return Path(path).read_text().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError):
-        raise BundleError(f"{PASSPHRASE_FILE} names {path}, which cannot be read as text") from None
 
 
 def _now() -> datetime:

@@ -12,7 +12,7 @@ from acclimate.cli.moments import ago
 from acclimate.cli.output import next_step, out, print_json, print_table
 from acclimate.cli.plan_file import read_plan
 from acclimate.cli.rollout_view import decision_view, rollout_view, watch
-from acclimate.cli.service import ServiceClient, connect
+from acclimate.client import ServiceClient, connect
 from acclimate.errors import RolloutError
 from acclimate.rollout.wave_text import EXAMPLE, parse_waves
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from acclimate.cli.moments import ago, moment
 from acclimate.cli.output import out
-from acclimate.cli.service import ServiceClient
+from acclimate.client import ServiceClient
 from acclimate.errors import RolloutError
 
 _ENDED = ("done", "rolled_back", "aborted")

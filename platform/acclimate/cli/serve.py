@@ -9,7 +9,7 @@ import click
 
 from acclimate.cli.output import err, next_step, out
 from acclimate.errors import MissingExtraError
-from acclimate.rollout.publish import ModelRegistry
+from acclimate.rollout.field_result import ModelRegistry
 from acclimate.rollout.releases import AliasOf
 from acclimate.rollout.server import Started, prepare
 from acclimate.rollout.server import serve as run

@@ -106,7 +106,7 @@ class _Progress:
 
 
 def _world(root: Path) -> ServedWorld:
-    from acclimate.cli.service import connect
+    from acclimate.client import connect
     from acclimate.simulation import ServedWorld
 
     service = connect()

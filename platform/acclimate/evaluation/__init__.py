@@ -2,7 +2,7 @@
 
 from acclimate.evaluation.champion import Requirement, Verdict, challenge, measure_start
 from acclimate.evaluation.contenders import LABELS
-from acclimate.evaluation.evaluate import Protocol, Trained, evaluate
+from acclimate.evaluation.evaluate import EvaluationProtocol, Trained, evaluate
 from acclimate.evaluation.report import (
     Comparison,
     Curve,
@@ -19,7 +19,7 @@ __all__ = [
     "Comparison",
     "Curve",
     "Evaluation",
-    "Protocol",
+    "EvaluationProtocol",
     "Requirement",
     "Summary",
     "Trained",

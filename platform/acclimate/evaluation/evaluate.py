@@ -34,7 +34,7 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class EvaluationProtocol:
     """What is measured; see the recipe's `evaluation` section.
 
     Attributes:
@@ -61,7 +61,7 @@ Samplers = Callable[[int], Sampler]
 
 
 def evaluate(
-    protocol: Protocol,
+    protocol: EvaluationProtocol,
     trained: Sequence[Trained],
     test: Samplers,
     validation: Samplers | None,
@@ -121,7 +121,7 @@ class _Plan:
         return contender if self.inner_lr is None else contender.with_rate(self.inner_lr)
 
 
-def _plans(protocol: Protocol, trained: Trained, choosing: Sequence[Episodes]) -> Iterator[_Plan]:
+def _plans(protocol: EvaluationProtocol, trained: Trained, choosing: Sequence[Episodes]) -> Iterator[_Plan]:
     steps = tuple(sorted({*protocol.steps, protocol.policy_steps, protocol.long_steps}))
     yield _Plan("meta", steps, steps.index(protocol.policy_steps), None)
     baselines: tuple[Start, ...] = ("device_only",)

@@ -1,15 +1,15 @@
 """Ways to learn a start: each returns a meta-gradient, so one outer loop drives them all."""
 
+from acclimate.learners.backend import Backend, choose_backend
 from acclimate.learners.config import LearnerConfig
-from acclimate.learners.engine import Engine, choose_engine
 from acclimate.learners.inner import Batch, Params, batch_loss, inner_step, rates_at
 from acclimate.learners.learner import Learner, MetaParams, Metrics, build_learner
 from acclimate.learners.losses import LOSSES, Loss, loss_for, weighted_mean
 
 __all__ = [
     "LOSSES",
+    "Backend",
     "Batch",
-    "Engine",
     "Learner",
     "LearnerConfig",
     "Loss",
@@ -18,7 +18,7 @@ __all__ = [
     "Params",
     "batch_loss",
     "build_learner",
-    "choose_engine",
+    "choose_backend",
     "inner_step",
     "loss_for",
     "rates_at",

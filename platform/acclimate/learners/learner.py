@@ -4,7 +4,7 @@ The outer loop holds the meta-parameters, a flat dict with `param.<name>` for th
 for learned rates. It asks shards of tasks for meta-gradients, adds them up in shard order, and applies its
 optimizer. Episodes are stacked on a leading task axis: x `(tasks, examples, *input)`, y `(tasks, examples[,
 targets])` and weights w `(tasks, examples)`, where zero pads. With one torch thread, equal arguments give
-equal bits in every process whose `engine` is the same.
+equal bits in every process whose `backend` is the same.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from acclimate.learners.backend import Backend, choose_backend
 from acclimate.learners.config import LearnerConfig
-from acclimate.learners.engine import Engine, choose_engine
 from acclimate.learners.folded import CHUNK, folded_features, folded_forward
 from acclimate.learners.gradients import GradientFunction, chunked, compiled, gradient_function, under
 from acclimate.learners.inner import Batch, Params
@@ -34,7 +34,7 @@ class Learner:
 
     config: LearnerConfig
     model: nn.Module
-    engine: Engine
+    backend: Backend
     inner: Inner
     gradient: GradientFunction
 
@@ -45,8 +45,8 @@ class Learner:
 
     @property
     def pinned_config(self) -> LearnerConfig:
-        """The configuration with `compile` settled, for workers that must use this engine or fail."""
-        return replace(self.config, compile="off" if self.engine.name == "plain" else "on")
+        """The configuration with `compile` settled, for workers that must use this backend or fail."""
+        return replace(self.config, compile="off" if self.backend.name == "plain" else "on")
 
     def init(self, params: Params) -> MetaParams:
         """Meta-parameters that start at `params`, with every learned rate at `inner_lr`."""
@@ -117,8 +117,8 @@ def build_learner(
         ModelError: the model lacks what `config.trainable` names, or `compile` is `on` without a compiler.
     """
     trainable = "head" if config.algorithm == "anil" else config.trainable
-    engine = choose_engine(config, model, outer_steps)
-    fused = engine.name == "fused"
+    backend = choose_backend(config, model, outer_steps)
+    fused = backend.name == "fused"
     names = trainable_names(model, trainable)
     split = None
     if adapts_head_only(model, names):
@@ -136,6 +136,6 @@ def build_learner(
     gradient = gradient_function(config, inner)
     if fused and not config.serial:
         gradient = chunked(gradient, CHUNK)
-    if engine.name == "compiled":
+    if backend.name == "compiled":
         gradient = compiled(gradient)
-    return Learner(config, model, engine, inner, gradient)
+    return Learner(config, model, backend, inner, gradient)

@@ -19,7 +19,7 @@ from acclimate.rollout.domain.decide import Conclusion, decide
 from acclimate.rollout.domain.evidence import Action, Decision, GateEvidence
 from acclimate.rollout.domain.rollout import LIVE, Rollout, State
 from acclimate.rollout.domain.target import parse_target
-from acclimate.rollout.publish import ModelRegistry, publish
+from acclimate.rollout.field_result import ModelRegistry, write_field_result
 from acclimate.rollout.store.contract import ConflictError, LeaseLostError, Step, Store
 from acclimate.rollout.watch import Watch
 
@@ -175,7 +175,9 @@ class Controller:
         for rollout in self._store.unpublished():
             observations = self._store.observations(rollout.id)
             try:
-                done = publish(self._registry, rollout, observations, self._store.decisions(rollout.id))
+                done = write_field_result(
+                    self._registry, rollout, observations, self._store.decisions(rollout.id)
+                )
             except AcclimateError as error:
                 log.warning("event=not-published rollout=%s %s: trying again", rollout.id, error)
                 continue

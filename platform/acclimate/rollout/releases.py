@@ -16,8 +16,7 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata
 
 from acclimate.errors import RolloutError
-from acclimate.rollout.api.files import FileStore
-from acclimate.rollout.api.problems import ProblemError
+from acclimate.rollout.file_store import FileStore
 from acclimate_device.errors import ProtocolError
 from acclimate_device.protocol import LIMITS, MANIFEST, Manifest, Release, loads
 
@@ -101,7 +100,7 @@ class Releases:
             timestamp: Any = self._signed("timestamp.json")
             snapshot: Any = self._signed(f"{timestamp.snapshot_meta.version}.snapshot.json")
             targets: Any = self._signed(f"{snapshot.meta['targets.json'].version}.targets.json")
-        except ProblemError:
+        except FileNotFoundError:
             raise RolloutError("no bundle is published yet: export one and publish it first") from None
         except (RepositoryError, KeyError) as error:
             raise RolloutError(f"the repository's metadata cannot be read: {error}") from error
@@ -117,7 +116,7 @@ class Releases:
         try:
             content = self._targets.read_all(f"{folder}/{digest}.{name}")
             manifest = loads(Manifest, content, LIMITS.manifest_bytes)
-        except (ProblemError, ProtocolError) as error:
+        except (OSError, ProtocolError) as error:
             raise RolloutError(f"{path} cannot be read from the repository: {error}") from None
         if hashlib.sha256(content).hexdigest() != digest:
             raise RolloutError(f"{path} is not what the repository's metadata says: publish it again")

@@ -15,12 +15,12 @@ import uvicorn
 
 from acclimate import logs
 from acclimate.errors import RolloutError
-from acclimate.rollout.api.app import Service, application
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.operator.operators import first_admin
+from acclimate.rollout.application import Service, application
 from acclimate.rollout.controller import Controller
 from acclimate.rollout.domain.retraining import RetrainingRule
-from acclimate.rollout.publish import ModelRegistry
+from acclimate.rollout.field_result import ModelRegistry
 from acclimate.rollout.releases import AliasOf
 from acclimate.rollout.retraining import CommandLauncher, Retrainer
 from acclimate.rollout.settings import ServiceSettings

@@ -18,7 +18,7 @@ from acclimate.simulation.device import Equipment, SharedEngines, SimulatedDevic
 from acclimate.simulation.events import Happening
 from acclimate.simulation.fleet import Fleet
 from acclimate.simulation.outcome import Detection, DeviceOutcome, Outcome, Window
-from acclimate.simulation.publishing import next_version, publish
+from acclimate.simulation.publishing import next_version, sign_repository
 from acclimate.simulation.scenario import Scenario
 from acclimate.simulation.scenario_file import load_scenario, shipped_scenarios
 from acclimate.simulation.served import HttpOperator, ServedWorld, ServiceProcess
@@ -46,8 +46,8 @@ __all__ = [
     "load_scenario",
     "next_version",
     "open_streams",
-    "publish",
     "run",
     "shipped_scenarios",
+    "sign_repository",
     "simulate",
 ]

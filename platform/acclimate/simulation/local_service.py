@@ -20,17 +20,17 @@ from anyio import to_thread
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from acclimate.rollout import operations
-from acclimate.rollout.api.app import Service, application
 from acclimate.rollout.api.keys import ServiceKey
-from acclimate.rollout.api.operator.schemas import PlanBody
 from acclimate.rollout.api.tokens import ENROLMENT_PREFIX, hash_token
+from acclimate.rollout.application import Service, application
+from acclimate.rollout.bodies import PlanBody
 from acclimate.rollout.controller import Controller
 from acclimate.rollout.domain.access import EnrolmentToken
 from acclimate.rollout.domain.fleet import Fleet
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import Store, open_store
 from acclimate.simulation.agenda import Agenda, SimulatedClock
-from acclimate.simulation.publishing import publish
+from acclimate.simulation.publishing import sign_repository
 from acclimate.simulation.world import Files, RolloutStatus, release_of, summed
 from acclimate_device.agent import Response, Transport
 from acclimate_device.errors import TransportError
@@ -58,7 +58,7 @@ class LocalService:
         )
         folder.mkdir(parents=True, exist_ok=True)
         self.clock, self._tick_s = clock, tick_s
-        self.root = publish(versions, settings.tuf)
+        self.root = sign_repository(versions, settings.tuf)
         rng = random.Random(f"{seed}/service")
         key = ServiceKey(Ed25519PrivateKey.from_private_bytes(rng.randbytes(32)))
         self._store = open_store(settings.database)

@@ -22,7 +22,7 @@ from acclimate_device.testing.repository import SimulatedRepository
 _NUDGE, _MISTAKEN = 1e-3, 1e3
 
 
-def publish(versions: Sequence[Files], folder: Path) -> bytes:
+def sign_repository(versions: Sequence[Files], folder: Path) -> bytes:
     """Sign bundles and lay the repository down in `folder`, as the service serves it; its trusted root."""
     repository = SimulatedRepository()
     for files in versions:

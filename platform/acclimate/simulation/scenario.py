@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from acclimate.rollout.api.operator.schemas import PlanBody
+from acclimate.rollout.bodies import PlanBody
 from acclimate.rollout.wave_text import parse_waves
 from acclimate_device import OnlinePolicy
 from acclimate_device.drift import InputShift

@@ -9,14 +9,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import httpx
 
-from acclimate.errors import ScenarioError
-from acclimate.rollout.api.operator.schemas import PlanBody
+from acclimate.client import ServiceClient
+from acclimate.errors import RolloutError, ScenarioError
+from acclimate.rollout.bodies import PlanBody
 from acclimate.simulation.agenda import Agenda
 from acclimate.simulation.world import RolloutStatus, summed
 from acclimate_device.agent import HttpTransport, Transport
@@ -25,7 +24,6 @@ from acclimate_device.protocol import Release
 _START_S = 60.0
 _STOP_S = 30.0
 _TIMEOUT_S = 30.0
-_AGAIN_S = 0.5
 
 
 class ServedWorld:
@@ -56,67 +54,39 @@ class HttpOperator:
     """An `Operator` over the REST interface."""
 
     def __init__(self, url: str, token: str, patience_s: float = 0.0) -> None:
-        self._patience_s = patience_s
-        self._http = httpx.Client(
-            base_url=f"{url.rstrip('/')}/api/v1",
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=_TIMEOUT_S,
-        )
+        self._service = ServiceClient(url, token, patience_s)
 
     def add_fleet(self, name: str, poll_s: float) -> None:
-        self._call("POST", "/fleets", {"name": name, "poll_interval_s": poll_s})
+        self._service.post("/fleets", {"name": name, "poll_interval_s": poll_s})
 
     def set_baseline(self, fleet: str, release: Release) -> None:
-        self._call("PUT", f"/fleets/{fleet}/baseline", {"release": f"{release.name}:{release.version}"})
+        self._service.put(f"/fleets/{fleet}/baseline", {"release": f"{release.name}:{release.version}"})
 
     def enrolment_token(self, fleet: str, devices: int) -> str:
-        return str(self._call("POST", f"/fleets/{fleet}/enrolment-tokens", {"quota": devices})["token"])
+        return str(self._service.post(f"/fleets/{fleet}/enrolment-tokens", {"quota": devices})["token"])
 
     def roll_out(self, fleet: str, plan: PlanBody) -> str:
         body = plan.model_dump(mode="json")
-        identity = str(self._call("POST", f"/fleets/{fleet}/rollouts", body)["rollout"]["id"])
+        identity = str(self._service.post(f"/fleets/{fleet}/rollouts", body)["rollout"]["id"])
         try:
-            self._call("POST", f"/rollouts/{identity}/start", {})
-        except ScenarioError:
+            self._service.post(f"/rollouts/{identity}/start")
+        except RolloutError:
             if self.status(identity).state == "draft":  # else only the answer of an earlier try was lost
                 raise
         return identity
 
     def status(self, rollout: str) -> RolloutStatus:
-        found = self._call("GET", f"/rollouts/{rollout}")["rollout"]
-        decisions = self._call("GET", f"/rollouts/{rollout}/decisions?limit=1")
+        found = self._service.get(f"/rollouts/{rollout}")["rollout"]
+        decisions = self._service.get(f"/rollouts/{rollout}/decisions", limit=1)
         reason = str(decisions[0]["reason"]) if decisions else ""
         return RolloutStatus(str(found["state"]), len(found["opened"]), reason)
 
     def operate(self, rollout: str, operation: str, reason: str) -> None:
         """Do one operation to a rollout, `promote` or `rollback` for example, on a person's word."""
-        self._call("POST", f"/rollouts/{rollout}/{operation}", {"reason": reason})
+        self._service.post(f"/rollouts/{rollout}/{operation}", {"reason": reason})
 
     def counted(self, fleet: str) -> dict[str, float]:
-        return summed(self._call("GET", f"/fleets/{fleet}/counts"))
-
-    def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        until = time.monotonic() + self._patience_s
-        while True:
-            try:
-                answer = self._http.request(method, path, json=body)
-            except httpx.HTTPError as error:
-                if time.monotonic() >= until:
-                    raise ScenarioError(
-                        f"the rollout service at {self._http.base_url} does not answer ({error}): start it "
-                        "with `acclimate serve`"
-                    ) from None
-            else:
-                if not answer.is_server_error or time.monotonic() >= until:
-                    break
-            time.sleep(_AGAIN_S)
-        if answer.is_success:
-            return answer.json()
-        try:
-            detail = answer.json()["detail"]
-        except (ValueError, KeyError, TypeError):
-            detail = answer.reason_phrase
-        raise ScenarioError(f"the rollout service refused {method} {path}: {detail}")
+        return summed(self._service.get(f"/fleets/{fleet}/counts"))
 
 
 class ServiceProcess:

@@ -14,9 +14,8 @@ from acclimate.simulation.agenda import SimulatedClock
 from acclimate.simulation.device import Equipment, SharedEngines
 from acclimate.simulation.events import Happening, Tell
 from acclimate.simulation.fleet import Fleet
-from acclimate.simulation.local_service import LocalService
 from acclimate.simulation.outcome import Outcome
-from acclimate.simulation.publishing import next_version, publish
+from acclimate.simulation.publishing import next_version, sign_repository
 from acclimate.simulation.scenario import RolloutSection, Scenario
 from acclimate.simulation.served import ServedWorld, ServiceProcess
 from acclimate.simulation.streams import Streams, open_streams
@@ -146,6 +145,8 @@ def _let_pass(scenario: Scenario, world: World, fleet: Fleet, name: str, tell: T
 def own_world(scenario: Scenario, versions: Sequence[Files], folder: Path) -> Iterator[World]:
     """A service for one scenario: in this process on a simulated clock, else a process over HTTP."""
     if scenario.clock == "simulated":
+        from acclimate.simulation.local_service import LocalService  # and with it the service's framework
+
         clock = SimulatedClock()
         local = LocalService(folder / "service", versions, clock, scenario.service.tick, scenario.seed)
         try:
@@ -154,7 +155,7 @@ def own_world(scenario: Scenario, versions: Sequence[Files], folder: Path) -> It
             local.close()
         return
     home = folder / "service"
-    root = publish(versions, home / "tuf")
+    root = sign_repository(versions, home / "tuf")
     with ServiceProcess(home, TICK_S="0.5", DEVICE_RATE="0", ANONYMOUS_RATE="0") as service:
         yield ServedWorld(service.url, service.token, root)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from acclimate.rollout.api.operator.schemas import PlanBody
+from acclimate.rollout.bodies import PlanBody
 from acclimate.simulation.agenda import Agenda
 from acclimate_device.agent import Transport
 from acclimate_device.protocol import MANIFEST, Manifest, Release, loads

@@ -9,7 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acclimate.evaluation import Evaluation, Protocol, Trained, evaluate, headline, table, worst_sentence
+from acclimate.evaluation import (
+    Evaluation,
+    EvaluationProtocol,
+    Trained,
+    evaluate,
+    headline,
+    table,
+    worst_sentence,
+)
 from acclimate.evaluation.contenders import Contender, measure
 from acclimate.evaluation.plot import save_plot
 from acclimate.tasks import Sampler
@@ -19,7 +27,7 @@ from acclimate.training.recipe import Recipe
 RECIPE = Recipe.model_validate(
     {"name": "waves", "data": {"source": "sinusoid", "options": {"tasks": 50}, "test": 6}}
 )
-PROTOCOL = Protocol(
+PROTOCOL = EvaluationProtocol(
     shots=(5, 10),
     steps=(0, 1, 2),
     long_steps=4,

@@ -13,10 +13,10 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from acclimate.rollout.api.app import Service, application
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.operator.operators import first_admin
 from acclimate.rollout.api.proofs import trusting
+from acclimate.rollout.application import Service, application
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import open_store
 from acclimate_device.protocol import (

@@ -11,6 +11,7 @@ Root and targets keys are kept away from every service; one online key signs sna
 
 from acclimate.bundle.repository.keys import create_key, load_keys
 from acclimate.bundle.repository.operations import create, publish, refresh, renew, rotate
+from acclimate.bundle.repository.passphrase import signers
 from acclimate.bundle.repository.roles import KEYS, ROLES_OF_KEY, KeyName
 from acclimate.bundle.repository.status import RoleStatus, status
 
@@ -26,5 +27,6 @@ __all__ = [
     "refresh",
     "renew",
     "rotate",
+    "signers",
     "status",
 ]

@@ -11,12 +11,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from acclimate.rollout.api.enrolment import EnrolmentDesk
-from acclimate.rollout.api.files import FileStore, serve_file
+from acclimate.rollout.api.files import serve_file
 from acclimate.rollout.api.limits import RateLimit, client_address
 from acclimate.rollout.api.problems import ProblemError
 from acclimate.rollout.api.reports import ReportDesk, read_batch
 from acclimate.rollout.api.roster import Section
 from acclimate.rollout.api.state import Gatekeeper
+from acclimate.rollout.file_store import FileStore
 from acclimate_device.protocol import (
     ENROLMENT_PATH,
     MESSAGES,

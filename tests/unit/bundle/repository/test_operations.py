@@ -12,7 +12,7 @@ from tuf.api.metadata import Metadata
 from acclimate.bundle.repository import KEYS, create, create_key, publish, refresh, renew, rotate, status
 from acclimate.bundle.repository.storage import Storage
 from acclimate.errors import BundleError
-from acclimate.rollout.api.files import FileStore
+from acclimate.rollout.file_store import FileStore
 from acclimate_device.protocol import FILES, MANIFEST
 from tests.support.bundle_samples import write_plain_bundle
 

@@ -4,8 +4,9 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from acclimate.rollout.api import problems
-from acclimate.rollout.api.files import CHUNK_BYTES, FileStore, requested_range, serve_file
+from acclimate.rollout.api.files import CHUNK_BYTES, requested_range, serve_file
 from acclimate.rollout.api.problems import ProblemError
+from acclimate.rollout.file_store import FileStore
 
 CONTENT = bytes(range(256)) * 4096  # four chunks
 

@@ -1,8 +1,8 @@
 import pytest
 from fastapi.routing import APIRoute
 
-from acclimate.rollout.api.app import operator_app
 from acclimate.rollout.api.operator import caller
+from acclimate.rollout.application import operator_app
 from acclimate_device.protocol import Release
 
 pytestmark = pytest.mark.anyio

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Query
 
 from acclimate.rollout.api.operator.caller import AsAdmin, AsViewer
 from acclimate.rollout.api.operator.context import AtDesk, Limit
-from acclimate.rollout.api.operator.schemas import ApiTokenAnswer, ApiTokenBody, Identifier, WhoAmI
+from acclimate.rollout.api.operator.schemas import ApiTokenAnswer, Identifier, WhoAmI
 from acclimate.rollout.api.tokens import API_PREFIX, new_token
+from acclimate.rollout.bodies import ApiTokenBody
 from acclimate.rollout.domain.access import ApiToken, AuditEntry
 from acclimate.rollout.store import NotFoundError
 

@@ -11,15 +11,14 @@ from fastapi import APIRouter, Query
 from acclimate.rollout.api.operator.caller import AsOperator, AsViewer, see
 from acclimate.rollout.api.operator.context import AtDesk, Desk, Limit
 from acclimate.rollout.api.operator.schemas import (
-    Attributes,
     DeviceAnswer,
     EnrolmentTokenAnswer,
-    EnrolmentTokenBody,
     FleetPath,
     Identifier,
     Search,
 )
 from acclimate.rollout.api.tokens import ENROLMENT_PREFIX, new_token
+from acclimate.rollout.bodies import Attributes, EnrolmentTokenBody
 from acclimate.rollout.domain.access import EnrolmentToken
 from acclimate.rollout.domain.assignment import assign
 from acclimate.rollout.domain.fleet import Device

@@ -9,14 +9,8 @@ from fastapi import APIRouter, Query
 
 from acclimate.rollout.api.operator.caller import AsOperator, AsViewer, see
 from acclimate.rollout.api.operator.context import AtDesk, Desk, unprocessable
-from acclimate.rollout.api.operator.schemas import (
-    BaselineBody,
-    FleetAnswer,
-    FleetBody,
-    FleetChange,
-    FleetPath,
-    ReleaseAnswer,
-)
+from acclimate.rollout.api.operator.schemas import FleetAnswer, FleetPath, ReleaseAnswer
+from acclimate.rollout.bodies import BaselineBody, FleetBody, FleetChange
 from acclimate.rollout.domain.fleet import Fleet
 from acclimate.rollout.domain.rollout import LIVE
 from acclimate.rollout.store import Counts

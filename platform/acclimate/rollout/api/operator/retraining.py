@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from acclimate.errors import RolloutError
 from acclimate.rollout.api.operator.caller import AsOperator, see
 from acclimate.rollout.api.operator.context import AtDesk, Desk
-from acclimate.rollout.api.operator.schemas import FleetPath, Line, Strict
+from acclimate.rollout.api.operator.schemas import FleetPath
 from acclimate.rollout.api.problems import ProblemError
+from acclimate.rollout.bodies import Line, Strict
 from acclimate.rollout.domain.retraining import Cause
 from acclimate.rollout.retraining import Answer, Retrainer
 

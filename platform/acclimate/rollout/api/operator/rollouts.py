@@ -12,14 +12,8 @@ from acclimate.rollout.api.operator.caller import AsOperator, AsViewer
 from acclimate.rollout.api.operator.caller import see as see_fleet
 from acclimate.rollout.api.operator.context import AtDesk, Desk, Limit, unprocessable
 from acclimate.rollout.api.operator.operators import Operator
-from acclimate.rollout.api.operator.schemas import (
-    FleetPath,
-    Identifier,
-    OperationBody,
-    PlanBody,
-    RolloutAnswer,
-    RolloutSummary,
-)
+from acclimate.rollout.api.operator.schemas import FleetPath, Identifier, RolloutAnswer, RolloutSummary
+from acclimate.rollout.bodies import OperationBody, PlanBody
 from acclimate.rollout.domain.evidence import Decision, Observation
 from acclimate.rollout.domain.rollout import Rollout, State
 from acclimate.rollout.store import NotFoundError

@@ -10,7 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from acclimate import logs
 from acclimate.rollout.api.metrics import ServiceMetrics
-from acclimate.rollout.api.observation import Observation
+from acclimate.rollout.api.request_log import RequestLog
 
 inside = logging.getLogger("acclimate.rollout.inside")
 
@@ -45,7 +45,7 @@ def ask(path: str, given: bytes) -> tuple[list[dict[str, str]], dict[bytes, byte
 
     scope = {"type": "http", "method": "POST", "path": path, "headers": [(b"x-request-id", given)]}
     try:
-        asyncio.run(Observation(answer, ServiceMetrics(), https=False)(scope, receive, send))
+        asyncio.run(RequestLog(answer, ServiceMetrics(), https=False)(scope, receive, send))
     finally:
         ours.removeHandler(lines)
         ours.setLevel(before)

@@ -1,4 +1,4 @@
-"""Which engine is chosen, and that it changes only the time: same gradient, same bits in every process."""
+"""Which backend is chosen, and that it changes only the time: same gradient, same bits in every process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from acclimate.errors import ModelError
 from acclimate.initialization import ModelSpec
-from acclimate.learners import LOSSES, LearnerConfig, build_learner, choose_engine
+from acclimate.learners import LOSSES, LearnerConfig, build_learner, choose_backend
 from acclimate.models import build, native, parameters_of
 
 MLP = ModelSpec("mlp", (3,), 2, {"hidden": [4]})
@@ -21,7 +21,7 @@ GROUP = ModelSpec("conv1d", (2, 9), 2, {"filters": 4, "blocks": 2})
 
 
 @pytest.mark.parametrize(
-    ("spec", "config", "outer_steps", "engine"),
+    ("spec", "config", "outer_steps", "backend"),
     [
         (MLP, LearnerConfig(inner_steps=5), 10_000, "compiled"),
         (MLP, LearnerConfig(inner_steps=5), 1_000, "plain"),
@@ -32,30 +32,30 @@ GROUP = ModelSpec("conv1d", (2, 9), 2, {"filters": 4, "blocks": 2})
         (CONV, LearnerConfig(compile="off"), 1_000_000, "plain"),
     ],
 )
-def test_the_engine_follows_model_and_length_of_the_run(
-    spec: ModelSpec, config: LearnerConfig, outer_steps: int | None, engine: str
+def test_the_backend_follows_model_and_length_of_the_run(
+    spec: ModelSpec, config: LearnerConfig, outer_steps: int | None, backend: str
 ) -> None:
-    assert choose_engine(config, build(spec), outer_steps).name == engine
+    assert choose_backend(config, build(spec), outer_steps).name == backend
 
 
 def test_without_a_compiler_auto_falls_back_with_a_reason_and_on_refuses(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    chosen = choose_engine(LearnerConfig(inner_steps=5), build(MLP), 10_000)
+    chosen = choose_backend(LearnerConfig(inner_steps=5), build(MLP), 10_000)
     assert chosen.name == "plain"
     assert "install g++" in chosen.reason
     assert "instead_of=compiled" in caplog.text
     with pytest.raises(ModelError, match=r"set learner\.compile to off"):
-        choose_engine(LearnerConfig(compile="on"), build(MLP), 10_000)
+        choose_backend(LearnerConfig(compile="on"), build(MLP), 10_000)
     monkeypatch.setattr(native, "kernel", native.kernel.__wrapped__)
-    monkeypatch.setattr("acclimate.learners.engine.kernel", native.kernel)
-    assert choose_engine(LearnerConfig(), build(CONV)).name == "plain"
+    monkeypatch.setattr("acclimate.learners.backend.kernel", native.kernel)
+    assert choose_backend(LearnerConfig(), build(CONV)).name == "plain"
     with pytest.raises(ModelError, match="install gcc"):
-        choose_engine(LearnerConfig(compile="on"), build(CONV))
+        choose_backend(LearnerConfig(compile="on"), build(CONV))
 
 
-def test_a_pinned_configuration_keeps_the_engine() -> None:
+def test_a_pinned_configuration_keeps_the_backend() -> None:
     for compile_, pinned in (("off", "off"), ("auto", "off")):
         learner = build_learner(LearnerConfig(compile=compile_), build(MLP), LOSSES["mse"])
         assert learner.pinned_config == replace(learner.config, compile=pinned)
@@ -74,9 +74,9 @@ def gradient_hash(spec: ModelSpec, compile_: str, algorithm: str = "maml") -> st
 PROGRAM = """
 import importlib.util, sys, torch
 torch.set_num_threads(1)
-spec = importlib.util.spec_from_file_location("test_engine", {path!r})
+spec = importlib.util.spec_from_file_location("test_backend", {path!r})
 module = importlib.util.module_from_spec(spec)
-sys.modules["test_engine"] = module
+sys.modules["test_backend"] = module
 spec.loader.exec_module(module)
 print(module.gradient_hash(getattr(module, {model!r}), {compile_!r}))
 """

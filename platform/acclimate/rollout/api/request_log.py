@@ -19,7 +19,7 @@ _QUIET = ("/healthz", "/readyz", "/metrics")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class Observation:
+class RequestLog:
     """ASGI middleware.
 
     Args:

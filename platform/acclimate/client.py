@@ -1,4 +1,4 @@
-"""How commands reach the rollout service: its address, a token, and errors as one line.
+"""A client of the rollout service: its address, a token, and errors as one line.
 
 The address comes from `ACCLIMATE_URL` or `acclimate login`, the token from `ACCLIMATE_TOKEN` or `acclimate
 login`, which keeps it in a file that its owner alone can read.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import httpx
 from acclimate.errors import RolloutError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
-_TIMEOUT_S = 30.0
+_TIMEOUT_S, _AGAIN_S = 30.0, 0.5
 
 
 class ServiceClient:
@@ -27,17 +28,16 @@ class ServiceClient:
     Args:
         url: address of the service.
         token: an API token.
-        transport: for tests.
+        patience_s: how long a call is tried again while the service is away.
     """
 
-    def __init__(self, url: str, token: str, transport: httpx.BaseTransport | None = None) -> None:
-        self.url, self.token = url.rstrip("/"), token
+    def __init__(self, url: str, token: str, patience_s: float = 0.0) -> None:
+        self.url, self.token, self._patience_s = url.rstrip("/"), token, patience_s
         try:
             self._http = httpx.Client(
                 base_url=f"{self.url}/api/v1",
                 headers={"Authorization": f"Bearer {token}"},
                 timeout=_TIMEOUT_S,
-                transport=transport,
                 follow_redirects=False,
             )
         except (httpx.InvalidURL, UnicodeEncodeError) as error:
@@ -65,16 +65,26 @@ class ServiceClient:
         self._call("DELETE", path)
 
     def _call(self, method: str, path: str, **options: Any) -> Any:
-        try:
-            response = self._http.request(method, path, **options)
-        except httpx.HTTPError as error:
-            raise RolloutError(
-                f"the rollout service at {self.url} does not answer ({error}): start it with "
-                "`acclimate serve`, or name another with ACCLIMATE_URL"
-            ) from None
+        response = self._answer(method, path, **options)
         if response.is_success:
             return response.json() if response.content else None
         raise RolloutError(_problem(response))
+
+    def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """The answer, or the last one of several tries."""
+        until = time.monotonic() + self._patience_s
+        while True:
+            try:
+                response = self._http.request(method, path, **options)
+                if not response.is_server_error or time.monotonic() >= until:
+                    return response
+            except httpx.HTTPError as error:
+                if time.monotonic() >= until:
+                    raise RolloutError(
+                        f"the rollout service at {self.url} does not answer ({error}): start it with "
+                        "`acclimate serve`, or name another with ACCLIMATE_URL"
+                    ) from None
+            time.sleep(_AGAIN_S)
 
 
 def _problem(response: httpx.Response) -> str:

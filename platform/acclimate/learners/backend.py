@@ -19,7 +19,7 @@ from acclimate.learners.config import LearnerConfig
 from acclimate.learners.folded import foldable
 from acclimate.models.native import NoCompilerError, kernel
 
-EngineName = Literal["plain", "fused", "compiled"]
+BackendName = Literal["plain", "fused", "compiled"]
 
 # torch.compile takes 20 to 40 s once and spares about 1.4 ms an inner step (25 tasks, sinusoid network,
 # one thread of a Xeon); below this many inner steps in all it does not come back.
@@ -29,19 +29,19 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Engine:
+class Backend:
     """`plain` is torch eager under vmap, `fused` our own norm operator, `compiled` torch.compile.
 
     Attributes:
         reason: why this one, for the log and the run's record.
     """
 
-    name: EngineName
+    name: BackendName
     reason: str
 
 
-def choose_engine(config: LearnerConfig, model: nn.Module, outer_steps: int | None = None) -> Engine:
-    """The engine for `config.compile` on this machine.
+def choose_backend(config: LearnerConfig, model: nn.Module, outer_steps: int | None = None) -> Backend:
+    """The backend for `config.compile` on this machine.
 
     Args:
         outer_steps: length of the run, by which `auto` tells whether compiling comes back; None: a short one.
@@ -50,7 +50,7 @@ def choose_engine(config: LearnerConfig, model: nn.Module, outer_steps: int | No
         ModelError: `compile` is `on` and this machine has no compiler.
     """
     if config.compile == "off":
-        return Engine("plain", "learner.compile is off")
+        return Backend("plain", "learner.compile is off")
     wanted = _wanted(config, model, outer_steps)
     if wanted.name == "plain":
         return wanted
@@ -59,27 +59,27 @@ def choose_engine(config: LearnerConfig, model: nn.Module, outer_steps: int | No
         return wanted
     if config.compile == "on":
         raise ModelError(f"learner.compile is on, but {missing}; or set learner.compile to off")
-    log.warning("engine=plain instead_of=%s reason=%r", wanted.name, missing)
-    return Engine("plain", missing)
+    log.warning("backend=plain instead_of=%s reason=%r", wanted.name, missing)
+    return Backend("plain", missing)
 
 
-def _wanted(config: LearnerConfig, model: nn.Module, outer_steps: int | None) -> Engine:
+def _wanted(config: LearnerConfig, model: nn.Module, outer_steps: int | None) -> Backend:
     if foldable(model):
-        return Engine("fused", "convolutions with batch-statistics norm are bound by memory traffic")
+        return Backend("fused", "convolutions with batch-statistics norm are bound by memory traffic")
     if config.compile == "on":
-        return Engine("compiled", "learner.compile is on")
+        return Backend("compiled", "learner.compile is on")
     if config.serial:
-        return Engine("plain", "serial Reptile is one task after another, too long a graph to compile")
+        return Backend("plain", "serial Reptile is one task after another, too long a graph to compile")
     if any(isinstance(module, nn.Conv1d | nn.Conv2d) for module in model.modules()):
-        return Engine("plain", "convolutions take most of the time and compiling leaves them as they are")
+        return Backend("plain", "convolutions take most of the time and compiling leaves them as they are")
     inner_steps = (outer_steps or 0) * config.inner_steps
     if inner_steps < PAYS_AFTER:
-        return Engine("plain", f"{inner_steps} inner steps in all are too few for compiling to come back")
-    return Engine("compiled", f"{inner_steps} inner steps of a small network")
+        return Backend("plain", f"{inner_steps} inner steps in all are too few for compiling to come back")
+    return Backend("compiled", f"{inner_steps} inner steps of a small network")
 
 
-def _missing_compiler(engine: EngineName) -> str | None:
-    if engine == "compiled":
+def _missing_compiler(backend: BackendName) -> str | None:
+    if backend == "compiled":
         found = any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++")))
         return None if found else "torch.compile needs a C++ compiler: install g++ or clang++, or set CXX"
     try:

@@ -32,7 +32,7 @@ class ModelRegistry(Protocol):
     def set_alias(self, name: str, alias: str, version: int) -> None: ...
 
 
-def publish(
+def write_field_result(
     registry: ModelRegistry,
     rollout: Rollout,
     observations: Sequence[Observation],

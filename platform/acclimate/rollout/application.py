@@ -23,22 +23,22 @@ from acclimate.rollout.api.background import Background
 from acclimate.rollout.api.conditions import conditions
 from acclimate.rollout.api.device_side import DeviceSide
 from acclimate.rollout.api.enrolment import EnrolmentDesk
-from acclimate.rollout.api.files import FileStore
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.limits import BodyLimit, RateLimit
 from acclimate.rollout.api.metrics import Collected, ServiceMetrics, fleet_metrics
-from acclimate.rollout.api.observation import Observation, side_of
 from acclimate.rollout.api.operator import access, devices, fleets, retraining, rollouts
 from acclimate.rollout.api.operator.caller import Door
 from acclimate.rollout.api.operator.context import Desk
 from acclimate.rollout.api.operator.operators import Operators
 from acclimate.rollout.api.proofs import Freshness
 from acclimate.rollout.api.reports import ReportDesk
+from acclimate.rollout.api.request_log import RequestLog, side_of
 from acclimate.rollout.api.roster import Roster
 from acclimate.rollout.api.state import Gatekeeper, StateEndpoint
 from acclimate.rollout.api.taken import TakenLog
 from acclimate.rollout.api.tokens import AccessTokens
 from acclimate.rollout.console.app import console
+from acclimate.rollout.file_store import FileStore
 from acclimate.rollout.releases import AliasOf, Releases
 from acclimate.rollout.retraining import Retrainer
 from acclimate.rollout.settings import ServiceSettings
@@ -138,7 +138,7 @@ def application(service: Service) -> ASGIApp:
     """The ASGI application of a service."""
     settings = service.settings
     limited = BodyLimit(_router(service), settings.max_body_bytes, frozenset({REPORT_PATH}))
-    observed: Any = Observation(limited, service.metrics, settings.https)
+    observed: Any = RequestLog(limited, service.metrics, settings.https)
     traced = trace_requests(observed, lambda method, path: f"{method} {side_of(path)}")
     trusted = [host.strip() for host in settings.trusted_proxies.split(",") if host.strip()]
     proxied: Any = ProxyHeadersMiddleware(traced, trusted_hosts=trusted)
