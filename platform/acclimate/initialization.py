@@ -29,7 +29,7 @@ class ModelSpec:
     """A network to build: a name from `acclimate.models` or an import path `package.module:callable`.
 
     Attributes:
-        name: `mlp`, `conv1d`, `conv4`, `gru`, or an import path.
+        name: `mlp`, `conv1d`, `conv4`, `gru`, `spectral`, or an import path.
         input_shape: shape of one example, without the batch axis; windows are (channels, time).
         outputs: width of the output layer: classes, targets, or targets x horizon.
         options: keyword arguments of the builder.

@@ -86,6 +86,8 @@ FAMILIES = {
     "conv1d, biases only": (("conv1d", (6, 64), 6), {"trainable": "biases"}, 160_000),
     "conv4, batch statistics": (("conv4", (1, 28, 28), 5), {"options": {"filters": 32}}, 260_000),
     "conv4, group norm": (("conv4", (1, 28, 28), 5), {"options": {"filters": 32, "norm": "group"}}, 270_000),
+    "spectral": (("spectral", (1, 2048), 6), {}, 270_000),
+    "spectral, levels, any length": (("spectral", (3, 50), 4), {"options": {"level": True}}, 50_000),
     "gru, forecasting": (("gru", (3, 8), 2, "forecasting"), {"options": {"hidden": 16}}, 55_000),
 }
 """By family: how to make a start, and a ceiling for all of the bundle's files in bytes."""

@@ -2,5 +2,6 @@
 
 from acclimate.models.build import BUILDERS, build, parameters_of
 from acclimate.models.network import Network
+from acclimate.models.spectral import calibrate
 
-__all__ = ["BUILDERS", "Network", "build", "parameters_of"]
+__all__ = ["BUILDERS", "Network", "build", "calibrate", "parameters_of"]

@@ -15,8 +15,15 @@ from acclimate.initialization import ModelSpec
 from acclimate.models.conv import conv1d, conv4
 from acclimate.models.gru import gru
 from acclimate.models.mlp import mlp
+from acclimate.models.spectral import spectral
 
-BUILDERS: dict[str, Callable[..., nn.Module]] = {"mlp": mlp, "conv1d": conv1d, "conv4": conv4, "gru": gru}
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "mlp": mlp,
+    "conv1d": conv1d,
+    "conv4": conv4,
+    "gru": gru,
+    "spectral": spectral,
+}
 
 
 def build(spec: ModelSpec) -> nn.Module:

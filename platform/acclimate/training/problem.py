@@ -6,15 +6,18 @@ import hashlib
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from acclimate.errors import RecipeError
 from acclimate.initialization import AdaptationPolicy, Initialization, ModelSpec, Normalization
 from acclimate.learners import Learner, Loss, MetaParams, build_learner, loss_for
-from acclimate.models import build, parameters_of
+from acclimate.models import build, calibrate, parameters_of
 from acclimate.tasks import Sampler, Split, TaskDistribution, TaskPool, open_tasks, split_tasks
 from acclimate.tasks.episodes import Indices
 from acclimate.training.recipe import Recipe
+
+CALIBRATION_TASKS = 16
+"""Training tasks whose windows set a front end's shift and scale."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +119,16 @@ def open_problem(recipe: Recipe) -> Problem:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = build(spec)
+    calibrate(model, lambda: _windows(sampler))
     return Problem(
         recipe, data, split, normalization, model, spec, loss_for(data.schema.kind, recipe.learner.loss)
     )
+
+
+def _windows(sampler: Sampler) -> Tensor:
+    """Inputs of a few training tasks, `(examples, *input_shape)`."""
+    x, _, weight = sampler.episodes(0, range(CALIBRATION_TASKS)).support
+    return x[weight > 0]
 
 
 def data_fingerprint(data: TaskDistribution) -> str:

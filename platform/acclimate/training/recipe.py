@@ -72,7 +72,7 @@ class ModelSection(Section):
     """The network; its input shape and outputs follow from the data."""
 
     name: str = Field(
-        default="mlp", description="`mlp`, `conv1d`, `conv4`, `gru`, or `package.module:callable`"
+        default="mlp", description="`mlp`, `conv1d`, `conv4`, `gru`, `spectral`, or `package.module:callable`"
     )
     options: dict[str, Any] = Field(default={}, description="keyword arguments of the network")
 

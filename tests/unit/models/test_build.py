@@ -15,6 +15,8 @@ SPECS = [
     ModelSpec("conv1d", (6, 5), 7, {"norm": "none", "readout": "flatten"}),
     ModelSpec("conv4", (1, 28, 28), 5, {"filters": 8}),
     ModelSpec("gru", (6, 12), 3),
+    ModelSpec("spectral", (3, 100), 4, {"level": True}),
+    ModelSpec("spectral", (1, 64), 2, {"hidden": []}),
 ]
 
 
