@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,11 +49,16 @@ class InputSchema:
         kind: what the outputs mean.
         channels: channel names, in order.
         units: a unit for each channel; empty where unknown.
-        window: samples of one example; 1 when an example is one row.
+        window: samples from the oldest of one example to the latest; 1 when an example is one row.
         sample_rate_hz: samples a second, if known.
         labels: class names in the order of the outputs (classification); empty otherwise.
         targets: target names (regression, forecasting); empty otherwise.
         horizon: samples ahead (forecasting); 0 otherwise.
+        leads: the samples ahead that are forecast; empty: all up to the horizon.
+        lags: samples before the latest that an example takes, oldest first; empty: all of the window.
+        seasons: samples of each season that was found or declared, for forecasts without a model.
+        calendar: cycles whose inputs are the last channels, see `acclimate_device.calendar`.
+        time_unit_s: seconds in a unit of the recordings' time.
     """
 
     kind: TaskKind
@@ -64,6 +69,11 @@ class InputSchema:
     labels: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     horizon: int = 0
+    leads: tuple[int, ...] = ()
+    lags: tuple[int, ...] = ()
+    seasons: tuple[int, ...] = ()
+    calendar: tuple[str, ...] = ()
+    time_unit_s: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -118,7 +128,7 @@ class Initialization:
         """Everything but the tensors, as JSON types."""
         return {
             "model": asdict(self.model),
-            "schema": asdict(self.schema),
+            "schema": _written(self.schema),
             "normalization": asdict(self.normalization),
             "adaptation": asdict(self.adaptation),
             "learner": self.learner,
@@ -166,6 +176,18 @@ class Initialization:
         named = {f"param.{name}": tensor for name, tensor in self.params.items()}
         named |= {f"rate.{name}": tensor for name, tensor in self.rates.items()}
         return {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
+
+
+_FIRST_SCHEMA = ("kind", "channels", "units", "window", "sample_rate_hz", "labels", "targets", "horizon")
+
+
+def _written(schema: InputSchema) -> dict[str, Any]:
+    """Without later fields at their default, so that the content hashes of older versions stay."""
+    return {
+        one.name: getattr(schema, one.name)
+        for one in fields(schema)
+        if one.name in _FIRST_SCHEMA or getattr(schema, one.name) != one.default
+    }
 
 
 def _with_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -99,9 +99,8 @@ class Schema:
         values = outputs * self._target_scale + self._target_mean
         if len(values) == 1:
             return float(values[0])
-        if self.output.horizon > 1 and len(values) > self.output.horizon:
-            return values.reshape(self.output.horizon, -1)
-        return values
+        steps = len(self.output.steps)
+        return values.reshape(steps, -1) if 1 < steps < len(values) else values
 
     def probabilities(self, outputs: Float) -> dict[str, float]:
         """Softmax of outputs (width,) by label."""

@@ -31,9 +31,13 @@ class Input:
         shape: of one example as the graphs take it, without the batch axis: windows (channels, time).
         channels: channel names, in the order of the first axis of `shape`.
         units: a unit for each channel; empty where unknown.
-        window: samples of one example; 1 when an example is one row.
+        window: samples from the oldest of one example to the latest; 1 when an example is one row.
         sample_rate_hz: samples a second; 0 where unknown.
         mean, scale: normalization by channel, done by the device: `(x - mean) / scale`. Empty: none.
+        lags: samples before the latest that the graphs take of the window, oldest first. Empty: all of it.
+        calendar: cycles whose inputs are the last channels; the device makes them from the time of each
+            sample, see `acclimate_device.calendar`.
+        time_unit_s: seconds in a unit of the time that recordings had; 1 for timestamps.
     """
 
     shape: Annotated[tuple[Positive, ...], Items(4)]
@@ -43,6 +47,9 @@ class Input:
     sample_rate_hz: float = 0.0
     mean: Annotated[tuple[float, ...], Items(4096)] = ()
     scale: Annotated[tuple[float, ...], Items(4096)] = ()
+    lags: Annotated[tuple[Count, ...], Items(65536)] = ()
+    calendar: Annotated[tuple[Literal["day", "week", "year"], ...], Items(3)] = ()
+    time_unit_s: Annotated[float, Number(1e-9, 1e9)] = 1.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,8 @@ class Output:
         targets: target names (regression, forecasting).
         horizon: samples ahead (forecasting); 0 otherwise. Outputs run step by step: all targets of the first
             step ahead, then all of the second, and so on.
+        leads: the samples ahead that are forecast, ascending; empty: each up to the horizon.
+        seasons: samples of each season of the series, for forecasts that need no model.
         mean, scale: of the targets, or of every output; a prediction is `output * scale + mean`. Empty: none.
     """
 
@@ -66,6 +75,13 @@ class Output:
     horizon: Count = 0
     mean: Annotated[tuple[float, ...], Items(4096)] = ()
     scale: Annotated[tuple[float, ...], Items(4096)] = ()
+    leads: Annotated[tuple[Positive, ...], Items(65536)] = ()
+    seasons: Annotated[tuple[Positive, ...], Items(8)] = ()
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Samples ahead that are forecast; empty for other kinds."""
+        return self.leads or tuple(range(1, self.horizon + 1))
 
 
 @dataclass(frozen=True)
@@ -193,6 +209,7 @@ class Manifest:
         if set(self.files) != set(FILES):
             raise ProtocolError(f"Manifest.files: {sorted(self.files)}, a bundle holds {sorted(FILES)}")
         _check_normalization("input", self.input.mean, self.input.scale, self.input.shape[0])
+        _check_window(self.input)
         _check_outputs(self.output)
         labels, width = self.output.labels, self.output.width
         if self.output.kind == "classification" and len(set(labels)) != width:
@@ -202,12 +219,28 @@ class Manifest:
             raise ProtocolError(f"Manifest.adaptation.rates: {sorted(unknown)} are not trainable")
 
 
-def _check_outputs(output: Output) -> None:
-    targets = len(output.targets)
-    if output.horizon and targets and output.width != targets * output.horizon:
+def _check_window(entry: Input) -> None:
+    lags = entry.lags
+    if lags and (list(lags) != sorted(set(lags), reverse=True) or lags[-1] != 0 or lags[0] >= entry.window):
         raise ProtocolError(
-            f"Manifest.output.width: {output.width}, but {targets} targets over {output.horizon} steps are "
-            f"{targets * output.horizon}"
+            f"Manifest.input.lags: {lags[:4]}..., they must descend to 0 from below window {entry.window}"
+        )
+    if lags and entry.shape[-1] != len(lags):
+        raise ProtocolError(f"Manifest.input.shape: {entry.shape}, but there are {len(lags)} lags")
+
+
+def _check_outputs(output: Output) -> None:
+    targets, steps = len(output.targets), len(output.steps)
+    if steps and targets and output.width != targets * steps:
+        raise ProtocolError(
+            f"Manifest.output.width: {output.width}, but {targets} targets over {steps} steps are "
+            f"{targets * steps}"
+        )
+    if output.leads and (
+        list(output.leads) != sorted(set(output.leads)) or output.leads[-1] != output.horizon
+    ):
+        raise ProtocolError(
+            f"Manifest.output.leads: {output.leads}, they must ascend and end at horizon {output.horizon}"
         )
     by_target = targets and len(output.mean) == targets and output.width % targets == 0
     _check_normalization("output", output.mean, output.scale, targets if by_target else output.width)

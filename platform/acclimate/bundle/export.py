@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import safetensors.torch
 import torch
@@ -212,6 +212,9 @@ def _input(initialization: Initialization) -> Input:
         sample_rate_hz=schema.sample_rate_hz or 0.0,
         mean=normalization.mean,
         scale=normalization.scale,
+        lags=schema.lags,
+        calendar=cast(tuple[Literal["day", "week", "year"], ...], schema.calendar),
+        time_unit_s=schema.time_unit_s,
     )
 
 
@@ -225,6 +228,8 @@ def _output(initialization: Initialization) -> Output:
         horizon=schema.horizon,
         mean=normalization.target_mean,
         scale=normalization.target_scale,
+        leads=schema.leads,
+        seasons=schema.seasons,
     )
 
 

@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from acclimate.errors import DataError
-from acclimate.tasks.examples import breaks, example_starts, hold_last, row_order
+from acclimate.tasks.examples import (
+    breaks,
+    example_starts,
+    fill_by_season,
+    forecast_starts,
+    hold_last,
+    row_order,
+)
 from acclimate.tasks.keys import Keys
 from acclimate.tasks.placement import Columns, Mapped
 from acclimate.tasks.recordings import RecordingSchema
@@ -97,8 +104,11 @@ def _cut(
         labels if schema.span > 1 else None,
         schema.max_gap,
     )
-    usable = _usable(columns, schema, span, begins, task, missing)
-    starts = example_starts(begins, usable, schema.span, schema.step)
+    inputs, targets = _usable(columns, schema, span, begins, task, missing)
+    if schema.kind == "forecasting":
+        starts = forecast_starts(begins, inputs, targets, schema)
+    else:
+        starts = example_starts(begins, inputs & targets, schema.span, schema.step)
     if labels is None:
         return starts + span.start, np.array([len(starts)])
     of_class = np.asarray(labels[starts])
@@ -108,27 +118,31 @@ def _cut(
 
 def _usable(
     columns: Columns, schema: RecordingSchema, span: slice, begins: Mask, task: str, missing: Missing
-) -> Mask:
-    """Which rows an example may touch; held values are filled in, everything missing is counted."""
-    usable = np.ones(len(begins), dtype=bool)
+) -> tuple[Mask, Mask]:
+    """Which rows inputs and targets may touch; held values are filled in, everything missing is counted."""
+    inputs, targets = np.ones(len(begins), dtype=bool), np.ones(len(begins), dtype=bool)
     if columns.values.dtype == np.float32:
         absent = np.isnan(columns.values[span]).reshape(len(begins), -1)
         for channel, number in zip(schema.channels, absent.sum(axis=0).tolist(), strict=False):
             missing.add(channel, task, number)
-        if schema.missing == "hold" and absent.any():
-            columns.values[span] = hold_last(columns.values[span], begins)
+        if schema.missing in ("hold", "season") and absent.any():
+            columns.values[span] = (
+                hold_last(columns.values[span], begins)
+                if schema.missing == "hold"
+                else fill_by_season(columns.values[span], begins, schema.seasons)
+            )
             absent = np.isnan(columns.values[span]).reshape(len(begins), -1)
-        usable &= ~absent.any(axis=1)
+        inputs &= ~absent.any(axis=1)
     if columns.targets is not None:
         absent = np.isnan(columns.targets[span])
         for target, number in zip(schema.targets, absent.sum(axis=0).tolist(), strict=True):
             missing.add(target, task, number if target not in schema.channels else 0)
-        usable &= ~absent.any(axis=1)
+        targets &= ~absent.any(axis=1)
     if columns.labels is not None:
         absent = columns.labels[span] < 0
         missing.add(schema.label or "", task, int(absent.sum()))
-        usable &= ~absent
-    return usable
+        targets &= ~absent
+    return inputs, targets
 
 
 def _part(column: Mapped | None, span: slice) -> npt.NDArray[Any] | None:

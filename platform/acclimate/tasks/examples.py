@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from acclimate.tasks.recordings import RecordingSchema
 
 Floats = npt.NDArray[np.float32]
 Times = npt.NDArray[np.float64]
@@ -62,6 +67,32 @@ def hold_last(values: Floats, begins: Mask) -> Floats:
     stretch = np.maximum.accumulate(np.where(begins, rows[:, 0], 0))
     held = np.take_along_axis(values, np.maximum(last, 0), axis=0)
     return np.where(last >= stretch[:, None], held, np.float32(np.nan))
+
+
+def fill_by_season(values: Floats, begins: Mask, seasons: tuple[int, ...]) -> Floats:
+    """Replace each NaN by what the channel had one season before in the same stretch, by the longest season
+    that has a value there, and else by its last value; leading ones stay NaN."""
+    filled = values.copy()
+    stretch = np.maximum.accumulate(np.where(begins, np.arange(len(values)), 0))
+    for row in np.flatnonzero(np.isnan(values).any(axis=1)):
+        for before in (row - season for season in (*sorted(seasons, reverse=True), 1)):
+            if before >= stretch[row]:
+                filled[row] = np.where(np.isnan(filled[row]), filled[before], filled[row])
+    return filled
+
+
+def forecast_starts(begins: Mask, inputs: Mask, targets: Mask, schema: RecordingSchema) -> Integers:
+    """First rows of all examples of a forecast: every `stride` rows of each stretch, where the rows that its
+    input takes are usable as inputs, and those that it forecasts as targets."""
+    starts = example_starts(begins, np.ones(len(begins), dtype=bool), schema.span, schema.step)
+    lags = np.array(schema.lags or range(schema.window - 1, -1, -1))
+    latest = starts + schema.history - 1
+    whole = np.ones(len(starts), dtype=bool)
+    for lag in lags:
+        whole &= inputs[latest - lag]
+    for lead in schema.steps_ahead:
+        whole &= targets[latest + lead]
+    return starts[whole]
 
 
 def example_starts(begins: Mask, usable: Mask, span: int, stride: int) -> Integers:

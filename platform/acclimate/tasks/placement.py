@@ -15,6 +15,7 @@ from acclimate.tasks.columns import read_lists, read_numbers, read_times
 from acclimate.tasks.keys import Keys
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
+from acclimate_device import calendar
 
 Integers = npt.NDArray[np.int64]
 Mapped = np.memmap[Any, np.dtype[Any]]
@@ -58,6 +59,9 @@ def place_rows(
             continue
         done += batch.num_rows
         values = _read_values(batch, schema)
+        if schema.calendar and schema.time:
+            moments = read_times(schema.time, batch.column(schema.time)) * schema.time_unit_s
+            values = np.concatenate([values, calendar.inputs(moments, schema.calendar)], axis=1)
         if columns is None:
             columns = _allocate(schema, values, total, folder)
         place = _next_places(cursor, keys.tasks_of(batch), rows, source)

@@ -137,7 +137,8 @@ class TaskPool:
     def input_shape(self) -> tuple[int, ...]:
         """(features,) for single rows, (channels, time) for windows, (channels, height, width) for images."""
         shape = tuple(self.values.shape[1:])
-        return shape if self.info.schema.window == 1 else (shape[0], self.info.schema.window)
+        schema = self.info.schema
+        return shape if schema.history == 1 else (shape[0], len(schema.lags) or schema.window)
 
     def index(self, task_id: str) -> int:
         """The index of a task by its id, or a DataError with the nearest id."""
@@ -161,11 +162,15 @@ class TaskPool:
     def normalization(self, tasks: Indices) -> Normalization:
         """Mean and standard deviation of each channel and target over all rows of `tasks`.
 
-        Missing values are left out; a constant channel gets scale 1. Pass training tasks only.
+        Missing values are left out; a constant channel gets scale 1, and so does one of the calendar. Pass
+        training tasks only.
         """
         if len(tasks) == 0:
             raise DataError("no task to measure a normalization on: pass the training tasks")
-        mean, scale = _moments(self.values, self._spans(tasks))
+        of_calendar = len(self.info.schema.inputs) - len(self.info.schema.channels)  # -1 to 1 as they are
+        recorded = self.values[:, : self.values.shape[1] - of_calendar]
+        mean, scale = _moments(recorded, self._spans(tasks))
+        mean, scale = mean + (0.0,) * of_calendar, scale + (1.0,) * of_calendar
         if self.targets is None:
             return Normalization(mean, scale)
         return Normalization(mean, scale, *_moments(self.targets, self._spans(tasks)))

@@ -5,14 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
 from acclimate.errors import DataError
 from acclimate.initialization import InputSchema, TaskKind
+from acclimate.tasks.lags import input_lags, rows_of
+from acclimate_device import calendar
 
-Missing = Literal["error", "drop", "hold"]
+Missing = Literal["error", "drop", "hold", "season"]
 Timeline = Literal["task", "label"]
 
 
@@ -30,11 +33,18 @@ class RecordingSchema:
         label: class column (classification); None if every task is one class.
         labels: class names in the order of the outputs; default: those found, sorted.
         targets: target columns (regression), or columns to forecast.
-        window: rows of one example.
+        window: rows of one example; with `seasons`, the latest of them. Like `stride`, `horizon`, `leads` and
+            `seasons` in rows, or in time such as `24h` or `7d` where `sample_rate_hz` is known.
         stride: rows between the starts of two examples; default: half the window.
-        horizon: rows ahead that are forecast, all of them.
+        horizon: rows ahead that are forecast, all of them unless `leads` names some.
+        leads: the rows ahead that are forecast, ascending; the last is the horizon.
+        seasons: rows of each season, such as a day and a week: an example holds what was one and two seasons
+            before the leads beside the latest `window` rows.
+        calendar: cycles of the time column that are inputs too: `day`, `week`, `year`.
+        time_unit_s: seconds in a unit of a numeric time column, for the calendar: 3600 for a count of hours.
         missing: rows with a missing value: refuse them (`error`), leave out the windows that touch them
-            (`drop`), or hold the channel's last value (`hold`).
+            (`drop`), hold the channel's last value (`hold`), or take the value of one season before, else the
+            last (`season`). A forecast's targets are never filled in.
         max_gap: a longer pause between two rows starts a new recording; in seconds for timestamps, in the
             column's own unit otherwise.
         timeline: `task`: one clock runs through all of a task, so all support precedes all query. `label`:
@@ -56,6 +66,10 @@ class RecordingSchema:
     window: int = 1
     stride: int | None = None
     horizon: int = 0
+    leads: tuple[int, ...] = ()
+    seasons: tuple[int, ...] = ()
+    calendar: tuple[str, ...] = ()
+    time_unit_s: float = 1.0
     missing: Missing = "error"
     max_gap: float | None = None
     timeline: Timeline = "task"
@@ -73,9 +87,29 @@ class RecordingSchema:
         return self.stride if self.stride is not None else max(1, self.window // 2)
 
     @property
+    def steps_ahead(self) -> tuple[int, ...]:
+        """Rows ahead that are forecast; empty for other kinds."""
+        return self.leads or tuple(range(1, self.horizon + 1))
+
+    @cached_property
+    def lags(self) -> tuple[int, ...]:
+        """Rows before the latest that an input takes, oldest first; empty where it takes all of `window`."""
+        return input_lags(self.window, self.seasons, self.steps_ahead) if self.seasons else ()
+
+    @property
+    def history(self) -> int:
+        """Rows from the oldest that an input touches to the latest."""
+        return self.lags[0] + 1 if self.lags else self.window
+
+    @property
     def span(self) -> int:
         """Rows that one example touches, its forecast included."""
-        return self.window + self.horizon
+        return self.history + self.horizon
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of a model's input channels: the declared ones and those of the calendar."""
+        return self.channels + calendar.input_names(self.calendar)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -97,13 +131,18 @@ class RecordingSchema:
         """What an initialization carries of this declaration."""
         return InputSchema(
             kind=self.kind,
-            channels=self.channels,
-            units=self.units,
-            window=self.window,
+            channels=self.inputs,
+            units=self.units and self.units + ("",) * (len(self.inputs) - len(self.channels)),
+            window=self.history,
             sample_rate_hz=self.sample_rate_hz,
             labels=tuple(labels),
             targets=self.targets,
             horizon=self.horizon,
+            leads=self.leads,
+            lags=self.lags,
+            seasons=self.seasons,
+            calendar=self.calendar,
+            time_unit_s=self.time_unit_s,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -124,12 +163,27 @@ class RecordingSchema:
                 hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
                 raise DataError(f"{key!r} is no key of a recording's declaration; {hint}")
         try:
-            schema: RecordingSchema = TypeAdapter(RecordingSchema).validate_python(dict(declared))
+            in_rows = _in_rows(declared)
+            schema: RecordingSchema = TypeAdapter(RecordingSchema).validate_python(in_rows)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise DataError(f"declaration of the recordings: {where}: {first['msg']}") from error
         return schema
+
+
+def _in_rows(declared: Mapping[str, Any]) -> dict[str, Any]:
+    """The declaration with lengths of time as rows; a horizon that only `leads` tell is their last."""
+    in_rows, rate = dict(declared), declared.get("sample_rate_hz")
+    for key in ("window", "stride", "horizon"):
+        if isinstance(in_rows.get(key), str):
+            in_rows[key] = rows_of(key, in_rows[key], rate)
+    for key in ("leads", "seasons"):
+        if isinstance(in_rows.get(key), Sequence) and not isinstance(in_rows[key], str):
+            in_rows[key] = tuple(rows_of(key, one, rate) for one in in_rows[key])
+    if in_rows.get("leads") and not in_rows.get("horizon"):
+        in_rows["horizon"] = in_rows["leads"][-1]
+    return in_rows
 
 
 def _problems(schema: RecordingSchema) -> list[str]:
@@ -154,11 +208,41 @@ def _problems(schema: RecordingSchema) -> list[str]:
         problems.append("image_shape needs one list column in `channels` and a window of 1")
     if schema.max_gap is not None and schema.time is None:
         problems.append("max_gap needs a `time` column")
+    problems += _problems_of_time(schema)
     for name, value, allowed in (
         ("kind", schema.kind, ("classification", "regression", "forecasting")),
-        ("missing", schema.missing, ("error", "drop", "hold")),
+        ("missing", schema.missing, ("error", "drop", "hold", "season")),
         ("timeline", schema.timeline, ("task", "label")),
     ):
         if value not in allowed:
             problems.append(f"{name} is {value!r}: it must be one of {', '.join(allowed)}")
+    return problems
+
+
+def _problems_of_time(schema: RecordingSchema) -> list[str]:
+    problems = []
+    if (schema.leads or schema.seasons) and schema.kind != "forecasting":
+        problems.append(f"leads and seasons are for forecasting, not for {schema.kind}")
+    if schema.leads and (
+        list(schema.leads) != sorted(set(schema.leads))
+        or schema.leads[0] < 1
+        or schema.leads[-1] != schema.horizon
+    ):
+        problems.append(
+            f"leads are {list(schema.leads)} and the horizon is {schema.horizon}: list rows ahead from 1 on, "
+            "ascending, the horizon last"
+        )
+    if any(season < 2 for season in schema.seasons):
+        problems.append(f"seasons are {list(schema.seasons)}: a season takes at least 2 rows")
+    for cycle in schema.calendar:
+        if cycle not in calendar.CYCLES:
+            problems.append(f"calendar names {cycle!r}: there are {', '.join(calendar.CYCLES)}")
+    if schema.calendar and schema.time is None:
+        problems.append("calendar needs a `time` column")
+    if schema.calendar and schema.image_shape:
+        problems.append("calendar is for channels of numbers, not for images")
+    if schema.missing == "season" and not schema.seasons:
+        problems.append("missing is 'season', but `seasons` names none: name one, or use 'hold'")
+    if not schema.time_unit_s > 0:
+        problems.append(f"time_unit_s is {schema.time_unit_s}: it must be above 0")
     return problems

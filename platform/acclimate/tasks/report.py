@@ -86,7 +86,8 @@ def report_on(pool: TaskPool, plan: EpisodePlan | None = None, missing: Missing 
         flat, digest = _scan(pool, task)
         digests[digest].append(name)
         for channel in flat:
-            constant[info.schema.channels[channel]].append(name)
+            if channel < len(info.schema.channels):  # a calendar that stands still is no fault of a sensor
+                constant[info.schema.channels[channel]].append(name)
     short, one_sided = _unusable(pool, plan)
     figures: dict[str, Any] = {
         "rows": int(pool.rows[-1]),
@@ -162,6 +163,7 @@ def _findings(
             "error": ("error", "set `missing` to 'drop' or 'hold', or repair the recordings"),
             "drop": ("note", "examples that touch them are left out; 'hold' would keep them"),
             "hold": ("note", "the channel's last value is held; 'drop' leaves out examples that touch them"),
+            "season": ("note", "the value of one season before takes their place, or else the last"),
         }
         severity, remedy = treatments[missing]
         what = f"missing values: {columns}, in {len(report.missing_tasks)} task(s)"

@@ -85,7 +85,7 @@ class PoolSampler:
     def outputs(self) -> int:
         if self.schema.kind == "classification":
             return len(self.schema.labels)
-        return len(self.schema.targets) * max(1, self.schema.horizon)
+        return len(self.schema.targets) * max(1, len(self.pool.info.schema.steps_ahead))
 
     def episodes(self, step: int, indices: Sequence[int]) -> Episodes:
         if self.plan.ways is None:

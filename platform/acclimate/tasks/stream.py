@@ -23,8 +23,8 @@ class StreamExample(NamedTuple):
     Attributes:
         x: input, `(*input_shape,)` float32.
         y: class index int64 `()`, or real targets `(outputs,)` float32.
-        row: the row of the pool at which the example is complete, so that examples of one stretch that lie
-            `window` rows apart share none.
+        row: the row of the pool at which the example's input is complete, so that inputs of one stretch that
+            lie its length apart share none.
         time: of that row, if the pool has a time column.
     """
 
@@ -45,7 +45,7 @@ def stream(pool: TaskPool, task: int, normalization: Normalization | None = None
         normalization: of the initialization that is used; None leaves values as recorded.
     """
     starts, classes = timeline(pool, task)
-    last = pool.info.schema.window - 1
+    last = pool.info.schema.history - 1
     for begin in range(0, len(starts), CHUNK):
         part = starts[begin : begin + CHUNK]
         x = read_inputs(pool, part, normalization)

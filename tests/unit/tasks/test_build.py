@@ -271,7 +271,7 @@ def test_bad_recordings_are_refused_with_a_name_and_a_remedy(tmp_path, data, cha
     ("declared", "message"),
     [
         ({"windw": 3}, "did you mean 'window'"),
-        ({"window": "wide"}, "window: .*integer"),
+        ({"window": "wide"}, "window is 'wide': give rows"),
         ({"window": 0}, "window is 0"),
         ({"kind": "forecasting", "label": None, "targets": ["a"]}, "horizon is 0"),
         ({"kind": "regression"}, "targets is empty"),
