@@ -13,6 +13,7 @@ from acclimate.cli.bars import progress_bars
 from acclimate.cli.options import json_option
 from acclimate.cli.output import next_step, out, print_json
 from acclimate.errors import DataError, RecipeError
+from acclimate.evaluation.bodies import Body, choose_body
 from acclimate.tasks import EpisodePlan, TaskPool, open_tasks
 from acclimate.tasks.guess import Guess, guess
 from acclimate.tasks.sampler import cut_cells
@@ -33,6 +34,7 @@ SHOTS = ((5, 15), (5, 5), (3, 3), (2, 2), (1, 1))  # support and query; the firs
 @click.option("--label", metavar="COLUMN", help="Holds classes to predict.")
 @click.option("--target", metavar="COLUMN", help="Holds a number to predict.")
 @click.option("--window", type=click.IntRange(1), metavar="ROWS", help="Rows of one example.")
+@click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="HZ", help="Rows a second.")
 @click.option("--force", is_flag=True, help="Write over a file that exists.")
 @json_option
 def init(data: str, output: Path | None, name: str | None, force: bool, json: bool, **given: Any) -> None:
@@ -54,10 +56,12 @@ def init(data: str, output: Path | None, name: str | None, force: bool, json: bo
     if not isinstance(pool, TaskPool):
         raise DataError(f"{data!r} is the name of a shipped data set: train it with `acclimate train {data}`")
     shots, query = _shots(pool)
-    text = recipe_text(name, data, guessed, len(set(pool.groups)), shots, query)
+    body = choose_body(pool, _held_out(pool))
+    text = recipe_text(name, data, guessed, len(set(pool.groups)), shots, query, body)
     output.write_text(text)
     if json:
         fields = {"recipe": str(output), "declaration": guessed.declaration, "reasons": guessed.reasons}
+        fields |= {"model": {"name": body.name, "options": body.options, "reason": body.reason}}
         print_json({**fields, "left_out": guessed.left_out, "shots": shots, "query_shots": query})
         return
     out.print(f"wrote {output}; what was guessed, and why:", style="bold", markup=False, highlight=False)
@@ -68,6 +72,7 @@ def init(data: str, output: Path | None, name: str | None, force: bool, json: bo
         )
     for column, why in guessed.left_out.items():
         _say(f"left out: {column}  ({why})")
+    _say(f"model: {body.name}  ({body.reason})")
     next_step(f"acclimate data report {output}", "see what is wrong with the data before training")
 
 
@@ -84,13 +89,17 @@ def _shots(pool: TaskPool) -> tuple[int, int]:
     return SHOTS[-1]
 
 
-def recipe_text(name: str, data: str, guessed: Guess, groups: int, shots: int, query: int) -> str:
+def _held_out(pool: TaskPool) -> int:
+    """Groups that the recipe holds out for its report."""
+    return max(1, round(0.2 * len(set(pool.groups))))
+
+
+def recipe_text(name: str, data: str, guessed: Guess, groups: int, shots: int, query: int, body: Body) -> str:
     """The recipe as YAML whose comments say what was guessed and what is worth changing."""
     tested = max(1, round(0.2 * groups))
     training = groups - tested
     batch = 16 if training >= 16 else max(1, training)
     shard = next(size for size in (4, 3, 2, 1) if batch % size == 0)
-    windows = guessed.declaration["window"] > 1
     each = " of each class" if "label" in guessed.declaration else ""
     lines = [
         f"# Written by `acclimate init {data}`: guesses, to be read. Every key: `acclimate recipes --keys`.",
@@ -105,13 +114,8 @@ def recipe_text(name: str, data: str, guessed: Guess, groups: int, shots: int, q
         f"  shots: {shots}  # examples{each} a device adapts on",
         f"  query_shots: {query}  # later examples it is judged on",
         "model:",
-        f"  name: {'conv1d' if windows else 'mlp'}  # mlp, conv1d, conv4, gru, or package.module:callable",
-    ]
-    if windows:
-        lines.append(
-            "  options: {filters: 24, norm: group}  # predicts each window alone, as a device has to"
-        )
-    lines += [
+        f"  name: {body.name}  # {body.reason}",
+        *([f"  options: {_value(body.options)}"] if body.options else []),
         "learner:",
         "  algorithm: meta-sgd  # or maml, anil, reptile, maml++: docs/how-to/choose-a-learner.md",
         "  inner_lr: 0.05",

@@ -17,13 +17,23 @@ import pandas as pd
 import pyarrow as pa
 
 from acclimate.errors import DataError
-from acclimate.tasks.sources import Source
+from acclimate.tasks.sources import BATCH_ROWS, Source
 
 SAMPLE_ROWS = 400_000
 MOST_LABELS = 50
 LONGEST_WINDOW = 128
 EXAMPLES_WANTED = 40  # of a task; more rows make windows longer
 
+LONG_STRETCH = 1024  # rows of a recording from which on it is a signal, not a table
+
+_SECONDS = {
+    "ms": 1e-3,
+    "us": 1e-6,
+    "ns": 1e-9,
+    "s": 1.0,
+    "sec": 1.0,
+    "second": 1.0,
+}  # in a time column's name
 _TASK = "device sensor machine unit asset turbine pump vehicle robot meter node station site plant house room"
 _TASK += " home server host well battery account customer person people subject user participant patient"
 _TASK += " wearer serial system mac imei batch id"
@@ -52,8 +62,8 @@ class Guess:
     left_out: dict[str, str]
 
 
-def guess(source: Source, given: Mapping[str, str | int]) -> Guess:
-    """Guess the declaration of `source`; what is `given` (task, time, label, target, window) is kept.
+def guess(source: Source, given: Mapping[str, Any]) -> Guess:
+    """Guess the declaration of `source`; what is `given` (task, time, label, target, window, rate) is kept.
 
     Raises:
         DataError: a given column is not there, no column can be the task, or none can be a channel.
@@ -63,7 +73,8 @@ def guess(source: Source, given: Mapping[str, str | int]) -> Guess:
             raise DataError(
                 f"--{key} {given[key]!r} is no column: there are {', '.join(map(repr, source.columns))}"
             )
-    return _Guesser(sample(source), given).guess()
+    frame = sample(source)
+    return _Guesser(frame, given, len(frame) / source.dataset.count_rows()).guess()
 
 
 def sample(source: Source, rows: int = SAMPLE_ROWS) -> pd.DataFrame:
@@ -83,8 +94,8 @@ def sample(source: Source, rows: int = SAMPLE_ROWS) -> pd.DataFrame:
 class _Guesser:
     """Takes columns out of `free` one role after another; the roles that names tell best come first."""
 
-    def __init__(self, frame: pd.DataFrame, given: Mapping[str, str | int]) -> None:
-        self.frame, self.given = frame, given
+    def __init__(self, frame: pd.DataFrame, given: Mapping[str, Any], share: float) -> None:
+        self.frame, self.given, self.share = frame, given, share
         self.free = list(frame.columns)
         self.found: dict[str, Any] = {}
         self.reasons: dict[str, str] = {}
@@ -158,7 +169,19 @@ class _Guesser:
         if stamps:
             return stamps[0], "it holds timestamps"
         numbers = [one for one in self._named(_TIME) if pd.api.types.is_numeric_dtype(self.frame[one])]
-        return (numbers[0], "its name says so") if numbers else None
+        if numbers:
+            return numbers[0], "its name says so"
+        counts = (one for one in self.free if self._counts_rows(one))
+        return next(((one, "it rises row by row") for one in counts), None)
+
+    def _counts_rows(self, column: str) -> bool:
+        """Whether whole numbers rise by the same step nearly everywhere, as the number of a sample does."""
+        values = self.frame[column]
+        if not pd.api.types.is_integer_dtype(values):
+            return False
+        steps = np.diff(values.to_numpy())
+        usual = np.median(steps)
+        return bool(usual > 0 and (steps == usual).mean() > 0.95)
 
     def _aim(self) -> None:
         """What is to be predicted, if a column shows it: classes or a number."""
@@ -202,6 +225,9 @@ class _Guesser:
                 left_out[column] = "never changes"
             else:
                 channels.append(column)
+        still = self._still(channels)
+        left_out |= dict.fromkeys(still, "stands still within every recording: it names one")
+        channels = [column for column in channels if column not in still]
         if not channels:
             raise DataError(
                 "no numeric column is left as an input channel: "
@@ -209,6 +235,17 @@ class _Guesser:
             )
         self._set("channels", channels, "every other numeric column")
         return left_out
+
+    def _still(self, channels: list[str]) -> list[str]:
+        """Of signals, channels that never move within a recording, such as a gain or a file's number."""
+        keys = [self.found[key] for key in ("task", "recording", "label") if key in self.found]
+        if len(keys) < 2:
+            return []
+        groups = self.frame.groupby(keys, observed=True)
+        if groups.size().median() < LONG_STRETCH:
+            return []
+        distinct = groups[channels].nunique()
+        return [column for column in channels if (distinct[column] <= 1).all()]
 
     def _aim_without_target(self) -> None:
         if "kind" in self.found:
@@ -228,14 +265,20 @@ class _Guesser:
 
     def _window(self) -> None:
         """A window that leaves every task enough examples and seldom spans two labels."""
-        rows = int(np.median(self.frame.groupby(self.found["task"], observed=True).size()))
-        longest, reason = min(LONGEST_WINDOW, rows // (EXAMPLES_WANTED // 2)), f"tasks have about {rows} rows"
+        sizes = self.frame.groupby(self.found["task"], observed=True).size()
+        rows = int(np.median(sizes) / self.share)
+        longest, reason = rows // (EXAMPLES_WANTED // 2), f"tasks have about {rows} rows"
+        most = LONGEST_WINDOW
         if "label" in self.found:
-            stretch = int(
-                np.median(np.concatenate([_runs(task[self.found["label"]]) for task in self._tasks()]))
-            )
+            stretch = self._label_rows()
             longest = min(longest, max(1, stretch // 2))
             reason += f", labels last about {stretch}"
+            most = longest_window(None, stretch)
+        rate = self.found.get("sample_rate_hz")
+        if rate is not None and self.found["kind"] != "forecasting":
+            most = longest_window(rate, rows)
+            reason += f", {rate:g} of them a second" if most > LONGEST_WINDOW else ""
+        longest = min(longest, most)
         if "max_gap" in self.found:
             longest = min(longest, self.stretch_rows // 2)
             reason += f", a stretch without a pause about {self.stretch_rows}"
@@ -250,6 +293,14 @@ class _Guesser:
         if self.found["kind"] == "forecasting":
             self._set("horizon", max(1, window // 4), "rows ahead; a quarter of the window")
 
+    def _label_rows(self) -> int:
+        """Rows that a label lasts, also where the sample's pieces cut it short."""
+        stretch = float(
+            np.median(np.concatenate([_runs(task[self.found["label"]]) for task in self._tasks()]))
+        )
+        piece = self.share * min(BATCH_ROWS, len(self.frame) / self.share)
+        return int(stretch / self.share if stretch >= piece / 2 else stretch)
+
     def _quality(self) -> None:
         used = [*self.found["channels"], *self.found.get("targets", [])]
         absent = int(self.frame[used].isna().sum().sum())
@@ -261,23 +312,34 @@ class _Guesser:
 
     def _pace(self) -> None:
         time = self.found.get("time")
+        if "rate" in self.given:
+            self._set("sample_rate_hz", float(self.given["rate"]), "as you said")
         if time is None:
             return
         stamps = pd.api.types.is_datetime64_any_dtype(self.frame[time])
-        clocks = [task[time] for task in self._tasks()]
-        if stamps:
-            clocks = [one.astype("int64") / _ticks(one) for one in clocks]
-        steps = np.concatenate([np.diff(np.sort(one.to_numpy(dtype=float))) for one in clocks])
-        steps = steps[steps > 0]
+        tasks = list(self._tasks())
+        steps = np.concatenate([self._steps(task, time, stamps) for task in tasks])
         if len(steps) == 0:
             return
         usual = float(np.median(steps))
-        if stamps:
-            self._set("sample_rate_hz", float(f"{1 / usual:.4g}"), f"rows are {usual:.4g} s apart")
+        unit = 1.0 if stamps else next((_SECONDS[one] for one in _SECONDS if one in _words(time)), None)
+        if unit is not None and "rate" not in self.given:
+            apart = usual * unit
+            self._set("sample_rate_hz", float(f"{1 / apart:.4g}"), f"rows are {apart:.4g} s apart")
         pauses = int((steps > 10 * usual).sum())
         if pauses:
-            self.stretch_rows = len(self.frame) // (pauses + len(clocks))
+            self.stretch_rows = len(self.frame) // (pauses + len(tasks))
             self._set("max_gap", float(f"{5 * usual:.4g}"), f"{pauses} longer pauses: no window crosses one")
+
+    def _steps(self, task: pd.DataFrame, time: str, stamps: bool) -> npt.NDArray[np.float64]:
+        """Times between neighbouring rows of one recording, those above 0."""
+        clock = task[time]
+        seconds = clock.astype("int64") / _ticks(clock) if stamps else clock
+        steps = np.diff(seconds.to_numpy(dtype=float))
+        if "recording" in self.found:
+            codes, _ = pd.factorize(task[self.found["recording"]])
+            steps = steps[np.diff(codes) == 0]
+        return steps[steps > 0]
 
     def _tasks(self) -> Iterator[pd.DataFrame]:
         frame = self.frame
@@ -285,6 +347,20 @@ class _Guesser:
         if keys:
             frame = frame.sort_values(keys, kind="stable")
         return (rows for _, rows in frame.groupby(self.found["task"], observed=True))
+
+
+def longest_window(rate_hz: float | None, rows: int) -> int:
+    """Rows that a window may have, a power of two: 128, and up to 2048 where rows come fast.
+
+    Of vibration, sound or current the spectrum tells, and a short window has none: 128 rows at 51.2 kHz told
+    six faults apart in half of all cases, 2048 in nearly all.
+
+    Args:
+        rate_hz: rows a second; None where nobody knows.
+        rows: of an uninterrupted recording, which say something about the rate where it is not known.
+    """
+    wanted = rows / 64 if rate_hz is None else 1.28 * rate_hz
+    return int(min(2048, max(LONGEST_WINDOW, 2 ** round(np.log2(max(1.0, wanted))))))
 
 
 def _runs(values: pd.Series) -> npt.NDArray[np.int64]:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from acclimate.cli.data import data
 from acclimate.cli.init import init
 from acclimate.errors import DataError, RecipeError
+from acclimate.tasks.guess import longest_window
 from acclimate.training.recipe_file import load_recipe
 
 PUMPS, ROWS = 12, 400
@@ -104,6 +105,47 @@ def test_the_comments_give_the_reasons(pumps):
     assert "# 2 classes: idle, run" in text
     assert "# left out: firmware never changes" in text
     assert yaml.safe_load(text)["data"]["test"] == 2
+
+
+def motors(loud: bool) -> pd.DataFrame:
+    """Five motors at 20 kHz: a fault rings at a frequency of its own, or (loud) is the same noise, louder."""
+    random, rows = np.random.default_rng(0), 16384
+    parts = []
+    for motor, state in np.ndindex(5, 2):
+        noise = random.normal(size=rows)
+        if loud:
+            signal = noise * (1 + 2 * state)
+        else:
+            signal = np.sin(2 * np.pi * (0.05 + 0.03 * state + 0.002 * motor) * np.arange(rows)) + noise
+            signal *= random.uniform(0.2, 5)  # the gain of the mounting
+        names = {"motor": f"m{motor}", "state": ["sound", "worn"][state], "file": 2 * motor + state}
+        parts.append(pd.DataFrame({"n": np.arange(rows), "acceleration": signal}).assign(**names))
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.mark.parametrize("loud", [False, True])
+def test_signals_get_long_windows_and_a_spectrum_and_levels_only_where_they_tell(pumps, loud):
+    found = declared(motors(loud), "--rate", "20000")
+    assert (found["time"], found["channels"], found["window"]) == ("n", ["acceleration"], 1024)
+    model = load_recipe("fleet.yaml").model
+    assert (model.name, model.options) == ("spectral", {"level": True} if loud else {})
+    text = Path("fleet.yaml").read_text()
+    assert "# left out: file stands still within every recording" in text
+    assert "balanced accuracy: spectrum" in text
+
+
+@pytest.mark.parametrize(
+    ("rate", "rows", "window"), [(None, 2000, 128), (None, 140_000, 2048), (50, 10**6, 128), (1000, 9, 1024)]
+)
+def test_the_faster_the_rows_the_longer_the_window(rate, rows, window):
+    assert longest_window(rate, rows) == window
+
+
+def test_a_clock_in_milliseconds_that_restarts_with_each_recording(pumps):
+    row = np.tile(np.arange(ROWS), PUMPS)
+    frame = pumps.drop(columns="time").assign(t_ms=row % 100 * 10, run=row // 100, state=row // 50 % 2)
+    found = declared(frame)
+    assert (found["recording"], found["sample_rate_hz"], "max_gap" in found) == ("run", 100.0, False)
 
 
 def test_mistakes_name_the_remedy(pumps):

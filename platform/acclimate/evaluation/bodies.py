@@ -1,0 +1,47 @@
+"""Which body suits windows, from their length and from evidence, with the reason for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from acclimate.evaluation.views import compare_views
+from acclimate.tasks import TaskPool, split_tasks
+from acclimate.tasks.guess import LONGEST_WINDOW
+
+
+@dataclass(frozen=True)
+class Body:
+    """A network for a recipe.
+
+    Attributes:
+        name: of `acclimate.models`.
+        reason: why this one.
+        options: its keyword arguments.
+    """
+
+    name: str
+    reason: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def choose_body(pool: TaskPool, held_out: int) -> Body:
+    """The body for a pool; only tasks that a recipe with so many held-out groups trains on are looked at."""
+    if len(pool.input_shape) == 1:
+        return Body("mlp", "single rows; or package.module:callable")
+    if len(pool.input_shape) == 3:
+        return Body("conv4", "images; or package.module:callable")
+    long = pool.input_shape[1] > LONGEST_WINDOW
+    conv1d = {"filters": 24, "norm": "group"}  # predicts each window alone, as a device has to
+    evidence = None
+    if pool.schema.kind == "classification" and pool.input_shape[1] >= 8:
+        evidence = compare_views(pool, split_tasks(pool, test=held_out).train)
+    if evidence is None:
+        if long:
+            return Body("spectral", f"windows of {pool.input_shape[1]} rows are signals", {"level": True})
+        return Body("conv1d", "windows; or mlp, gru, spectral, package.module:callable", conv1d)
+    told = ", ".join(f"{view} {100 * value:.0f} %" for view, value in evidence.accuracy.items())
+    reason = f"class means of unseen devices, balanced accuracy: {told}"
+    if long or evidence.spectral:
+        return Body("spectral", reason, {"level": True} if evidence.level else {})
+    return Body("conv1d", reason, conv1d)
