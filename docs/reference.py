@@ -163,11 +163,12 @@ def chart_values() -> Iterator[Row]:
 
 def settings() -> Iterator[Row]:
     """Every setting of the rollout service, by the variable that gives it."""
-    from acclimate.rollout.settings import PREFIX, ServiceSettings
+    from acclimate.rollout.settings import ServiceSettings
+    from acclimate.settings import PREFIX
 
-    for row in attributes(ServiceSettings):
-        form = "./acclimate-home" if row.name == "home" else row.form
-        yield Row("", f"{PREFIX}{row.name.upper()}", form, row.meaning)
+    for name, field in ServiceSettings.model_fields.items():
+        form = "./acclimate-home" if name == "home" else repr(field.default)
+        yield Row("", f"{PREFIX}{name.upper()}", form, f"{field.description}{_range(field)}")
 
 
 def device_sdk() -> Iterator[Row]:
@@ -269,6 +270,17 @@ def _default(field: Any) -> str:
     if isinstance(value, types.MappingProxyType):
         value = dict(value)
     return repr(value)
+
+
+def _range(field: Any) -> str:
+    """The values that a setting may have, as its model checks them."""
+    low, above, high = (
+        next((getattr(each, name) for each in field.metadata if hasattr(each, name)), None)
+        for name in ("ge", "gt", "le")
+    )
+    if high is None:
+        return ""
+    return f"; from {low:,.10g} to {high:,.10g}" if above is None else f"; above {above:g}, to {high:,.10g}"
 
 
 PAGES: Mapping[str, Page] = {

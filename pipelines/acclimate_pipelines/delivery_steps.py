@@ -31,12 +31,12 @@ def roll_out(fleet: str, release: str, plan: Mapping[str, Any]) -> str:
     service = connect()
     if not service.get(f"/fleets/{fleet}")["baselines"]:
         service.put(f"/fleets/{fleet}/baseline", {"release": release, "target": ""})
-        log.info("event=baseline-set fleet=%s release=%s", fleet, release)
+        log.info("baseline-set", extra={"fleet": fleet, "release": release})
         return ""
     made = service.post(f"/fleets/{fleet}/rollouts", {**plan, "release": release})
     identity = str(made["rollout"]["id"])
     service.post(f"/rollouts/{identity}/start")
-    log.info("event=rollout-started fleet=%s release=%s rollout=%s", fleet, release, identity)
+    log.info("rollout-started", extra={"fleet": fleet, "release": release, "rollout": identity})
     return identity
 
 
@@ -59,14 +59,14 @@ def watch(rollout: str, hours: float, page: Path) -> str:
         reason = decisions[0]["reason"] if decisions else "nothing was decided yet"
         if state != told:
             told = state
-            log.info("event=rollout rollout=%s state=%s detail=%r", rollout, state, reason)
+            log.info("rollout-changed", extra={"rollout": rollout, "state": state, "detail": reason})
         if state in ENDED or time.monotonic() >= until:
             break
         time.sleep(LOOK_S)
         try:
             found, decisions = _look(service, rollout)
         except RolloutError as error:  # it was there before: a rollout outlives restarts of the service
-            log.warning("event=waiting rollout=%s detail=%r", rollout, str(error))
+            log.warning("waiting", extra={"rollout": rollout, "error": error})
     page.write_text(_page(found, decisions))
     if state in ("rolled_back", "aborted"):
         raise RolloutError(f"rollout {rollout} was {state.replace('_', ' ')}: {reason}")

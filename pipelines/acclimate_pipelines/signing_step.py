@@ -42,7 +42,7 @@ def export_and_sign(reference: str, folder: Path) -> str:
             f"{done.release.path} is signed but devices do not see it yet: let {KEYS} name online.pem too, "
             f"or run `acclimate repo refresh {repository}` and the step again"
         )
-    log.info("event=published release=%s:%d", done.release.name, done.release.version)
+    log.info("published", extra={"release": f"{done.release.name}:{done.release.version}"})
     return f"{done.release.name}:{done.release.version}"
 
 

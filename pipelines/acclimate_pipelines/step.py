@@ -32,7 +32,7 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
             with traces.span(function.__name__):
                 return function(*args, **kwargs)
         except AcclimateError as error:
-            log.error("event=failed step=%s %s", function.__name__, error)
+            log.error("failed", extra={"step": function.__name__, "error": error})
             sys.exit(FAILED)
 
     return run

@@ -142,7 +142,7 @@ def gate(
     version, judged = found
     document = {**judged.as_json(), "champion_version": version.version}
     verdict.write_text(json.dumps(document, indent=2) + "\n")
-    log.info("event=gated passed=%s detail=%r", judged.passed, judged.reason)
+    log.info("gated", extra={"passed": judged.passed, "detail": judged.reason})
     if must_pass and not judged.passed:
         raise TrainingError(f"nothing is registered: {judged.reason}")
     names = ("challenger", "champion", "gain", "low", "high", "worst_gain")

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from acclimate.errors import AcclimateError
+from acclimate.errors import AcclimateError, SettingsError
 from acclimate.home import home
+from acclimate.rollout.settings import ServiceSettings
 
 TIMEOUT_S = 3.0
 LITTLE_DISK_BYTES = 2 * 1024**3
@@ -81,25 +82,38 @@ class Configuration:
     ray_address: str
     service_url: str
     service_asked_for: bool
-    port: int
+    settings: ServiceSettings | SettingsError
     traces_url: str
+
+    @property
+    def port(self) -> int:
+        """Where `acclimate serve` would listen."""
+        return self.settings.port if isinstance(self.settings, ServiceSettings) else 8080
 
 
 def configuration(environ: Mapping[str, str], saved_url: str | None) -> Configuration:
     """Read where things are; `saved_url` is the service of the last `acclimate login`."""
     url = environ.get("ACCLIMATE_URL") or saved_url
-    port = environ.get("ACCLIMATE_PORT", "8080")
+    settings = _settings(environ)
+    port = settings.port if isinstance(settings, ServiceSettings) else 8080
     return Configuration(
         home=home(),
         tracking_uri=environ.get("MLFLOW_TRACKING_URI", ""),
         ray_address=environ.get("RAY_ADDRESS", ""),
         service_url=url or f"http://127.0.0.1:{port}",
         service_asked_for=bool(url),
-        port=int(port) if port.isdecimal() else 8080,
+        settings=settings,
         traces_url=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "http://localhost:4318")
-        if environ.get("ACCLIMATE_TRACES", "off") != "off"
+        if (environ.get("ACCLIMATE_TRACES") or "off") != "off"
         else "",
     )
+
+
+def _settings(environ: Mapping[str, str]) -> ServiceSettings | SettingsError:
+    try:
+        return ServiceSettings.from_environment(environ)
+    except SettingsError as error:
+        return error
 
 
 def diagnose(where: Configuration) -> Iterator[Finding]:
@@ -218,6 +232,13 @@ def _ray(address: str) -> Iterator[Finding]:
 
 
 def _service(where: Configuration) -> Iterator[Finding]:
+    if isinstance(where.settings, SettingsError):
+        yield Finding(
+            "settings",
+            "error",
+            str(where.settings),
+            "correct the variable: the reference of settings names each range",
+        )
     status = _status(f"{where.service_url.rstrip('/')}/healthz")
     shown = _without_password(where.service_url)
     if status == 200:

@@ -11,6 +11,10 @@ class AcclimateError(Exception):
     """Base of every error a user can mend."""
 
 
+class SettingsError(AcclimateError):
+    """An environment variable or an option has a value that cannot be used."""
+
+
 class RecipeError(AcclimateError):
     """A recipe has an unknown key, a wrong value, or parts that do not fit together."""
 

@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
+NAME = "acclimate-home"
 
-def home() -> Path:
-    """`ACCLIMATE_HOME`, or `acclimate-home` in the working directory."""
-    return Path(os.environ.get("ACCLIMATE_HOME") or "acclimate-home").absolute()
+
+def home(environ: Mapping[str, str] | None = None) -> Path:
+    """`ACCLIMATE_HOME`; without it the nearest `acclimate-home` in the working directory or above it.
+
+    Where there is none yet, it will be made in the working directory.
+    """
+    given = (os.environ if environ is None else environ).get("ACCLIMATE_HOME", "").strip()
+    if given:
+        return Path(given).expanduser().absolute()
+    here = Path.cwd()
+    found = next((each / NAME for each in (here, *here.parents) if (each / NAME).is_dir()), None)
+    return found or here / NAME

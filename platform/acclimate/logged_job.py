@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from acclimate.training.loop import StepReport
@@ -24,41 +24,40 @@ class LoggedJob:
         self._at_step, self._at_s = 0, 0.0
 
     def on_data(self, problem: Problem, directory: Path) -> None:
-        log.info(
-            "event=data-opened recipe=%s training_tasks=%d held_out_tasks=%d model=%s parameters=%d "
-            "directory=%r",
-            self._recipe,
-            len(problem.split.train),
-            len(problem.split.test),
-            problem.spec.name,
-            sum(each.numel() for each in problem.model.parameters()),
-            str(directory),
+        self._log(
+            "data-opened",
+            training_tasks=len(problem.split.train),
+            held_out_tasks=len(problem.split.test),
+            model=problem.spec.name,
+            parameters=sum(each.numel() for each in problem.model.parameters()),
+            directory=str(directory),
         )
 
     def on_phase(self, phase: str, done: int, steps: int, meta_batch: int) -> None:
         self._phase, self._steps, self._meta_batch = phase, steps, meta_batch
         self._at_step, self._at_s = done, time.monotonic()
-        log.info("event=phase-started recipe=%s phase=%s step=%d steps=%d", self._recipe, phase, done, steps)
+        self._log("phase-started", phase=phase, step=done, steps=steps)
 
     def on_step(self, report: StepReport) -> None:
         waited = time.monotonic() - self._at_s
         if report.step < self._steps and waited < _EVERY_S:
             return
         tasks = (report.step - self._at_step) * self._meta_batch
-        figures = " ".join(f"{name}={value:.6g}" for name, value in report.figures.items())
-        log.info(
-            "event=trained recipe=%s phase=%s step=%d steps=%d tasks_per_s=%.1f %s",
-            self._recipe,
-            self._phase,
-            report.step,
-            self._steps,
-            tasks / max(waited, 1e-9),
-            figures,
+        self._log(
+            "trained",
+            phase=self._phase,
+            step=report.step,
+            steps=self._steps,
+            tasks_per_s=round(tasks / max(waited, 1e-9), 1),
+            **{name: float(value) for name, value in report.figures.items()},
         )
         self._at_step, self._at_s = report.step, time.monotonic()
 
     def on_evaluation(self, what: str, done: int, total: int) -> None:
-        log.info("event=evaluating recipe=%s what=%r done=%d total=%d", self._recipe, what, done, total)
+        self._log("evaluating", what=what, done=done, total=total)
 
     def on_warning(self, message: str) -> None:
-        log.warning("event=warning recipe=%s detail=%r", self._recipe, message)
+        log.warning("warning", extra={"recipe": self._recipe, "detail": message})
+
+    def _log(self, event: str, **about: Any) -> None:
+        log.info(event, extra={"recipe": self._recipe, **about})

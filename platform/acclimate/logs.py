@@ -1,14 +1,15 @@
-"""What a process writes to standard error: one line an event, as `key=value` text or as JSON.
+"""What a process writes to standard error: one event a line, as `key=value` text or as JSON.
 
-Every line carries what is bound at the time, such as the id of the request or of the training run. Tokens
-never appear: whatever looks like one is hidden on the way out.
+An event is a constant name, `log.info("rollout-started", extra={"fleet": fleet})`; what it is about stays
+apart from it until a line is rendered. Nothing is ever read back out of a text, so no value, whoever gave it,
+can pass for another field or another line. Every line also carries what is bound at the time, such as the id
+of the request. Tokens never appear: whatever looks like one is hidden on the way out.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -16,14 +17,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
+from typing import Any
 
-from acclimate.errors import AcclimateError
+from acclimate.settings import LogSettings
 
-FORMAT, LEVEL = "ACCLIMATE_LOG_FORMAT", "ACCLIMATE_LOG_LEVEL"
-FORMATS = ("text", "json")
 OURS = ("acclimate", "acclimate_device", "acclimate_pipelines", "uvicorn")
 _SECRETS = re.compile(r"\b(acl_|ace_)[A-Za-z0-9_-]{8,}|(?<=Bearer )\S+")
-_FIELD = re.compile(r"(\w+)=(?:'((?:[^'\\]|\\.)*)'|(\S*))")
+_EVENT = re.compile(r"[a-z][a-z0-9-]*")
+_PLAIN = re.compile(r"[\w./:@+,%~-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_OF_RECORDS = {*vars(logging.makeLogRecord({})), "message", "asctime", "color_message"}
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _bound: ContextVar[Mapping[str, str]] = ContextVar("bound", default=_NOTHING)
 _sources: list[Callable[[], Mapping[str, str]]] = []
@@ -41,28 +44,18 @@ def configure(log_format: str, level: str = "info") -> None:
     logging.getLogger("uvicorn.access").disabled = True
 
 
-def configure_from_environment(environ: Mapping[str, str] = os.environ) -> None:
-    """Likewise, as ACCLIMATE_LOG_FORMAT (text or json) and ACCLIMATE_LOG_LEVEL say.
+def configure_from_environment(environ: Mapping[str, str] | None = None, *, quiet: bool = False) -> None:
+    """Likewise, as ACCLIMATE_LOG_FORMAT and ACCLIMATE_LOG_LEVEL say.
+
+    Args:
+        quiet: for a command at a terminal: only what is wrong, unless JSON or a level is asked for.
 
     Raises:
-        AcclimateError: there is no such format or level.
+        SettingsError: there is no such format or level.
     """
-    level = environ.get(LEVEL, "info")
-    if level.upper() not in logging.getLevelNamesMapping():
-        raise AcclimateError(f"{LEVEL} is {level!r}: use debug, info, warning or error")
-    configure(chosen_format(environ), level)
-
-
-def chosen_format(environ: Mapping[str, str] = os.environ) -> str:
-    """`text` or `json`.
-
-    Raises:
-        AcclimateError: ACCLIMATE_LOG_FORMAT is neither.
-    """
-    given = environ.get(FORMAT, "text")
-    if given not in FORMATS:
-        raise AcclimateError(f"{FORMAT} is {given!r}: use 'text' or 'json'")
-    return given
+    settings = LogSettings.from_environment(environ)
+    asked = settings.log_format == "json" or "log_level" in settings.model_fields_set
+    configure(settings.log_format, settings.log_level if asked or not quiet else "warning")
 
 
 @contextmanager
@@ -87,37 +80,54 @@ def redact(text: str) -> str:
 
 
 class TextFormatter(logging.Formatter):
-    """For people: time, level, event."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S")
+    """For people: time, level, event, fields. A stack trace follows indented, so it passes for no event."""
 
     def format(self, record: logging.LogRecord) -> str:
-        said = redact(record.getMessage())
-        added = "".join(f" {key}={value}" for key, value in _context().items() if f"{key}=" not in said)
-        return redact(super().format(record) + added)
+        moment = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        told = _told(record)
+        said = [f"event={told.pop('event')}"] if "event" in told else [_one_line(told.pop("message"))]
+        fields = [f"{name}={_quoted(value)}" for name, value in told.items()]
+        line = " ".join([moment, record.levelname, *said, *fields])
+        return line + "".join(f"\n    {_one_line(each)}" for each in self._trace(record))
+
+    def _trace(self, record: logging.LogRecord) -> list[str]:
+        return redact(self.formatException(record.exc_info)).splitlines() if record.exc_info else []
 
 
 class JsonFormatter(logging.Formatter):
-    """For collectors: one object a line; the `key=value` pairs of the message become members."""
+    """For collectors: one object a line; each field is a member, numbers stay numbers."""
 
     def format(self, record: logging.LogRecord) -> str:
-        message = redact(record.getMessage())
-        line: dict[str, str] = {
+        line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": message,
-            **_context(),
         }
-        line |= {match[1]: match[2] or match[3] for match in _FIELD.finditer(message)}
         if record.exc_info:
             line["exception"] = redact(self.formatException(record.exc_info))
-        return json.dumps(line)
+        return json.dumps(_told(record) | line)
 
 
-def _context() -> dict[str, str]:
+def _told(record: logging.LogRecord) -> dict[str, Any]:
+    """The event, or a library's message, with what is bound and the record's own fields."""
+    message = record.getMessage()
+    ours = record.name.startswith(OURS[:3]) and _EVENT.fullmatch(message)
+    said = {"event" if ours else "message": redact(message)}
     context = dict(_bound.get())
     for source in _sources:
         context |= source()
-    return {name: redact(value) for name, value in context.items()}
+    own = {name: value for name, value in vars(record).items() if name not in _OF_RECORDS}
+    return {name: _shown(value) for name, value in (context | own).items()} | said
+
+
+def _shown(value: Any) -> Any:
+    return value if value is None or isinstance(value, bool | int | float) else redact(str(value))
+
+
+def _quoted(value: Any) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if _PLAIN.fullmatch(text) else _one_line(json.dumps(text, ensure_ascii=False))
+
+
+def _one_line(text: str) -> str:
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from acclimate import logs
-from acclimate.errors import AcclimateError, MissingExtraError
+from acclimate.errors import MissingExtraError, SettingsError
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -29,14 +29,14 @@ def configure_from_environment(service: str, environ: Mapping[str, str] = os.env
     """Begin to trace this process as `service`, if the environment asks for it.
 
     Raises:
-        AcclimateError: ACCLIMATE_TRACES is neither `off` nor `otlp`.
+        SettingsError: ACCLIMATE_TRACES is neither `off` nor `otlp`.
         MissingExtraError: OpenTelemetry is not installed.
     """
-    chosen = environ.get(VARIABLE, "off")
+    chosen = environ.get(VARIABLE) or "off"
     if chosen == "off" or _provider is not None:
         return
     if chosen != "otlp":
-        raise AcclimateError(f"{VARIABLE} is {chosen!r}: use 'off' or 'otlp'")
+        raise SettingsError(f"{VARIABLE} is {chosen!r}: use 'off' or 'otlp'")
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.trace.export import BatchSpanProcessor

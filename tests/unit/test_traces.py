@@ -52,7 +52,7 @@ def test_a_request_is_a_span_and_its_statements_are_its_children(
 
 
 def test_lines_of_log_name_the_trace(spans: InMemorySpanExporter) -> None:
-    record = logging.LogRecord("acclimate.x", logging.INFO, "", 0, "event=seen", (), None)
+    record = logging.LogRecord("acclimate.x", logging.INFO, "", 0, "seen", (), None)
     with traces.span("outer", recipe="watch"):
         told = json.loads(logs.JsonFormatter().format(record))
     (span,) = spans.get_finished_spans()

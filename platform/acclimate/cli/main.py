@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import click
 
 import acclimate
-from acclimate import traces
+from acclimate import logs, traces
 from acclimate.cli.output import err
 from acclimate.errors import AcclimateError, MissingExtraError
 
@@ -102,6 +102,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a user's mistake ends in one line and exit code 2, never in a stack trace."""
     try:
+        logs.configure_from_environment(quiet=True)
         traces.configure_from_environment("acclimate")
         cli()
     except AcclimateError as error:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from acclimate import logs
 from acclimate.cli.output import err
 from acclimate.logged_job import LoggedJob
+from acclimate.settings import LogSettings
 
 if TYPE_CHECKING:
     from acclimate.training.loop import StepReport
@@ -25,8 +25,7 @@ _LINES_A_PHASE = 10
 @contextmanager
 def job_listener(name: str) -> Iterator[JobProgress | LoggedJob]:
     """Who tells of a job: bars and lines for people, or lines of JSON with ACCLIMATE_LOG_FORMAT=json."""
-    if logs.chosen_format() == "json":
-        logs.configure_from_environment()
+    if LogSettings.from_environment().log_format == "json":
         yield LoggedJob(name)
         return
     with JobProgress() as progress:

@@ -59,7 +59,8 @@ def choose_backend(config: LearnerConfig, model: nn.Module, outer_steps: int | N
         return wanted
     if config.compile == "on":
         raise ModelError(f"learner.compile is on, but {missing}; or set learner.compile to off")
-    log.warning("backend=plain instead_of=%s reason=%r", wanted.name, missing)
+    about = {"backend": "plain", "instead_of": wanted.name, "reason": missing}
+    log.warning("backend-replaced", extra=about)
     return Backend("plain", missing)
 
 

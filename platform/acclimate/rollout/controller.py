@@ -65,7 +65,7 @@ class Controller:
             try:
                 self.tick()
             except Exception:
-                log.exception("event=controller-tick-failed")
+                log.exception("controller-tick-failed")
             stop.wait(tick_s)
         self.resign()
 
@@ -81,7 +81,7 @@ class Controller:
         try:
             self._lead()
         except LeaseLostError as lost:
-            log.warning("event=lease-lost %s", lost)
+            log.warning("lease-lost", extra={"detail": lost})
             self._watches.clear()
             return False
         return True
@@ -98,7 +98,7 @@ class Controller:
             try:
                 self._advance(rollout)
             except ConflictError:
-                log.info("event=rollout-changed rollout=%s looking again at the next tick", rollout.id)
+                log.info("rollout-changed-meanwhile", extra={"rollout": rollout.id})
         self._publish_ended()
         for gone in self._watches.keys() - {rollout.id for rollout in live}:
             del self._watches[gone]
@@ -179,7 +179,7 @@ class Controller:
                     self._registry, rollout, observations, self._store.decisions(rollout.id)
                 )
             except AcclimateError as error:
-                log.warning("event=not-published rollout=%s %s: trying again", rollout.id, error)
+                log.warning("field-result-not-written", extra={"rollout": rollout.id, "error": error})
                 continue
             self._store.mark_published(rollout.id, done, self._clock(), self._token)
 
@@ -191,11 +191,13 @@ class Controller:
     def _step(self, rollout: Rollout, step: Step, decision: Decision) -> None:
         self._store.step_rollout(rollout.id, step, decision, generation=rollout.generation, token=self._token)
         log.info(
-            "event=rollout-%s rollout=%s wave=%d reason=%r",
-            decision.action,
-            rollout.id,
-            decision.wave,
-            decision.reason,
+            "rollout-decided",
+            extra={
+                "rollout": rollout.id,
+                "action": decision.action,
+                "wave": decision.wave,
+                "reason": decision.reason,
+            },
         )
 
     def _decision(

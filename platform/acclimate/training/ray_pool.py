@@ -200,7 +200,7 @@ class RayPool:
                 free, cores = (
                     each.get("CPU", 0) for each in (ray.available_resources(), ray.cluster_resources())
                 )
-                log.warning("waiting for a worker: %g of the cluster's %g cores are free", free, cores)
+                log.warning("waiting-for-worker", extra={"free_cores": free, "cores": cores})
 
     def _start(self) -> _Worker:
         actor = ray.remote(num_cpus=1)(RayWorker).remote(self._recipes)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import yaml
 
-from acclimate.rollout.settings import PREFIX, ServiceSettings
+from acclimate.rollout.settings import ServiceSettings
+from acclimate.settings import PREFIX
 from tests.unit.helm.rendering import CHART, PROFILES, at, environment, merged
 
-SETTINGS = {PREFIX + field.name.upper(): field for field in dataclasses.fields(ServiceSettings)}
+SETTINGS = {PREFIX + name.upper() for name in ServiceSettings.model_fields}
 IN_VALUES = yaml.safe_load((CHART / "values.yaml").read_text())["rollout"]["settings"]
 # Settings for which the chart has another default than a service started by hand.
 CHOSEN = {"log_format": "json"}
@@ -25,19 +24,19 @@ def rollout_environment(render, values):
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_service_knows_every_setting_that_the_chart_gives_it(profile, render):
     given = {name for name in rollout_environment(render, PROFILES[profile]) if name.startswith(PREFIX)}
-    assert given <= set(SETTINGS)
+    assert given <= SETTINGS
     migration = "spec>template>spec>containers>migrate"
     job = at(render(PROFILES["minimal"]), "Job/acclimate-migration", migration)
-    assert {name for name in environment(job) if name.startswith(PREFIX)} <= set(SETTINGS)
+    assert {name for name in environment(job) if name.startswith(PREFIX)} <= SETTINGS
 
 
 def test_every_setting_of_the_service_can_be_given_by_the_chart(render):
     everything = merged(PROFILES["everything"], {"rollout": {"adminToken": {"existingSecret": "admin"}}})
-    assert set(rollout_environment(render, everything)) >= set(SETTINGS)
+    assert set(rollout_environment(render, everything)) >= SETTINGS
 
 
 def test_defaults_in_the_values_are_those_of_the_service():
-    defaults = {field.name: field.default for field in dataclasses.fields(ServiceSettings)}
+    defaults = {name: field.default for name, field in ServiceSettings.model_fields.items()}
     assert {name: defaults[name] for name in IN_VALUES} | CHOSEN == IN_VALUES
 
 

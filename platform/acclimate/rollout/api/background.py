@@ -35,12 +35,13 @@ class Background:
             try:
                 await work()
                 if failing:
-                    log.info("event=background-recovered task=%s", name)
+                    log.info("background-recovered", extra={"task": name})
                 failing = False
             except Exception as error:
                 self._metrics.background_failures.labels(name).inc()
                 # The first failure with its trace; those that follow (no database for an hour) in a line.
                 trace = None if failing else error
-                log.warning("event=background-failed task=%s error=%r", name, error, exc_info=trace)
+                about = {"task": name, "error": repr(error)}
+                log.warning("background-failed", extra=about, exc_info=trace)
                 failing = True
             await asyncio.sleep(interval_s)

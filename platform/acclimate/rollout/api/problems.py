@@ -90,12 +90,12 @@ def from_exception(error: Exception) -> ProblemError:
     if (isinstance(error, DBAPIError) and error.connection_invalidated) or isinstance(
         error, OperationalError
     ):
-        log.warning("event=database-unavailable error=%r", error.orig)
+        log.warning("database-unavailable", extra={"error": repr(error.orig)})
         return ProblemError(503, "unavailable", "the database cannot be reached", {"Retry-After": "10"})
     if isinstance(error, AcclimateError):
         return ProblemError(409, "refused", str(error))
     reference = secrets.token_hex(6)
-    log.error("event=defect reference=%s", reference, exc_info=error)
+    log.error("defect", extra={"reference": reference}, exc_info=error)
     return ProblemError(
         500,
         "internal-error",

@@ -116,7 +116,7 @@ class ReportDesk:
         try:
             await to_thread.run_sync(self._store.add_reports, rows)
         except Exception as error:
-            log.warning("event=reports-not-stored reports=%d error=%r", len(rows), error)
+            log.warning("reports-not-stored", extra={"reports": len(rows), "error": repr(error)})
             problem = _unavailable("the database cannot be reached")
         finally:
             self._waiting -= len(rows)

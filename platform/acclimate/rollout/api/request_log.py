@@ -63,14 +63,8 @@ class RequestLog:
         self._metrics.requests.labels(side, method, str(status)).inc()
         self._metrics.request_seconds.labels(side).observe(seconds)
         level = logging.DEBUG if path in _QUIET or side == "device" else logging.INFO
-        log.log(
-            level,
-            "event=request method=%s path=%r status=%d ms=%.1f",
-            method,
-            path[:200],
-            status,
-            seconds * 1000,
-        )
+        about = {"method": method, "path": path[:200], "status": status, "ms": round(seconds * 1000, 1)}
+        log.log(level, "request", extra=about)
 
 
 def side_of(path: str) -> str:

@@ -71,7 +71,7 @@ class Retrainer:
             try:
                 self.tick()
             except Exception:
-                log.exception("event=retraining-tick-failed")
+                log.exception("retraining-tick-failed")
             stop.wait(tick_s)
         self.close()
 
@@ -127,7 +127,7 @@ class Retrainer:
                 raise
             self._running = _Running(trigger, training, lease)
             self._audit(trigger, "retraining.start", f"{cause}: {detail}", actor)
-        log.info("event=retraining-started id=%s fleet=%s cause=%s", training_id, fleet, cause)
+        log.info("retraining-started", extra={"id": training_id, "fleet": fleet, "cause": cause})
         return Answer(True, f"training {training_id} started: {detail}", training_id)
 
     def wait(self, timeout_s: float, poll_s: float = 0.2) -> bool:
@@ -168,7 +168,8 @@ class Retrainer:
         action = "retraining.done" if finished.succeeded else "retraining.fail"
         self._audit(running.trigger, action, finished.detail, ACTOR)
         level = logging.INFO if finished.succeeded else logging.WARNING
-        log.log(level, "event=%s id=%s detail=%r", action, running.trigger.id, finished.detail)
+        about = {"id": running.trigger.id, "succeeded": finished.succeeded, "detail": finished.detail}
+        log.log(level, "retraining-ended", extra=about)
 
     def _drifted(self, fleet: Fleet) -> Drifted:
         running = [baseline.release.content_hash for baseline in fleet.baselines]

@@ -26,7 +26,7 @@ class Lines(logging.Handler):
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-    inside.warning("event=inside")
+    inside.warning("inside")
     await send({"type": "http.response.start", "status": 204, "headers": []})
 
 
