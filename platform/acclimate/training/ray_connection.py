@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import ray
+from ray._private import ray_constants
 from ray.exceptions import RayError
 
 from acclimate.errors import TrainingError
@@ -28,7 +31,7 @@ def connect(address: str | None, workers: int) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
-        with _imports_as_here():
+        with _private_to_this_machine(), _environment(PYTHONPATH=_imports_as_here()):
             # "local", and never a cluster that some earlier process left an address file of
             ray.init("local", num_cpus=workers, include_dashboard=False, **quiet)
         return
@@ -37,6 +40,7 @@ def connect(address: str | None, workers: int) -> None:
             f"{address} is a Jobs API: send the recipe there with `acclimate submit --address {address}`, or "
             "give the cluster itself: auto, host:6379 or ray://host:10001"
         )
+    _read_authentication()
     try:
         ray.init(address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
@@ -47,15 +51,49 @@ def connect(address: str | None, workers: int) -> None:
         ) from error
 
 
+def _imports_as_here() -> str:
+    """For PYTHONPATH: processes started with it import what this one can, the user's own models included."""
+    return os.pathsep.join(os.path.abspath(path) for path in sys.path)
+
+
 @contextmanager
-def _imports_as_here() -> Iterator[None]:
-    """Processes started meanwhile import what this one can, the user's own models included."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(path) for path in sys.path)
+def _private_to_this_machine() -> Iterator[None]:
+    """A Ray started meanwhile listens on the loopback interface alone, and asks for a token.
+
+    Ray does the first by itself on other systems than Linux; here that switch has no public name, and asking
+    for the address 127.0.0.1 is turned into the machine's own.
+    """
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        with _environment(
+            **{ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"},
+            RAY_AUTH_MODE="token",
+            RAY_AUTH_TOKEN=secrets.token_hex(32),
+        ):
+            _read_authentication()
+            yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _read_authentication() -> None:
+    """Ray reads these variables once a process, when it is imported; they may be others by now."""
+    core: Any = importlib.import_module("ray._raylet")
+    core.Config.initialize("")
+    core.AuthenticationTokenLoader.instance().reset_cache()
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Variables for this process and those that it starts, until the context ends."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -3,16 +3,18 @@
 Every actor opens the recipe's data itself (memory-mapped, so workers of one machine share it), takes
 (meta-parameters, step, shard) and returns sums. Nothing else is kept on a worker, so workers may come and go
 between and within steps: work goes to those that run, and a replacement for which the cluster has no core yet
-joins when there is one.
+joins when there is one. A worker that is slow or hangs delays nobody: what it is late with is computed by an
+idle one too, and the first answer counts (`pace`).
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections import Counter, deque
+import time
+from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,6 +34,7 @@ from ray.exceptions import (
 from acclimate.errors import AcclimateError, TrainingError
 from acclimate.learners import MetaParams
 from acclimate.training.executor import InProcess
+from acclimate.training.pace import Pace
 from acclimate.training.ray_connection import connect
 from acclimate.training.recipe import Recipe
 from acclimate.training.shard import ShardResult
@@ -46,6 +49,7 @@ _LOSSES_A_SHARD = 3
 _FAILED_STARTS = 3
 _AHEAD = 2  # shards handed to a worker at a time: it never waits for the driver between two small ones
 _PATIENCE_S = 20.0  # without any worker, before saying so
+_LOOK_S = 0.25  # between two looks for workers that are late
 # A large result stays on the node that made it: if the node goes before it is fetched, the object is lost.
 _LOST = (ActorDiedError, ActorUnavailableError, WorkerCrashedError, NodeDiedError, ObjectLostError)
 
@@ -65,12 +69,58 @@ class RayWorker:
 
 
 @dataclass(eq=False)
+class _Step:
+    """The step that is computed now; an answer to an earlier one is nobody's any more.
+
+    Attributes:
+        waiting: shards that nobody has.
+        results: by shard.
+        losses: workers that died on a shard, by shard.
+    """
+
+    phase: str
+    meta: Any
+    number: int
+    shards: Sequence[list[int]]
+    waiting: deque[int] = field(default_factory=deque)
+    results: dict[int, ShardResult] = field(default_factory=dict)
+    losses: Counter[int] = field(default_factory=Counter)
+
+    def return_shards(self, worker: _Worker) -> None:
+        """What a lost worker still had waits again, before the rest."""
+        mine = [shard for step, shard in worker.asked.values() if step is self and shard not in self.results]
+        self.waiting.extendleft(reversed(mine))
+
+
+@dataclass(eq=False)
 class _Worker:
-    """An actor; `pid` is None until it runs."""
+    """An actor and what it was asked to do.
+
+    Attributes:
+        pid: None until it runs.
+        asked: step and shard by reference, oldest first.
+        since: when it began the oldest of them, by the monotonic clock.
+        answered: whether it ever did.
+        late: whether others compute what it has.
+    """
 
     actor: Any
     starting: Any
     pid: int | None = None
+    asked: dict[Any, tuple[_Step, int]] = field(default_factory=dict)
+    since: float = 0.0
+    answered: bool = False
+    late: bool = False
+
+    def ask(self, step: _Step, shard: int) -> None:
+        if not self.asked:
+            self.since = time.monotonic()
+        reference = self.actor.compute.remote(step.phase, step.meta, step.number, step.shards[shard])
+        self.asked[reference] = step, shard
+
+    @property
+    def silent_s(self) -> float:
+        return time.monotonic() - self.since if self.asked else 0.0
 
 
 class RayPool:
@@ -90,6 +140,7 @@ class RayPool:
         self._size = workers
         self._address = address
         self._workers: list[_Worker] = []
+        self._paces: dict[str, Pace] = defaultdict(Pace)
         self._failed_starts = 0
         self._connected_here = False
 
@@ -128,47 +179,81 @@ class RayPool:
         Raises:
             TrainingError: a shard lost its worker three times: it is the shard that kills them.
         """
-        shared = ray.put(_arrays(meta))
-        results: dict[int, ShardResult] = {}
-        waiting = deque(range(len(shards)))
-        asked: dict[Any, tuple[_Worker, int]] = {}
-        losses: Counter[int] = Counter()
-        while len(results) < len(shards):
-            load = Counter(worker for worker, _ in asked.values())
-            running = self._running()
-            while waiting and running:
-                worker = min(running, key=load.__getitem__)
-                if load[worker] == _AHEAD:
-                    break
-                load[worker] += 1
-                number = waiting.popleft()
-                asked[worker.actor.compute.remote(phase, shared, step, shards[number])] = worker, number
-            if not asked:
-                self._await_one()
-                continue
-            for reference in self._wait_for(list(asked)):
-                worker, number = asked.pop(reference)
-                try:
-                    gradient, figures = _result(reference)
-                    results[number] = ShardResult(_tensors(gradient), figures)
-                except _LOST as error:
-                    losses[number] += 1
-                    if losses[number] == _LOSSES_A_SHARD:
-                        raise TrainingError(
-                            f"step {step}: workers died {_LOSSES_A_SHARD} times on the shard with tasks "
-                            f"{shards[number]} of the meta-batch: most likely they are out of memory; lower "
-                            "training.shard or use fewer workers"
-                        ) from error
-                    waiting.appendleft(number)
-                    self._replace(worker)
-        return [results[number] for number in range(len(shards))]
+        pace = self._paces[phase]
+        current = _Step(phase, ray.put(_arrays(meta)), step, shards, deque(range(len(shards))))
+        while len(current.results) < len(shards):
+            self._await_one()
+            self._watch(current, pace)
+            self._hand_out(current)
+            for worker, reference in self._answers():
+                self._take(worker, reference, current, pace)
+        return [current.results[number] for number in range(len(shards))]
 
-    def _wait_for(self, asked: list[Any]) -> list[Any]:
-        """Results that are there, at least one; none if a worker started instead, to give it work."""
+    def _hand_out(self, current: _Step) -> None:
+        """Shards that wait go to those with least to do; what late workers have, to those with nothing."""
+        punctual = [worker for worker in self._running() if not worker.late]
+        while current.waiting and punctual:
+            worker = min(punctual, key=lambda one: len(one.asked))
+            if len(worker.asked) == _AHEAD:
+                return
+            worker.ask(current, current.waiting.popleft())
+        idle = [worker for worker in punctual if not worker.asked]
+        missing = set(range(len(current.shards))) - current.results.keys()
+        held = {shard for one in punctual for step, shard in one.asked.values() if step is current}
+        for worker, shard in zip(idle, sorted(missing - held), strict=False):
+            worker.ask(current, shard)
+
+    def _watch(self, current: _Step, pace: Pace) -> None:
+        """Say once who is late; replace who hangs."""
+        for worker in self._running():
+            silent = worker.silent_s
+            if silent > pace.hung_after(worker.answered):
+                log.warning("worker pid=%s hangs for %.0f s and is replaced", worker.pid, silent)
+                current.return_shards(worker)
+                self._replace(worker)
+            elif worker.answered and not worker.late and silent > pace.overdue_after:
+                worker.late = True
+                log.warning(
+                    "step %d: worker pid=%s is silent for %.1f s where others take %.1f s; its shards go to "
+                    "whoever is free",
+                    current.number,
+                    worker.pid,
+                    silent,
+                    pace.usual,
+                )
+
+    def _answers(self) -> list[tuple[_Worker, Any]]:
+        """Answers that are there; none if a worker started meanwhile, or it is time to look who is late."""
+        owners = {reference: worker for worker in self._workers for reference in worker.asked}
         starting = [worker.starting for worker in self._workers if worker.pid is None]
-        done, _ = ray.wait([*asked, *starting], num_returns=1)
-        more, _ = ray.wait(asked, num_returns=len(asked), timeout=0)
-        return list(dict.fromkeys([*(each for each in done if each in asked), *more]))
+        ray.wait([*owners, *starting], num_returns=1, timeout=_LOOK_S)
+        done, _ = ray.wait(list(owners), num_returns=len(owners), timeout=0)
+        return [(owners[reference], reference) for reference in done]
+
+    def _take(self, worker: _Worker, reference: Any, current: _Step, pace: Pace) -> None:
+        if reference not in worker.asked:
+            return  # it was lost, with another of its shards
+        step, shard = worker.asked[reference]
+        try:
+            gradient, figures = _result(reference)
+        except _LOST as error:
+            current.return_shards(worker)
+            self._replace(worker)
+            if step is current:
+                current.losses[shard] += 1
+            if current.losses[shard] == _LOSSES_A_SHARD:
+                raise TrainingError(
+                    f"step {current.number}: workers died {_LOSSES_A_SHARD} times on the shard with tasks "
+                    f"{current.shards[shard]} of the meta-batch: most likely they are out of memory; lower "
+                    "training.shard or use fewer workers"
+                ) from error
+            return
+        if worker.answered and not worker.late and step.phase == current.phase:
+            pace.add(worker.silent_s)
+        del worker.asked[reference]
+        worker.since, worker.answered, worker.late = time.monotonic(), True, False
+        if step is current:
+            current.results.setdefault(shard, ShardResult(_tensors(gradient), figures))
 
     def _running(self) -> list[_Worker]:
         """The workers that run, those included that have just started."""
@@ -209,6 +294,7 @@ class RayPool:
     def _replace(self, worker: _Worker) -> None:
         if worker in self._workers:  # else it was replaced already, for another of its shards
             ray.kill(worker.actor)  # unavailable is not dead: never wait for the old one again
+            worker.asked.clear()
             self._workers[self._workers.index(worker)] = self._start()
 
 

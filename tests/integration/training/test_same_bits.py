@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 import ray
 
+from acclimate.training import pace
 from acclimate.training.executor import InProcess, TaskWorkers
 from acclimate.training.loop import OuterState, train
 from acclimate.training.problem import open_problem
@@ -23,6 +25,7 @@ from acclimate.training.ray_pool import RayPool
 from acclimate.training.recipe import Recipe
 from acclimate.training.recipe_file import load_recipe
 from acclimate.workflow import phases
+from tests.support.ray_cluster import descendants
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +68,16 @@ def expected() -> str:
     return run(RECIPE, InProcess(phases(RECIPE)))
 
 
+def test_a_ray_of_our_own_listens_to_this_machine_alone(ray_here: None) -> None:
+    ours = {str(pid) for pid in [os.getpid(), *descendants(os.getpid())]}
+    listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True).stdout
+    found = [line.split()[3] for line in listening.splitlines() if ours & set(re.findall(r"pid=(\d+)", line))]
+    assert found
+    assert all(address.startswith(("127.0.0.1:", "[::ffff:127.0.0.1]:", "[::1]:")) for address in found), (
+        found
+    )
+
+
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_any_number_of_workers_gives_the_same_bits(ray_here: None, workers: int) -> None:
     with RayPool(phases(RECIPE), workers) as pool:
@@ -84,6 +97,32 @@ def test_killed_workers_are_replaced_and_leave_no_trace(ray_here: None) -> None:
 
         assert run(RECIPE, pool, kill) == expected()
         assert set(before).isdisjoint(pool.pids())
+
+
+def test_a_worker_that_hangs_delays_nobody_and_is_replaced(
+    ray_here: None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "_HUNG_LEAST_S", 3.0)
+    hung: list[int] = []
+    waited: dict[int, float] = {}
+
+    def stop(step: int) -> None:
+        waited[step] = time.monotonic()
+        if step == 4:
+            hung.append(pool.pids()[0])
+            os.kill(hung[0], signal.SIGSTOP)
+        if step == RECIPE.training.steps - 1:  # before the last step: until it is noticed as hung
+            time.sleep(4)
+
+    with RayPool(phases(RECIPE), 2) as pool:
+        assert run(RECIPE, pool, stop) == expected()
+        assert hung[0] not in pool.pids()
+    said = [record.getMessage() for record in caplog.records]
+    assert any(f"pid={hung[0]} is silent" in line for line in said), said
+    assert any(f"pid={hung[0]} hangs" in line for line in said), said
+    print(
+        f"a step took {waited[4] - waited[3]:.2f} s, the one with a hung worker {waited[5] - waited[4]:.2f} s"
+    )
 
 
 def test_another_seed_gives_other_bits() -> None:
