@@ -55,7 +55,7 @@ def run(*arguments: object, code: int = 0):
 
 def test_list_names_every_data_set_with_its_options():
     listed = json.loads(run("list", "--json").stdout)
-    assert set(listed) == {"watch", "sinusoid", "omniglot", "parking", "wisdm", "gas-drift"}
+    assert set(listed) == {"watch", "sinusoid", "vibration", "omniglot", "parking", "wisdm", "gas-drift"}
     assert listed["watch"]["options"] == {"window": 100, "stride": None}
     assert "watch" in run("list").output
 

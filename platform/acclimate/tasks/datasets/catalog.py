@@ -11,7 +11,7 @@ from typing import Any
 
 from acclimate.errors import DataError
 from acclimate.tasks.build import Progress, build_pool, fingerprint_of, silent
-from acclimate.tasks.datasets import gas_drift, omniglot, parking, watch, wisdm
+from acclimate.tasks.datasets import gas_drift, omniglot, parking, vibration, watch, wisdm
 from acclimate.tasks.datasets.files import Files
 from acclimate.tasks.home import downloads, pools
 from acclimate.tasks.pool import TaskPool
@@ -48,6 +48,9 @@ DATASETS: dict[str, NamedDataset] = {
         watch.load,
     ),
     "sinusoid": NamedDataset("sine waves of random amplitude and phase", "generated (MAML paper)", Sinusoids),
+    "vibration": NamedDataset(
+        "20 machines, 6 states of bearing and shaft, acceleration at 12.8 kHz", "generated", vibration.load
+    ),
     "omniglot": NamedDataset(
         "1,623 handwritten characters, 20 images each", "MIT, Lake et al.", omniglot.load
     ),
