@@ -10,7 +10,7 @@ from __future__ import annotations
 from acclimate import evaluation as ev
 from acclimate.errors import ModelError
 from acclimate.initialization import Initialization
-from acclimate.learners import LearnerConfig, MetaParams, build_learner, loss_for
+from acclimate.learners import LearnerConfig, MetaParams, build_learner, heads_in, loss_for
 from acclimate.learners.learner import Learner
 from acclimate.models import build
 from acclimate.registry import Registry, VersionInfo
@@ -69,15 +69,17 @@ def as_learner(start: Initialization) -> tuple[Learner, MetaParams]:
     """The learner that adapts an initialization by its own policy, and its meta-parameters."""
     policy = start.adaptation
     config = LearnerConfig(
-        algorithm="maml",  # adaptation is the same descent whatever found the start
+        # adaptation is the same descent, or the same solution, whatever found the start
+        algorithm="closed-form" if start.prior else "maml",
+        heads=heads_in(start.prior) if start.prior else "auto",
         inner_lr=policy.inner_lr,
         inner_steps=policy.steps,
         trainable=policy.trainable or "all",
         compile="off",
     )
     learner = build_learner(config, build(start.model), loss_for(start.schema.kind, policy.loss))
-    meta = {f"param.{name}": tensor for name, tensor in start.params.items()}
-    return learner, meta | {f"rate.{name}": tensor for name, tensor in start.rates.items()}
+    parts = {"param": start.params, "rate": start.rates, "prior": start.prior}
+    return learner, {f"{part}.{name}": each for part, named in parts.items() for name, each in named.items()}
 
 
 def _means(ref: str, version: VersionInfo) -> bool:

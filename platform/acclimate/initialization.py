@@ -111,9 +111,11 @@ class Initialization:
 
     Attributes:
         params: float32 tensors by parameter name, as `torch.nn.Module.named_parameters` gives them.
+        learner: the learner that made it (`maml`, `reptile`, ...).
         rates: learned inner-loop rates by parameter name, shaped to broadcast as `(steps or 1, *parameter)`;
             empty where the rate is `inner_lr`.
-        learner: the learner that made it (`maml`, `reptile`, ...).
+        prior: of heads that a device solves in closed form, by name as in `acclimate.learners.heads`; empty
+            where it takes gradient steps.
     """
 
     params: Mapping[str, torch.Tensor]
@@ -123,6 +125,7 @@ class Initialization:
     adaptation: AdaptationPolicy
     learner: str
     rates: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    prior: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def metadata(self) -> dict[str, Any]:
         """Everything but the tensors, as JSON types."""
@@ -161,6 +164,7 @@ class Initialization:
             return Initialization(
                 params=_with_prefix(tensors, "param."),
                 rates=_with_prefix(tensors, "rate."),
+                prior=_with_prefix(tensors, "prior."),
                 model=ModelSpec(**_tuples(meta["model"])),
                 schema=InputSchema(**_tuples(meta["schema"])),
                 normalization=Normalization(**_tuples(meta["normalization"])),
@@ -175,6 +179,7 @@ class Initialization:
     def _tensors(self) -> dict[str, torch.Tensor]:
         named = {f"param.{name}": tensor for name, tensor in self.params.items()}
         named |= {f"rate.{name}": tensor for name, tensor in self.rates.items()}
+        named |= {f"prior.{name}": tensor for name, tensor in self.prior.items()}
         return {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
 
 

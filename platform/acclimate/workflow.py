@@ -217,9 +217,9 @@ def phases(recipe: Recipe) -> dict[str, Recipe]:
     planned: dict[str, Recipe] = {}
     for seed in range(recipe.seed, recipe.seed + recipe.evaluation.seeds):
         seeded = recipe.model_copy(update={"seed": seed})
-        planned[_meta_phase(seed)] = seeded
-        if recipe.baseline.joint:
+        if recipe.baseline.joint:  # first, because closed-form heads begin on the joint model
             planned[_joint_phase(seed)] = joint_recipe(seeded)
+        planned[_meta_phase(seed)] = seeded
     return planned
 
 
@@ -239,12 +239,12 @@ def train_phases(
         start: meta-parameters that meta-training goes on from; baselines always begin anew.
     """
     planned = phases(recipe)
-    states = {phase: _open_state(directory, phase, of, start) for phase, of in planned.items()}
-    unfinished = [phase for phase, of in planned.items() if states[phase].step < of.training.steps]
+    unfinished = [phase for phase, of in planned.items() if not _finished(directory, phase, of)]
     if unfinished:
         with engine(recipe, planned, address) as train_phase:
             for phase in unfinished:
-                of, state = planned[phase], states[phase]
+                of = planned[phase]
+                state = _open_state(directory, phase, of, start)
                 listener.on_phase(phase, state.step, of.training.steps, of.training.meta_batch)
                 curves = _Curves(phase, recorder, listener)
 
@@ -264,7 +264,7 @@ def train_phases(
                 )
                 if not done:
                     return None
-    return {phase: state.meta for phase, state in states.items()}
+    return {phase: load_checkpoint(directory.checkpoint(phase)).meta for phase in planned}
 
 
 @traced("evaluate")
@@ -346,10 +346,29 @@ def _open_state(directory: RunDirectory, phase: str, recipe: Recipe, start: Meta
         check_same_recipe(checkpoint, recipe)
         return OuterState.restore(checkpoint, optimizer)
     if start is None or phase != _meta_phase(recipe.seed):
-        start = open_problem(recipe).start()
+        start = _fresh_start(directory, recipe)
     state = OuterState.begin(start, optimizer)
     save_checkpoint(state.checkpoint(recipe), path)
     return state
+
+
+def _fresh_start(directory: RunDirectory, recipe: Recipe) -> MetaParams:
+    """New parameters, or for closed-form heads the joint model's where one was trained."""
+    problem = open_problem(recipe)
+    joint = directory.checkpoint(_joint_phase(recipe.seed))
+    if not recipe.closed_form or not joint.exists():
+        return problem.start()
+    with deterministic():
+        return problem.warm_start(load_checkpoint(joint).meta)
+
+
+def _finished(directory: RunDirectory, phase: str, recipe: Recipe) -> bool:
+    path = directory.checkpoint(phase)
+    if not path.exists():
+        return False
+    checkpoint = load_checkpoint(path)
+    check_same_recipe(checkpoint, recipe)
+    return checkpoint.step >= recipe.training.steps
 
 
 @contextmanager

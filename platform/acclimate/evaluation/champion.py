@@ -88,7 +88,7 @@ def measure_start(
     better = higher_is_better(learner)
     (values,) = measure(Contender(learner, meta), episodes, (steps,))
     return Evaluation(
-        metric=learner.inner.loss.metric_name,
+        metric=learner.loss.metric_name,
         higher_is_better=better,
         policy_shots=shots,
         policy_steps=steps,

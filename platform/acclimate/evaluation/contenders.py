@@ -37,12 +37,12 @@ class Contender:
 
 def rebuilt(learner: Learner, config: LearnerConfig) -> Learner:
     """The learner of another configuration for the same network and loss."""
-    return build_learner(config, learner.model, learner.inner.loss)
+    return build_learner(config, learner.model, learner.loss)
 
 
 def higher_is_better(learner: Learner) -> bool:
     """Whether more of the learner's metric is better."""
-    return learner.inner.loss.metric_name == "accuracy"
+    return learner.loss.metric_name == "accuracy"
 
 
 def measure(contender: Contender, episodes: Sequence[Episodes], steps: Sequence[int]) -> Values:
@@ -70,6 +70,7 @@ def _measure_once(contender: Contender, episodes: Episodes, steps: Sequence[int]
     learner = contender.learner
     x, y, w = episodes.query
     trajectory = learner.adapt(contender.meta, episodes.support, max(steps))
-    metric = learner.inner.loss.metric
-    rows = [weighted_mean(metric(learner.predict(trajectory[step], x), y), w) for step in steps]
+    metric = learner.loss.metric
+    points = [trajectory[min(step, len(trajectory) - 1)] for step in steps]  # a closed form has one step
+    rows = [weighted_mean(metric(learner.predict(point, x), y), w) for point in points]
     return torch.stack(rows).double().numpy()

@@ -94,7 +94,7 @@ def evaluate(
             curves.append(Curve(plan.start, shots, plan.steps, points, plan.chosen, plan.inner_lr))
     on_progress("curves", len(protocol.shots), len(protocol.shots))
     return Evaluation(
-        metric=trained[0].learner.inner.loss.metric_name,
+        metric=trained[0].learner.loss.metric_name,
         higher_is_better=better,
         policy_shots=protocol.policy_shots,
         policy_steps=protocol.policy_steps,
@@ -137,7 +137,7 @@ def _plans(protocol: EvaluationProtocol, trained: Trained, choosing: Sequence[Ep
 def _contender(start: Start, trained: Trained) -> Contender:
     if start == "meta":
         return Contender(trained.learner, trained.meta)
-    plain = replace(trained.learner.config, algorithm="joint", trainable="all", serial=False)
+    plain = replace(trained.learner.config, algorithm="joint", heads="auto", trainable="all", serial=False)
     meta = trained.untrained if start == "device_only" else trained.joint
     assert meta is not None  # `_plans` names the joint starts only where there is a joint model
     return Contender(rebuilt(trained.learner, plain), meta)

@@ -1,15 +1,22 @@
 """Ways to learn a start: each returns a meta-gradient, so one outer loop drives them all."""
 
+from acclimate.learners import class_means, last_layer
 from acclimate.learners.backend import Backend, choose_backend
+from acclimate.learners.closed_form import ClosedFormLearner
 from acclimate.learners.config import LearnerConfig
+from acclimate.learners.gradients import under
+from acclimate.learners.headless import check_head
+from acclimate.learners.heads import heads_in
 from acclimate.learners.inner import Batch, Params, batch_loss, inner_step, rates_at
-from acclimate.learners.learner import Learner, MetaParams, Metrics, build_learner
+from acclimate.learners.learner import GradientLearner, Learner, MetaParams, Metrics, build_learner
 from acclimate.learners.losses import LOSSES, Loss, loss_for, weighted_mean
 
 __all__ = [
     "LOSSES",
     "Backend",
     "Batch",
+    "ClosedFormLearner",
+    "GradientLearner",
     "Learner",
     "LearnerConfig",
     "Loss",
@@ -18,9 +25,14 @@ __all__ = [
     "Params",
     "batch_loss",
     "build_learner",
+    "check_head",
     "choose_backend",
+    "class_means",
+    "heads_in",
     "inner_step",
+    "last_layer",
     "loss_for",
     "rates_at",
+    "under",
     "weighted_mean",
 ]

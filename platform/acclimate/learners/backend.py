@@ -67,6 +67,8 @@ def choose_backend(config: LearnerConfig, model: nn.Module, outer_steps: int | N
 def _wanted(config: LearnerConfig, model: nn.Module, outer_steps: int | None) -> Backend:
     if foldable(model):
         return Backend("fused", "convolutions with batch-statistics norm are bound by memory traffic")
+    if config.algorithm == "closed-form":
+        return Backend("plain", "a head in closed form is one pass through the network, nothing to compile")
     if config.compile == "on":
         return Backend("compiled", "learner.compile is on")
     if config.serial:

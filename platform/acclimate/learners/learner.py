@@ -1,20 +1,22 @@
 """A learner: one way to learn a start, behind a few pure functions.
 
-The outer loop holds the meta-parameters, a flat dict with `param.<name>` for the network and `rate.<name>`
-for learned rates. It asks shards of tasks for meta-gradients, adds them up in shard order, and applies its
-optimizer. Episodes are stacked on a leading task axis: x `(tasks, examples, *input)`, y `(tasks, examples[,
-targets])` and weights w `(tasks, examples)`, where zero pads. With one torch thread, equal arguments give
-equal bits in every process whose `backend` is the same.
+The outer loop holds the meta-parameters, a flat dict with `param.<name>` for the network, `rate.<name>` for
+learned rates and `prior.<name>` for the priors of closed-form heads. It asks shards of tasks for
+meta-gradients, adds them up in shard order, and applies its optimizer. Episodes are stacked on a leading task
+axis: x `(tasks, examples, *input)`, y `(tasks, examples[, targets])` and weights w `(tasks, examples)`, where
+zero pads. With one torch thread, equal arguments give equal bits in every process of the same `backend`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from acclimate.learners.backend import Backend, choose_backend
+from acclimate.learners.closed_form import build_closed_form
 from acclimate.learners.config import LearnerConfig
 from acclimate.learners.folded import CHUNK, folded_features, folded_forward
 from acclimate.learners.gradients import GradientFunction, chunked, compiled, gradient_function, under
@@ -28,37 +30,27 @@ MetaParams = dict[str, Tensor]
 Metrics = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Learner:
-    """See the module; made by `build_learner`."""
+class Learner(Protocol):
+    """What every learner does; see the module."""
 
-    config: LearnerConfig
-    model: nn.Module
-    backend: Backend
-    inner: Inner
-    gradient: GradientFunction
+    @property
+    def config(self) -> LearnerConfig: ...
+
+    @property
+    def model(self) -> nn.Module: ...
+
+    @property
+    def backend(self) -> Backend: ...
+
+    @property
+    def loss(self) -> Loss: ...
 
     @property
     def trainable(self) -> tuple[str, ...]:
-        """Names of the parameters that adaptation moves."""
-        return self.inner.trainable
-
-    @property
-    def pinned_config(self) -> LearnerConfig:
-        """The configuration with `compile` settled, for workers that must use this backend or fail."""
-        return replace(self.config, compile="off" if self.backend.name == "plain" else "on")
+        """Names of the parameters that gradient steps move; none for a closed form."""
 
     def init(self, params: Params) -> MetaParams:
-        """Meta-parameters that start at `params`, with every learned rate at `inner_lr`."""
-        return {f"param.{name}": tensor.detach().clone() for name, tensor in params.items()} | {
-            f"rate.{name}": tensor.new_full(self._rate_shape(tensor), self.config.inner_lr)
-            for name, tensor in params.items()
-            if name in self.trainable and self.config.algorithm in ("meta-sgd", "maml++")
-        }
-
-    def split(self, meta: Params) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """(parameters, learned rates `(steps or 1, *broadcastable)`), as an `Initialization` keeps them."""
-        return under(meta, "param."), under(meta, "rate.")
+        """Meta-parameters that start at `params`."""
 
     def meta_gradient(
         self, meta: Params, support: Batch, query: Batch, step: int
@@ -72,20 +64,63 @@ class Learner:
             A gradient for every meta-parameter, and the figures `loss` and the metric, both after adaptation
             and summed over tasks, and `tasks`, their number.
         """
+
+    def adapt(self, meta: Params, support: Batch, steps: int) -> list[dict[str, Tensor]]:
+        """Every task of the stack along its adaptation, each for `predict`: first the start, last the most
+        adapted. Gradient steps give `steps` entries more, a closed form one."""
+
+    def predict(self, params: Params, x: Tensor) -> Tensor:
+        """Outputs `(tasks, examples, outputs)` for x `(tasks, examples, *input)`, parameters from `adapt`."""
+
+
+@dataclass(frozen=True)
+class GradientLearner:
+    """Adaptation by gradient steps; made by `build_learner`."""
+
+    config: LearnerConfig
+    model: nn.Module
+    backend: Backend
+    inner: Inner
+    gradient: GradientFunction
+
+    @property
+    def loss(self) -> Loss:
+        return self.inner.loss
+
+    @property
+    def trainable(self) -> tuple[str, ...]:
+        """Names of the parameters that adaptation moves."""
+        return self.inner.trainable
+
+    @property
+    def pinned_config(self) -> LearnerConfig:
+        """The configuration with `compile` settled, for workers that must use this backend or fail."""
+        return replace(self.config, compile="off" if self.backend.name == "plain" else "on")
+
+    def init(self, params: Params) -> MetaParams:
+        """With every learned rate at `inner_lr`."""
+        return {f"param.{name}": tensor.detach().clone() for name, tensor in params.items()} | {
+            f"rate.{name}": tensor.new_full(self._rate_shape(tensor), self.config.inner_lr)
+            for name, tensor in params.items()
+            if name in self.trainable and self.config.algorithm in ("meta-sgd", "maml++")
+        }
+
+    def meta_gradient(
+        self, meta: Params, support: Batch, query: Batch, step: int
+    ) -> tuple[MetaParams, Metrics]:
         # Cloned, because the alignment of a caller's memory can steer a kernel's order of summation.
         owned = {name: tensor.detach().clone() for name, tensor in meta.items()}
         return self.gradient(owned, support, query, self._importance(step))
 
     def adapt(self, meta: Params, support: Batch, steps: int) -> list[dict[str, Tensor]]:
-        """Adapt every task of the stack: parameters after 0, 1, ..., `steps` steps, each for `predict`.
+        """Parameters after 0, 1, ..., `steps` steps.
 
         Parameters that adaptation moves carry a leading task axis; the others stay shared. Steps beyond the
         learned rates go on at the last of them.
         """
-        return adapted(self.inner, *self.split(meta), support, steps)
+        return adapted(self.inner, under(meta, "param."), under(meta, "rate."), support, steps)
 
     def predict(self, params: Params, x: Tensor) -> Tensor:
-        """Outputs `(tasks, examples, outputs)` for x `(tasks, examples, *input)`, parameters from `adapt`."""
         with torch.no_grad():
             return self.inner.forward(params, x)
 
@@ -116,6 +151,8 @@ def build_learner(
     Raises:
         ModelError: the model lacks what `config.trainable` names, or `compile` is `on` without a compiler.
     """
+    if config.algorithm == "closed-form":
+        return build_closed_form(config, model, loss)
     trainable = "head" if config.algorithm == "anil" else config.trainable
     backend = choose_backend(config, model, outer_steps)
     fused = backend.name == "fused"
@@ -138,4 +175,4 @@ def build_learner(
         gradient = chunked(gradient, CHUNK)
     if backend.name == "compiled":
         gradient = compiled(gradient)
-    return Learner(config, model, backend, inner, gradient)
+    return GradientLearner(config, model, backend, inner, gradient)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from acclimate.errors import ModelError
 from acclimate.models.network import Network
-from acclimate.models.norm import NormKind, norm_layer
+from acclimate.models.norm import EPSILON, NormKind, norm_layer
 
-Readout = Literal["flatten", "mean"]
+Readout = Literal["flatten", "mean", "blocks"]
 
 
 class MeanOverPositions(nn.Module):
@@ -20,6 +21,25 @@ class MeanOverPositions(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(2).mean(-1)
+
+
+class BlocksReadout(nn.Module):
+    """Every block's mean over positions beside the input's mean and deviation by channel.
+
+    Early blocks tell how a sensor sits and moves, late ones what is done with it: a linear head reads both.
+    """
+
+    def __init__(self, blocks: list[nn.Module]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.flatten(2).mean(-1)
+        parts = [mean, ((x.flatten(2) - mean.unsqueeze(-1)).square().mean(-1) + EPSILON).sqrt()]
+        for block in self.blocks:
+            x = block(x)
+            parts.append(x.flatten(2).mean(-1))
+        return torch.cat(parts, -1)
 
 
 class ConvBlock(nn.Module):
@@ -54,6 +74,7 @@ def conv1d(
     """Blocks of convolution over time for windows of shape `(channels, time)`; each halves the time axis.
 
     `norm: group` predicts each window on its own, as a device does; `batch` is the norm of the MAML paper.
+    `readout: blocks` gives the head every block's mean and the input's own mean and deviation.
     """
     return _convolutional(1, input_shape, outputs, filters, blocks, kernel, norm, readout)
 
@@ -93,14 +114,16 @@ def _convolutional(
         raise ModelError(f"model {name}: kernel is {kernel}; use an odd width so that positions stay aligned")
     if norm not in ("batch", "group", "none"):
         raise ModelError(f"model {name}: norm is {norm!r}; use batch, group or none")
-    if readout not in ("flatten", "mean"):
-        raise ModelError(f"model {name}: readout is {readout!r}; use flatten or mean")
+    if readout not in get_args(Readout):
+        raise ModelError(f"model {name}: readout is {readout!r}; use {' or '.join(get_args(Readout))}")
     channels, *positions = input_shape
     layers: list[nn.Module] = []
     for _ in range(blocks):
         pool = min(positions) >= 2
         layers.append(ConvBlock(dimensions, channels, filters, kernel, norm, pool))
         channels, positions = filters, [size // 2 if pool else size for size in positions]
+    if readout == "blocks":
+        return Network(BlocksReadout(layers), nn.Linear(2 * input_shape[0] + blocks * filters, outputs))
     layers.append(MeanOverPositions() if readout == "mean" else nn.Flatten())
     features = channels if readout == "mean" else channels * math.prod(positions)
     return Network(nn.Sequential(*layers), nn.Linear(features, outputs))

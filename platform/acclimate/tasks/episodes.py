@@ -57,6 +57,10 @@ class EpisodePlan:
             share no row. Random splits flatter: 0.886 against 0.817 on a wearable data set.
         support_fraction: the part of the timeline, from its start, that support is drawn from (`time`).
         gap: rows left unused between the end of any support example and the start of any query (`time`).
+        newest: share of episodes whose support is the newest examples before the cut, whole (`time`).
+        query_span: examples after the support that these episodes draw their query from; None: all.
+        anywhen: these episodes are cut at random moments, for training; else where the others are.
+        vary: numbers of support examples to draw from for each episode, at most `shots`; empty: `shots`.
     """
 
     shots: int
@@ -65,6 +69,10 @@ class EpisodePlan:
     order: Order = "time"
     support_fraction: float = 0.5
     gap: int = 0
+    newest: float = 0.0
+    query_span: int | None = None
+    anywhen: bool = False
+    vary: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -72,11 +80,19 @@ class EpisodePlan:
             ("query_shots", self.query_shots, 1),
             ("ways", self.ways if self.ways is not None else 2, 2),
             ("gap", self.gap, 0),
+            ("query_span", self.query_span if self.query_span is not None else 1, 1),
+            ("vary", min(self.vary, default=0), 0),
         ):
             if value < least:
                 raise DataError(f"{name} is {value}: it must be at least {least}")
         if not 0 < self.support_fraction < 1:
             raise DataError(f"support_fraction is {self.support_fraction}: it must lie between 0 and 1")
+        if self.vary and max(self.vary) > self.shots:
+            raise DataError(f"vary has {max(self.vary)}, but shots is {self.shots}: raise shots or lower it")
+        if not 0 <= self.newest <= 1:
+            raise DataError(f"newest is {self.newest}: it is a share of episodes, between 0 and 1")
+        if self.newest and self.order != "time":
+            raise DataError(f"newest is {self.newest} and order {self.order!r}: it needs order 'time'")
         if self.order not in ("time", "random"):
             raise DataError(f"order is {self.order!r}: it must be 'time' or 'random'")
 

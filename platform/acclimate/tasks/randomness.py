@@ -27,6 +27,8 @@ class Domain(IntEnum):
     EVALUATION = 3
     GENERATED_TASKS = 4
     SPLIT = 5
+    VARIATION = 6
+    AUGMENTATION = 7
 
 
 def generator(seed: int, domain: Domain, step: int = 0, index: int = 0) -> np.random.Generator:

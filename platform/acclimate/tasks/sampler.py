@@ -20,6 +20,7 @@ from acclimate.errors import DataError
 from acclimate.initialization import InputSchema, Normalization
 from acclimate.tasks.episodes import EpisodePlan, Episodes, Examples, Indices
 from acclimate.tasks.randomness import Domain, Floats, distinct_tasks, generator, subsets, uniforms
+from acclimate.tasks.variation import Variation, fewer, newest, variation
 from acclimate.tasks.windows import read_inputs, read_targets
 
 if TYPE_CHECKING:
@@ -109,12 +110,13 @@ class PoolSampler:
         cells = (tasks[:, :, None] * self.pool.classes + np.arange(self.pool.classes)).reshape(len(tasks), -1)
         per_cell = 2 * (shots + query_shots) + 1
         drawn = uniforms(self.seed, domain, step, indices, cells.shape[1] * per_cell)
-        entries = self._entries(cells.reshape(-1), drawn.reshape(-1, per_cell))
+        varied = variation(self.plan, self.seed, step, indices, cells.shape[1])
+        entries = self._entries(cells.reshape(-1), drawn.reshape(-1, per_cell), varied)
         support, query = (self._examples(cells, part) for part in (entries[:, :shots], entries[:, shots:]))
         ids = tuple("|".join(self.pool.task_ids[task] for task in row) for row in tasks.tolist())
         return Episodes(support, query, ids)
 
-    def _entries(self, cells: Indices, drawn: Floats) -> Indices:
+    def _entries(self, cells: Indices, drawn: Floats, varied: Variation | None) -> Indices:
         """Entries of each cell to use, (cells, shots + query shots), -1 for padding."""
         shots, both = self.plan.shots, self.plan.shots + self.plan.query_shots
         size, until, begin = (
@@ -123,8 +125,14 @@ class PoolSampler:
         if self.plan.order == "time":
             support = subsets(drawn[:, :shots], until)
             query = subsets(drawn[:, shots:both], size - begin)
-            return np.concatenate([support, np.where(query < 0, -1, query + begin[:, None])], axis=1)
-        return _apart(drawn, size, _apart_stride(self.pool), shots)
+            entries = np.concatenate([support, np.where(query < 0, -1, query + begin[:, None])], axis=1)
+        else:
+            entries = _apart(drawn, size, _apart_stride(self.pool), shots)
+        if varied is None:
+            return entries
+        entries[:, :shots] = fewer(entries[:, :shots], drawn[:, both : both + shots], varied.shots)
+        whole = newest(self.plan, (until, begin, size), drawn, varied)
+        return np.where(varied.newest[:, None], whole, entries)
 
     def _examples(self, cells: Indices, entries: Indices) -> Examples:
         episodes, classes = cells.shape

@@ -17,6 +17,7 @@ import torch
 from acclimate.initialization import InputSchema, Normalization
 from acclimate.tasks.episodes import EpisodePlan, Episodes, Examples, Indices
 from acclimate.tasks.randomness import Domain, Floats, distinct_tasks, generator, uniforms
+from acclimate.tasks.variation import variation
 
 SCHEMA = InputSchema(kind="regression", channels=("x",), targets=("y",))
 
@@ -89,11 +90,16 @@ class SinusoidSampler:
 
     def _draw(self, domain: Domain, step: int, indices: Sequence[int], tasks: Indices) -> Episodes:
         shots = self.plan.shots
+        varied = variation(self.plan, self.seed, step, indices, 1)
         x = uniforms(self.seed, domain, step, indices, shots + self.plan.query_shots) * 10.0 - 5.0
         amplitude, phase = self.source.parameters[tasks].T[:, :, None]
         y = amplitude * np.sin(x - phase)
+        support = _examples(x[:, :shots], y[:, :shots])
+        if varied is not None:  # points are drawn alike: the first are as random as any
+            kept = np.arange(shots) < varied.shots[:, None]
+            support = support._replace(w=torch.from_numpy(kept.astype(np.float32)))
         return Episodes(
-            support=_examples(x[:, :shots], y[:, :shots]),
+            support=support,
             query=_examples(x[:, shots:], y[:, shots:]),
             task_ids=tuple(f"sinusoid-{task}" for task in tasks),
         )

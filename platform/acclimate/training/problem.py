@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from acclimate.errors import RecipeError
 from acclimate.initialization import AdaptationPolicy, Initialization, ModelSpec, Normalization
-from acclimate.learners import Learner, Loss, MetaParams, build_learner, loss_for
+from acclimate.learners import (
+    ClosedFormLearner,
+    Learner,
+    LearnerConfig,
+    Loss,
+    MetaParams,
+    build_learner,
+    check_head,
+    loss_for,
+    under,
+)
 from acclimate.models import build, calibrate, parameters_of
 from acclimate.tasks import Sampler, Split, TaskDistribution, TaskPool, open_tasks, split_tasks
+from acclimate.tasks.augmentation import AugmentedSampler
 from acclimate.tasks.episodes import Indices
 from acclimate.training.recipe import Recipe
 
 CALIBRATION_TASKS = 16
 """Training tasks whose windows set a front end's shift and scale."""
+_MOMENT_SHOTS = 30  # examples a class of each half of a task, for the moments of a closed-form prior
 
 
 @dataclass(frozen=True)
@@ -46,9 +58,24 @@ class Problem:
         plan = self.recipe.episodes.plan(shots)
         return self.data.sampler(tasks, plan, self.normalization, self.recipe.seed)
 
+    def training_sampler(self) -> Sampler:
+        """Draws training episodes, varied and augmented as the recipe says."""
+        classes = self.data.schema.kind == "classification"
+        plan = self.recipe.episodes.training_plan(self.recipe.closed_form, classes)
+        seed = self.recipe.seed
+        sampler = self.data.sampler(self.split.train, plan, self.normalization, seed)
+        augmentation = self.recipe.augmentation.augmentation()
+        if augmentation is None:
+            return sampler
+        return AugmentedSampler(sampler, augmentation, self.normalization, seed)
+
+    def learner_config(self) -> LearnerConfig:
+        """The recipe's learner, fitted to its episodes."""
+        return self.recipe.learner.config(exchangeable=self.recipe.episodes.ways is not None)
+
     def learner(self) -> Learner:
         """The recipe's learner."""
-        return build_learner(self.recipe.learner.config(), self.model, self.loss)
+        return build_learner(self.learner_config(), self.model, self.loss)
 
     def start(self) -> MetaParams:
         """The meta-parameters before the first step."""
@@ -75,22 +102,36 @@ class Problem:
         }
         return {name: given.get(name, tensor).detach().clone() for name, tensor in fresh.items()}
 
+    def warm_start(self, joint: MetaParams) -> MetaParams:
+        """Meta-parameters of closed-form heads on a joint model, their priors from the training tasks.
+
+        Args:
+            joint: the joint phase's meta-parameters.
+        """
+        learner = self.learner()
+        assert isinstance(learner, ClosedFormLearner)
+        plan = replace(self.recipe.episodes.plan(_MOMENT_SHOTS), query_shots=_MOMENT_SHOTS)
+        sampler = self.data.sampler(self.split.train, plan, self.normalization, self.recipe.seed)
+        every = sampler.every_task()
+        x, y, w = (torch.cat(halves, 1) for halves in zip(every.support, every.query, strict=True))
+        return learner.warm(under(joint, "param."), (x, y, w))
+
     def initialization(self, meta: MetaParams) -> Initialization:
         """What a device receives of trained meta-parameters."""
-        learner = self.learner()
-        params, rates = learner.split(meta)
-        everything = len(learner.trainable) == len(params)
+        trainable = self.learner().trainable
+        params = under(meta, "param.")
         return Initialization(
             params=params,
-            rates=rates,
+            rates=under(meta, "rate."),
+            prior=under(meta, "prior."),
             model=self.spec,
             schema=self.data.schema,
             normalization=self.normalization,
             adaptation=AdaptationPolicy(
-                steps=self.recipe.learner.policy_steps,
+                steps=1 if self.recipe.closed_form else self.recipe.learner.policy_steps,
                 inner_lr=self.recipe.learner.inner_lr,
                 shots=self.recipe.episodes.shots,
-                trainable=() if everything else learner.trainable,
+                trainable=() if len(trainable) == len(params) else trainable,
                 loss=self.loss.name,
             ),
             learner=self.recipe.learner.algorithm,
@@ -120,6 +161,10 @@ def open_problem(recipe: Recipe) -> Problem:
         torch.manual_seed(recipe.seed)
         model = build(spec)
     calibrate(model, lambda: _windows(sampler))
+    if recipe.closed_form:
+        check_head(model, spec.input_shape)
+    if augmentation := recipe.augmentation.augmentation():
+        augmentation.check(data.schema)
     return Problem(
         recipe, data, split, normalization, model, spec, loss_for(data.schema.kind, recipe.learner.loss)
     )
@@ -145,7 +190,7 @@ def joint_recipe(recipe: Recipe) -> Recipe:
     return recipe.model_copy(
         update={
             "learner": recipe.learner.model_copy(
-                update={"algorithm": "joint", "serial": False, "first_order": False}
+                update={"algorithm": "joint", "serial": False, "first_order": False, "heads": "auto"}
             ),
             "training": training.model_copy(
                 update={

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from acclimate.learners import LearnerConfig
 from acclimate.tasks import EpisodePlan
+from acclimate.tasks.augmentation import Augmentation
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -55,17 +56,91 @@ class EpisodesSection(Section):
     ways: Annotated[int, Field(ge=2)] | None = Field(
         default=None, description="classes of an episode where every task is one class; leave out elsewhere"
     )
-    order: Literal["time", "random"] = Field(
-        default="time", description="`time`: support precedes query, as on a device; `random` flatters"
+    order: Literal["time", "newest", "random"] = Field(
+        default="time",
+        description="`time`: support precedes query, as on a device; `newest`: support is whole, the newest "
+        "examples before the query; `random` flatters",
     )
     support_fraction: Fraction = Field(
         default=0.5, description="the part of the timeline that support comes from"
     )
     gap: Annotated[int, Field(ge=0)] = Field(default=0, description="rows unused between support and query")
+    query_span: Count | None = Field(
+        default=None,
+        description="`newest`: examples after the support that query is drawn from; all if left out",
+    )
+    newest_share: Annotated[float, Field(ge=0, le=1)] | None = Field(
+        default=None,
+        description="share of training episodes whose support is the newest before a random moment; by "
+        "default half for closed-form on real targets, all where `order` is newest, else none",
+    )
+    vary_shots: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        default=None,
+        description="numbers of shots that training draws from, 0 among them for a start that serves before "
+        "the first label; by default those of closed-form up to `shots`, and `shots` alone elsewhere",
+    )
 
     def plan(self, shots: int | None = None) -> EpisodePlan:
-        """The plan for the sampler, with other `shots` if given."""
-        return EpisodePlan(**{**self.model_dump(), "shots": self.shots if shots is None else shots})
+        """The plan for evaluation, with other `shots` if given."""
+        shots = self.shots if shots is None else shots
+        newest = float(self.order == "newest")
+        return EpisodePlan(**self._cut(), shots=shots, newest=newest, query_span=self.query_span)
+
+    def training_plan(self, closed_form: bool, classes: bool) -> EpisodePlan:
+        """The plan for training: as for evaluation, and varied as the keys say.
+
+        Args:
+            closed_form: whether heads are solved, and so serve any number of shots.
+            classes: whether targets are classes.
+        """
+        vary = self.vary_shots
+        if vary is None:
+            vary = _usual_shots(self.shots, classes) if closed_form else ()
+        share = self.newest_share
+        if share is None:
+            share = 1.0 if self.order == "newest" else 0.5
+            share *= self.order == "newest" or (closed_form and not classes and self.order == "time")
+        return EpisodePlan(
+            **self._cut(), shots=self.shots, newest=share, query_span=self.query_span, anywhen=True, vary=vary
+        )
+
+    def _cut(self) -> dict[str, Any]:
+        return {
+            "query_shots": self.query_shots,
+            "ways": self.ways,
+            "order": "random" if self.order == "random" else "time",
+            "support_fraction": self.support_fraction,
+            "gap": self.gap,
+        }
+
+
+def _usual_shots(shots: int, classes: bool) -> tuple[int, ...]:
+    """None, few and all."""
+    if classes:
+        return tuple(sorted({min(few, shots) for few in (0, 1, 2, 3, 5)} | {shots}))
+    return tuple(sorted({0, min(6, shots), -(-shots // 3), shots}))
+
+
+class AugmentationSection(Section):
+    """Further devices out of the training tasks: what is drawn holds for a task's support and query alike."""
+
+    axes: tuple[tuple[str, str, str], ...] = Field(
+        default=(), description="sensors of three channels each, x, y and z, that are turned together"
+    )
+    rotation: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="how far sensors are turned: a typical angle is twice this, in radians"
+    )
+    gain: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="standard deviation of each channel's gain, around 1"
+    )
+    offset: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="standard deviation of each channel's offset, in normalized units"
+    )
+
+    def augmentation(self) -> Augmentation | None:
+        """For the sampler; None where nothing is varied."""
+        made = Augmentation(**self.model_dump())
+        return made if made.rotation or made.gain or made.offset else None
 
 
 class ModelSection(Section):
@@ -80,8 +155,12 @@ class ModelSection(Section):
 class LearnerSection(Section):
     """How the start is learned and how a task adapts from it."""
 
-    algorithm: Literal["maml", "anil", "reptile", "meta-sgd", "maml++", "joint", "device-only"] = Field(
-        default="maml", description="the meta-learner, or a baseline"
+    algorithm: Literal[
+        "closed-form", "maml", "anil", "reptile", "meta-sgd", "maml++", "joint", "device-only"
+    ] = Field(default="maml", description="the meta-learner, or a baseline")
+    heads: Literal["auto", "last-layer", "class-means", "both"] = Field(
+        default="auto",
+        description="closed-form: what is solved; `auto` is `both` for classes and `last-layer` elsewhere",
     )
     inner_lr: Positive = Field(default=0.05, description="step size of adaptation; learned rates start here")
     inner_steps: Count = Field(default=5, description="gradient steps on the support during training")
@@ -109,14 +188,15 @@ class LearnerSection(Section):
         default="auto", description="torch.compile for the meta-gradient"
     )
 
-    def config(self) -> LearnerConfig:
-        """For `build_learner`."""
-        return LearnerConfig(**self.model_dump(exclude={"loss", "adapt_steps"}))
+    def config(self, exchangeable: bool = False) -> LearnerConfig:
+        """For `build_learner`; `exchangeable`: classes mean something within an episode alone."""
+        given = self.model_dump(exclude={"loss", "adapt_steps"})
+        return LearnerConfig(**given, exchangeable=exchangeable)
 
     @property
     def policy_steps(self) -> int:
-        """Gradient steps of one adaptation on a device."""
-        return self.adapt_steps or self.inner_steps
+        """Gradient steps of one adaptation on a device; for closed-form, those its rivals may take."""
+        return self.adapt_steps or (10 if self.algorithm == "closed-form" else self.inner_steps)
 
 
 class OptimizerSection(Section):
@@ -231,6 +311,7 @@ class Recipe(Section):
     seed: Annotated[int, Field(ge=0)] = Field(default=0, description="of initial parameters and episodes")
     data: DataSection
     episodes: EpisodesSection = EpisodesSection()
+    augmentation: AugmentationSection = AugmentationSection()
     model: ModelSection = ModelSection()
     learner: LearnerSection = LearnerSection()
     training: TrainingSection = TrainingSection()
@@ -261,6 +342,11 @@ class Recipe(Section):
             raise ValueError(
                 f"training.min_workers {training.min_workers} is above training.workers {training.workers}"
             )
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether a device solves its head instead of taking gradient steps."""
+        return self.learner.algorithm == "closed-form"
 
     def determines(self) -> dict[str, Any]:
         """The part that decides the trained parameters' bits, as JSON types; beside it the version that

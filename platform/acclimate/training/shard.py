@@ -35,10 +35,10 @@ class ShardWorker:
     @staticmethod
     def of(problem: Problem, device: torch.device = CPU) -> ShardWorker:
         """A worker on the training tasks; elsewhere than on the CPU it computes with torch's own kernels."""
-        sampler = problem.sampler(problem.split.train)
+        sampler = problem.training_sampler()
         if device.type == "cpu":
             return ShardWorker(problem.learner(), sampler)
-        config = replace(problem.recipe.learner.config(), compile="off")
+        config = replace(problem.learner_config(), compile="off")
         learner = build_learner(config, problem.model.to(device), problem.loss)
         return ShardWorker(learner, sampler, device)
 

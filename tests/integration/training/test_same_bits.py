@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 import ray
 
+from acclimate.learners import MetaParams
 from acclimate.training import pace
 from acclimate.training.executor import InProcess, TaskWorkers
 from acclimate.training.loop import OuterState, train
-from acclimate.training.problem import open_problem
+from acclimate.training.problem import Problem, open_problem
 from acclimate.training.ray_connection import connect
 from acclimate.training.ray_pool import RayPool
-from acclimate.training.recipe import Recipe
+from acclimate.training.recipe import LearnerSection, Recipe
 from acclimate.training.recipe_file import load_recipe
 from acclimate.workflow import phases
 from tests.support.ray_cluster import descendants
@@ -37,13 +38,15 @@ RECIPE = Recipe.model_validate(
         "training": {"steps": 12, "meta_batch": 12, "shard": 2, "checkpoint_every": 4},
     }
 )
+CLOSED_FORM = RECIPE.model_copy(update={"learner": LearnerSection(algorithm="closed-form")})
+RECIPES = {"maml": RECIPE, "closed-form": CLOSED_FORM}
 PHASE = "meta-0"
 
 
 def run(recipe: Recipe, workers: TaskWorkers, on_step: Callable[[int], None] = lambda step: None) -> str:
     """The content hash of the initialization that `workers` train."""
     problem = open_problem(recipe)
-    state = OuterState.begin(problem.start(), recipe.training.optimizer)
+    state = OuterState.begin(start_of(problem), recipe.training.optimizer)
     train(
         recipe,
         state,
@@ -55,6 +58,11 @@ def run(recipe: Recipe, workers: TaskWorkers, on_step: Callable[[int], None] = l
     return problem.initialization(state.meta).content_hash()
 
 
+def start_of(problem: Problem) -> MetaParams:
+    """New parameters; closed-form heads begin on a joint model, here an untrained one."""
+    return problem.warm_start(problem.start()) if problem.recipe.closed_form else problem.start()
+
+
 @pytest.fixture(scope="module")
 def ray_here() -> Iterator[None]:
     """One Ray for the tests that only need workers of it."""
@@ -64,8 +72,9 @@ def ray_here() -> Iterator[None]:
 
 
 @cache
-def expected() -> str:
-    return run(RECIPE, InProcess(phases(RECIPE)))
+def expected(learner: str = "maml") -> str:
+    recipe = RECIPES[learner]
+    return run(recipe, InProcess(phases(recipe)))
 
 
 def test_a_ray_of_our_own_listens_to_this_machine_alone(ray_here: None) -> None:
@@ -78,10 +87,10 @@ def test_a_ray_of_our_own_listens_to_this_machine_alone(ray_here: None) -> None:
     )
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
-def test_any_number_of_workers_gives_the_same_bits(ray_here: None, workers: int) -> None:
-    with RayPool(phases(RECIPE), workers) as pool:
-        assert run(RECIPE, pool) == expected()
+@pytest.mark.parametrize(("learner", "workers"), [("maml", 1), ("maml", 2), ("maml", 4), ("closed-form", 3)])
+def test_any_number_of_workers_gives_the_same_bits(ray_here: None, learner: str, workers: int) -> None:
+    with RayPool(phases(RECIPES[learner]), workers) as pool:
+        assert run(RECIPES[learner], pool) == expected(learner)
 
 
 def test_killed_workers_are_replaced_and_leave_no_trace(ray_here: None) -> None:

@@ -9,7 +9,7 @@ from torch.func import functional_call
 
 from acclimate.errors import ModelError, RecipeError
 from acclimate.initialization import ModelSpec
-from acclimate.learners import LOSSES, LearnerConfig, build_learner, inner_step, loss_for
+from acclimate.learners import LOSSES, LearnerConfig, build_learner, inner_step, loss_for, under
 from acclimate.models import build, parameters_of
 
 SPEC = ModelSpec("conv1d", (2, 8), 3, {"filters": 4, "blocks": 2})
@@ -91,7 +91,7 @@ def test_learned_rates_are_used_and_the_last_one_goes_on() -> None:
     model = build(SPEC)
     learner = build_learner(LearnerConfig("maml++", 0.1, 2), model, LOSSES["cross_entropy"])
     meta = learner.init(parameters_of(model))
-    assert {rate.shape[0] for rate in learner.split(meta)[1].values()} == {2}
+    assert {rate.shape[0] for rate in under(meta, "rate.").values()} == {2}
     stuck = {name: t * 0 if name.startswith("rate.") else t for name, t in meta.items()}
     for name in stuck:
         if name.startswith("rate."):

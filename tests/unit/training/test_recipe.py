@@ -93,13 +93,16 @@ def test_every_key_is_explained() -> None:
 
 @pytest.mark.parametrize(
     ("section", "config", "own"),
-    [(LearnerSection, LearnerConfig, {"loss", "adapt_steps"}), (EpisodesSection, EpisodePlan, set())],
+    [
+        (LearnerSection, LearnerConfig, {"loss", "adapt_steps", "exchangeable"}),
+        (EpisodesSection, EpisodePlan, {"newest_share", "vary_shots", "newest", "anywhen", "vary"}),
+    ],
 )
 def test_sections_offer_what_the_library_takes_with_the_same_defaults(
     section: type[LearnerSection | EpisodesSection], config: type[LearnerConfig | EpisodePlan], own: set[str]
 ) -> None:
     ours = {name: field.default for name, field in section.model_fields.items() if name not in own}
-    theirs = {field.name: field.default for field in dataclasses.fields(config)}
+    theirs = {field.name: field.default for field in dataclasses.fields(config) if field.name not in own}
     theirs = {name: 5 if default is dataclasses.MISSING else default for name, default in theirs.items()}
     assert ours == theirs
 
