@@ -22,7 +22,7 @@ def start(
         ModelSpec,
         Normalization,
     )
-    from acclimate.learners import LearnerConfig, build_learner, loss_for
+    from acclimate.learners import LearnerConfig, build_learner, loss_for, under
     from acclimate.models import build, parameters_of
 
     torch.manual_seed(seed)
@@ -30,11 +30,11 @@ def start(
     config = LearnerConfig(**{"inner_lr": 0.05, "inner_steps": 3, **learner})
     model = build(spec)
     made = build_learner(config, model, loss_for(kind, loss))
-    params, rates = made.split(made.init(parameters_of(model)))
+    meta = made.init(parameters_of(model))
     names = tuple(f"out{index}" for index in range(outputs))
     return Initialization(
-        params=params,
-        rates={key: rate * (0.5 + torch.rand(rate.shape)) for key, rate in rates.items()},
+        params=under(meta, "param."),
+        rates={key: rate * (0.5 + torch.rand(rate.shape)) for key, rate in under(meta, "rate.").items()},
         model=spec,
         schema=InputSchema(
             kind=kind,

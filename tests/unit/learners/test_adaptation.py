@@ -125,7 +125,7 @@ def test_inner_step_serves_one_task_on_the_plain_model() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"algorithm": "mamml"}, "use one of maml"),
+        ({"algorithm": "mamml"}, "use one of closed-form"),
         ({"inner_lr": 0.0}, "inner_lr is 0.0"),
         ({"inner_lr": float("nan")}, "inner_lr is nan"),
         ({"inner_steps": 0}, "at least 1"),
