@@ -208,7 +208,7 @@ def evaluate_version(
     with tempfile.TemporaryDirectory() as folder:
         files = registry.download_run(version.run_id, Path(folder))
         recipe = load_recipe(str(files / "recipe.yaml"), changes)
-        metas = {phase: load_checkpoint(files / f"{phase}.pt").meta for phase in phases(recipe)}
+        metas = {phase: load_checkpoint(files / f"{phase}.pt").result for phase in phases(recipe)}
     return version, evaluate_starts(recipe, metas, listener)
 
 
@@ -264,7 +264,7 @@ def train_phases(
                 )
                 if not done:
                     return None
-    return {phase: load_checkpoint(directory.checkpoint(phase)).meta for phase in planned}
+    return {phase: load_checkpoint(directory.checkpoint(phase)).result for phase in planned}
 
 
 @traced("evaluate")

@@ -88,6 +88,11 @@ FAMILIES = {
     "conv4, group norm": (("conv4", (1, 28, 28), 5), {"options": {"filters": 32, "norm": "group"}}, 270_000),
     "spectral": (("spectral", (1, 2048), 6), {}, 270_000),
     "spectral, levels, any length": (("spectral", (3, 50), 4), {"options": {"level": True}}, 50_000),
+    "forecast": (
+        ("forecast", (4, 12), 6, "forecasting"),
+        {"options": {"targets": (0, 2), "calendar": 1}, "loss": "mae", "trainable": "head"},
+        70_000,
+    ),
     "gru, forecasting": (("gru", (3, 8), 2, "forecasting"), {"options": {"hidden": 16}}, 55_000),
 }
 """By family: how to make a start, and a ceiling for all of the bundle's files in bytes."""

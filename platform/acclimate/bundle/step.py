@@ -15,7 +15,7 @@ from torch.func import functional_call
 
 from acclimate.errors import BundleError
 from acclimate.initialization import Initialization
-from acclimate.learners import Loss, inner_step, rates_at
+from acclimate.learners import Loss, inner_step, rates_at, units_of
 
 Step = Callable[..., tuple[Tensor, ...]]
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -81,12 +81,15 @@ def step_function(model: nn.Module, loss: Loss, signature: StepSignature) -> Ste
         outputs: Tensor = functional_call(model, dict(params), (x,))
         return outputs
 
+    units = units_of(model)
+
     def step(*tensors: Tensor) -> tuple[Tensor, ...]:
         params = dict(zip(signature.parameters, tensors[:count], strict=True))
         x, y, w, lr = tensors[count : count + 4]
         learned = dict(zip(signature.rated, tensors[count + 4 :], strict=True))
         rates = {name: learned.get(name, lr) for name in signature.trainable}
-        after, value = inner_step(forward, loss, params, rates, (x, y, w))
+        counted = None if units is None else units(params, x)
+        after, value = inner_step(forward, loss, params, rates, (x, y, w), units=counted)
         return (*(after[name] for name in signature.trainable), value)
 
     return step

@@ -10,6 +10,7 @@ from acclimate.learners.heads import heads_in
 from acclimate.learners.inner import Batch, Params, batch_loss, inner_step, rates_at
 from acclimate.learners.learner import GradientLearner, Learner, MetaParams, Metrics, build_learner
 from acclimate.learners.losses import LOSSES, Loss, loss_for, weighted_mean
+from acclimate.learners.units import units_of
 
 __all__ = [
     "LOSSES",
@@ -34,5 +35,6 @@ __all__ = [
     "loss_for",
     "rates_at",
     "under",
+    "units_of",
     "weighted_mean",
 ]

@@ -75,6 +75,8 @@ def _wanted(config: LearnerConfig, model: nn.Module, outer_steps: int | None) ->
         return Backend("plain", "serial Reptile is one task after another, too long a graph to compile")
     if any(isinstance(module, nn.Conv1d | nn.Conv2d) for module in model.modules()):
         return Backend("plain", "convolutions take most of the time and compiling leaves them as they are")
+    if any(isinstance(module, nn.Dropout) for module in model.modules()):
+        return Backend("plain", "what dropout leaves out is drawn anew each step")
     inner_steps = (outer_steps or 0) * config.inner_steps
     if inner_steps < PAYS_AFTER:
         return Backend("plain", f"{inner_steps} inner steps in all are too few for compiling to come back")

@@ -138,7 +138,8 @@ def _of_nothing(inner: Inner) -> GradientFunction:
     def gradient(meta: dict[str, Tensor], support: Batch, query: Batch, importance: Tensor | None) -> Summed:
         after = adapted(inner, under(meta, "param."), {}, support, inner.steps)[-1]
         with torch.no_grad():
-            seen = figures(inner.loss, inner.forward(after, query[0]), query)
+            units = inner.units_at(under(meta, "param."), query[0])
+            seen = figures(inner.loss, inner.forward(after, query[0]), query, units)
         return {name: torch.zeros_like(tensor) for name, tensor in meta.items()}, seen
 
     return gradient

@@ -20,10 +20,18 @@ Batch = tuple[Tensor, Tensor, Tensor]
 Rate = float | Tensor
 
 
-def batch_loss(forward: Forward, loss: PerExample, params: Params, batch: Batch) -> Tensor:
-    """Weighted mean loss of the examples `(x, y, w)`: a scalar, or `(tasks,)` on a stack."""
+def batch_loss(
+    forward: Forward, loss: PerExample, params: Params, batch: Batch, units: Tensor | None = None
+) -> Tensor:
+    """Weighted mean loss of the examples `(x, y, w)`: a scalar, or `(tasks,)` on a stack; errors over
+    `units` where there are any."""
     x, y, w = batch
-    return weighted_mean(loss(forward(params, x), y), w)
+    return weighted_mean(in_units(loss, forward(params, x), y, units), w)
+
+
+def in_units(loss: PerExample, outputs: Tensor, targets: Tensor, units: Tensor | None) -> Tensor:
+    """The loss of each example, of outputs and targets over `units`; None leaves them as they are."""
+    return loss(outputs, targets) if units is None else loss(outputs / units, targets / units)
 
 
 def inner_step(
@@ -34,12 +42,14 @@ def inner_step(
     batch: Batch,
     *,
     second_order: bool = False,
+    units: Tensor | None = None,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """One step `p - rate * dloss/dp` for every parameter named in `rates`; the others pass through.
 
     Args:
         rates: step size for each trainable parameter, broadcastable to it.
         second_order: keep the graph, so that the result can be differentiated through the gradient.
+        units: what each output's error is counted in, see `learners.units`.
 
     Returns:
         The new parameters, and the loss before the step.
@@ -49,7 +59,7 @@ def inner_step(
         for name, tensor in params.items()
     }
     with torch.enable_grad():
-        value = batch_loss(forward, loss, tracked, batch)
+        value = batch_loss(forward, loss, tracked, batch, units)
         gradients = torch.autograd.grad(
             value.sum(), [tracked[name] for name in rates], create_graph=second_order, materialize_grads=True
         )

@@ -25,6 +25,7 @@ from acclimate.learners.losses import Loss
 from acclimate.learners.objectives import Inner, adapted
 from acclimate.learners.stacked import adapts_head_only, part_forward, stacked_forward
 from acclimate.learners.trainable import trainable_names
+from acclimate.learners.units import stacked_units
 
 MetaParams = dict[str, Tensor]
 Metrics = dict[str, Tensor]
@@ -169,6 +170,7 @@ def build_learner(
         inner_lr=config.inner_lr,
         steps=config.inner_steps,
         second_order=not config.first_order,
+        units=stacked_units(model),
     )
     gradient = gradient_function(config, inner)
     if fused and not config.serial:

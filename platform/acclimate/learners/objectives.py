@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from acclimate.learners.inner import Batch, Forward, Params, inner_step, rates_at
+from acclimate.learners.inner import Batch, Forward, Params, in_units, inner_step, rates_at
 from acclimate.learners.losses import Loss, weighted_mean
 
 
@@ -23,6 +23,7 @@ class Inner:
     Attributes:
         split: the forward pass as (features, head) when only the head adapts, so that features, which no
             inner step changes, are computed once.
+        units: what errors are counted in, where the network tells it.
     """
 
     forward: Forward
@@ -32,6 +33,11 @@ class Inner:
     inner_lr: float
     steps: int
     second_order: bool
+    units: Forward | None = None
+
+    def units_at(self, params: Params, x: Tensor) -> Tensor | None:
+        """What errors of the outputs for `x` are counted in; None: as they are."""
+        return None if self.units is None else self.units(params, x)
 
 
 def per_task(params: Params, trainable: Sequence[str], tasks: int) -> dict[str, Tensor]:
@@ -57,6 +63,7 @@ def adapted_query(
             of https://arxiv.org/abs/1810.09502); the plain objective has the last alone.
     """
     forward = inner.forward
+    units = [inner.units_at(params, half[0]) for half in (support, query)]
     if inner.split:
         features, forward = inner.split
         support, query = (
@@ -68,19 +75,28 @@ def adapted_query(
     outputs = query[0]
     for step in range(inner.steps):
         step_rates = rates_at(step, inner.trainable, inner.inner_lr, rates)
-        fast, _ = inner_step(forward, inner.loss, fast, step_rates, support, second_order=inner.second_order)
+        fast, _ = inner_step(
+            forward,
+            inner.loss,
+            fast,
+            step_rates,
+            support,
+            second_order=inner.second_order,
+            units=units[0],
+        )
         if importance is not None or step == inner.steps - 1:
             outputs = forward(fast, query[0])
-            losses.append(weighted_mean(inner.loss(outputs, query[1]), query[2]).sum())
+            losses.append(weighted_mean(in_units(inner.loss, outputs, query[1], units[1]), query[2]).sum())
     total = losses[-1] if importance is None else (torch.stack(losses) * importance.to(losses[0])).sum()
-    return total, figures(inner.loss, outputs, query)
+    return total, figures(inner.loss, outputs, query, units[1])
 
 
 def pooled(inner: Inner, params: Params, support: Batch, query: Batch) -> tuple[Tensor, dict[str, Tensor]]:
     """Joint training's objective: the loss without adaptation, every example of a task counted alike."""
     batch = together(support, query)
-    outputs = inner.forward(params, batch[0])
-    return weighted_mean(inner.loss(outputs, batch[1]), batch[2]).sum(), figures(inner.loss, outputs, batch)
+    outputs, units = inner.forward(params, batch[0]), inner.units_at(params, batch[0])
+    losses = in_units(inner.loss, outputs, batch[1], units)
+    return weighted_mean(losses, batch[2]).sum(), figures(inner.loss, outputs, batch, units)
 
 
 def adapted(
@@ -88,10 +104,11 @@ def adapted(
 ) -> list[dict[str, Tensor]]:
     """Parameters of every task after 0, 1, ..., `steps` steps on its support, without history."""
     fast = per_task(detached(params), inner.trainable, support[0].shape[0])
-    trajectory = [fast]
+    trajectory, units = [fast], inner.units_at(detached(params), support[0])
     for step in range(steps):
         step_rates = rates_at(step, inner.trainable, inner.inner_lr, detached(rates))
-        fast = detached(inner_step(inner.forward, inner.loss, fast, step_rates, support)[0])
+        moved, _ = inner_step(inner.forward, inner.loss, fast, step_rates, support, units=units)
+        fast = detached(moved)
         trajectory.append(fast)
     return trajectory
 
@@ -111,7 +128,8 @@ def reptile(
         for name, tensor in params.items()
     }
     with torch.no_grad():
-        return gradient, figures(inner.loss, inner.forward(fast, batch[0]), batch)
+        units = inner.units_at(detached(params), batch[0])
+        return gradient, figures(inner.loss, inner.forward(fast, batch[0]), batch, units)
 
 
 def serial_reptile(
@@ -135,11 +153,11 @@ def serial_reptile(
     return added(gradients), added(totals)
 
 
-def figures(loss: Loss, outputs: Tensor, batch: Batch) -> dict[str, Tensor]:
+def figures(loss: Loss, outputs: Tensor, batch: Batch, units: Tensor | None = None) -> dict[str, Tensor]:
     """Loss and metric summed over tasks, and the number of tasks, to be divided by it at the end."""
     with torch.no_grad():
         kept = outputs.detach()
-        mean_loss = weighted_mean(loss(kept, batch[1]), batch[2])
+        mean_loss = weighted_mean(in_units(loss, kept, batch[1], units), batch[2])
         metric = weighted_mean(loss.metric(kept, batch[1]), batch[2])
         return {
             "loss": mean_loss.sum(),

@@ -21,7 +21,7 @@ def stacked_forward(model: nn.Module) -> Forward:
 
     def forward(params: Params, x: Tensor) -> Tensor:
         axes = {name: 0 if tensor.dim() > own[name] else None for name, tensor in params.items()}
-        return vmap(single, in_dims=(axes, 0))(dict(params), x)
+        return vmap(single, in_dims=(axes, 0), randomness="different")(dict(params), x)
 
     return forward
 

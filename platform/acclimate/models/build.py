@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from acclimate.errors import ModelError
 from acclimate.initialization import ModelSpec
 from acclimate.models.conv import conv1d, conv4
+from acclimate.models.forecast import forecast
 from acclimate.models.gru import gru
 from acclimate.models.mlp import mlp
 from acclimate.models.spectral import spectral
@@ -23,6 +24,7 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "conv4": conv4,
     "gru": gru,
     "spectral": spectral,
+    "forecast": forecast,
 }
 
 
@@ -47,8 +49,17 @@ def build(spec: ModelSpec) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ModelError(f"model {spec.name} gave a {type(model).__name__}; it must return a torch.nn.Module")
     _check_pure(spec, model)
+    model.eval()  # only training leaves values out
     _check_outputs(spec, model)
     return model
+
+
+def calibrate(model: nn.Module, windows: Callable[[], Tensor]) -> None:
+    """Set what a network measures on windows of training tasks, such as a front end's shift and scale."""
+    for module in model.modules():
+        measure = getattr(module, "calibrate", None)
+        if callable(measure):
+            measure(windows())
 
 
 def parameters_of(model: nn.Module) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ constants in place of 4.2 M and 16.8 MB.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -190,13 +190,6 @@ def spectral(
     for narrow, wide in zip(widths, hidden, strict=False):
         layers += [nn.Linear(narrow, wide), ACTIVATIONS[activation]()]
     return Network(Beside(front, nn.Sequential(*layers)), nn.Linear(front.features + widths[-1], outputs))
-
-
-def calibrate(model: nn.Module, windows: Callable[[], Tensor]) -> None:
-    """Set the shift and scale of a network's front end, if it has one, from windows of training tasks."""
-    for module in model.modules():
-        if isinstance(module, SpectralFront):
-            module.calibrate(windows())
 
 
 def _product(x: Tensor, constant: Tensor) -> Tensor:

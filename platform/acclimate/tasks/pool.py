@@ -173,7 +173,20 @@ class TaskPool:
         mean, scale = mean + (0.0,) * of_calendar, scale + (1.0,) * of_calendar
         if self.targets is None:
             return Normalization(mean, scale)
-        return Normalization(mean, scale, *_moments(self.targets, self._spans(tasks)))
+        return Normalization(mean, scale, *self._moments_of_targets(tasks, mean, scale))
+
+    def _moments_of_targets(
+        self, tasks: Indices, mean: tuple[float, ...], scale: tuple[float, ...]
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Those of a target that is an input too are the input's, or "no change" would be a change."""
+        assert self.targets is not None
+        schema = self.info.schema
+        means, scales = (list(part) for part in _moments(self.targets, self._spans(tasks)))
+        for at, target in enumerate(schema.targets):
+            if schema.kind == "forecasting" and target in schema.channels:
+                channel = schema.channels.index(target)
+                means[at], scales[at] = mean[channel], scale[channel]
+        return tuple(means), tuple(scales)
 
     def _spans(self, tasks: Indices) -> Iterator[slice]:
         for task in tasks:

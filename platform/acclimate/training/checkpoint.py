@@ -28,12 +28,19 @@ class Checkpoint:
         meta: the meta-parameters.
         optimizer: the outer optimizer's `state_dict`.
         determines: `Recipe.determines()` of the run.
+        average: the running mean of the meta-parameters, where the recipe asks for one.
     """
 
     step: int
     meta: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     determines: dict[str, Any]
+    average: dict[str, torch.Tensor] | None = None
+
+    @property
+    def result(self) -> dict[str, torch.Tensor]:
+        """What training made: the running mean, or the meta-parameters."""
+        return self.meta if self.average is None else self.average
 
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:

@@ -149,6 +149,7 @@ class _Driver:
         if checkpoint is not None:
             restored = OuterState.restore(checkpoint, self.recipe.training.optimizer)
             self.state.meta, self.state.optimizer = restored.meta, restored.optimizer
+            self.state.average = restored.average
             self.state.step = restored.step
             self.on_checkpoint(self.state)
 

@@ -19,6 +19,9 @@ from acclimate.training.checkpoint import Checkpoint
 from acclimate.training.recipe import OptimizerSection, Recipe, TrainingSection
 from acclimate.training.shard import ShardResult, deterministic
 
+_EAGER = 10  # steps until a running mean keeps half of itself at most
+_FIRST_LR = 1 / 25  # of the step size, where a warm-up begins
+
 ComputeShards = Callable[[MetaParams, int, Sequence[list[int]]], list[ShardResult]]
 """The results of the shards of a step, in their order."""
 
@@ -40,11 +43,21 @@ class StepReport:
 
 @dataclass
 class OuterState:
-    """The meta-parameters and the optimizer that moves them in place; `step` counts the steps done."""
+    """The meta-parameters and the optimizer that moves them in place; `step` counts the steps done.
+
+    Attributes:
+        average: the running mean of the meta-parameters; None where the recipe asks for none.
+    """
 
     meta: MetaParams
     optimizer: torch.optim.Optimizer
     step: int
+    average: MetaParams | None = None
+
+    @property
+    def result(self) -> MetaParams:
+        """What training made so far: the running mean, or the meta-parameters."""
+        return self.meta if self.average is None else self.average
 
     @staticmethod
     def begin(start: MetaParams, recipe: OptimizerSection) -> OuterState:
@@ -58,11 +71,14 @@ class OuterState:
         state = OuterState.begin(checkpoint.meta, recipe)
         state.optimizer.load_state_dict(checkpoint.optimizer)
         state.step = checkpoint.step
+        state.average = checkpoint.average
         return state
 
     def checkpoint(self, recipe: Recipe) -> Checkpoint:
         """The state, to be written."""
-        return Checkpoint(self.step, dict(self.meta), self.optimizer.state_dict(), recipe.determines())
+        return Checkpoint(
+            self.step, dict(self.meta), self.optimizer.state_dict(), recipe.determines(), self.average
+        )
 
 
 def train(
@@ -108,10 +124,15 @@ def shards_of(training: TrainingSection) -> list[list[int]]:
 
 
 def learning_rate(recipe: OptimizerSection, step: int, steps: int) -> float:
-    """The outer step size at `step` of `steps`, from 0: constant, or along a cosine to `final_lr`."""
+    """The outer step size at `step` of `steps`, from 0: constant, or along a cosine to `final_lr`, after a
+    rise along a cosine where there is a warm-up (Smith and Topin 2018, https://arxiv.org/abs/1708.07120)."""
+    rising = recipe.warmup * steps
+    if step < rising:
+        first = recipe.lr * _FIRST_LR
+        return first + (recipe.lr - first) * (1 - math.cos(math.pi * step / rising)) / 2
     if recipe.final_lr is None or steps < 2:
         return recipe.lr
-    progress = step / (steps - 1)
+    progress = (step - rising) / max(1.0, steps - 1 - rising)
     return recipe.final_lr + (recipe.lr - recipe.final_lr) * (1 + math.cos(math.pi * progress)) / 2
 
 
@@ -146,8 +167,17 @@ def _take_step(
             group["lr"] = learning_rate(training.optimizer, state.step, training.steps)
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
-    state.step += 1
+        state.step += 1
+        if training.average:
+            _average(state, training.average)
     return StepReport(state.step, figures, norm)
+
+
+def _average(state: OuterState, share: float) -> None:
+    """Let the running mean keep `share` of itself, less in the first steps so that it leaves the start."""
+    kept = min(share, state.step / (state.step + _EAGER))
+    before = state.average if state.average is not None else state.meta
+    state.average = {name: torch.lerp(now, before[name], kept) for name, now in state.meta.items()}
 
 
 def _mean(results: Sequence[ShardResult]) -> tuple[MetaParams, dict[str, float]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from acclimate.errors import RecipeError
-from acclimate.initialization import AdaptationPolicy, Initialization, ModelSpec, Normalization
+from acclimate.initialization import AdaptationPolicy, Initialization, InputSchema, ModelSpec, Normalization
 from acclimate.learners import (
     ClosedFormLearner,
     Learner,
@@ -26,6 +27,7 @@ from acclimate.tasks import Sampler, Split, TaskDistribution, TaskPool, open_tas
 from acclimate.tasks.augmentation import AugmentedSampler
 from acclimate.tasks.episodes import Indices
 from acclimate.training.recipe import Recipe
+from acclimate_device import calendar
 
 CALIBRATION_TASKS = 16
 """Training tasks whose windows set a front end's shift and scale."""
@@ -156,7 +158,9 @@ def open_problem(recipe: Recipe) -> Problem:
     )
     normalization = data.normalization(split.train)
     sampler = data.sampler(split.train, recipe.episodes.plan(), normalization, recipe.seed)
-    spec = ModelSpec(recipe.model.name, tuple(sampler.input_shape), sampler.outputs, recipe.model.options)
+    spec = ModelSpec(
+        recipe.model.name, tuple(sampler.input_shape), sampler.outputs, _model_options(recipe, data.schema)
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model = build(spec)
@@ -168,6 +172,27 @@ def open_problem(recipe: Recipe) -> Problem:
     return Problem(
         recipe, data, split, normalization, model, spec, loss_for(data.schema.kind, recipe.learner.loss)
     )
+
+
+def _model_options(recipe: Recipe, schema: InputSchema) -> dict[str, Any]:
+    """The recipe's, and what a forecast's network has to know of the data.
+
+    Raises:
+        RecipeError: a target is no channel: its past, from which a forecast goes on, is not known.
+    """
+    if recipe.model.name != "forecast":
+        return dict(recipe.model.options)
+    for target in schema.targets:
+        if target not in schema.channels:
+            raise RecipeError(
+                f"model forecast goes on from the past of its targets, and {target!r} is not among "
+                "`channels`: add it there, or use another model"
+            )
+    of_data = {
+        "targets": [schema.channels.index(target) for target in schema.targets],
+        "calendar": len(calendar.input_names(schema.calendar)),
+    }
+    return of_data | dict(recipe.model.options)
 
 
 def _windows(sampler: Sampler) -> Tensor:

@@ -147,7 +147,8 @@ class ModelSection(Section):
     """The network; its input shape and outputs follow from the data."""
 
     name: str = Field(
-        default="mlp", description="`mlp`, `conv1d`, `conv4`, `gru`, `spectral`, or `package.module:callable`"
+        default="mlp",
+        description="`mlp`, `conv1d`, `conv4`, `gru`, `spectral`, `forecast`, or `package.module:callable`",
     )
     options: dict[str, Any] = Field(default={}, description="keyword arguments of the network")
 
@@ -208,6 +209,9 @@ class OptimizerSection(Section):
         default=None,
         description="step size at the last step, reached along a cosine; leave out for a constant `lr`",
     )
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="share of the steps in which the step size rises from a 25th of `lr` to it"
+    )
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.0, description="sgd only")
     weight_decay: Annotated[float, Field(ge=0)] = Field(
         default=0.0, description="L2 penalty; decoupled for adamw"
@@ -231,6 +235,11 @@ class TrainingSection(Section):
         default=4, description="tasks a worker computes at a time; part of the result's bits"
     )
     optimizer: OptimizerSection = OptimizerSection()
+    average: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0,
+        description="weight averaging: the start is the running mean of the weights, which keeps this share "
+        "of itself each step; 0 takes the last weights",
+    )
     engine: Literal["tasks", "ddp"] = Field(
         default="tasks",
         description="`tasks`: stateless workers, the same bits with any number of them; `ddp`: Ray Train, "

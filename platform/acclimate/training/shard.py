@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
+from torch import nn
 
 from acclimate.learners import Learner, MetaParams, build_learner
 from acclimate.tasks import Sampler
@@ -31,16 +33,17 @@ class ShardWorker:
     learner: Learner
     sampler: Sampler
     device: torch.device = CPU
+    seed: int = 0
 
     @staticmethod
     def of(problem: Problem, device: torch.device = CPU) -> ShardWorker:
         """A worker on the training tasks; elsewhere than on the CPU it computes with torch's own kernels."""
         sampler = problem.training_sampler()
         if device.type == "cpu":
-            return ShardWorker(problem.learner(), sampler)
+            return ShardWorker(problem.learner(), sampler, seed=problem.recipe.seed)
         config = replace(problem.learner_config(), compile="off")
         learner = build_learner(config, problem.model.to(device), problem.loss)
-        return ShardWorker(learner, sampler, device)
+        return ShardWorker(learner, sampler, device, problem.recipe.seed)
 
     def compute(self, meta: MetaParams, step: int, indices: list[int]) -> ShardResult:
         """The shard of `step` that holds the tasks at `indices` of its meta-batch."""
@@ -51,8 +54,22 @@ class ShardWorker:
                 Examples(*(part.to(self.device) for part in half))
                 for half in (episodes.support, episodes.query)
             )
-            gradient, figures = self.learner.meta_gradient(meta, support, query, step)
+            with leaving_out(self.learner.model, self.seed, step, indices[0]):
+                gradient, figures = self.learner.meta_gradient(meta, support, query, step)
         return ShardResult(gradient, {name: float(value) for name, value in figures.items()})
+
+
+@contextmanager
+def leaving_out(model: nn.Module, seed: int, step: int, index: int) -> Iterator[None]:
+    """Let dropout leave values out, and the same ones whoever computes the shard at `index` of `step`."""
+    key = hashlib.sha256(f"{seed}/{step}/{index}".encode()).digest()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int.from_bytes(key[:8], "big"))
+        model.train()
+        try:
+            yield
+        finally:
+            model.eval()
 
 
 @contextmanager

@@ -195,7 +195,7 @@ def _trial(config: dict[str, Any], recipe: Recipe) -> None:
 
     def look(state: OuterState) -> None:
         with deterministic():
-            figures = validation_figures(problem, learner, state.meta)
+            figures = validation_figures(problem, learner, state.result)
         if not torch.isfinite(torch.tensor(figures["loss"])):
             raise TrainingError(f"the loss is {figures['loss']} after {state.step} steps")
         tune.report({**figures, "step": state.step, "metric": problem.loss.metric_name})

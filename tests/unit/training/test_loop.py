@@ -103,3 +103,32 @@ def test_the_step_size_falls_along_a_cosine_to_its_last_value() -> None:
     falling = OptimizerSection(lr=1.0, final_lr=0.2)
     assert [learning_rate(falling, step, 5) for step in (0, 2, 4)] == pytest.approx([1.0, 0.6, 0.2])
     assert learning_rate(OptimizerSection(lr=0.3), 4, 5) == 0.3
+
+
+def test_the_step_size_rises_before_it_falls() -> None:
+    cycle = OptimizerSection(lr=1.0, final_lr=0.0, warmup=0.5)
+    rates = [learning_rate(cycle, step, 9) for step in range(9)]
+    assert rates[0] == pytest.approx(1 / 25)
+    assert max(rates) == pytest.approx(1.0, abs=0.05)
+    assert rates[-1] == pytest.approx(0.0)
+    top = rates.index(max(rates))
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+
+
+def test_the_running_mean_is_what_training_made_and_survives_a_stop() -> None:
+    averaged = recipe(average=0.5, optimizer={"name": "sgd", "lr": 0.1})
+    whole = begin(averaged)
+    run(averaged, whole)
+    weight, mean = 0.0, 0.0
+    for step in range(1, 7):
+        weight -= 0.1 * (weight - 1.5)
+        kept = min(0.5, step / (step + 10))
+        mean = kept * (mean if step > 1 else weight) + (1 - kept) * weight
+    assert float(whole.meta["w"]) == pytest.approx(weight)
+    assert float(whole.result["w"]) == pytest.approx(mean)
+    stopped = begin(averaged)
+    run(averaged, stopped, stop_after=3)
+    resumed = OuterState.restore(stopped.checkpoint(averaged), averaged.training.optimizer)
+    run(averaged, resumed)
+    assert torch.equal(resumed.result["w"], whole.result["w"])
