@@ -57,11 +57,11 @@ def test_a_window_that_stands_still_has_the_floor_as_its_unit() -> None:
     still = torch.full((2, 1, 12), 3.0)
     calibrate(model, lambda: windows(200))
     usual = windows(200)[:, 0].std(1, correction=0).median()
-    assert float(model.floor) == pytest.approx(0.1 * float(usual))
+    assert model.floor.item() == pytest.approx(0.1 * float(usual))
     torch.testing.assert_close(model.units(still), model.floor.expand(2, 3))
     assert bool(torch.isfinite(model(still)).all())
     calibrate(model, lambda: still)  # a fleet that stands still tells nothing
-    assert float(model.floor) == pytest.approx(0.1 * float(usual))
+    assert model.floor.item() == pytest.approx(0.1 * float(usual))
 
 
 def test_targets_are_forecast_from_their_own_windows() -> None:
