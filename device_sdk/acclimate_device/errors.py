@@ -38,6 +38,10 @@ class StorageError(DeviceError):
     """Flash refused a write or holds nothing readable."""
 
 
+class OwnerError(DeviceError):
+    """A state folder is in use by another process, or by the parent this process was forked from."""
+
+
 class ConfigError(DeviceError):
     """The agent's configuration has an unknown key, a wrong value, or lacks one that is needed."""
 

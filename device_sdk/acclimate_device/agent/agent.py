@@ -10,6 +10,7 @@ Invariants:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import random
@@ -21,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from acclimate_device.agent.identity import Identity
+from acclimate_device.agent.outbox import Outbox
 from acclimate_device.agent.repository import Repository
 from acclimate_device.agent.service import Service, problem
 from acclimate_device.agent.transport import Response, Transport
@@ -35,8 +37,9 @@ from acclimate_device.protocol import (
     Release,
     Report,
     Slot,
+    canonical_json,
 )
-from acclimate_device.storage import Assignment, Flash, Slots
+from acclimate_device.storage import CLOCK, Assignment, Flash, Slots, Store
 from acclimate_device.telemetry import ReportQueue
 
 logger = logging.getLogger(__name__)
@@ -70,10 +73,12 @@ class Agent:
         rng: random.Random | None = None,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
-        self.identity = Identity(flash)
-        self.service = Service(transport, self.identity, clock, new_id)
+        self._store = Store(flash)
+        self.identity = Identity(self._store)
+        self.service = Service(transport, self.identity, clock, new_id, self._keep_offset)
         self._static = repository
-        self._slots, self._queue = Slots(flash), ReportQueue(flash, new_id=new_id)
+        self._slots = Slots(self._store)
+        self._outbox = Outbox(ReportQueue(self._store, new_id=new_id), self.service, clock, new_id)
         self._repository = Repository(self._get, root, metadata, flash)
         self._clock, self._rng, self._new_id = clock, rng or random.Random(), new_id
         self._etag = ""
@@ -98,12 +103,11 @@ class Agent:
         """
         try:
             self.poll()
+            self._outbox.tell_mishaps(self._store.take_mishaps(), self._slots.boot())
             self.send_reports()
-        except (TransportError, UntrustedError, StorageError) as error:
+        except DeviceError as error:
             if isinstance(error, TransportError) and error.problem == problem("device-retired"):
                 raise
-            return self._after_failure(error)
-        except DeviceError as error:
             return self._after_failure(error)
         self._failures = 0
         return self._poll_s * self._rng.uniform(1.0 - _JITTER, 1.0 + _JITTER)
@@ -116,15 +120,15 @@ class Agent:
             UntrustedError, BundleError: what came is refused; the running version stays.
         """
         answer = self.service.state(self._etag)
-        if answer is None:
-            return False
-        state, etag = answer
         before = self._slots.assignment()
+        if answer is None:
+            return self._mend(before)
+        state, etag = answer
         self._check(state, before)
         self._poll_s = state.poll_s
         if before is not None and before.state == state:
             self._etag = etag
-            return False
+            return self._mend(before)
         slot = self._place(state)
         if state.action != "hold" and slot is None:
             return False  # both slots are in use by a trial: it ends first
@@ -140,20 +144,9 @@ class Agent:
 
         Raises:
             TransportError: the service cannot be reached; nothing is lost.
+            StorageError: the queue cannot be read.
         """
-        settled = 0
-        while batch := self._queue.next_batch():
-            segment, reports = batch
-            receipt = self.service.report(reports)
-            refused = {refusal.id: refusal.detail for refusal in receipt.refused}
-            for report_id, detail in refused.items():
-                logger.warning("event=report_refused id=%s detail=%s", report_id, detail)
-            done = ({*receipt.accepted} | refused.keys()) & {report.id for report in reports}
-            if not done:
-                raise TransportError("the receipt settles none of the reports that were sent")
-            self._queue.acknowledge(segment, done)
-            settled += len(done)
-        return settled
+        return self._outbox.send()
 
     def _check(self, state: DesiredState, before: Assignment | None) -> None:
         enrolled = self.service.enrolled()
@@ -179,18 +172,36 @@ class Agent:
             return boot.good
         if boot.trial is not None:
             return boot.trial.slot if release == boot.trial.release else None
+        return self._fetched(state, release)
+
+    def _fetched(self, state: DesiredState, release: Release) -> Slot | None:
+        """A free slot, with the release's files in it; None while both are in use."""
         slot = self._slots.free()
         if slot is None:
             return None
         try:
             files = self._repository.fetch(release, self._held)
-        except TransportError:
-            raise
+        except (TransportError, StorageError):
+            raise  # neither says anything of the release
         except DeviceError as error:
             self._tell(state, release, error)
             raise
         self._slots.stage(slot, files)
         return slot
+
+    def _mend(self, assignment: Assignment | None) -> bool:
+        """Fetch again what the device runs by its assignment and found damaged on flash; whether it did."""
+        damaged = self._slots.boot().damaged
+        if damaged is None or assignment is None or assignment.state.release != damaged:
+            return False
+        if assignment.slot is not None and self._slots.holds(assignment.slot, damaged):
+            return False  # mended already: the device has yet to see it
+        slot = self._fetched(assignment.state, damaged)
+        if slot is None:
+            return False
+        self._slots.save_assignment(Assignment(assignment.state, slot, assignment.mended + 1))
+        logger.info("event=mended release=%s slot=%s", damaged.path, slot)
+        return True
 
     def _held(self, digest: str) -> bytes | None:
         """A file of either slot with this SHA-256: graphs rarely change between versions."""
@@ -208,7 +219,7 @@ class Agent:
             return
         self._told = {cause}
         now, boot = self._clock(), self._slots.boot()
-        self._queue.add(
+        self._outbox.tell(
             Report(
                 id=self._new_id(),
                 started_at=now,
@@ -220,6 +231,11 @@ class Agent:
                 events=(Event(now, "refused", release.path, str(error)[:256]),),
             )
         )
+
+    def _keep_offset(self, offset_s: float) -> None:
+        """Let the application know how far its clock is off."""
+        with contextlib.suppress(StorageError):
+            self._store.write(CLOCK, canonical_json(round(offset_s)))
 
     def _get(self, path: str, headers: Mapping[str, str], max_bytes: int) -> Response:
         if self._static is None:

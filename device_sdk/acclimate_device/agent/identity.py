@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from acclimate_device.errors import UntrustedError
 from acclimate_device.protocol import Enrolled, PublicKey, dumps, loads
-from acclimate_device.storage import Flash, Record
+from acclimate_device.storage import Store
 
 _RECORD_BYTES = 16 * 1024
+_KEY, _ENROLLED = "key", "enrolled"
 
 
 @dataclass(frozen=True)
@@ -28,24 +30,42 @@ class DeviceKey:
 
 
 class Identity:
-    """Key and enrolment on flash."""
+    """Key and enrolment in the store.
 
-    def __init__(self, flash: Flash) -> None:
-        self._key, self._enrolled = Record(flash, "key"), Record(flash, "enrolled")
+    Raises:
+        StorageError: the flash cannot be read or written (from every method).
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._latest: tuple[bytes, Enrolled] | None = None
 
     def key(self) -> DeviceKey:
-        """The device's key, made at the first call and kept before it is used."""
-        raw = self._key.read()
-        if raw is None:
-            private = Ed25519PrivateKey.generate()
-            self._key.write(private.private_bytes_raw())
-            return DeviceKey(private)
-        return DeviceKey(Ed25519PrivateKey.from_private_bytes(raw))
+        """The device's key, made at the first call and kept before it is used.
+
+        Raises:
+            UntrustedError: the device is enrolled and its key is lost: no other key can take its place.
+        """
+        raw = self._store.read(_KEY)
+        if raw is not None:
+            return DeviceKey(Ed25519PrivateKey.from_private_bytes(raw))
+        if self._store.read(_ENROLLED) is not None:
+            raise UntrustedError(
+                "this device's key is lost, both its copies are damaged: ask an operator for a new token and "
+                "run acclimate-device enrol --new-key"
+            )
+        return self.renew_key()
+
+    def renew_key(self) -> DeviceKey:
+        """Another key: to the service this is another device, until it enrols."""
+        private = Ed25519PrivateKey.generate()
+        self._store.delete(_ENROLLED)
+        self._store.write(_KEY, private.private_bytes_raw())
+        return DeviceKey(private)
 
     def enrolled(self) -> Enrolled | None:
         """What the service said at enrolment; None before."""
-        raw = self._enrolled.read()
+        raw = self._store.read(_ENROLLED)
         if raw is None:
             return None
         if self._latest is None or self._latest[0] != raw:  # it is asked for with every request
@@ -53,7 +73,7 @@ class Identity:
         return self._latest[1]
 
     def save(self, enrolled: Enrolled) -> None:
-        self._enrolled.write(dumps(enrolled))
+        self._store.write(_ENROLLED, dumps(enrolled))
 
 
 def verifier(keys: tuple[PublicKey, ...]) -> Verifier:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import logging
 import signal
@@ -18,7 +19,7 @@ from acclimate_device.agent.service import problem
 from acclimate_device.agent.transport import HttpTransport
 from acclimate_device.errors import ConfigError, DeviceError, TransportError
 from acclimate_device.protocol import Enrolled
-from acclimate_device.storage import FileFlash, Slots
+from acclimate_device.storage import Claim, FileFlash, Slots, Store
 from acclimate_device.telemetry import ReportQueue
 
 RETIRED = 3
@@ -31,7 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     try:
         config = AgentConfig.load(options.config)
-        return int(options.command(config, options))
+        alone = Claim(FileFlash(config.state).root, "agent") if options.alone else contextlib.nullcontext()
+        with alone:
+            return int(options.command(config, options))
     except TransportError as error:
         print(f"acclimate-device: {error}", file=sys.stderr)
         return RETIRED if error.problem == problem("device-retired") else 2
@@ -55,17 +58,22 @@ def parser() -> argparse.ArgumentParser:
         ("status", _status, "what runs and what waits, without any request"),
     ):
         added = commands.add_parser(name, help=summary)
-        added.set_defaults(command=command)
+        added.set_defaults(command=command, alone=name != "status")
         added.add_argument("--json", action="store_true", help="print JSON")
         if name == "enrol":
             added.add_argument(
                 "--again", action="store_true", help="even if it did: the service lost its database"
+            )
+            added.add_argument(
+                "--new-key", action="store_true", help="with a new key: to the service, another device"
             )
     return parser
 
 
 def _enrol(config: AgentConfig, options: argparse.Namespace) -> int:
     agent = _agent(config)
+    if options.new_key:
+        agent.identity.renew_key()
     enrolled = (None if options.again else agent.identity.enrolled()) or _enrol_now(agent, config)
     values = {
         "device_id": enrolled.device_id,
@@ -97,7 +105,8 @@ def _once(config: AgentConfig, options: argparse.Namespace) -> int:
 
 def _status(config: AgentConfig, options: argparse.Namespace) -> int:
     flash = FileFlash(config.state)
-    slots = Slots(flash)
+    store = Store(flash)
+    slots = Slots(store)
     boot, assignment = slots.boot(), slots.assignment()
     trial = boot.trial
     _print(
@@ -106,7 +115,7 @@ def _status(config: AgentConfig, options: argparse.Namespace) -> int:
             "trial": f"{trial.release.path}, {trial.starts_left} starts left" if trial else "none",
             "counter": boot.counter,
             "assigned": assignment.state.counter if assignment else 0,
-            "waiting_reports": len(ReportQueue(flash).reports()),
+            "waiting_reports": len(ReportQueue(store).reports()),
         },
         options,
     )

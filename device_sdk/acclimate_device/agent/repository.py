@@ -18,7 +18,7 @@ from tuf.ngclient.updater import Updater
 
 from acclimate_device.agent.transport import Response
 from acclimate_device.bundle import parse_manifest
-from acclimate_device.errors import TransportError, UntrustedError
+from acclimate_device.errors import StorageError, TransportError, UntrustedError
 from acclimate_device.protocol import FILES, LIMITS, MANIFEST, Manifest, Release
 from acclimate_device.storage import Flash
 
@@ -53,9 +53,10 @@ class Repository:
             UntrustedError: metadata or a file does not verify, or the manifest is of another release.
             BundleError: the bundle is too large or its manifest makes no sense.
             TransportError: the repository cannot be reached; what arrived is kept.
+            StorageError: metadata or files cannot be kept: this says nothing of the repository.
         """
-        self._metadata.mkdir(parents=True, exist_ok=True)
         try:
+            self._metadata.mkdir(parents=True, exist_ok=True)
             updater = Updater(
                 str(self._metadata), "metadata/", fetcher=_Fetcher(self._get), bootstrap=self._root
             )
@@ -68,7 +69,9 @@ class Repository:
         except (RepositoryError, ValueError) as error:
             raise UntrustedError(f"the repository's metadata does not verify: {error}") from None
         except OSError as error:
-            raise UntrustedError(f"the repository's metadata cannot be used: {error}") from None
+            raise StorageError(
+                f"{self._metadata}: {error.strerror or error}: free some space or mend its permissions"
+            ) from None
         raw = self._file(infos[MANIFEST], held, LIMITS.manifest_bytes)
         manifest = parse_manifest(raw)
         _check(manifest, release, infos)

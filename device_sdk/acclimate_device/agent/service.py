@@ -39,6 +39,8 @@ from acclimate_device.protocol import (
 Scalar = str | int | float | bool
 _ANSWER_BYTES = 64 * 1024
 _GZIP_FROM = 1024
+_OFFSET_S = 10.0
+"""A clock is off from here on: `Date` knows whole seconds, and an answer takes some."""
 
 
 class Service:
@@ -49,6 +51,7 @@ class Service:
         identity: of the device.
         clock: Unix seconds; corrected by the service's `Date` where it is far off.
         new_nonce: 32 random hexadecimal digits.
+        keep_offset: called with the seconds by which the service's clock is ahead, when that changed.
     """
 
     def __init__(
@@ -57,9 +60,10 @@ class Service:
         identity: Identity,
         clock: Callable[[], float] = time.time,
         new_nonce: Callable[[], str] = lambda: secrets.token_hex(16),
+        keep_offset: Callable[[float], None] = lambda offset_s: None,
     ) -> None:
         self._transport, self._identity = transport, identity
-        self._clock, self._new_nonce = clock, new_nonce
+        self._clock, self._new_nonce, self._keep_offset = clock, new_nonce, keep_offset
         self._clock_offset = 0.0
         self._token, self._token_until = "", 0.0
 
@@ -116,7 +120,7 @@ class Service:
         """A request with a bearer token, which is fetched when there is none and once more when refused."""
         for attempt in (1, 2):
             sent = {**headers, "Authorization": f"Bearer {self._bearer()}"}
-            answer = self._transport.request(method, path, sent, body, max_bytes)
+            answer = self._request(method, path, sent, body, max_bytes)
             if answer.status != 401 or attempt == 2:
                 break
             self._token = ""
@@ -160,17 +164,31 @@ class Service:
 
     def _post(self, path: str, body: bytes) -> Response:
         headers = {"Content-Type": "application/json"}
-        answer = self._transport.request("POST", path, headers, body, _ANSWER_BYTES)
-        if answer.status == 401 and "date" in answer.headers:
-            there = parsedate_to_datetime(answer.headers["date"]).timestamp()
-            if abs(there - self._clock()) > LIMITS.clock_skew_s / 2:
-                self._clock_offset = there - self._clock()
-        return _successful("POST", path, answer)
+        return _successful("POST", path, self._request("POST", path, headers, body, _ANSWER_BYTES))
+
+    def _request(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, max_bytes: int
+    ) -> Response:
+        """A request, whose answer also tells what the service's clock says."""
+        answer = self._transport.request(method, path, headers, body, max_bytes)
+        there = _date(answer)
+        if there is not None and abs(there - self._clock() - self._clock_offset) > _OFFSET_S:
+            self._clock_offset = there - self._clock()
+            self._keep_offset(self._clock_offset)
+        return answer
 
 
 def problem(name: ProblemName) -> str:
     """The `type` of a problem."""
     return PROBLEM_PREFIX + name
+
+
+def _date(answer: Response) -> float | None:
+    """The service's Unix seconds, where it says them."""
+    try:
+        return parsedate_to_datetime(answer.headers["date"]).timestamp()
+    except (KeyError, ValueError):
+        return None
 
 
 def _successful(method: str, path: str, answer: Response) -> Response:

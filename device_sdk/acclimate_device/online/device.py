@@ -22,20 +22,23 @@ from typing import Any
 
 import numpy as np
 
+from acclimate_device.clock import Clock
 from acclimate_device.drift import Detector, InputShift
 from acclimate_device.errors import AlignmentError, BundleError, DeviceError, InputError, LabelError
+from acclimate_device.online.health import Health
 from acclimate_device.online.housekeeping import Housekeeping
 from acclimate_device.online.inputs import InputWatch
+from acclimate_device.online.keeping import Keeping
 from acclimate_device.online.learner import Active, Learner, loss_detector
 from acclimate_device.online.pending import Pending
 from acclimate_device.online.policy import OnlinePolicy
-from acclimate_device.online.saved import Adapted, SavedState
+from acclimate_device.online.saved import Adapted
 from acclimate_device.online.schema import Float, Schema
 from acclimate_device.online.versions import Load, ReadFile, Running, Versions
 from acclimate_device.protocol import EventKind, Manifest, Release, Report, Slot
 from acclimate_device.runtime import Engine
-from acclimate_device.storage import FileFlash, Flash, Slots
-from acclimate_device.telemetry import Recorder, ReportQueue, resources
+from acclimate_device.storage import Claim, FileFlash, Flash, SameProcess, Slots, Store
+from acclimate_device.telemetry import Recorder, resources
 
 logger = logging.getLogger(__name__)
 
@@ -53,14 +56,13 @@ class Device:
         policy: what it does by itself.
         detector: watches the losses; by default ADWIN for a rising mean.
         input_shift: watches the inputs.
-        clock: Unix seconds.
+        clock: Unix seconds; by default the machine's, with durations by a clock that only goes forward.
         new_id: makes report ids: 32 hexadecimal digits.
         load: makes the engine of a bundle; a process that holds many devices shares engines here.
         on_report: is shown each closed window before it is queued.
 
     Raises:
         BundleError: no version loads, not even the factory's.
-        StorageError: the flash cannot be used.
     """
 
     def __init__(
@@ -70,17 +72,18 @@ class Device:
         policy: OnlinePolicy | None = None,
         detector: Detector | None = None,
         input_shift: InputShift | None = None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
         load: Load = Engine,
         on_report: Callable[[Report], None] | None = None,
     ) -> None:
         self.policy = policy or OnlinePolicy()
-        self._clock, self._new_id, self._on_report = clock, new_id, on_report
-        self._lock = threading.RLock()
-        self._recorder = Recorder(clock())
-        self._queue = ReportQueue(flash, new_id=new_id)
-        self._versions = Versions(Slots(flash), factory, self.policy.trial_starts, load)
+        self._clock, self._new_id, self._on_report = Clock(clock), new_id, on_report
+        self._lock, self._process = threading.RLock(), SameProcess()
+        self._recorder = Recorder(self._clock.elapsed())
+        store = Store(flash)
+        self._keeping = Keeping(store, self._clock, new_id)
+        self._versions = Versions(Slots(store), factory, self.policy.trial_starts, load)
         realign_window = self.policy.realign_window if self.policy.on_input_shift == "realign" else None
         self._inputs = InputWatch(input_shift or InputShift(block=4), realign_window)
         self._learner = Learner(
@@ -93,9 +96,9 @@ class Device:
         )
         self._pending = Pending(self.policy.pending)
         self._predictions = 0  # since this version started, or nearly: threads may lose a few
-        self._saved = SavedState(flash)
         self._unsaved, self._saved_at = False, -math.inf
         self._housekeeping: Housekeeping | None = None
+        self._claim: Claim | None = None
         self._active = self._restored(self._versions.start())
         self._note_versions()
 
@@ -119,7 +122,8 @@ class Device:
 
         Raises:
             BundleError: no version loads, not even the factory's.
-            StorageError: `state` cannot be used.
+            StorageError: the folder `state` cannot be made.
+            OwnerError: another application uses `state`.
         """
         folder = Path(bundle)
 
@@ -127,7 +131,14 @@ class Device:
             path = folder / file
             return path.read_bytes() if path.is_file() else None
 
-        device = cls(read, FileFlash(state), policy, detector, input_shift)
+        flash = FileFlash(state)
+        claim = Claim(flash.root, "application")
+        try:
+            device = cls(read, flash, policy, detector, input_shift)
+        except BaseException:
+            claim.release()
+            raise
+        device._claim = claim
         device._housekeeping = Housekeeping(device.tick)
         return device
 
@@ -158,6 +169,11 @@ class Device:
     def adapted(self) -> bool:
         """Whether adapted parameters predict, not the start's."""
         return self._active.adapted
+
+    @property
+    def health(self) -> Health:
+        """Whether flash and clock do what they should, as of the last housekeeping."""
+        return self._keeping.health
 
     def predict_one(self, x: Any, key: Hashable | None = None) -> Any:
         """The label (classification), a number, or an array: (targets,), of forecasts (horizon[, targets]).
@@ -205,6 +221,7 @@ class Device:
         """
         if len(xs) != len(ys):
             raise LabelError(f"{len(xs)} inputs came with {len(ys)} labels: give one label each")
+        self._process.check()
         with self._lock:
             schema = self._active.schema
             try:
@@ -232,44 +249,57 @@ class Device:
 
     def reset(self) -> None:
         """Return to the initialization of the version in use and forget the support; works offline."""
+        self._process.check()
         with self._lock:
             self._versions.reset()
             self._active = self._learner.start_afresh(self._active, keep=0)
             self._inputs.begin(self.manifest.input.channels)
             self._note("reset", "application", "")
 
-    def tick(self, now: float | None = None) -> None:
+    def tick(self) -> None:
         """Housekeeping: obey the agent, end trials, close report windows, save state.
 
-        After `open` a thread calls it every second; simulations call it themselves.
+        After `open` a thread calls it every second; simulations call it themselves. Trouble of the flash is
+        in `health` and in the next report; it is not raised.
 
         Raises:
-            StorageError: the flash cannot be written; the next call tries again.
+            OwnerError: this process was forked from the one that opened the device.
         """
-        now = self._clock() if now is None else now
-        self._obey(now)
+        self._process.check()
+        self._obey()
         with self._lock:
             self._confirm()
             self._note_shift()
-            if now - self._recorder.started_at >= (self._versions.report_s or self.policy.report_s):
-                self._report(now, self._versions.boot.counter)
-            if self._unsaved and now - self._saved_at >= self.policy.save_s:
-                self._save(now)
+            self._note_keeping()
+            elapsed = self._clock.elapsed()
+            if elapsed - self._recorder.began >= (self._versions.report_s or self.policy.report_s):
+                self._report(self._versions.boot.counter)
+            if self._unsaved and elapsed - self._saved_at >= self.policy.save_s:
+                self._save()
 
     def close(self) -> None:
-        """Stop the housekeeping, end a passed trial, report the open window, save what was learnt."""
+        """Stop the housekeeping, end a passed trial, report the open window, save what was learnt.
+
+        In a process that was forked from the one that opened the device it does nothing.
+        """
+        if not self._process:
+            return
         if self._housekeeping is not None:
             self._housekeeping.stop()
             self._housekeeping = None
         with self._lock:
             self._confirm()
+            self._note_keeping()
             if not self._recorder.empty():
-                self._report(self._clock(), self._versions.boot.counter)
+                self._report(self._versions.boot.counter)
             if self._unsaved:
-                self._save(self._clock())
+                self._save()
+        if self._claim is not None:
+            self._claim.release()
 
     def _predict(self, x: Any, key: Hashable | None) -> tuple[Active, Float]:
         """Without a lock, unless the outputs are not finite."""
+        self._process.check()
         started = time.perf_counter_ns()
         active = self._active
         raw = self._checked(active.schema, x)
@@ -328,7 +358,7 @@ class Device:
             elif active is self._active and self._versions.on_trial:
                 self._versions.give_up("gave NaN or infinity")
                 self._recorder.fallbacks += 1
-                self._report(self._clock(), self._versions.boot.counter)
+                self._report(self._versions.boot.counter)
                 self._switch(self._versions.last_good())
                 self._note_versions()
             active = self._active
@@ -339,14 +369,14 @@ class Device:
             raise error
         return active, outputs
 
-    def _obey(self, now: float) -> None:
+    def _obey(self) -> None:
         """Follow the agent's assignment. A new version loads while the old one goes on predicting."""
         before = self._versions.boot.counter
         change = self._versions.assigned(self._active.running)
         with self._lock:
             if self._versions.boot.counter != before:
                 # what was done under the old assignment is reported under it: the service compares by counter
-                self._report(now, before)
+                self._report(before)
             if change.running is not None:
                 self._switch(change.running)
             elif change.fresh:
@@ -374,7 +404,7 @@ class Device:
         active = Active.fresh(running, self.policy)
         self._inputs.begin(running.engine.manifest.input.channels)
         try:
-            saved = self._saved.load(running.engine, self._versions.boot.lineage)
+            saved = self._keeping.load(running.engine, self._versions.boot.lineage)
         except BundleError as error:
             self._note("lost_state", f"{running.release.path}", str(error))
             return active
@@ -386,25 +416,36 @@ class Device:
         self._inputs.begin(running.engine.manifest.input.channels, saved.before)
         return Active(running, active.schema, saved.params, saved.adapted, saved.alignment)
 
-    def _report(self, now: float, counter: int) -> None:
+    def _report(self, counter: int) -> None:
         """Close the window as one of the assignment `counter`."""
         running = self._active.running
         report = self._recorder.close(
-            self._new_id(), now, running.release, counter, running.slot, resources()
+            self._new_id(),
+            self._clock.now(),
+            self._clock.elapsed(),
+            running.release,
+            counter,
+            running.slot,
+            resources(),
+            self._keeping.clock_offset_s(),
         )
         if self._on_report is not None:
             self._on_report(report)
-        self._queue.add(report)
+        self._keeping.add(report)
 
-    def _save(self, now: float) -> None:
-        active = self._active
+    def _save(self) -> None:
+        active, state = self._active, None
         if active.adapted or active.alignment is not None:
             state = Adapted(active.params, active.adapted, active.alignment, self._inputs.before)
-            self._saved.save(active.running.engine, state, self._versions.boot.lineage)
-        self._unsaved, self._saved_at = False, now
+        kept = self._keeping.save(active.running.engine, state, self._versions.boot.lineage)
+        self._unsaved, self._saved_at = not kept, self._clock.elapsed()
+
+    def _note_keeping(self) -> None:
+        for note in self._keeping.look(self._versions):
+            self._note(*note)
 
     def _note(self, kind: EventKind, source: str, detail: str) -> None:
-        self._recorder.event(self._clock(), kind, source, detail)
+        self._recorder.event(self._clock.now(), kind, source, detail)
         logger.info("event=%s source=%s detail=%s", kind, source, detail)
 
     def _note_versions(self) -> None:

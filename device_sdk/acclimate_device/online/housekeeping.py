@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from acclimate_device.errors import BundleError, StorageError
+from acclimate_device.errors import DeviceError
 
 logger = logging.getLogger(__name__)
 
@@ -38,5 +38,5 @@ class Housekeeping:
     def _try(self) -> None:
         try:
             self._tick()
-        except (StorageError, BundleError) as error:
+        except DeviceError as error:
             logger.warning("housekeeping failed, trying again: %s", error)

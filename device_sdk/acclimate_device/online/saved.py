@@ -13,7 +13,9 @@ from acclimate_device.online.alignment import Alignment, Moments
 from acclimate_device.protocol import canonical_json
 from acclimate_device.runtime import Engine, Params
 from acclimate_device.runtime.tensors import parse, serialize
-from acclimate_device.storage import Flash, Record
+from acclimate_device.storage import Store
+
+_NAME = "adapted"
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class Adapted:
 class SavedState:
     """The record of adapted parameters and of the alignment of the inputs."""
 
-    def __init__(self, flash: Flash) -> None:
-        self._record = Record(flash, "adapted")
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def save(self, engine: Engine, state: Adapted, lineage: int) -> None:
         """Write the parameters that moved, and the alignment."""
@@ -46,18 +48,16 @@ class SavedState:
             header |= {"alignment": asdict(state.alignment), "before": asdict(state.before)}
         moving = engine.manifest.adaptation.trainable if state.adapted else ()
         moved = {f"param.{name}": state.params[f"param.{name}"] for name in moving}
-        self._record.write(canonical_json(header) + b"\n" + serialize(moved))
+        self._store.write(_NAME, canonical_json(header) + b"\n" + serialize(moved))
 
     def load(self, engine: Engine, lineage: int) -> Adapted | None:
         """What was saved, with all parameters; None if nothing was saved for this version and lineage.
 
         Raises:
-            BundleError: something was, but it is damaged.
+            BundleError: something was, but it does not fit this version.
         """
-        raw = self._record.read()
+        raw = self._store.read(_NAME)
         if raw is None:
-            if self._record.damaged():
-                raise BundleError("the saved state is damaged")
             return None
         header, _, body = raw.partition(b"\n")
         head = json.loads(header)

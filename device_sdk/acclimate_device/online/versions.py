@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from acclimate_device.bundle import Bundle, read_bundle
-from acclimate_device.errors import BundleError
+from acclimate_device.errors import BundleError, StorageError
 from acclimate_device.protocol import EventKind, Release, Slot
 from acclimate_device.runtime import Engine
 from acclimate_device.storage import Assignment, Boot, Slots, Trial
@@ -39,7 +40,11 @@ class Change:
 
 
 class Versions:
-    """Keeps the boot record true. Every method that changes it writes it before it returns.
+    """Keeps the boot record true: every method that changes it writes it before it returns.
+
+    Where the flash refuses, the record is kept in memory, `trouble` says why, and `retry` tries again. No
+    method raises because of it. A trial is not begun then: a version that kills the process would never use
+    up its starts.
 
     Args:
         slots: on the device's flash.
@@ -51,7 +56,13 @@ class Versions:
     def __init__(self, slots: Slots, factory: ReadFile, trial_starts: int, load: Load = Engine) -> None:
         self._slots, self._factory, self._trial_starts = slots, factory, trial_starts
         self._engine = load
-        self.boot = slots.boot()
+        self.trouble = ""
+        self._unsaved = False
+        self._mended = 0
+        try:
+            self.boot = slots.boot()
+        except StorageError as error:
+            self.boot, self.trouble = Boot(), str(error)
         self.report_s: float | None = None  # what the service asks for, once it has
         self.notes: list[Note] = []
 
@@ -67,7 +78,9 @@ class Versions:
         """
         trial = self.boot.trial
         if trial is not None and trial.starts_left > 0:
-            self._save(replace(self.boot, trial=replace(trial, starts_left=trial.starts_left - 1)))
+            counted = replace(self.boot, trial=replace(trial, starts_left=trial.starts_left - 1))
+            if not self._save(counted):
+                return self.last_good()
             try:
                 return self._load(trial.slot, trial.release)
             except BundleError as error:
@@ -87,19 +100,24 @@ class Versions:
                 return self._load(self.boot.good, self.boot.release)
             except BundleError as error:
                 self.notes.append(("factory", _name(self.boot.release), str(error)))
-                self._save(replace(self.boot, good="factory", release=None, lineage=self.boot.lineage + 1))
+                factory = replace(self.boot, good="factory", release=None, damaged=self.boot.release)
+                self._save(replace(factory, lineage=self.boot.lineage + 1))
         return Running(self._engine(read_bundle(self._factory), None), "factory")
 
     def assigned(self, running: Running) -> Change:
         """Obey the latest assignment, once: load what it asks for and record that it is obeyed."""
-        assignment = self._slots.assignment()
+        try:
+            assignment = self._slots.assignment()
+        except StorageError as error:
+            self.trouble = str(error)
+            return Change(None, False)
         if assignment is None:
             return Change(None, False)
         self.report_s = assignment.state.report_s
         if assignment.state.counter <= self.boot.counter:
-            return Change(None, False)
+            return self._mended_by(assignment, running)
         state = assignment.state
-        obeyed = replace(self.boot, counter=state.counter, failed=())
+        obeyed = replace(self.boot, counter=state.counter, failed=(), damaged=None)
         if state.action == "hold" or state.release is None:
             self._save(obeyed)
             return Change(None, False)
@@ -127,11 +145,27 @@ class Versions:
             self.notes.append(("installed", _name(release), f"slot {loaded.slot}"))
         return Change(loaded, True)
 
+    def _mended_by(self, assignment: Assignment, running: Running) -> Change:
+        """Return to the good version whose files were damaged, once the agent fetched them again."""
+        release = assignment.state.release
+        unchanged = assignment.mended == self._mended
+        if unchanged or release is None or release != self.boot.damaged or assignment.slot is None:
+            return Change(None, False)
+        self._mended = assignment.mended
+        try:
+            loaded = self._load(assignment.slot, release, running.engine)
+        except BundleError:
+            return Change(None, False)  # damaged again: the agent sees that it is still asked for
+        good = replace(self.boot, good=loaded.slot, release=release, damaged=None)
+        self._save(replace(good, lineage=self.boot.lineage + 1))
+        self.notes.append(("repaired", _name(release), f"its files were fetched again into {loaded.slot}"))
+        return Change(loaded, True)
+
     def confirm(self) -> None:
         """The version on trial proved itself: it is the last good one from now on."""
         trial = self.boot.trial
         if trial is not None:
-            self._save(replace(self.boot, good=trial.slot, release=trial.release, trial=None))
+            self._save(replace(self.boot, good=trial.slot, release=trial.release, trial=None, damaged=None))
             self.notes.append(("confirmed", _name(trial.release), ""))
 
     def give_up(self, reason: str) -> None:
@@ -155,14 +189,34 @@ class Versions:
         if slot == "factory":
             engine = self._engine(read_bundle(self._factory), like)
         else:
-            engine = self._engine(read_bundle(lambda file: self._slots.read(slot, file)), like)
+            try:
+                bundle = read_bundle(lambda file: self._slots.read(slot, file))
+            except StorageError as error:
+                raise BundleError(str(error)) from None
+            engine = self._engine(bundle, like)
         if engine.manifest.release != release:
             raise BundleError(f"slot {slot} holds {_name(engine.manifest.release)}, not {_name(release)}")
         return Running(engine, slot)
 
-    def _save(self, boot: Boot) -> None:
-        self._slots.save_boot(boot)
+    def retry(self) -> None:
+        """Write the record if the flash refused it before."""
+        if self._unsaved:
+            self._save(self.boot)
+        elif self.trouble:
+            with contextlib.suppress(StorageError):
+                self._slots.boot()
+                self.trouble = ""
+
+    def _save(self, boot: Boot) -> bool:
+        """Whether it is durable."""
         self.boot = boot
+        try:
+            self._slots.save_boot(boot)
+        except StorageError as error:
+            self._unsaved, self.trouble = True, str(error)
+        else:
+            self._unsaved, self.trouble = False, ""
+        return not self._unsaved
 
 
 def _name(release: Release) -> str:

@@ -30,6 +30,11 @@ EventKind = Literal[
     "restored",  # adapted state was read back after a restart
     "lost_state",  # saved state was damaged and dropped
     "realigned",  # shifted inputs are mapped back to what they were, without labels
+    "repaired",  # a record on flash was mended from its second copy
+    "set_aside",  # something damaged or foreign on flash was moved out of the way
+    "storage_failed",  # flash takes no writes: what should be kept is kept in memory
+    "storage_recovered",  # it takes them again
+    "clock_jumped",  # the wall clock was set
     "unaligned",  # labelled examples found that this does not pay: inputs are taken as they come
 ]
 
@@ -102,7 +107,8 @@ class Report:
     Attributes:
         id: random; a service counts an id once, however often it comes. The content under an id never
             changes: a report that was sent once is never merged again.
-        started_at, ended_at: Unix seconds on the device's clock.
+        started_at, ended_at: Unix seconds on the device's clock, which may be wrong; their difference is
+            measured and holds, unless windows were merged.
         release: what ran.
         counter: of the desired state that was obeyed; 0 before any.
         slot: where it ran from.
@@ -121,6 +127,8 @@ class Report:
         events: the first `LIMITS.report_events`.
         events_dropped: how many more there were.
         resources: what the process uses.
+        clock_offset_s: to be added to every time in this report to have it by the service's clock, as far as
+            the device knew; 0 where it knew nothing.
     """
 
     id: Nonce
@@ -148,6 +156,7 @@ class Report:
     events: Annotated[tuple[Event, ...], Items(LIMITS.report_events)] = ()
     events_dropped: Count = 0
     resources: Resources = Resources()
+    clock_offset_s: float = 0.0
 
 
 @dataclass(frozen=True)

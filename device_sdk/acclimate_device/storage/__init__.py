@@ -1,9 +1,22 @@
-"""What survives a power cut: an interface to flash, checksummed records, and two slots for versions."""
+"""What survives power cuts and worn flash: a store of records in two copies, and two slots for versions."""
 
 from __future__ import annotations
 
-from acclimate_device.storage.flash import FileFlash, Flash, replace
-from acclimate_device.storage.record import Record
+from acclimate_device.storage.flash import FileFlash, Flash
+from acclimate_device.storage.owner import Claim, SameProcess
 from acclimate_device.storage.slots import Assignment, Boot, Slots, Trial
+from acclimate_device.storage.store import CLOCK, Mishap, Store
 
-__all__ = ["Assignment", "Boot", "FileFlash", "Flash", "Record", "Slots", "Trial", "replace"]
+__all__ = [
+    "CLOCK",
+    "Assignment",
+    "Boot",
+    "Claim",
+    "FileFlash",
+    "Flash",
+    "Mishap",
+    "SameProcess",
+    "Slots",
+    "Store",
+    "Trial",
+]

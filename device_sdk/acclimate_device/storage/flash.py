@@ -7,8 +7,10 @@ each of them.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -48,16 +50,10 @@ class Flash(Protocol):
         """Make creations, renames and deletions in the folder of `prefix` durable."""
 
     def lock(self) -> AbstractContextManager[None]:
-        """Keep other threads and processes that use the same flash out of a read-change-write."""
+        """Keep other threads and processes that use the same flash out of a read-change-write.
 
-
-def replace(flash: Flash, name: str, data: bytes) -> None:
-    """Put `data` under `name` durably: after a power cut there is the old or the new, whole."""
-    fresh = f"{name}.new"
-    flash.write(fresh, data)
-    flash.sync(fresh)
-    flash.rename(fresh, name)
-    flash.sync_names(name)
+        A thread that holds it may take it again.
+        """
 
 
 class FileFlash:
@@ -67,11 +63,13 @@ class FileFlash:
         root: the folder; it is created, readable by its owner only.
 
     Raises:
-        StorageError: the folder cannot be created or written to (from every method).
+        StorageError: the folder or a file in it cannot be read or written (from every method).
     """
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        self._held = threading.RLock()
+        self._depth = 0
         with _as_storage_error(self.root):
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
@@ -83,14 +81,17 @@ class FileFlash:
                 return None
 
     def size(self, name: str) -> int | None:
-        try:
-            return (self.root / name).stat().st_size
-        except FileNotFoundError:
-            return None
+        with _as_storage_error(self.root / name):
+            try:
+                return (self.root / name).stat().st_size
+            except FileNotFoundError:
+                return None
 
     def names(self, prefix: str) -> list[str]:
-        folder = self._folder(prefix)
-        found = (path.relative_to(self.root).as_posix() for path in folder.rglob("*") if path.is_file())
+        found = []
+        with _as_storage_error(self._folder(prefix)):
+            for folder, _, files in os.walk(self._folder(prefix), onerror=_raise_unless_gone):
+                found += [(Path(folder) / file).relative_to(self.root).as_posix() for file in files]
         return sorted(name for name in found if name.startswith(prefix))
 
     def write(self, name: str, data: bytes) -> None:
@@ -104,6 +105,7 @@ class FileFlash:
 
     def rename(self, old: str, new: str) -> None:
         with _as_storage_error(self.root / new):
+            self._make_folder(self.root / new)
             os.replace(self.root / old, self.root / new)
 
     def delete(self, name: str) -> None:
@@ -116,13 +118,26 @@ class FileFlash:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        with _as_storage_error(self.root / ".lock"):
-            descriptor = os.open(self.root / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # per open file: keeps threads apart as well
-            yield
-        finally:
-            os.close(descriptor)
+        with self._held:
+            descriptor = self._lock_file() if self._depth == 0 else None
+            self._depth += 1
+            try:
+                if descriptor is not None:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                yield
+            finally:
+                self._depth -= 1
+                if descriptor is not None:
+                    fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process forked meanwhile has it open too
+                    os.close(descriptor)
+
+    def _lock_file(self) -> int | None:
+        """None where there is none and none can be made: then nobody writes either."""
+        with contextlib.suppress(OSError):
+            return os.open(self.root / ".lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with contextlib.suppress(OSError):
+            return os.open(self.root / ".lock", os.O_RDONLY | os.O_CLOEXEC)
+        return None
 
     def _folder(self, prefix: str) -> Path:
         return self.root / prefix if prefix.endswith("/") else (self.root / prefix).parent
@@ -130,9 +145,7 @@ class FileFlash:
     def _put(self, name: str, data: bytes, how: int) -> None:
         path = self.root / name
         with _as_storage_error(path):
-            if not path.parent.exists():
-                path.parent.mkdir(parents=True, mode=0o700)
-                self._fsync(path.parent.parent)
+            self._make_folder(path)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o600)
             try:
                 view = memoryview(data)
@@ -141,6 +154,11 @@ class FileFlash:
             finally:
                 os.close(descriptor)
 
+    def _make_folder(self, path: Path) -> None:
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True, mode=0o700)
+            self._fsync(path.parent.parent)
+
     def _fsync(self, path: Path) -> None:
         with _as_storage_error(path):
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -148,6 +166,11 @@ class FileFlash:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Generic, Literal, TypeVar
 
-from acclimate_device.errors import ProtocolError
+from acclimate_device.bundle import read_bundle
+from acclimate_device.errors import BundleError, ProtocolError
 from acclimate_device.protocol import FILES, MANIFEST, DesiredState, Release, Slot, dumps, loads
 from acclimate_device.protocol.codec import Items
-from acclimate_device.storage.flash import Flash
-from acclimate_device.storage.record import Record
+from acclimate_device.storage.store import Store
 
 STAGED: tuple[Literal["a"], Literal["b"]] = ("a", "b")
 _RECORD_BYTES = 256 * 1024
@@ -28,10 +28,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Assignment:
-    """What to run, as verified by the agent; `slot` holds its files, or is None where none are needed."""
+    """What to run, as verified by the agent.
+
+    Attributes:
+        state: what the service wants.
+        slot: holds the files, or is None where none are needed.
+        mended: how often the files were fetched again because they were damaged.
+    """
 
     state: DesiredState
     slot: Slot | None
+    mended: int = 0
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class Boot:
         counter: of the last assignment obeyed.
         lineage: of the adapted state that may be restored.
         failed: content hashes of versions that failed their trials under `counter`.
+        damaged: the good version whose files were found damaged; the agent fetches them again.
     """
 
     good: Slot = "factory"
@@ -62,6 +70,7 @@ class Boot:
     counter: int = 0
     lineage: int = 0
     failed: Annotated[tuple[str, ...], Items(8)] = ()
+    damaged: Release | None = None
 
     @property
     def in_use(self) -> set[str]:
@@ -70,63 +79,74 @@ class Boot:
 
 
 class Slots:
-    """The slots and records on one flash."""
+    """The slots and records of one store.
 
-    def __init__(self, flash: Flash) -> None:
-        self.flash = flash
-        self._boot = _Parsed(Record(flash, "boot"), Boot)
-        self._assignment = _Parsed(Record(flash, "assignment"), Assignment)
+    Raises:
+        StorageError: the flash refuses (from every method).
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._flash = store, store.flash
+        self._boot = _Parsed(store, "boot", Boot)
+        self._assignment = _Parsed(store, "assignment", Assignment)
 
     def boot(self) -> Boot:
         """The device's record; a fresh one if there is none or it is damaged."""
         return self._boot.read() or Boot()
 
     def save_boot(self, boot: Boot) -> None:
-        self._boot.record.write(dumps(boot))
+        self._store.write("boot", dumps(boot))
 
     def assignment(self) -> Assignment | None:
         """The agent's record; None before the first or if it is damaged."""
         return self._assignment.read()
 
     def save_assignment(self, assignment: Assignment) -> None:
-        self._assignment.record.write(dumps(assignment))
+        self._store.write("assignment", dumps(assignment))
 
     def free(self) -> Slot | None:
         """A slot that may be written to; None while a trial uses both."""
         return next((slot for slot in STAGED if slot not in self.boot().in_use), None)
 
     def read(self, slot: str, file: str) -> bytes | None:
-        return self.flash.read(f"{slot}/{file}")
+        return self._flash.read(f"{slot}/{file}")
+
+    def holds(self, slot: str, release: Release) -> bool:
+        """Whether a slot has all files of a release, undamaged."""
+        try:
+            return read_bundle(lambda file: self.read(slot, file)).manifest.release == release
+        except BundleError:
+            return False
 
     def stage(self, slot: str, files: dict[str, bytes]) -> None:
         """Put a bundle's files into a slot, the manifest last: without one a slot counts as empty."""
         self.clear(slot)
         for name in FILES:
-            self.flash.write(f"{slot}/{name}", files[name])
-            self.flash.sync(f"{slot}/{name}")
-        self.flash.sync_names(f"{slot}/")
-        self.flash.write(f"{slot}/{MANIFEST}", files[MANIFEST])
-        self.flash.sync(f"{slot}/{MANIFEST}")
-        self.flash.sync_names(f"{slot}/")
+            self._flash.write(f"{slot}/{name}", files[name])
+            self._flash.sync(f"{slot}/{name}")
+        self._flash.sync_names(f"{slot}/")
+        self._flash.write(f"{slot}/{MANIFEST}", files[MANIFEST])
+        self._flash.sync(f"{slot}/{MANIFEST}")
+        self._flash.sync_names(f"{slot}/")
 
     def clear(self, slot: str) -> None:
         """Empty a slot, the manifest first."""
-        self.flash.delete(f"{slot}/{MANIFEST}")
-        self.flash.sync_names(f"{slot}/{MANIFEST}")
-        for name in self.flash.names(f"{slot}/"):
-            self.flash.delete(name)
+        self._flash.delete(f"{slot}/{MANIFEST}")
+        self._flash.sync_names(f"{slot}/{MANIFEST}")
+        for name in self._flash.names(f"{slot}/"):
+            self._flash.delete(name)
 
 
 class _Parsed(Generic[T]):
     """A record as the message it holds; parsed again only when its bytes changed: it is read every second."""
 
-    def __init__(self, record: Record, kind: type[T]) -> None:
-        self.record, self._kind = record, kind
+    def __init__(self, store: Store, name: str, kind: type[T]) -> None:
+        self._store, self._name, self._kind = store, name, kind
         self._raw: bytes | None = None
         self._value: T | None = None
 
     def read(self) -> T | None:
-        raw = self.record.read()
+        raw = self._store.read(self._name)
         if raw != self._raw:
             self._raw, self._value = raw, None if raw is None else self._parse(raw)
         return self._value

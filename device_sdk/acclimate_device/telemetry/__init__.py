@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from acclimate_device.telemetry.merge import merge_reports, merge_summaries
-from acclimate_device.telemetry.queue import ReportQueue, Segment
+from acclimate_device.telemetry.queue import Batch, ReportQueue
 from acclimate_device.telemetry.recorder import Recorder
 from acclimate_device.telemetry.resources import resources
 from acclimate_device.telemetry.sketch import Sketch, quantile
 
 __all__ = [
+    "Batch",
     "Recorder",
     "ReportQueue",
-    "Segment",
     "Sketch",
     "merge_reports",
     "merge_summaries",

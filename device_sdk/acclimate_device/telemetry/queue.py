@@ -1,164 +1,198 @@
-"""The durable queue: reports wait on flash until the service has acknowledged them; none is ever dropped.
+"""The durable queue: reports wait in the store until the service has acknowledged them; none is ever dropped.
 
-Reports lie in segments, files named `<first>-<last>` by the numbers of what they hold. Three rules keep every
-report exactly once, wherever the power is cut:
+Reports lie in records named `<first>-<last>` by the numbers of what they hold: a new one in a record of its
+own, older ones packed together and compressed, for they resemble each other. Three rules keep every report
+exactly once, wherever the power is cut:
 
-1. A segment is sealed (renamed, durably) before it is sent, and a sealed one never changes: whether the
-   service has it or not, sending it again sends the same ids with the same content. One is sealed at a time.
+1. What is about to be sent is sealed: a record says up to which number. Nothing sealed is ever merged, so
+   sending it again sends the same ids with the same content, whether the service has them or not.
 2. When the queue outgrows its bytes, neighbours among the unsealed reports are merged, oldest first.
-3. A merge of several segments writes one whose name spans theirs. A segment inside the span of another is
-   superseded and is removed, at once or after the next start.
+3. A record inside the span of another is superseded and is removed, at once or after the next start.
 
-A full segment is compressed: reports resemble each other, so a week at one a minute fits the default.
+What the flash refuses to take waits in memory and is tried again with the next report. What is damaged is set
+aside by the store and stops nothing.
 """
 
 from __future__ import annotations
 
-import struct
+import contextlib
+import json
 import uuid
 import zlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from acclimate_device.protocol import LIMITS, Report, dumps, loads
-from acclimate_device.storage import Flash, replace
+from acclimate_device.errors import ProtocolError, StorageError
+from acclimate_device.protocol import LIMITS, Report, canonical_json, dumps, loads
+from acclimate_device.storage import Store
 from acclimate_device.telemetry.merge import merge_reports, mergeable
 
-_FRAME = struct.Struct(">II")
 _REPORT_BYTES = 64 * 1024
-_OPEN_BYTES = 100_000
-"""Kept free for the open segment, which is not compressed."""
-_OPEN, _SEALED = ".open", ".sealed"
+_SEALED = "sealed"
+_HELD = 64
+"""Reports kept apart in memory while the flash takes none; older ones are merged."""
 
 
 @dataclass(frozen=True, order=True)
-class Segment:
-    """A file of the queue: which numbers it spans, and whether it was sealed."""
+class Span:
+    """The numbers of the reports in one record."""
 
     first: int
     last: int
-    sealed: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.first:010d}-{self.last:010d}{_SEALED if self.sealed else _OPEN}"
+        return f"{self.first:010d}-{self.last:010d}"
 
     @staticmethod
-    def named(name: str) -> Segment | None:
-        """The segment of a file name; None for a file that is none."""
-        stem, dot, ending = name.partition(".")
-        first, _, last = stem.partition("-")
-        if not (first.isdigit() and last.isdigit() and dot + ending in (_OPEN, _SEALED)):
+    def named(name: str) -> Span | None:
+        """The span of a record's name; None for a name that is none."""
+        first, _, last = name.partition("-")
+        if not (name.isascii() and first.isdecimal() and last.isdecimal() and int(first) <= int(last)):
             return None
-        return Segment(int(first), int(last), dot + ending == _SEALED)
+        span = Span(int(first), int(last))
+        return span if span.name == name else None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Sealed reports, to be sent as they are until they are acknowledged.
+
+    Attributes:
+        spans: of the records they lie in.
+        reports: oldest first, at least one.
+    """
+
+    spans: tuple[Span, ...]
+    reports: tuple[Report, ...]
 
 
 class ReportQueue:
-    """Reports on `flash` in the folder `prefix`. Threads and processes may share one.
+    """Reports in the store below `prefix`. Threads and processes may share one.
 
     Args:
-        max_bytes: what all segments may take; beyond it, old reports are merged. The latest 64 reports are
-            kept as they are, so less than about 150 kB has no effect.
-        batch: reports of one segment, which is what is sent at once.
+        max_bytes: what all records may take, both copies of each; beyond it, old reports are merged.
+        batch: reports sent at once.
         new_id: makes the id of a merged report.
+
+    Attributes:
+        trouble: why the flash took no report lately; empty while it does.
     """
 
     def __init__(
         self,
-        flash: Flash,
+        store: Store,
         max_bytes: int = 3_000_000,
         prefix: str = "outbox/",
         batch: int = LIMITS.batch_reports,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
-        self._flash, self._max_bytes, self._prefix = flash, max_bytes, prefix
+        self._store, self._max_bytes, self._prefix = store, max_bytes, prefix
         self._batch, self._new_id = batch, new_id
-        self._latest: tuple[bytes, tuple[Report, ...]] = b"", ()
+        self._held: list[Report] = []
+        self._settled: set[Span] = set()  # acknowledged, but the flash would not delete them
+        self._sealed_here = -1  # sealed in this process, where the flash would not take the seal
+        self.trouble = ""
+
+    @property
+    def held(self) -> int:
+        """Reports that wait in memory because the flash takes none."""
+        return len(self._held)
 
     def add(self, report: Report) -> None:
-        """Append a report; it is durable when this returns."""
-        with self._flash.lock():
-            segments = self._segments()
-            last = segments[-1] if segments else Segment(0, -1, sealed=True)
-            raw = b"" if last.sealed else self._flash.read(self._path(last)) or b""
-            held = _frames(raw)
-            if last.sealed or len(held) >= self._batch or _compressed(held):
-                if held:
-                    self._write(last, _packed(b"".join(map(_frame, held))))
-                self._append(Segment(last.last + 1, last.last + self._batch), [], 0, report)
-                self._shrink()
-            else:
-                self._append(last, held, len(raw), report)
+        """Append a report; it is durable when this returns, or `trouble` says why it is not."""
+        self._held.append(report)
+        self.flush()
+        while len(self._held) > _HELD and len(fewer := self._merged(self._held)) < len(self._held):
+            self._held = list(fewer)
 
-    def next_batch(self) -> tuple[Segment, tuple[Report, ...]] | None:
-        """The oldest reports, sealed: send exactly these until they are acknowledged. None if none wait."""
-        with self._flash.lock():
-            segments = self._segments()
-            segment = next((one for one in segments if one.sealed), segments[0] if segments else None)
-            if segment is None:
-                return None
-            if not segment.sealed:
-                sealed = Segment(segment.first, segment.last, sealed=True)
-                self._flash.rename(self._path(segment), self._path(sealed))
-                self._flash.sync_names(self._prefix)
-                segment = sealed
-            return segment, self._read(segment)
+    def flush(self) -> None:
+        """Put what waits in memory on flash, if it takes it."""
+        if not self._held:
+            return
+        try:
+            with self._store.lock():
+                while self._held:
+                    self._append(self._held[0])
+                    del self._held[0]
+                self._tidy()
+            self.trouble = ""
+        except StorageError as error:
+            self.trouble = str(error)
 
-    def acknowledge(self, segment: Segment, settled: Collection[str]) -> None:
-        """Remove the reports of a sealed segment whose ids the service accepted or will never take."""
-        with self._flash.lock():
-            left = tuple(report for report in self._read(segment) if report.id not in settled)
-            if left:
-                self._write(segment, _packed(_unpacked(left)))
-            else:
-                self._flash.delete(self._path(segment))
-                self._flash.sync_names(self._prefix)
-            self._latest = b"", ()
+    def next_batch(self) -> Batch | None:
+        """The oldest reports, sealed: send exactly these until they are acknowledged. None if none wait.
+
+        Raises:
+            StorageError: the queue cannot be read.
+        """
+        self.flush()
+        with self._store.lock():
+            while spans := self._to_send():
+                reports = tuple(report for span in spans for report in self._read(span))
+                if reports:
+                    return Batch(spans, reports)
+            return None
+
+    def acknowledge(self, batch: Batch, settled: Collection[str]) -> None:
+        """Remove those reports of a batch whose ids the service accepted or will never take."""
+        with self._store.lock():
+            for span in batch.spans:
+                left = [report for report in self._read(span) if report.id not in settled]
+                try:
+                    if left:
+                        self._store.write(self._path(span), _packed(left))
+                    else:
+                        self._store.delete(self._path(span))
+                except StorageError as error:
+                    self.trouble = str(error)
+                    if not left:
+                        self._settled.add(span)
 
     def reports(self) -> tuple[Report, ...]:
-        """All waiting reports, oldest first."""
-        with self._flash.lock():
-            return tuple(report for segment in self._segments() for report in self._read(segment))
+        """All waiting reports, oldest first.
+
+        Raises:
+            StorageError: the queue cannot be read.
+        """
+        with self._store.lock():
+            return tuple(report for span in self._spans() for report in self._read(span)) + tuple(self._held)
 
     def size(self) -> int:
-        """What the queue takes on flash."""
-        return sum(self._flash.size(name) or 0 for name in self._flash.names(self._prefix))
+        """What the queue takes on flash, in bytes."""
+        return self._store.size(self._prefix)
 
-    def _segments(self) -> list[Segment]:
-        """The segments in order, without those a merge superseded, which are removed."""
-        found = []
-        for name in self._flash.names(self._prefix):
-            segment = Segment.named(name.removeprefix(self._prefix))
-            if segment is None:
-                self._flash.delete(name)  # a replacement the power cut off
-            else:
-                found.append(segment)
-        widest_first = sorted(found, key=lambda one: (one.first, -one.last))
-        kept: list[Segment] = []
-        for segment in widest_first:
-            if kept and segment.last <= kept[-1].last:
-                self._flash.delete(self._path(segment))
-            else:
-                kept.append(segment)
-        return kept
+    def _append(self, report: Report) -> None:
+        spans = self._spans()
+        number = 1 + max(self._sealed(), spans[-1].last if spans else -1)
+        self._store.write(self._path(Span(number, number)), dumps(report))
 
-    def _shrink(self) -> None:
-        """Merge neighbours, the finest and oldest first, until the queue fits or nothing can be merged."""
-        while self.size() > self._max_bytes - _OPEN_BYTES:
-            closed = [one for one in self._segments()[:-1] if not one.sealed]
-            pairs = [(one, two) for one, two in pairwise(closed) if one.last + 1 == two.first]
-            if not pairs:
-                return
-            one, two = min(pairs, key=lambda pair: pair[1].last - pair[0].first)
-            held = self._read(one) + self._read(two)
-            merged = self._merged(held)
-            if len(merged) > self._batch:
-                return  # neighbours speak of different versions: few versions, so this stays small
-            self._write(Segment(one.first, two.last), _packed(_unpacked(merged)))
-            for superseded in (one, two):
-                self._flash.delete(self._path(superseded))
-            self._flash.sync_names(self._prefix)
+    def _tidy(self) -> None:
+        """Pack new reports once there is a batch of them, and merge old ones where they take too much."""
+        fresh = [span for span in self._unsealed() if span.first == span.last]
+        if len(fresh) > self._batch:
+            oldest = fresh[: self._batch]
+            self._replace(oldest, [report for span in oldest for report in self._read(span)])
+        while self.size() > self._max_bytes and self._merge_once():
+            pass
+
+    def _merge_once(self) -> bool:
+        """Merge two neighbouring packs, the finest and oldest first; whether any could be."""
+        pairs = pairwise(span for span in self._unsealed() if span.first != span.last)
+        for one, two in sorted(pairs, key=lambda pair: pair[1].last - pair[0].first):
+            merged = self._merged((*self._read(one), *self._read(two)))
+            if len(merged) <= self._batch:  # else they speak of too many versions
+                self._replace([one, two], merged)
+                return True
+        return False
+
+    def _replace(self, spans: Sequence[Span], reports: Sequence[Report]) -> None:
+        whole = Span(spans[0].first, spans[-1].last)
+        if reports:
+            self._store.write(self._path(whole), _packed(reports))
+        for span in spans:
+            self._store.delete(self._path(span))
 
     def _merged(self, reports: Sequence[Report]) -> tuple[Report, ...]:
         """Neighbours merged two by two."""
@@ -174,65 +208,71 @@ class ReportQueue:
                 previous = report
         return tuple(result) if previous is None else (*result, previous)
 
-    def _append(self, segment: Segment, held: Sequence[bytes], length: int, report: Report) -> None:
-        path, frame = self._path(segment), _frame(dumps(report))
-        whole = b"".join(map(_frame, held))
-        if length != len(whole):  # the power went while the last one was appended
-            self._write(segment, whole + frame)
-            return
-        self._flash.append(path, frame)
-        self._flash.sync(path)
-        if not held:
-            self._flash.sync_names(self._prefix)
+    def _spans(self) -> list[Span]:
+        """The records in order, without those that were superseded, which are removed."""
+        found = []
+        for name in self._store.names(self._prefix):
+            span = Span.named(name.removeprefix(self._prefix))
+            if span is None:
+                self._store.set_aside_record(name, "not a name of the queue's")
+            elif span in self._settled:
+                with contextlib.suppress(StorageError):
+                    self._store.delete(name)
+            else:
+                found.append(span)
+        kept: list[Span] = []
+        for span in sorted(found, key=lambda one: (one.first, -one.last)):
+            if kept and span.last <= kept[-1].last:
+                self._store.delete(self._path(span))
+            else:
+                kept.append(span)
+        return kept
 
-    def _path(self, segment: Segment) -> str:
-        return self._prefix + segment.name
+    def _unsealed(self) -> list[Span]:
+        sealed = self._sealed()
+        return [span for span in self._spans() if span.first > sealed]
 
-    def _write(self, segment: Segment, data: bytes) -> None:
-        replace(self._flash, self._path(segment), data)
+    def _to_send(self) -> tuple[Span, ...]:
+        """What was sealed already, or else the oldest, which is sealed now: one pack, or new reports."""
+        spans, sealed = self._spans(), self._sealed()
+        waiting = tuple(span for span in spans if span.last <= sealed)
+        if waiting or not spans:
+            return waiting
+        fresh = [span for span in spans[: self._batch] if span.first == span.last]
+        chosen = tuple(spans[:1]) if spans[0].first != spans[0].last else tuple(fresh)
+        self._seal(chosen[-1].last)
+        return chosen
 
-    def _read(self, segment: Segment) -> tuple[Report, ...]:
-        raw = self._flash.read(self._path(segment)) or b""
-        if raw != self._latest[0]:  # what is sent is read again once it is acknowledged
-            self._latest = raw, _parse(raw)
-        return self._latest[1]
+    def _sealed(self) -> int:
+        """The number up to which reports may have been sent."""
+        raw = self._store.read(_SEALED)
+        return max(self._sealed_here, int(json.loads(raw)) if raw is not None else -1)
 
+    def _seal(self, last: int) -> None:
+        try:
+            self._store.write(_SEALED, canonical_json(last))
+        except StorageError as error:  # where no seal can be written, no merge can either
+            self.trouble, self._sealed_here = str(error), last
 
-def _frame(body: bytes) -> bytes:
-    return _FRAME.pack(len(body), zlib.crc32(body)) + body
+    def _read(self, span: Span) -> tuple[Report, ...]:
+        """The reports of a record; none of one that is damaged, which is set aside."""
+        raw = self._store.read(self._path(span))
+        if raw is None:
+            return ()
+        try:
+            return _unpacked(raw)
+        except (ProtocolError, zlib.error):  # whole, but written by another version of this package
+            self._store.set_aside_record(self._path(span), "its reports cannot be read")
+            return ()
 
-
-def _unpacked(reports: Sequence[Report]) -> bytes:
-    return b"".join(_frame(dumps(report)) for report in reports)
-
-
-def _packed(frames: bytes) -> bytes:
-    return _frame(zlib.compress(frames))
-
-
-def _frames(data: bytes) -> list[bytes]:
-    """The bodies of all whole frames from the start on."""
-    bodies = []
-    while len(data) >= _FRAME.size:
-        length, checksum = _FRAME.unpack_from(data)
-        body, data = data[_FRAME.size : _FRAME.size + length], data[_FRAME.size + length :]
-        # a length of 0 with its checksum of 0 is what a block of zeros looks like
-        if not length or len(body) != length or zlib.crc32(body) != checksum:
-            break
-        bodies.append(body)
-    return bodies
-
-
-def _compressed(bodies: Sequence[bytes]) -> bool:
-    """Whether a segment was full once: it takes no more."""
-    return any(not body.startswith(b"{") for body in bodies)
+    def _path(self, span: Span) -> str:
+        return self._prefix + span.name
 
 
-def _parse(data: bytes) -> tuple[Report, ...]:
-    reports: list[Report] = []
-    for body in _frames(data):
-        if body.startswith(b"{"):
-            reports.append(loads(Report, body, _REPORT_BYTES))
-        else:
-            reports.extend(_parse(zlib.decompress(body)))
-    return tuple(reports)
+def _packed(reports: Sequence[Report]) -> bytes:
+    return zlib.compress(b"\n".join(map(dumps, reports)))  # JSON holds no line feed
+
+
+def _unpacked(raw: bytes) -> tuple[Report, ...]:
+    lines = raw if raw.startswith(b"{") else zlib.decompress(raw)
+    return tuple(loads(Report, line, _REPORT_BYTES) for line in lines.split(b"\n"))

@@ -13,20 +13,20 @@ _REFUSAL_KINDS = 31
 
 
 class Recorder:
-    """The window since `started_at`.
+    """The window since `began`, which is in seconds of the clock that only goes forward.
 
     `predicted` and `refused` may be called from any thread and never wait; the rest by one thread at a time.
     """
 
-    def __init__(self, started_at: float) -> None:
+    def __init__(self, began: float) -> None:
         self._predicted: deque[float] = deque()
         self._refused: deque[str] = deque()
         self._folding = threading.Lock()
         self._distance = 0.0
-        self._begin(started_at)
+        self._begin(began)
 
-    def _begin(self, started_at: float) -> None:
-        self.started_at = started_at
+    def _begin(self, began: float) -> None:
+        self.began = began
         self.mistakes = self.steps = self.adaptations = self.kept_starts = 0
         self.warnings = self.drifts = self.resets = self.fallbacks = 0
         self.start_loss, self.adapted_loss = Sketch(), Sketch()
@@ -74,14 +74,27 @@ class Recorder:
         )
 
     def close(
-        self, report_id: str, now: float, release: Release, counter: int, slot: Slot, resources: Resources
+        self,
+        report_id: str,
+        now: float,
+        elapsed: float,
+        release: Release,
+        counter: int,
+        slot: Slot,
+        resources: Resources,
+        clock_offset_s: float = 0.0,
     ) -> Report:
-        """The window as a report; the next one begins now."""
+        """The window as a report; the next one begins now.
+
+        Args:
+            now: Unix seconds by the device's clock.
+            elapsed: the same moment by the clock that only goes forward.
+        """
         with self._folding:
             self._fold()
             report = Report(
                 id=report_id,
-                started_at=round(self.started_at, 3),
+                started_at=round(now - (elapsed - self.began), 3),
                 ended_at=round(now, 3),
                 release=release,
                 counter=counter,
@@ -104,8 +117,9 @@ class Recorder:
                 events=tuple(self._events),
                 events_dropped=self._events_dropped,
                 resources=resources,
+                clock_offset_s=clock_offset_s,
             )
-            self._begin(now)
+            self._begin(elapsed)
         return report
 
     def _fold(self) -> None:

@@ -1,18 +1,24 @@
-"""Flash whose power can be cut at any call.
+"""Flash whose power can be cut at any call, and that may write in any order what was not synced.
 
 flash = SimulatedFlash(cut_at=7, torn="half")
 with pytest.raises(PowerCutError):
     my_code(flash)
 my_code(flash.after_power_cut())
+
+for left in flash.outcomes():  # every way in which the unsynced writes may have reached the flash, or not
+    my_code(left)
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
+
+from acclimate_device.errors import StorageError
 
 Torn = Literal["nothing", "half", "zeros", "everything"]
 TORN: tuple[Torn, ...] = ("nothing", "half", "zeros", "everything")
@@ -36,6 +42,9 @@ class _Change:
     added: str | None = None
     file: _File | None = None
 
+    def within(self, folder: str) -> bool:
+        return any(_folder(name) == folder for name in (self.removed, self.added) if name is not None)
+
     def apply(self, names: dict[str, _File]) -> None:
         if self.removed is not None:
             names.pop(self.removed, None)
@@ -51,30 +60,52 @@ class SimulatedFlash:
         torn: how much of what was not synced reached the flash before the cut. Of contents: nothing, their
             first half, zeros of their length (as journalling file systems may leave), or everything; of
             changes of names: none, the first half, none, or all.
+
+    Attributes:
+        refuses: what every changing call fails with, as full, worn or read-only flash does; empty to work.
     """
 
     def __init__(self, cut_at: int | None = None, torn: Torn = "nothing") -> None:
         self.cut_at, self.torn = cut_at, torn
         self.calls = 0
+        self.refuses = ""
+        self.unreadable: set[str] = set()
         self._durable: dict[str, _File] = {}
         self._cached: dict[str, _File] = {}
         self._changes: list[_Change] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def after_power_cut(self) -> SimulatedFlash:
         """What is there when the power comes back; that one is never cut again."""
         reached = {"half": len(self._changes) // 2, "everything": len(self._changes)}.get(self.torn, 0)
+        return self._left(self._changes[:reached], {})
+
+    def outcomes(self) -> Iterator[SimulatedFlash]:
+        """All that may be there when the power comes back, if unsynced writes reach the flash in any order.
+
+        Each change of names happened or not, each unsynced content is there by one of `TORN`, independently.
+        """
+        files = {id(file): file for file in (*self._cached.values(), *self._durable.values())}
+        dirty = [file for file in files.values() if file.cached != file.durable]
+        for kept in itertools.product((False, True), repeat=len(self._changes)):
+            happened = [change for change, keep in zip(self._changes, kept, strict=True) if keep]
+            for torn in itertools.product(TORN, repeat=len(dirty)):
+                yield self._left(happened, {id(file): how for file, how in zip(dirty, torn, strict=True)})
+
+    def _left(self, happened: Sequence[_Change], torn: dict[int, Torn]) -> SimulatedFlash:
         names = dict(self._durable)
-        for change in self._changes[:reached]:
+        for change in happened:
             change.apply(names)
         fresh = SimulatedFlash()
         for name, file in names.items():
-            data = self._left_of(file)
+            data = _left_of(file, torn.get(id(file), self.torn))
             fresh._durable[name] = _File(data, data)
         fresh._cached = dict(fresh._durable)
         return fresh
 
     def read(self, name: str) -> bytes | None:
+        if name in self.unreadable:
+            raise StorageError(f"{name}: Input/output error: free some space or mend its permissions")
         file = self._cached.get(name)
         return None if file is None else file.cached
 
@@ -92,22 +123,29 @@ class SimulatedFlash:
         self._put(name, (self.read(name) or b"") + data)
 
     def sync(self, name: str) -> None:
-        self._count()
+        self._count(name)
         self._cached[name].durable = self._cached[name].cached
 
     def rename(self, old: str, new: str) -> None:
+        self._refuse(new)
+        self.unreadable -= {old, new}
         self._change(_Change(removed=old, added=new, file=self._cached[old]))
-        self._count()
+        self._count(new)
 
     def delete(self, name: str) -> None:
+        self._refuse(name)
         if name in self._cached:
             self._change(_Change(removed=name))
-        self._count()
+        self._count(name)
 
     def sync_names(self, prefix: str) -> None:
-        self._count()
-        self._durable = dict(self._cached)
-        self._changes.clear()
+        self._count(prefix)
+        waiting, self._changes = self._changes, []
+        for change in waiting:
+            if change.within(_folder(prefix)):
+                change.apply(self._durable)
+            else:
+                self._changes.append(change)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -121,27 +159,38 @@ class SimulatedFlash:
         self._cached[name].cached = self._cached[name].durable = bytes(data)
 
     def _put(self, name: str, data: bytes) -> None:
+        self._refuse(name)
         if name not in self._cached:
             self._change(_Change(added=name, file=_File(b"", b"")))
         self._cached[name].cached = data
-        self._count()
+        self._count(name)
 
     def _change(self, change: _Change) -> None:
         self._changes.append(change)
         change.apply(self._cached)
 
-    def _count(self) -> None:
+    def _refuse(self, name: str) -> None:
+        if self.refuses:
+            raise StorageError(f"{name}: {self.refuses}: free some space or mend its permissions")
+
+    def _count(self, name: str) -> None:
         """End of a changing call: the cut may find its work done, in the cache."""
+        self._refuse(name)
         if self.calls == self.cut_at:
             raise PowerCutError(f"power cut at call {self.calls}")
         self.calls += 1
 
-    def _left_of(self, file: _File) -> bytes:
-        # appending does not touch what was durable before; overwriting may
-        kept = file.durable if file.cached.startswith(file.durable) else b""
-        new = file.cached[len(kept) :]
-        if self.torn == "nothing" or not new:
-            return file.durable
-        if self.torn == "half":
-            return kept + new[: len(new) // 2]
-        return kept + bytes(len(new)) if self.torn == "zeros" else file.cached
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _left_of(file: _File, torn: Torn) -> bytes:
+    # appending does not touch what was durable before; overwriting may
+    kept = file.durable if file.cached.startswith(file.durable) else b""
+    new = file.cached[len(kept) :]
+    if torn == "nothing" or not new:
+        return file.durable
+    if torn == "half":
+        return kept + new[: len(new) // 2]
+    return kept + bytes(len(new)) if torn == "zeros" else file.cached

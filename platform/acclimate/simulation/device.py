@@ -26,7 +26,7 @@ from acclimate_device.drift import InputShift
 from acclimate_device.errors import DeviceError, InputError, TransportError
 from acclimate_device.protocol import Report
 from acclimate_device.runtime import Engine
-from acclimate_device.storage import Record
+from acclimate_device.storage import Store
 from acclimate_device.telemetry import ReportQueue
 from acclimate_device.testing import PowerCutError, SimulatedFlash
 
@@ -118,7 +118,7 @@ class SimulatedDevice:
         """Be switched on for the first time, and put everything that is to happen on the agenda."""
         now = self._clock()
         key = dice(self._scenario.seed, self.number, "key").randbytes(32)
-        Record(self.flash, "key").write(key)
+        Store(self.flash).write("key", key)
         self._start()
         self._enter(now, self._guarded(self._round))
         self._enter(now + self._phase(self._scenario.stream.every), self._guarded(self._example))
@@ -162,7 +162,7 @@ class SimulatedDevice:
 
     def waiting(self) -> int:
         """Reports on its flash that the service has not acknowledged."""
-        return len(ReportQueue(self.flash).reports())
+        return len(ReportQueue(Store(self.flash)).reports())
 
     def reopened(self) -> Device | None:
         """What would run if it started again now, from its flash alone; None if nothing loads, which a device

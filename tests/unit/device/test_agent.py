@@ -20,7 +20,7 @@ from acclimate_device.protocol import (
     loads,
     seal,
 )
-from acclimate_device.storage import Assignment, FileFlash, Slots
+from acclimate_device.storage import Assignment, FileFlash, Slots, Store
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
 from acclimate_device.testing.repository import SimulatedRepository
 from acclimate_device.testing.service import SimulatedService
@@ -126,7 +126,7 @@ def test_a_download_goes_on_where_it_was_cut_off(gateway, cut_after: int) -> Non
     gateway.repository.cut_after = cut_after
     with pytest.raises(TransportError, match="broke"):
         gateway.agent.poll()
-    assert Slots(gateway.flash).assignment() is None
+    assert Slots(Store(gateway.flash)).assignment() is None
     kept = sum(gateway.flash.size(name) for name in gateway.flash.names("download/"))
     assert kept == cut_after
     assert gateway.agent.poll()
@@ -196,7 +196,7 @@ def test_an_older_state_is_refused_and_so_is_another_one_with_the_same_counter(g
     gateway.service.state = replace(newest, release=release_of(2))
     with pytest.raises(UntrustedError, match="two different"):
         gateway.agent.poll()
-    assert Slots(gateway.flash).assignment() == Assignment(newest, "b")
+    assert Slots(Store(gateway.flash)).assignment() == Assignment(newest, "b")
 
 
 def test_a_lost_assignment_record_does_not_let_older_states_in(gateway) -> None:
@@ -316,7 +316,7 @@ def test_a_process_of_less_than_a_second_obeys_and_ends_a_trial_too(gateway, tmp
         assert device.release == release_of(2)
         for x, _ in GestureDevice(1).examples(25):
             device.predict_one(x)
-    boot = Slots(FileFlash(tmp_path / "state")).boot()
+    boot = Slots(Store(FileFlash(tmp_path / "state"))).boot()
     assert (boot.release, boot.trial) == (release_of(2), None)
 
 

@@ -14,7 +14,7 @@ from acclimate_device.errors import InputError, LabelError
 from acclimate_device.online.adaptation import adapt, take_steps
 from acclimate_device.online.support import Support
 from acclimate_device.protocol import ReportBatch, dumps
-from acclimate_device.storage import Slots
+from acclimate_device.storage import Slots, Store
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
 
 
@@ -52,7 +52,7 @@ class Renamed:
 
 def report_of(under_test: Device):
     under_test.close()
-    return under_test._queue.reports()[-1]
+    return under_test._keeping._queue.reports()[-1]
 
 
 def test_a_device_learns_its_own_gestures() -> None:
@@ -219,7 +219,8 @@ def test_damaged_state_is_dropped_and_told() -> None:
     again = device(flash)
     assert not again.adapted
     again.predict_one(stream.example()[0])
-    assert report_of(again).events[0].kind == "lost_state"
+    told = {(event.kind, event.source) for event in report_of(again).events}
+    assert told == {("set_aside", "adapted.0"), ("set_aside", "adapted.1")}
 
 
 def test_state_is_written_once_a_minute_at_most() -> None:
@@ -231,8 +232,8 @@ def test_state_is_written_once_a_minute_at_most() -> None:
         learner.learn_one(*stream.example())
         clock.now += 1.0
         learner.tick()
-    assert 9 <= sum(name.startswith("adapted") for name in writes) <= 10
-    assert sum(name.startswith("outbox") for name in writes) <= 10
+    assert 9 <= sum(name.startswith("adapted.0") for name in writes) <= 10
+    assert sum(name.startswith("outbox") and ".0" in name for name in writes) <= 10
 
 
 def test_a_prediction_never_waits_and_never_sees_half_a_version() -> None:
@@ -295,9 +296,9 @@ def test_nothing_of_an_example_is_on_the_wire() -> None:
 
 def test_the_agent_and_the_device_meet_on_flash_only() -> None:
     flash = SimulatedFlash()
-    assert Slots(flash).assignment() is None
+    assert Slots(Store(flash)).assignment() is None
     device(flash).tick()
-    assert Slots(flash).boot().counter == 0
+    assert Slots(Store(flash)).boot().counter == 0
 
 
 def test_a_policy_that_makes_no_sense_is_refused() -> None:

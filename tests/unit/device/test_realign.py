@@ -55,7 +55,9 @@ def acclimated(seed: int, flash: SimulatedFlash | None = None, policy: OnlinePol
 
 def events(under_test: Device) -> list[tuple[str, str]]:
     under_test.close()
-    return [(one.kind, one.source) for report in under_test._queue.reports() for one in report.events]
+    return [
+        (one.kind, one.source) for report in under_test._keeping._queue.reports() for one in report.events
+    ]
 
 
 def test_accuracy_recovers_from_a_drifted_sensor_without_a_single_label() -> None:
@@ -132,7 +134,7 @@ def test_a_channel_that_died_is_refused_and_told() -> None:
     watch(under_test, Drifted(stream, gain=(1.0, 0.0, 1.0), offset=(0.0, 9.0, 0.0)), 480)
     assert under_test._active.alignment is None
     under_test.close()
-    (report,) = under_test._queue.reports()
+    (report,) = under_test._keeping._queue.reports()
     assert report.refusals == {"AlignmentError": 1}
     (refusal,) = [event for event in report.events if event.kind == "refused"]
     assert "channel 'y'" in refusal.detail

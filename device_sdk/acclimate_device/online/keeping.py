@@ -1,0 +1,99 @@
+"""What outlives a restart beside the version: reports and adapted state. Trouble of the flash ends here.
+
+What the flash refuses stays in memory and is tried again; that, and every other thing the flash or the clock
+did, becomes an event.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+
+from acclimate_device.clock import Clock
+from acclimate_device.errors import StorageError
+from acclimate_device.online.health import Health
+from acclimate_device.online.saved import Adapted, SavedState
+from acclimate_device.online.versions import Note, Versions
+from acclimate_device.protocol import Report
+from acclimate_device.runtime import Engine
+from acclimate_device.storage import CLOCK, Store
+from acclimate_device.telemetry import ReportQueue
+
+logger = logging.getLogger(__name__)
+
+
+class Keeping:
+    """The store of one device, and how it is doing.
+
+    Args:
+        store: on the device's flash.
+        clock: of the device.
+        new_id: makes the ids of merged reports.
+    """
+
+    def __init__(self, store: Store, clock: Clock, new_id: Callable[[], str]) -> None:
+        self._store, self._clock = store, clock
+        self._queue, self._saved = ReportQueue(store, new_id=new_id), SavedState(store)
+        self._unread = self._unsaved = ""  # why adapted state could not be read, or kept
+        self.health = Health()
+
+    def add(self, report: Report) -> None:
+        """Queue a closed window."""
+        self._queue.add(report)
+
+    def load(self, engine: Engine, lineage: int) -> Adapted | None:
+        """The adapted state of this version and lineage; None if there is none, or none can be read now.
+
+        Raises:
+            BundleError: there is one and it does not fit.
+        """
+        try:
+            return self._saved.load(engine, lineage)
+        except StorageError as error:
+            self._unread = str(error)
+            return None
+
+    def save(self, engine: Engine, state: Adapted | None, lineage: int) -> bool:
+        """Keep adapted state, if there is any; whether the flash took it."""
+        try:
+            if state is not None:
+                self._saved.save(engine, state, lineage)
+            self._unsaved = self._unread = ""
+        except StorageError as error:
+            self._unsaved = str(error)
+        return not self._unsaved
+
+    def clock_offset_s(self) -> float:
+        """How far the service's clock is ahead, as the agent last saw it."""
+        try:
+            raw = self._store.read(CLOCK)
+        except StorageError:
+            return 0.0
+        return float(json.loads(raw)) if raw is not None else 0.0
+
+    def look(self, versions: Versions) -> list[Note]:
+        """Try again what was refused; what is new about flash and clock since the last call."""
+        versions.retry()
+        self._queue.flush()
+        notes: list[Note] = [(one.kind, one.name[:128], one.detail) for one in self._store.take_mishaps()]
+        repaired = sum(kind == "repaired" for kind, _, _ in notes)
+        set_aside = len(notes) - repaired
+        trouble = versions.trouble or self._queue.trouble or self._unsaved or self._unread
+        if trouble and not self.health.storage:
+            notes.append(("storage_failed", "StorageError", trouble))
+            logger.warning("event=storage_failed detail=%s", trouble)
+        elif self.health.storage and not trouble:
+            notes.append(("storage_recovered", "", self.health.storage))
+        leap = self._clock.leapt()
+        if leap:
+            notes.append(("clock_jumped", "clock", f"{leap:+.0f} s"))
+        before = self.health
+        self.health = Health(
+            storage=trouble,
+            reports_held=self._queue.held,
+            repaired=before.repaired + repaired,
+            set_aside=before.set_aside + set_aside,
+            clock_leaps=before.clock_leaps + bool(leap),
+        )
+        return notes

@@ -1,0 +1,350 @@
+"""Flash that fails, clocks that leap, processes that fork or are doubled: the application never notices."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from acclimate_device import Device, OnlinePolicy
+from acclimate_device.clock import Clock
+from acclimate_device.errors import OwnerError, StorageError, UntrustedError
+from acclimate_device.protocol import MANIFEST, DesiredState
+from acclimate_device.storage import CLOCK, Assignment, Claim, FileFlash, Slots, Store
+from acclimate_device.telemetry import ReportQueue
+from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
+from tests.unit.device.test_agent import Gateway, release_of, version
+from tests.unit.device.test_device import Renamed, device, learn
+from tests.unit.device.test_queue import report
+
+DAY = 86_400.0
+
+
+def shipped(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name, content in tiny_bundle().items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def reports(flash: SimulatedFlash) -> list:
+    return list(ReportQueue(Store(flash)).reports())
+
+
+# -- flash -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("refusal", ["Read-only file system", "No space left on device"])
+def test_trouble_of_the_flash_reaches_no_call_and_ends_when_the_flash_recovers(refusal: str) -> None:
+    flash, stream, now = SimulatedFlash(), GestureDevice(10), [1e9]
+    learner = device(flash, lambda: now[0])
+    learn(learner, stream, 200)
+    learner.tick()
+    assert learner.health.ok
+    flash.refuses = refusal
+    for at, (x, y) in enumerate(Renamed(stream).examples(120)):  # labels turn: a drift, a reset, adaptations
+        now[0] += 60.0
+        learner.learn_one(x, y)
+        assert learner.predict_one(x) in ("circle", "shake", "tap")
+        if at % 5 == 0:
+            learner.tick()
+    learner.reset()
+    learner.tick()
+    assert refusal in learner.health.storage
+    assert learner.health.reports_held > 0
+    flash.refuses = ""
+    now[0] += 1000.0
+    learner.tick()
+    learner.tick()
+    assert learner.health.ok
+    assert learner.health.reports_held == 0
+    learner.close()
+    waiting = reports(flash)
+    assert sum(one.start_loss.count + one.adapted_loss.count for one in waiting) == 320
+    kinds = [event.kind for one in waiting for event in one.events]
+    assert kinds.index("storage_failed") < kinds.index("storage_recovered")
+
+
+def test_closing_on_flash_that_is_gone_raises_nothing() -> None:
+    flash, stream = SimulatedFlash(), GestureDevice(1)
+    learner = device(flash)
+    learn(learner, stream, 30)
+    flash.refuses = "Read-only file system"
+    learner.close()
+
+
+def test_reports_held_in_memory_stay_few_and_lose_no_count() -> None:
+    flash = SimulatedFlash()
+    queue = ReportQueue(Store(flash))
+    flash.refuses = "No space left on device"
+    for number in range(400):
+        queue.add(report(number))
+    assert queue.held <= 64
+    flash.refuses = ""
+    queue.flush()
+    assert sum(one.windows for one in queue.reports()) == 400
+
+
+def test_a_full_disk_drains_by_sending() -> None:
+    """Nothing can be written, but what was acknowledged can be deleted."""
+    flash = SimulatedFlash()
+    queue = ReportQueue(Store(flash))
+    for number in range(70):
+        queue.add(report(number))
+    flash._put = lambda name, data: flash._refuse_all(name)
+    flash._refuse_all = lambda name: (_ for _ in ()).throw(StorageError(f"{name}: No space left on device"))
+    sent = []
+    while batch := queue.next_batch():
+        sent += [one.id for one in batch.reports]
+        queue.acknowledge(batch, {one.id for one in batch.reports})
+    assert len(sent) == len(set(sent)) == 70
+
+
+def test_on_read_only_flash_a_trial_is_not_begun_for_its_starts_could_not_be_counted(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.ship(2)
+    gateway.agent.poll()
+    gateway.device.tick()
+    gateway.flash.refuses = "Read-only file system"
+    assert [gateway.application().release.version for _ in range(5)] == [1] * 5
+    gateway.flash.refuses = ""
+    assert gateway.application().release == release_of(2)
+
+
+def test_records_that_cannot_be_read_are_neither_lost_nor_replaced() -> None:
+    flash, stream = SimulatedFlash(), GestureDevice(1)
+    learner = device(flash)
+    learn(learner, stream, 30)
+    learner.close()
+    flash.unreadable = set(flash.names(""))
+    blind = device(flash)
+    assert blind.predict_one(stream.example()[0]) in ("circle", "shake", "tap")
+    blind.tick()
+    assert "Input/output error" in blind.health.storage
+    flash.unreadable = set()
+    assert device(flash).adapted
+
+
+def test_files_are_refused_with_one_kind_of_error(tmp_path: Path) -> None:
+    flash = FileFlash(tmp_path / "state")
+    (tmp_path / "state" / "file").write_bytes(b"")
+    for call in (
+        lambda: flash.size("file/below"),
+        lambda: flash.read("file/below"),
+        lambda: flash.write("file/below", b""),
+        lambda: flash.sync("nothing"),
+        lambda: flash.rename("nothing", "else"),
+        lambda: flash.delete("file/below"),
+        lambda: flash.names("x" * 300 + "/"),
+        lambda: FileFlash(tmp_path / "state" / "file"),
+    ):
+        with pytest.raises(StorageError, match="free some space or mend its permissions"):
+            call()
+
+
+def test_a_full_disk_is_no_failure_of_trust_and_no_failed_canary(tmp_path: Path, monkeypatch) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.ship(2)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tuf.ngclient.updater.Updater._persist_file", full)
+        with pytest.raises(StorageError, match="No space left"):
+            gateway.agent.poll()
+    gateway.agent.send_reports()
+    assert not gateway.service.reports
+    assert gateway.agent.poll()
+
+
+def test_a_key_lost_in_both_copies_is_never_replaced_in_silence(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path)
+    for name in ("key.0", "key.1"):
+        gateway.flash.flip(name, 99)
+    for _ in range(2):
+        with pytest.raises(UntrustedError, match="--new-key"):
+            gateway.application() and gateway.agent.identity.key()
+
+
+def test_a_report_the_service_cannot_read_is_not_in_the_way_of_others(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path)
+    queue = ReportQueue(Store(gateway.flash))
+    for number in range(40):
+        queue.add(report(number))
+    poison = {report(number).id for number in (0, 17)}
+    take = gateway.service._take_reports
+
+    def picky(headers: dict, body: bytes):
+        answer = take(headers, body)
+        if poison & set(gateway.service.reports):
+            for one in poison:
+                gateway.service.reports.pop(one, None)
+            return gateway.service._problem(400, "malformed")
+        return answer
+
+    gateway.service._take_reports = picky
+    assert gateway.agent.send_reports() == 40
+    assert len(gateway.service.reports) == 38
+    assert not queue.reports()
+
+
+# -- time --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("leap", [3600.0, -3600.0, 10 * 365 * DAY, -1.79e9])
+@pytest.mark.parametrize("steady", [True, False])
+def test_reports_and_saved_state_do_not_wait_for_the_wall_clock(leap: float, steady: bool) -> None:
+    """A window a second for an hour; after half a minute the clock is set by `leap`."""
+    flash, stream, wall, age = SimulatedFlash(), GestureDevice(1), [1.795e9], [0.0]
+    policy = OnlinePolicy(report_s=60, save_s=60)
+    learner = Device(tiny_bundle().get, flash, policy, clock=lambda: wall[0])
+    if steady:
+        learner._clock.__init__(lambda: wall[0], lambda: age[0])
+        learner._recorder.began = learner._clock.elapsed()
+    for second in range(3600):
+        wall[0] += 1.0 + (leap if second == 30 else 0.0)
+        age[0] += 1.0
+        if second % 5 == 0:
+            learner.learn_one(*stream.example())
+        learner.tick()
+    learner.close()
+    waiting = reports(flash)
+    assert 58 <= len(waiting) <= 62
+    assert all(one.ended_at >= one.started_at for one in waiting)
+    assert flash.names("adapted")
+    jumps = [event for one in waiting for event in one.events if event.kind == "clock_jumped"]
+    if steady or leap < 0:
+        assert [event.detail for event in jumps] == [f"{leap:+.0f} s"] if steady else jumps
+        assert max(one.ended_at - one.started_at for one in waiting) < 70.0
+        assert learner.health.clock_leaps == 1
+
+
+def test_a_clock_that_is_slewed_or_sleeps_does_not_leap() -> None:
+    wall, steady = [1e9], [0.0]
+    clock = Clock(lambda: wall[0], lambda: steady[0])
+    for _ in range(100):
+        wall[0] += 10.005
+        steady[0] += 10.0
+        assert clock.leapt() == 0.0
+    assert Clock().leapt() == 0.0
+    before = Clock().elapsed()
+    assert 0.0 <= Clock().elapsed() - before < 5.0
+
+
+def test_the_agent_tells_the_application_how_far_the_clock_is_off(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path)
+    request = gateway.service.request
+    ahead = [0.0]
+
+    def dated(*args: object, **kwargs: object):
+        answer = request(*args, **kwargs)
+        from email.utils import formatdate
+
+        answer.headers["date"] = formatdate(gateway.now + ahead[0], usegmt=True)
+        return answer
+
+    gateway.service.request = dated
+    ahead[0] = 7200.0
+    gateway.agent.poll()
+    assert Store(gateway.flash).read(CLOCK) == b"7200"
+    gateway.use(5)
+    gateway.device.close()
+    assert reports(gateway.flash)[-1].clock_offset_s == 7200.0
+
+
+# -- processes ---------------------------------------------------------------------------------------------
+
+
+def test_a_state_folder_has_one_application_and_one_agent(tmp_path: Path) -> None:
+    bundle, state = shipped(tmp_path / "bundle"), tmp_path / "state"
+    with Device.open(bundle, state), pytest.raises(OwnerError, match=f"process {os.getpid()}"):
+        Device.open(bundle, state)
+    code = (
+        "import sys, time; from pathlib import Path; from acclimate_device.storage import Claim\n"
+        f"claim = Claim(Path({str(state)!r}), 'application'); print('mine', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert other.stdout.readline() == b"mine\n"
+    with pytest.raises(OwnerError, match=f"in use by the application of process {other.pid}"):
+        Device.open(bundle, state)
+    with Claim(state, "agent"):
+        pass
+    other.send_signal(signal.SIGKILL)
+    other.wait()
+    Device.open(bundle, state).close()
+
+
+def test_a_forked_process_is_refused_and_leaves_the_parent_alone(tmp_path: Path) -> None:
+    bundle, state = shipped(tmp_path / "bundle"), tmp_path / "state"
+    code = f"""
+import os, sys
+from acclimate_device import Device
+from acclimate_device.errors import OwnerError
+from acclimate_device.testing import GestureDevice
+device = Device.open({str(bundle)!r}, {str(state)!r})
+x, y = GestureDevice(1).example()
+device.predict_one(x)
+child = os.fork()
+if not child:
+    refused = 0
+    for call in (lambda: device.predict_one(x), lambda: device.learn_one(x, y), device.reset, device.tick):
+        try:
+            call()
+        except OwnerError as error:
+            refused += "after the fork" in str(error)
+    device.close()
+    os._exit(refused)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 4
+device.predict_one(x)
+sleeper = os.fork()
+if not sleeper:
+    import time
+    time.sleep(60)
+device.close()
+Device.open({str(bundle)!r}, {str(state)!r}).close()  # though a fork of this process still lives
+os.kill(sleeper, 9)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert sum(one.predictions for one in ReportQueue(Store(FileFlash(state))).reports()) == 2
+
+
+# -- what the boot record tells the agent ------------------------------------------------------------------
+
+
+def test_damaged_files_of_the_good_version_are_fetched_again_and_it_runs_without_a_trial(
+    tmp_path: Path,
+) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.ship(2)
+    gateway.agent.poll()
+    gateway.use()
+    gateway.use()
+    gateway.flash.flip("a/params.safetensors", 9000)
+    gateway.device = gateway.application()
+    assert gateway.device.release.version == 1
+    fetched = len(gateway.repository.fetched)
+    assert gateway.agent.poll()
+    assert not gateway.agent.poll(), "once is enough"
+    again = gateway.repository.fetched[fetched:]
+    assert [path for path in again if path.endswith(".onnx")] == [], "only what was damaged"
+    gateway.device.tick()
+    assert gateway.device.release == release_of(2)
+    boot = Slots(Store(gateway.flash)).boot()
+    assert (boot.release, boot.trial, boot.damaged) == (release_of(2), None, None)
+
+
+def test_an_assignment_to_a_slot_is_obeyed_only_with_its_own_release() -> None:
+    flash = SimulatedFlash()
+    slots = Slots(Store(flash))
+    slots.stage("a", version(2))
+    slots.save_assignment(Assignment(DesiredState("d", "f", 1, "run", release_of(3)), "a"))
+    under_test = device(flash)
+    under_test.tick()
+    assert under_test.release.version == 1
+    assert not slots.holds("b", release_of(2))
+    assert slots.holds("a", release_of(2))
+    flash.delete(f"a/{MANIFEST}")
+    assert not slots.holds("a", release_of(2))
