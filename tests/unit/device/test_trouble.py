@@ -346,5 +346,5 @@ def test_an_assignment_to_a_slot_is_obeyed_only_with_its_own_release() -> None:
     assert under_test.release.version == 1
     assert not slots.holds("b", release_of(2))
     assert slots.holds("a", release_of(2))
-    flash.delete(f"a/{MANIFEST}")
+    Store(flash).delete(f"a/{MANIFEST}")
     assert not slots.holds("a", release_of(2))
