@@ -9,13 +9,16 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from acclimate.rollout.controller import Controller
+from acclimate.rollout.domain import rollout as life
+from acclimate.rollout.domain.evidence import Decision
 from acclimate.rollout.domain.fleet import Member
 from acclimate.rollout.domain.plan import Gate, Wave
 from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.rollout import State
+from acclimate.rollout.faults import Faults
 from acclimate.rollout.store import ConflictError, Store
 from acclimate_device.protocol import Release
-from tests.support.rollout_samples import NEW, OLD, a_device
+from tests.support.rollout_samples import NEW, OLD, a_device, a_fleet, a_rollout
 from tests.support.rollout_world import World, with_harm
 
 PLAN = {
@@ -206,3 +209,63 @@ class ControllerContract:
                 store.decisions("rollout-1")[0],
                 generation=running.generation,
             )
+
+    def test_a_fault_at_any_step_of_one_rollout_leaves_the_others_on_time(self, store: Store):
+        world = World(store, 60, **PLAN)
+        world.do("start")
+        world.round()
+        store.add_fleet(a_fleet("works"), "ada")
+        store.add_devices([a_device(number, "works") for number in range(60)], world.now, "ada")
+        store.set_baseline("works", "", OLD, world.now, "ada")
+        store.add_rollout(a_rollout("rollout-0", "works", **PLAN), "ada")
+        start = Decision("rollout-0", world.now, "start", "asked", "ada", 0)
+        store.step_rollout("rollout-0", lambda one, _: life.start(one, world.now), start)
+        failing = FailingFor(store, "works", "rollout-0")
+        world.controller = Controller(failing, "one", lambda: world.now, faults=(faults := Faults()))
+        failed: list[str] = []
+        for state in (State.PROMOTING, State.RUNNING):
+            assert store.rollout("rollout-0").state is state
+            failing.fail_at = 0
+            while True:
+                failing.failed = ""
+                world.round(seconds=5)
+                if not failing.failed:
+                    break
+                assert [fault.subject for fault in faults.current()] == ["rollout-0"], failing.failed
+                world.controller.tick()
+                assert store.progress("rollout-1") == store.last_sequence("home"), failing.failed
+                failed.append(failing.failed)
+                failing.fail_at += 1
+        assert {"members", "step_rollout", "observations", "save_observations"} <= set(failed)
+        failing.fail_at = -1
+        world.round()
+        assert faults.current() == []
+        assert store.rollout("rollout-0").wave > 0
+        shown = [one for one in store.decisions("rollout-0", 1000) if one.action == "fault"]
+        assert shown
+        assert "disk full" in shown[0].reason
+
+
+class FailingFor:
+    """A store whose n-th call about one fleet's rollout fails, in every tick anew."""
+
+    def __init__(self, store: Store, fleet: str, rollout: str) -> None:
+        self._store, self._about = store, (fleet, rollout)
+        self.fail_at, self._calls, self.failed = -1, 0, ""
+
+    def __getattr__(self, name: str):
+        method = getattr(self._store, name)
+
+        def call(*given, **options):
+            if name == "rollouts":
+                self._calls = 0
+            concerned = any(one in self._about or getattr(one, "rollout", "") in self._about for one in given)
+            showing = name == "record_decision" and given[0].action == "fault"
+            if concerned and not showing:
+                self._calls += 1
+                if self._calls > self.fail_at >= 0:
+                    self.failed = name
+                    raise OSError(f"disk full in {name}")
+            return method(*given, **options)
+
+        return call

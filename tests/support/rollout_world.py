@@ -94,7 +94,7 @@ class World:
         return self.store.decisions("rollout-1")[0].reason
 
     def poll_and_report(self) -> None:
-        [everything] = self.store.changes({})
+        everything = next(one for one in self.store.changes({}) if one.fleet.name == "home")
         taken, reports = [], []
         for member in everything.members:
             told = assign(everything.fleet, everything.live, member.id, member.attributes, member.revision)

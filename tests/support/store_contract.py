@@ -21,6 +21,7 @@ from acclimate.rollout.store import (
     Store,
     Taken,
 )
+from acclimate_device.protocol import Release
 from tests.support.rollout_samples import NEW, NOW, OLD, a_device, a_fleet, a_report, a_rollout
 
 EVIDENCE = GateEvidence(
@@ -381,6 +382,9 @@ class ReportContract:
 
     def test_counts_are_sums_by_release_and_hour(self, store: Store):
         a_fleet_with(store)
+        for release in (OLD, NEW):  # replaced as the baseline, never forgotten
+            store.set_baseline("home", "", release, NOW, "ada")
+        assert store.given_releases("home") == [OLD, NEW]
         hour = NOW // 3600 * 3600
         times = [hour + 1, hour + 2, hour + 3601]
         store.add_reports(
@@ -399,6 +403,34 @@ class ReportContract:
         assert found[1, hour].loss_sum == 10.0
         assert found[1, hour].drifts == 1
         assert found[1, hour + 3600].refusals == 1
+
+    def test_releases_that_a_fleet_was_never_given_share_one_row_for_ever(self, store: Store):
+        a_fleet_with(store)
+        store.set_baseline("home", "", OLD, NOW, "ada")
+        invented = [Release(f"invented-{number}", 1, "c" * 64) for number in range(20)]
+        store.add_reports([a_report("device-1", 0)])
+        store.add_reports(
+            [a_report("device-1", number, release=one) for number, one in enumerate(invented, start=1)]
+        )
+        names = {one.release.name: one.reports for one in store.counts("home")}
+        assert names == {OLD.name: 1, "other": 20}
+        store.prune(NOW + 1_000, lead(store))
+        assert {one.release.name: one.reports for one in store.counts("home")} == names
+
+    def test_sums_stay_within_every_readers_integers(self, store: Store):
+        a_fleet_with(store)
+        token, most = lead(store), 2**53 - 1
+        for batch in range(3):  # 3 x 1,100 x 2^53 overflows 63 bits, in one query and in what is kept
+            store.add_reports(
+                [
+                    a_report("device-1", batch * 1_100 + number, received_at=NOW, predictions=most)
+                    for number in range(1_100)
+                ]
+            )
+            assert [one.predictions for one in store.counts("home")] == [most]
+            store.prune(NOW + 10_000, token)
+        assert sum(one.reports for one in store.counts("home")) == 3_300
+        assert {one.predictions for one in store.counts("home")} == {most}
 
     def test_pruning_keeps_counts_and_each_devices_latest_report(self, store: Store):
         a_fleet_with(store)

@@ -57,7 +57,7 @@ An input a graph does not need may be missing from it; a device feeds what the g
 
 from __future__ import annotations
 
-from acclimate_device.protocol.codec import canonical_json, dumps, loads, read, write
+from acclimate_device.protocol.codec import canonical_json, dumps, loads, parse, read, write
 from acclimate_device.protocol.envelope import (
     Envelope,
     PublicKey,
@@ -190,6 +190,7 @@ __all__ = [
     "dumps",
     "json_schema",
     "loads",
+    "parse",
     "payload_type",
     "read",
     "seal",

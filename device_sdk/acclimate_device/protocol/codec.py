@@ -5,6 +5,9 @@ Rules every message follows:
 * A field with a default may be left out; writers leave out fields that equal their default.
 * Readers ignore fields they do not know, so that a newer writer can add some; anything else that does not
   fit (a missing field, a wrong type, a number out of range, NaN) is a `ProtocolError` naming the field.
+* Nothing is unbounded: a text, a number or a key that names no bound of its own has that of `Text()` or
+  `Number()`, and every array and object says how many entries it holds. So what a peer sends can be stored,
+  squared and summed without a thought for overflow.
 * A `schema` field is a literal number. It rises when a reader of the old number would misunderstand.
 """
 
@@ -13,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
 import re
 import types
 from collections.abc import Callable, Mapping
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from acclimate_device.errors import ProtocolError
+from acclimate_device.protocol.limits import LIMITS
 
 Message = TypeVar("Message")
 Reader = Callable[[Any], Any]
@@ -28,7 +31,10 @@ Reader = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Text:
-    """Bounds of a string: a full-match regular expression and a length in characters."""
+    """Bounds of a string: a full-match regular expression and a length in characters.
+
+    NUL and halves of surrogate pairs never fit: JSON can write them, databases and UTF-8 cannot.
+    """
 
     pattern: str = ""
     max_length: int = 256
@@ -38,8 +44,8 @@ class Text:
 class Number:
     """Inclusive bounds of a number."""
 
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float = -LIMITS.number
+    maximum: float = LIMITS.number
 
 
 @dataclass(frozen=True)
@@ -78,13 +84,21 @@ def loads(kind: type[Message], data: bytes, max_bytes: int) -> Message:
     Raises:
         ProtocolError: too long, not JSON, a key twice in one object, or not a `kind`.
     """
+    return read(kind, parse(kind, data, max_bytes))
+
+
+def parse(kind: type[object], data: bytes, max_bytes: int) -> Any:
+    """The JSON types in UTF-8 JSON of at most `max_bytes` bytes that should be a `kind`.
+
+    Raises:
+        ProtocolError: too long, not JSON, or a key twice in one object.
+    """
     if len(data) > max_bytes:
         raise ProtocolError(f"{kind.__name__}: {len(data)} bytes, at most {max_bytes} are accepted")
     try:
-        value = _DECODER.decode(data.decode("utf-8"))
+        return _DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"{kind.__name__}: not JSON ({error})") from None
-    return read(kind, value)
 
 
 def dumps(message: object) -> bytes:
@@ -137,7 +151,7 @@ def plain(value: Any) -> Any:
 def _compile(annotation: Any) -> Reader:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _bounded(_reader(arguments[0]), arguments[1])
+        return _bounded(_SCALARS.get(arguments[0]) or _reader(arguments[0]), arguments[1])
     if origin is Literal:
         return functools.partial(_one_of, arguments)
     if origin in (Union, types.UnionType):
@@ -147,10 +161,11 @@ def _compile(annotation: Any) -> Reader:
     if origin is tuple:
         return functools.partial(_row, tuple(_reader(argument) for argument in arguments))
     if origin is Mapping:
-        return functools.partial(_object, _reader(arguments[1]))
+        return functools.partial(_object, _reader(arguments[0]), _reader(arguments[1]))
     if dataclasses.is_dataclass(annotation):
         return _dataclass_reader(annotation)
-    return _SCALARS[annotation]
+    usual = USUAL.get(annotation)
+    return _bounded(_SCALARS[annotation], usual) if usual else _SCALARS[annotation]
 
 
 _reader: Callable[[Any], Reader] = functools.cache(_compile)
@@ -192,8 +207,7 @@ def _bounded(reader: Reader, bound: Text | Number | Items) -> Reader:
 
         return text
     if isinstance(bound, Number):
-        lowest = -math.inf if bound.minimum is None else bound.minimum
-        highest = math.inf if bound.maximum is None else bound.maximum
+        lowest, highest = bound.minimum, bound.maximum
 
         def number(value: Any) -> Any:
             result = reader(value)
@@ -214,6 +228,8 @@ def _bounded(reader: Reader, bound: Text | Number | Items) -> Reader:
 def _string(value: Any) -> Any:
     if type(value) is not str:
         raise _Mismatch(f"a string is expected, not {_show(value)}")
+    if not value.isprintable() and _UNSTORABLE.search(value):  # the quick look first
+        raise _Mismatch("holds NUL or half a surrogate pair: leave it out")
     return value
 
 
@@ -242,6 +258,13 @@ def _null(value: Any) -> Any:
 
 
 _LARGEST_INTEGER = 2**53 - 1  # what JSON readers in other languages keep exactly
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+USUAL: Mapping[Any, Text | Number] = {
+    str: Text(),
+    int: Number(-_LARGEST_INTEGER, _LARGEST_INTEGER),
+    float: Number(),
+}
+"""The bounds of a field that names none."""
 _LARGEST_REAL = 1.7976931348623157e308
 _SCALARS: dict[Any, Reader] = {
     str: _string,
@@ -286,13 +309,13 @@ def _row(readers: tuple[Reader, ...], value: Any) -> Any:
     return tuple(reader(item) for reader, item in zip(readers, value, strict=True))
 
 
-def _object(reader: Reader, value: Any) -> Any:
+def _object(key_reader: Reader, reader: Reader, value: Any) -> Any:
     if type(value) is not dict:
         raise _Mismatch(f"an object is expected, not {_show(value)}")
     result = {}
     for key, item in value.items():
         try:
-            result[key] = reader(item)
+            result[key_reader(key)] = reader(item)
         except _Mismatch as mismatch:
             raise mismatch.under(f"[{key!r}]") from None
     return result

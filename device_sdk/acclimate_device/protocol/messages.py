@@ -22,9 +22,15 @@ Name = Annotated[str, Text(r"[A-Za-z0-9][A-Za-z0-9._-]*", max_length=128)]
 DeviceId = Annotated[str, Text(r"[A-Za-z0-9][A-Za-z0-9._:-]*", max_length=128)]
 Hash = Annotated[str, Text(r"[0-9a-f]{64}", max_length=64)]
 Nonce = Annotated[str, Text(r"[0-9a-f]{32}", max_length=32)]
-Count = Annotated[int, Number(0, 2**53 - 1)]
+Counter = Annotated[int, Number(0, 2**53 - 1)]
+Count = Annotated[int, Number(0, LIMITS.count)]
 Seconds = Annotated[float, Number(0.0)]
-Attributes = Annotated[Mapping[str, str | int | float | bool], Items(64)]
+Moment = Annotated[float, Number(*LIMITS.time_s)]
+Line = Annotated[str, Text(r"[^\x00-\x1f\x7f]*")]
+Prose = Annotated[str, Text(max_length=4096)]
+Attribute = bool | int | float | Annotated[str, Text(r"[^\x00-\x1f\x7f]*", max_length=500)]
+AttributeName = Annotated[str, Text(r"[^\x00-\x1f\x7f]+", max_length=100)]
+Attributes = Annotated[Mapping[AttributeName, Attribute], Items(64)]
 
 Action = Literal["run", "reset", "hold"]
 
@@ -43,9 +49,9 @@ class Enrolment:
 
     token: Annotated[str, Text(r"[\x21-\x7e]+", max_length=512)]
     public_key: PublicKey
-    hardware_id: str = ""
+    hardware_id: Line = ""
     attributes: Attributes = field(default_factory=dict)
-    sdk: str = ""
+    sdk: Line = ""
     schema: Literal[1] = 1
 
 
@@ -81,10 +87,10 @@ class TokenRequest:
 
     device_id: DeviceId
     audience: Hash
-    issued_at: float
+    issued_at: Moment
     nonce: Nonce
     attributes: Attributes = field(default_factory=dict)
-    sdk: str = ""
+    sdk: Line = ""
     schema: Literal[1] = 1
 
 
@@ -144,10 +150,10 @@ class DesiredState:
 
     device_id: DeviceId
     fleet: Name
-    counter: Count
+    counter: Counter
     action: Action
     release: Release | None = None
-    issued_at: float = 0.0
+    issued_at: Moment = 0.0
     poll_s: Annotated[float, Number(*LIMITS.poll_s)] = 60.0
     report_s: Annotated[float, Number(*LIMITS.poll_s)] = 60.0
     service_keys: Annotated[tuple[PublicKey, ...], Items(4)] = ()
@@ -172,9 +178,9 @@ class Problem:
 
     type: str
     title: str
-    status: int
-    detail: str = ""
-    instance: str = ""
+    status: Annotated[int, Number(100, 599)]
+    detail: Prose = ""
+    instance: Prose = ""
 
 
 PROBLEM_PREFIX = "urn:acclimate:problem:"

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from acclimate_device.protocol.codec import Items, Number, Text
 from acclimate_device.protocol.limits import LIMITS
-from acclimate_device.protocol.messages import Count, Nonce, Release
+from acclimate_device.protocol.messages import Count, Counter, Moment, Nonce, Prose, Release
 
 Slot = Literal["a", "b", "factory"]
 
@@ -45,7 +45,7 @@ SKETCH_ZERO = -80
 SKETCH_TOP = 120
 """This bucket counts everything above BASE^(SKETCH_TOP - 1), about 1e9, too."""
 
-Bucket = tuple[Annotated[int, Number(SKETCH_ZERO, SKETCH_TOP)], Annotated[int, Number(1, 2**53 - 1)]]
+Bucket = tuple[Annotated[int, Number(SKETCH_ZERO, SKETCH_TOP)], Annotated[int, Number(1, LIMITS.count)]]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Summary:
 
     count: Count = 0
     sum: Annotated[float, Number(0.0)] = 0.0
-    sum_of_squares: Annotated[float, Number(0.0)] = 0.0
+    sum_of_squares: Annotated[float, Number(0.0, LIMITS.number**2)] = 0.0
     maximum: Annotated[float, Number(0.0)] = 0.0
     sketch: Annotated[tuple[Bucket, ...], Items(SKETCH_TOP - SKETCH_ZERO + 1)] = ()
 
@@ -76,7 +76,7 @@ class Event:
         detail: a line for people.
     """
 
-    at: float
+    at: Moment
     kind: EventKind
     source: Annotated[str, Text(max_length=128)] = ""
     detail: Annotated[str, Text(max_length=256)] = ""
@@ -132,10 +132,10 @@ class Report:
     """
 
     id: Nonce
-    started_at: float
-    ended_at: float
+    started_at: Moment
+    ended_at: Moment
     release: Release
-    counter: Count
+    counter: Counter
     slot: Slot
     windows: Annotated[int, Number(1, 2**31 - 1)] = 1
     predictions: Count = 0
@@ -181,7 +181,7 @@ class Refusal:
     """
 
     id: Nonce
-    detail: str
+    detail: Prose
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import types
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from acclimate_device.protocol.codec import Items, Number, Text, fields, plain
+from acclimate_device.protocol.codec import USUAL, Items, Number, Text, fields, plain
 
 
 def json_schema(kind: type[Any]) -> dict[str, Any]:
@@ -28,7 +28,8 @@ _SCALAR_SCHEMAS: dict[Any, dict[str, Any]] = {
 def _schema(annotation: Any) -> dict[str, Any]:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _schema(arguments[0]) | _bound_schema(arguments[1], array=get_origin(arguments[0]) is tuple)
+        base = _SCALAR_SCHEMAS.get(arguments[0]) or _schema(arguments[0])
+        return base | _bound_schema(arguments[1], array=get_origin(arguments[0]) is tuple)
     if origin is Literal:
         return {"enum": list(arguments)}
     if origin in (Union, types.UnionType):
@@ -44,10 +45,12 @@ def _schema(annotation: Any) -> dict[str, Any]:
             "maxItems": count,
         }
     if origin is Mapping:
-        return {"type": "object", "additionalProperties": _schema(arguments[1])}
+        keys, values = (_schema(argument) for argument in arguments)
+        return {"type": "object", "propertyNames": keys, "additionalProperties": values}
     if dataclasses.is_dataclass(annotation) and isinstance(annotation, type):
         return _dataclass_schema(annotation)
-    return dict(_SCALAR_SCHEMAS[annotation])
+    usual = USUAL.get(annotation)
+    return _SCALAR_SCHEMAS[annotation] | (_bound_schema(usual, array=False) if usual else {})
 
 
 def _dataclass_schema(kind: type[Any]) -> dict[str, Any]:
@@ -70,6 +73,5 @@ def _bound_schema(bound: Text | Number | Items, array: bool) -> dict[str, Any]:
         pattern = {"pattern": f"^(?:{bound.pattern})$"} if bound.pattern else {}
         return {"maxLength": bound.max_length, **pattern}
     if isinstance(bound, Number):
-        limits = {"minimum": bound.minimum, "maximum": bound.maximum}
-        return {name: limit for name, limit in limits.items() if limit is not None}
+        return {"minimum": bound.minimum, "maximum": bound.maximum}
     return {"maxItems" if array else "maxProperties": bound.maximum}

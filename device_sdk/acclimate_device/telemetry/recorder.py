@@ -6,10 +6,10 @@ import threading
 from collections import Counter, deque
 
 from acclimate_device.protocol import LIMITS, Event, EventKind, Release, Report, Resources, Slot
+from acclimate_device.telemetry.merge import OTHER, REFUSAL_KINDS
 from acclimate_device.telemetry.sketch import Sketch
 
 _FOLD = 256
-_REFUSAL_KINDS = 31
 
 
 class Recorder:
@@ -127,5 +127,5 @@ class Recorder:
             self._predict_us.add(self._predicted.popleft())
         for _ in range(len(self._refused)):
             name = self._refused.popleft()
-            known = name in self._refusals or len(self._refusals) < _REFUSAL_KINDS
-            self._refusals[name if known else "other"] += 1
+            known = name in self._refusals or len(self._refusals) < REFUSAL_KINDS - 1
+            self._refusals[name if known else OTHER] += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from acclimate_device.protocol import SKETCH_BASE, SKETCH_TOP, SKETCH_ZERO, Summary
+from acclimate_device.protocol import LIMITS, SKETCH_BASE, SKETCH_TOP, SKETCH_ZERO, Summary
 
 _BUCKETS_PER_E = 1.0 / math.log(SKETCH_BASE)
 _ZERO = SKETCH_BASE**SKETCH_ZERO
@@ -18,7 +18,8 @@ class Sketch:
         self._buckets: dict[int, int] = {}
 
     def add(self, value: float) -> None:
-        """Take a finite number of at least 0."""
+        """Take a number of at least 0; what the protocol cannot say counts as the most that it can."""
+        value = min(LIMITS.number, value)  # in this order NaN is the most too: a diverged loss is told
         self.count += 1
         self.sum += value
         self._squares += value * value
@@ -33,8 +34,15 @@ class Sketch:
     def summary(self) -> Summary:
         if not self.count:
             return Summary()
-        numbers = (_short(self.sum), _short(self._squares), _short(self._maximum))
-        return Summary(self.count, *numbers, tuple(sorted(self._buckets.items())))
+        total = min(self.sum, LIMITS.number)
+        squares = min(self._squares, LIMITS.number**2)
+        return Summary(
+            self.count,
+            _short(total),
+            _short(squares),
+            _short(self._maximum),
+            tuple(sorted(self._buckets.items())),
+        )
 
 
 def quantile(summary: Summary, share: float) -> float:

@@ -25,7 +25,7 @@ from acclimate.rollout.api.device_side import DeviceSide
 from acclimate.rollout.api.enrolment import EnrolmentDesk
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.limits import BodyLimit, RateLimit
-from acclimate.rollout.api.metrics import Collected, ServiceMetrics, fleet_metrics
+from acclimate.rollout.api.metrics import Collected, ServiceMetrics, fault_metrics, fleet_metrics
 from acclimate.rollout.api.operator import access, devices, fleets, retraining, rollouts
 from acclimate.rollout.api.operator.caller import Door
 from acclimate.rollout.api.operator.context import Desk
@@ -38,6 +38,7 @@ from acclimate.rollout.api.state import Gatekeeper, StateEndpoint
 from acclimate.rollout.api.taken import TakenLog
 from acclimate.rollout.api.tokens import AccessTokens
 from acclimate.rollout.console.app import console
+from acclimate.rollout.faults import Faults
 from acclimate.rollout.file_store import FileStore
 from acclimate.rollout.releases import AliasOf, Releases
 from acclimate.rollout.retraining import Retrainer
@@ -57,6 +58,7 @@ class Service:
         alias_of: asks the registry for a version by alias; None where there is none.
         clock: Unix seconds, for everything devices are told; simulations pass their own.
         retrainer: starts trainings when operators or alerts ask; None where that is not configured.
+        faults: shared with what else runs in this process.
     """
 
     def __init__(
@@ -67,12 +69,19 @@ class Service:
         alias_of: AliasOf | None = None,
         clock: Callable[[], float] = time.time,
         retrainer: Retrainer | None = None,
+        faults: Faults | None = None,
     ) -> None:
         self.settings, self.store = settings, store
         self.metrics = ServiceMetrics()
-        self.metrics.registry.register(Collected(partial(fleet_metrics, store), FLEETS_MAX_AGE_S))
-        watched = partial(conditions, store, settings, clock)
-        self.metrics.registry.register(Collected(watched, CONDITIONS_MAX_AGE_S))
+        self.faults = faults = faults or Faults(clock)
+        fleets_read = partial(fleet_metrics, store, faults)
+        watched = partial(conditions, store, settings, clock, faults)
+        for name, found, max_age_s in (
+            ("fleets", fleets_read, FLEETS_MAX_AGE_S),
+            ("conditions", watched, CONDITIONS_MAX_AGE_S),
+            ("faults", partial(fault_metrics, faults), 0.0),
+        ):
+            self.metrics.registry.register(Collected(name, found, max_age_s, faults))
         self.roster, self.taken = Roster(store), TakenLog(clock)
         self.operators = Operators(store)
         self.reports = ReportDesk(store, self.metrics)
@@ -96,7 +105,14 @@ class Service:
             store, self.roster, key, tokens, freshness, settings.device_token_lifetime_s
         )
         self.devices = DeviceSide(
-            enrolments, self.reports, self.gatekeeper, metadata, targets, anonymous, clock
+            enrolments,
+            self.reports,
+            self.gatekeeper,
+            metadata,
+            targets,
+            anonymous,
+            RateLimit(settings.report_bytes_rate, settings.report_bytes_burst, time.monotonic),
+            clock,
         )
         self.session_secret = key.derive("console sessions").hex()
 
@@ -140,8 +156,7 @@ def application(service: Service) -> ASGIApp:
     limited = BodyLimit(_router(service), settings.max_body_bytes, frozenset({REPORT_PATH}))
     observed: Any = RequestLog(limited, service.metrics, settings.https)
     traced = trace_requests(observed, lambda method, path: f"{method} {side_of(path)}")
-    trusted = [host.strip() for host in settings.trusted_proxies.split(",") if host.strip()]
-    proxied: Any = ProxyHeadersMiddleware(traced, trusted_hosts=trusted)
+    proxied: Any = ProxyHeadersMiddleware(traced, trusted_hosts=settings.proxies)
     return PollFirst(service.state, proxied)
 
 

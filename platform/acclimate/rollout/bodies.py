@@ -6,28 +6,53 @@ Pydantic alone, so that a simulation or a client can write a plan without the we
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
 
+from acclimate.rollout.domain.fleet import FLEET_NAME, MOST_DEVICES, MOST_ENROLMENTS
 from acclimate.rollout.domain.plan import DEFAULT_GATES, Gate, Plan, Wave
-from acclimate_device.protocol import Release
+from acclimate_device.protocol import LIMITS, Release
 
 NO_CONTROL = r"^[^\x00-\x1f\x7f]*$"
-FleetName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
+FleetName = Annotated[str, StringConstraints(pattern=FLEET_NAME)]
 Line = Annotated[str, StringConstraints(max_length=500, pattern=NO_CONTROL)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=NO_CONTROL)]
 Target = Annotated[str, StringConstraints(max_length=2000, pattern=NO_CONTROL)]
 Reference = Annotated[str, StringConstraints(min_length=1, max_length=260, pattern=NO_CONTROL)]
 Seconds = Annotated[float, Field(ge=0, le=10 * 365 * 86_400)]
-Attribute = bool | Annotated[int, Field(ge=-(2**53), le=2**53)] | float | Line
+Attribute = (
+    bool
+    | Annotated[int, Field(ge=1 - 2**53, le=2**53 - 1)]
+    | Annotated[float, Field(ge=-LIMITS.number, le=LIMITS.number)]
+    | Line
+)
 Attributes = Annotated[dict[Title, Attribute], Field(max_length=64)]
 
 
 class Strict(BaseModel):
-    """A body in which an unknown key is a mistake, not a wish."""
+    """A body in which an unknown key is a mistake, not a wish, and true is no number."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_number_by_accident(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and not _takes_bool(cls.model_fields[info.field_name or ""].annotation):
+            raise ValueError(f"{str(value).lower()} does not fit: another kind of value is expected")
+        return value
+
+
+def _takes_bool(annotation: Any) -> bool:
+    return annotation is bool or any(map(_takes_bool, get_args(annotation)))
 
 
 def strict(kind: type[Any], name: str) -> type[BaseModel]:
@@ -50,14 +75,14 @@ class FleetBody(Strict):
 
     name: FleetName
     poll_interval_s: Annotated[float, Field(ge=1, le=86_400)] | None = None
-    device_quota: Annotated[int, Field(ge=0, le=100_000_000)] = 1_000_000
+    device_quota: Annotated[int, Field(ge=0, le=MOST_DEVICES)] = 1_000_000
 
 
 class FleetChange(Strict):
     """What may change about a fleet."""
 
     poll_interval_s: Annotated[float, Field(ge=1, le=86_400)] | None = None
-    device_quota: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
+    device_quota: Annotated[int, Field(ge=0, le=MOST_DEVICES)] | None = None
 
 
 class BaselineBody(Strict):
@@ -70,7 +95,7 @@ class BaselineBody(Strict):
 class EnrolmentTokenBody(Strict):
     """A token that lets devices in, each once."""
 
-    quota: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    quota: Annotated[int, Field(ge=1, le=MOST_ENROLMENTS)] = 1
     lifetime_s: Seconds = 7 * 86_400
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from acclimate.errors import AcclimateError
@@ -19,6 +20,7 @@ from acclimate.rollout.domain.decide import Conclusion, decide
 from acclimate.rollout.domain.evidence import Action, Decision, GateEvidence
 from acclimate.rollout.domain.rollout import LIVE, Rollout, State
 from acclimate.rollout.domain.target import parse_target
+from acclimate.rollout.faults import Fault, Faults
 from acclimate.rollout.field_result import ModelRegistry, write_field_result
 from acclimate.rollout.store.contract import ConflictError, LeaseLostError, Step, Store
 from acclimate.rollout.watch import Watch
@@ -41,6 +43,7 @@ class Controller:
         retention_s: how long reports are kept; longer than devices queue them, or a late repeat of a deleted
             one would count twice.
         prune_s: time between two looks for old reports.
+        faults: keeps what fails in one rollout from the others.
     """
 
     def __init__(
@@ -52,9 +55,11 @@ class Controller:
         lease_s: float = 15.0,
         retention_s: float = 30 * DAY_S,
         prune_s: float = 600.0,
+        faults: Faults | None = None,
     ) -> None:
         self._store, self._holder, self._clock, self._registry = store, holder, clock, registry
         self._lease_s, self._retention_s, self._prune_s = lease_s, retention_s, prune_s
+        self._faults = faults or Faults(clock=clock)
         self._watches: dict[str, Watch] = {}
         self._token = 0
         self._pruned_at = 0.0
@@ -62,12 +67,11 @@ class Controller:
     def run(self, stop: threading.Event, tick_s: float) -> None:
         """Tick until `stop` is set, then give the lease back. A failing tick is logged and tried again."""
         while not stop.is_set():
-            try:
+            with self._faults.apart("controller"):
                 self.tick()
-            except Exception:
-                log.exception("controller-tick-failed")
             stop.wait(tick_s)
-        self.resign()
+        with self._faults.apart("controller"):
+            self.resign()
 
     def tick(self) -> bool:
         """Do what is due, if this replica leads; whether it does."""
@@ -95,33 +99,41 @@ class Controller:
     def _lead(self) -> None:
         live = self._store.rollouts(states=sorted(LIVE))
         for rollout in live:
-            try:
-                self._advance(rollout)
-            except ConflictError:
-                log.info("rollout-changed-meanwhile", extra={"rollout": rollout.id})
-        self._publish_ended()
+            show = partial(self._show_fault, rollout)
+            with self._faults.apart("rollout", rollout.id, passing=(LeaseLostError,), show=show):
+                try:
+                    self._advance(rollout)
+                except ConflictError:
+                    log.info("rollout-changed-meanwhile", extra={"rollout": rollout.id})
         for gone in self._watches.keys() - {rollout.id for rollout in live}:
             del self._watches[gone]
-        if self._clock() - self._pruned_at >= self._prune_s:
-            self._prune()
+        self._faults.forget_all_but("rollout", {rollout.id for rollout in live})
+        with self._faults.apart("field-result", passing=(LeaseLostError,)):
+            self._publish_ended()
+        with self._faults.apart("prune", passing=(LeaseLostError,)):
+            if self._clock() - self._pruned_at >= self._prune_s:
+                self._prune()
 
     def _advance(self, rollout: Rollout) -> None:
         if rollout.state is State.PROMOTING:
             self._promote(rollout)
             return
-        watch = self._watches.get(rollout.id) or Watch(self._store, rollout)
+        watch = self._watches.pop(rollout.id, None) or Watch(self._store, rollout)
+        watch.update(
+            rollout, self._clock(), self._token
+        )  # if it fails it is half updated: the rows are the truth
         self._watches[rollout.id] = watch
-        try:
-            watch.update(rollout, self._clock(), self._token)
-        except BaseException:
-            del self._watches[rollout.id]  # half updated: the rows are the truth
-            raise
         if rollout.state is State.ROLLING_BACK:
             self._close_roll_back(rollout, watch)
             return
         evidence = watch.evidence()
         conclusion = decide(rollout, evidence, watch.settled_in_wave(), self._clock())
         self._apply(rollout, conclusion, evidence, watch)
+
+    def _show_fault(self, rollout: Rollout, fault: Fault) -> None:
+        """In the rollout's own decisions, where people ask why nothing moves."""
+        reason = f"the controller cannot look at this rollout and tries again at every tick: {fault.error}"
+        self._store.record_decision(self._decision(rollout, "fault", reason), self._token)
 
     def _apply(
         self, rollout: Rollout, conclusion: Conclusion, evidence: tuple[GateEvidence, ...], watch: Watch
@@ -173,15 +185,15 @@ class Controller:
         if self._registry is None:
             return
         for rollout in self._store.unpublished():
-            observations = self._store.observations(rollout.id)
-            try:
-                done = write_field_result(
-                    self._registry, rollout, observations, self._store.decisions(rollout.id)
-                )
-            except AcclimateError as error:
-                log.warning("field-result-not-written", extra={"rollout": rollout.id, "error": error})
-                continue
-            self._store.mark_published(rollout.id, done, self._clock(), self._token)
+            with self._faults.apart("field-result", rollout.id, passing=(LeaseLostError,)):
+                observations = self._store.observations(rollout.id)
+                decisions = self._store.decisions(rollout.id)
+                try:
+                    done = write_field_result(self._registry, rollout, observations, decisions)
+                except AcclimateError as error:
+                    log.warning("field-result-not-written", extra={"rollout": rollout.id, "error": error})
+                    continue
+                self._store.mark_published(rollout.id, done, self._clock(), self._token)
 
     def _prune(self) -> None:
         """One page of old reports a tick until there are none left, so that no tick outlasts the lease."""

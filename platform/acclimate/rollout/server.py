@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import secrets
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
@@ -18,8 +21,10 @@ from acclimate.errors import RolloutError
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.operator.operators import first_admin
 from acclimate.rollout.application import Service, application
+from acclimate.rollout.connections import RESERVE, ConnectionGuard, GuardedProtocol, raise_descriptor_limit
 from acclimate.rollout.controller import Controller
 from acclimate.rollout.domain.retraining import RetrainingRule
+from acclimate.rollout.faults import Faults
 from acclimate.rollout.field_result import ModelRegistry
 from acclimate.rollout.releases import AliasOf
 from acclimate.rollout.retraining import CommandLauncher, Retrainer
@@ -67,21 +72,55 @@ def serve(
     try:
         key = ServiceKey.load_or_create(settings.key_file)
         admin_token = first_admin(store, settings.admin_token, time.time())
-        retrainer = retrainer_of(settings, store)
-        service = Service(settings, store, key, alias_of, retrainer=retrainer)
-        server = uvicorn.Server(_config(settings, service))
+        faults = Faults()
+        retrainer = retrainer_of(settings, store, faults=faults)
+        service = Service(settings, store, key, alias_of, retrainer=retrainer, faults=faults)
+        descriptors = raise_descriptor_limit()
+        guard = ConnectionGuard(
+            max(RESERVE, descriptors - RESERVE), settings.connections_per_address, settings.proxies
+        )
+        service.metrics.watch(guard)
+        log.info("descriptors", extra={"limit": descriptors, "per_address": settings.connections_per_address})
+        server = uvicorn.Server(_config(settings, service, guard))
         tell(Started(settings.url, admin_token, settings.exposed_in_clear))
-        with _controlling(settings, store, registry), _retraining(retrainer):
-            server.run()
+        with _controlling(settings, store, registry, faults), _retraining(retrainer), _stoppable():
+            _run(server)
         if not server.started:
             raise RolloutError(
                 f"cannot listen on {settings.host} port {settings.port}: choose another --port"
             )
     finally:
         store.close()
+        log.info("stopped")
 
 
-def _config(settings: ServiceSettings, service: Service) -> uvicorn.Config:
+def _run(server: uvicorn.Server) -> None:
+    """Until it is told to stop; a server that cannot listen ends here too, instead of the process."""
+    with suppress(SystemExit):
+        server.run()
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM and SIGINT end the server and nothing else: what comes after it still gives leases back and
+    ends what it started. Drained, the server raises the signal once more, which here is no news.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    told = {number: signal.signal(number, _noted) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, before in told.items():
+            signal.signal(number, before)
+
+
+def _noted(number: int, frame: FrameType | None) -> None:
+    log.info("stopping", extra={"signal": signal.Signals(number).name})
+
+
+def _config(settings: ServiceSettings, service: Service, guard: ConnectionGuard) -> uvicorn.Config:
     for path in filter(None, (settings.tls_certificate, settings.tls_key)):
         if not Path(path).is_file():
             raise RolloutError(f"TLS file {path} does not exist")
@@ -91,6 +130,8 @@ def _config(settings: ServiceSettings, service: Service) -> uvicorn.Config:
         port=settings.port,
         ssl_certfile=settings.tls_certificate or None,
         ssl_keyfile=settings.tls_key or None,
+        http=partial(GuardedProtocol, guard=guard),  # type: ignore[arg-type] # called, never subclassed
+        ws="none",
         proxy_headers=False,  # done inside, where polls do not pay for it
         server_header=False,
         access_log=False,
@@ -102,11 +143,11 @@ def _config(settings: ServiceSettings, service: Service) -> uvicorn.Config:
 
 @contextmanager
 def _controlling(
-    settings: ServiceSettings, store: SqlStore, registry: ModelRegistry | None
+    settings: ServiceSettings, store: SqlStore, registry: ModelRegistry | None, faults: Faults
 ) -> Iterator[None]:
     """The controller in a thread beside; at the end it gives its lease back."""
     stop = threading.Event()
-    controller = Controller(store, secrets.token_hex(8), time.time, registry)
+    controller = Controller(store, secrets.token_hex(8), time.time, registry, faults=faults)
     thread = threading.Thread(target=controller.run, args=(stop, settings.tick_s), name="controller")
     thread.start()
     try:
@@ -117,7 +158,10 @@ def _controlling(
 
 
 def retrainer_of(
-    settings: ServiceSettings, store: SqlStore, clock: Callable[[], float] = time.time
+    settings: ServiceSettings,
+    store: SqlStore,
+    clock: Callable[[], float] = time.time,
+    faults: Faults | None = None,
 ) -> Retrainer | None:
     """Who starts trainings, as the settings say; None where no command is configured.
 
@@ -133,9 +177,8 @@ def retrainer_of(
         settings.retrain_cooldown_s,
     )
     folder = settings.home / "retraining"
-    return Retrainer(
-        store, CommandLauncher(settings.retrain_command, folder, settings.registry_uri), rule, clock
-    )
+    launcher = CommandLauncher(settings.retrain_command, folder, settings.registry_uri)
+    return Retrainer(store, launcher, rule, clock, faults=faults)
 
 
 @contextmanager

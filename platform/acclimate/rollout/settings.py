@@ -72,6 +72,12 @@ class ServiceSettings(LogSettings):
         description="how often devices of a new fleet poll, unless its creator says otherwise",
     )
     max_body_bytes: int = Field(default=1_000_000, ge=1_000, le=100_000_000, description="of a request")
+    connections_per_address: int = Field(
+        default=2_000,
+        ge=0,
+        le=1_000_000,
+        description="connections at once from one client address that is no proxy's; 0 means no limit",
+    )
     device_rate: float = Field(
         default=5.0,
         ge=0,
@@ -80,6 +86,18 @@ class ServiceSettings(LogSettings):
     )
     device_burst: int = Field(
         default=60, ge=1, le=1_000_000, description="requests that one device may make at once"
+    )
+    report_bytes_rate: float = Field(
+        default=20_000.0,
+        ge=0,
+        le=1e9,
+        description="bytes of reports a second, unpacked, that one device may keep up; 0 means no limit",
+    )
+    report_bytes_burst: int = Field(
+        default=4_000_000,
+        ge=1,
+        le=1_000_000_000,
+        description="bytes of reports that one device may send at once, after months without a network",
     )
     operator_rate: float = Field(
         default=50.0,
@@ -143,6 +161,11 @@ class ServiceSettings(LogSettings):
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("TLS needs both ACCLIMATE_TLS_CERTIFICATE and ACCLIMATE_TLS_KEY")
         return self
+
+    @property
+    def proxies(self) -> list[str]:
+        """`trusted_proxies`, one by one."""
+        return [host.strip() for host in self.trusted_proxies.split(",") if host.strip()]
 
     @property
     def tls(self) -> bool:

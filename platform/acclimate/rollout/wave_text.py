@@ -13,7 +13,9 @@ from acclimate.errors import RolloutError
 from acclimate.rollout.domain.plan import Wave
 
 _UNITS_S = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
-_WAVE = re.compile(r"(\d+(?:\.\d+)?)\s*(%?)\s*(?::\s*(\d+(?:\.\d+)?)\s*(s|min|h|d))?\s*(!?)")
+_WAVE = re.compile(
+    r"(\d{1,9}(?:\.\d{1,9})?)\s*(%?)\s*(?::\s*(\d{1,9}(?:\.\d{1,9})?)\s*(s|min|h|d))?\s*(!?)", re.ASCII
+)
 EXAMPLE = "1%:1h, 10%:6h, 50%:1d"
 
 

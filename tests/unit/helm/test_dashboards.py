@@ -14,6 +14,7 @@ import yaml
 
 from acclimate.rollout.api import metrics
 from acclimate.rollout.api.conditions import conditions
+from acclimate.rollout.faults import Faults
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import open_store
 from tests.unit.helm.rendering import CHART, EVERYTHING
@@ -59,7 +60,7 @@ def metric_names() -> set[str]:
     families += [*metrics.release_metrics([]), *metrics.rollout_metrics([])]
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"sqlite:///{folder}/rollout.db")
-        families += conditions(store, ServiceSettings(), time.time)
+        families += conditions(store, ServiceSettings(), time.time, Faults())
         store.close()
     suffixes = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
     names = {family.name + suffix for family in families for suffix in suffixes[family.type]}

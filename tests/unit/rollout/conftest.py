@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,13 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def world(tmp_path: Path, migrated: Path) -> AsyncIterator[World]:
     settings = ServiceSettings(home=tmp_path, operator_rate=0, anonymous_rate=0, tick_s=0.2)
     shutil.copy(migrated, tmp_path / "rollout.db")
+    async with running(settings) as made:
+        yield made
+
+
+@asynccontextmanager
+async def running(settings: ServiceSettings) -> AsyncIterator[World]:
+    """A service in this process, from settings to the last request."""
     store = open_store(settings.database)
     token = first_admin(store, "", time.time())
     service = Service(settings, store, ServiceKey.load_or_create(settings.key_file))

@@ -13,6 +13,7 @@ from cryptography import x509
 from prometheus_client.core import GaugeMetricFamily, Metric
 from tuf.api.metadata import TOP_LEVEL_ROLE_NAMES, Metadata
 
+from acclimate.rollout.faults import Faults
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import Store
 
@@ -20,14 +21,21 @@ WINDOW_S = 86_400.0
 _ENDS = ("retraining.done", "retraining.fail")
 
 
-def conditions(store: Store, settings: ServiceSettings, clock: Callable[[], float]) -> list[Metric]:
-    """All families of this module, as they are now."""
-    return [
-        *heard_of(store, clock()),
-        retraining(store),
-        signatures(settings.tuf),
-        certificate(settings.tls_certificate),
-    ]
+def conditions(
+    store: Store, settings: ServiceSettings, clock: Callable[[], float], faults: Faults
+) -> list[Metric]:
+    """All families of this module that can be read, as they are now."""
+    parts: dict[str, Callable[[], Iterable[Metric]]] = {
+        "devices": lambda: heard_of(store, clock()),
+        "retraining": lambda: [retraining(store)],
+        "signatures": lambda: [signatures(settings.tuf)],
+        "certificate": lambda: [certificate(settings.tls_certificate)],
+    }
+    found: list[Metric] = []
+    for name, read in parts.items():
+        with faults.apart("exporter", name):
+            found += read()
+    return found
 
 
 def heard_of(store: Store, now: float) -> Iterable[Metric]:

@@ -37,6 +37,7 @@ class DeviceSide:
 
     Args:
         metadata, targets: the two halves of the TUF repository; targets may lie in an object store.
+        report_bytes: by device, of reports as they are stored: a small body unpacks into a large one.
         clock: Unix seconds.
     """
 
@@ -48,11 +49,12 @@ class DeviceSide:
         metadata: FileStore,
         targets: FileStore,
         anonymous: RateLimit,
+        report_bytes: RateLimit,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._enrolments, self._reports, self._gatekeeper = enrolments, reports, gatekeeper
         self._metadata, self._targets, self._anonymous = metadata, targets, anonymous
-        self._clock = clock
+        self._report_bytes, self._clock = report_bytes, clock
 
     def routes(self) -> list[Route]:
         """Starlette routes."""
@@ -80,8 +82,9 @@ class DeviceSide:
     async def report(self, request: Request) -> Response:
         """Reports in, receipt out once they are durable."""
         access, _, _ = self._gatekeeper.admit(_authorization(request))
-        batch, texts = read_batch(await request.body(), request.headers.get("content-encoding", ""))
-        return _message(await self._reports.take(access.fleet, access.device, batch, texts, self._clock()))
+        delivery = read_batch(await request.body(), request.headers.get("content-encoding", ""))
+        self._report_bytes.take(f"{access.fleet} {access.device}", delivery.size)
+        return _message(await self._reports.take(access.fleet, access.device, delivery, self._clock()))
 
     async def metadata(self, request: Request) -> Response:
         """The TUF metadata: signed, so that it may be served by anyone and cached by nobody for long."""

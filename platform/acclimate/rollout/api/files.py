@@ -17,7 +17,7 @@ from acclimate.rollout.api.problems import ProblemError
 from acclimate.rollout.file_store import FileStore
 
 CHUNK_BYTES = 256 * 1024
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 async def serve_file(request: Request, store: FileStore, path: str, cache_control: str) -> Response:

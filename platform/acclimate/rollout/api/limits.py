@@ -12,7 +12,7 @@ from acclimate.rollout.api.problems import MEDIA_TYPE, ProblemError
 
 
 class RateLimit:
-    """A token bucket for each key (a device, an operator's token, an address).
+    """A token bucket for each key (a device, an operator's token, an address), of requests or of bytes.
 
     Args:
         rate: requests a second a key may keep up; 0 or less allows everything.
@@ -26,12 +26,15 @@ class RateLimit:
         # Only (time at which the bucket is full again) per key, the GCRA form: one float, no pair to update.
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
-    def wait_s(self, key: str) -> float:
-        """Take one request of `key`: 0 when allowed, else the seconds after which to try again."""
+    def wait_s(self, key: str, cost: float = 1.0) -> float:
+        """Take `cost` requests of `key`: 0 when allowed, else the seconds after which to try again.
+
+        What costs more than a burst is allowed after a rest.
+        """
         if self._rate <= 0:
             return 0.0
         now = self._clock()
-        full_at = max(self._full_at.get(key, now), now) + 1 / self._rate
+        full_at = max(self._full_at.get(key, now), now) + min(cost, self._burst) / self._rate
         excess = (full_at - now) - self._burst / self._rate
         if excess > 1e-9:
             return excess
@@ -41,13 +44,13 @@ class RateLimit:
             self._full_at.popitem(last=False)
         return 0.0
 
-    def take(self, key: str) -> None:
-        """Take one request of `key`.
+    def take(self, key: str, cost: float = 1.0) -> None:
+        """Take `cost` requests of `key`.
 
         Raises:
             ProblemError: 429 with `Retry-After`.
         """
-        wait_s = self.wait_s(key)
+        wait_s = self.wait_s(key, cost)
         if wait_s > 0:
             seconds = int(wait_s) + 1
             raise ProblemError(
@@ -74,7 +77,7 @@ class BodyLimit:
         encoding = headers.get(b"content-encoding", b"identity").lower()
         if encoding != b"identity" and scope["path"] not in self._unpacking:
             await _refuse(send, ProblemError(415, "encoded-body", "send the body without a Content-Encoding"))
-        elif not announced.isdigit() or int(announced) > self._max_bytes:
+        elif not announced.isdigit() or len(announced) > 18 or int(announced) > self._max_bytes:
             await _refuse(send, self._too_large())
         else:
             await self._guarded(scope, receive, send)
@@ -108,5 +111,9 @@ def client_address(scope: Scope) -> str:
 
     IPv6 clients own whole networks, so they count by their /64.
     """
-    host = str(scope["client"][0]) if scope.get("client") else "unknown"
-    return ":".join(host.split(":")[:4]) if host.count(":") > 3 else host
+    return network_of(str(scope["client"][0]) if scope.get("client") else "unknown")
+
+
+def network_of(address: str) -> str:
+    """An IPv4 address, or the /64 that an IPv6 address lies in."""
+    return ":".join(address.split(":")[:4]) if address.count(":") > 3 else address

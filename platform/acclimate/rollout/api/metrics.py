@@ -8,14 +8,17 @@ read from the store's rows so that a report sent twice or a restart never counts
 from __future__ import annotations
 
 import time
+from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from acclimate.rollout.domain.evidence import Decision, Observation
 from acclimate.rollout.domain.rollout import Rollout, State
+from acclimate.rollout.faults import Faults
 from acclimate.rollout.store import Counts, Store
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -69,21 +72,47 @@ class ServiceMetrics:
             "when this process last took in the store's changes",
             registry=registry,
         )
+        self.connections = Gauge("acclimate_connections", "open connections", registry=registry)
+        self.connections_lost = Gauge(
+            "acclimate_connections_cut",
+            "connections refused or closed since the process started: too many, or too slow a request",
+            ["reason"],
+            registry=registry,
+        )
+
+    def watch(self, connections: Connections) -> None:
+        """Show what the server counts of its connections."""
+        self.connections.set_function(lambda: connections.open)
+        self.connections_lost.labels("full").set_function(lambda: connections.refused)
+        self.connections_lost.labels("slow").set_function(lambda: connections.timed_out)
+
+
+class Connections(Protocol):
+    """What a server counts of its connections."""
+
+    open: int
+    refused: int
+    timed_out: int
 
 
 class Collected:
-    """Families that `read` finds, read at most once in `max_age_s` seconds."""
+    """Families that `read` finds, read at most once in `max_age_s` seconds.
 
-    def __init__(self, read: Callable[[], list[Metric]], max_age_s: float) -> None:
-        self._read, self._max_age_s = read, max_age_s
+    While reading fails, those found last are given: a database that is away must not take the figures of the
+    process itself along.
+    """
+
+    def __init__(self, name: str, read: Callable[[], list[Metric]], max_age_s: float, faults: Faults) -> None:
+        self._name, self._read, self._max_age_s, self._faults = name, read, max_age_s, faults
         self._families: list[Metric] = []
         self._read_at = float("-inf")
 
     def collect(self) -> Iterator[Metric]:
         """The metric families, for a `CollectorRegistry`."""
         if time.monotonic() - self._read_at > self._max_age_s:
-            self._families = self._read()
             self._read_at = time.monotonic()
+            with self._faults.apart("exporter", self._name):
+                self._families = self._read()
         yield from self._families
 
     def describe(self) -> Iterator[Metric]:
@@ -91,19 +120,35 @@ class Collected:
         return iter(())
 
 
-def fleet_metrics(store: Store) -> list[Metric]:
-    """Every fleet's devices, counters and latest rollout."""
+def fault_metrics(faults: Faults) -> list[Metric]:
+    """What failed apart from the rest: how often, and how much of it fails now."""
+    counts = CounterMetricFamily(
+        "acclimate_faults",
+        "failures of one piece of work that left the others alone: a rollout, a fleet, an exporter",
+        labels=["part"],
+    )
+    current = GaugeMetricFamily("acclimate_faults_now", "pieces of work that fail now", labels=["part"])
+    failing = Tally(fault.part for fault in faults.current())
+    for part, count in faults.counts().items():
+        counts.add_metric([part], count)
+        current.add_metric([part], failing[part])
+    return [counts, current]
+
+
+def fleet_metrics(store: Store, faults: Faults) -> list[Metric]:
+    """Every fleet's devices, counters and latest rollout; a fleet that cannot be read leaves the others."""
     devices = GaugeMetricFamily("acclimate_devices", "devices enrolled", labels=["fleet"])
     counts: list[Counts] = []
     rollouts: list[tuple[Rollout, list[Observation], Decision | None]] = []
     for fleet in store.fleets():
-        devices.add_metric([fleet.name], store.count_devices(fleet.name))
-        counts += store.counts(fleet.name)
-        for rollout in store.rollouts(fleet.name)[:1]:
-            decision = next(iter(store.decisions(rollout.id, limit=1)), None)
-            # Arms are compared while the rollout lives; afterwards its result is on the version.
-            observations = store.observations(rollout.id) if rollout.live else []
-            rollouts.append((rollout, observations, decision))
+        with faults.apart("exporter", f"fleet {fleet.name}"):
+            devices.add_metric([fleet.name], store.count_devices(fleet.name))
+            counts += store.counts(fleet.name)
+            for rollout in store.rollouts(fleet.name)[:1]:
+                decision = next(iter(store.decisions(rollout.id, limit=1)), None)
+                # Arms are compared while the rollout lives; afterwards its result is on the version.
+                observations = store.observations(rollout.id) if rollout.live else []
+                rollouts.append((rollout, observations, decision))
     return [devices, *release_metrics(counts), *rollout_metrics(rollouts)]
 
 

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -92,6 +92,9 @@ def from_exception(error: Exception) -> ProblemError:
     ):
         log.warning("database-unavailable", extra={"error": repr(error.orig)})
         return ProblemError(503, "unavailable", "the database cannot be reached", {"Retry-After": "10"})
+    if isinstance(error, DataError):  # the database's own bounds, behind ours
+        log.warning("value-not-storable", extra={"error": error.orig})
+        return ProblemError(422, "invalid-request", "a value does not fit into its column")
     if isinstance(error, AcclimateError):
         return ProblemError(409, "refused", str(error))
     reference = secrets.token_hex(6)

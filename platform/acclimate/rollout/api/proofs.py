@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -20,13 +19,10 @@ from acclimate_device.protocol import (
     Envelope,
     PublicKey,
     TokenRequest,
-    dumps,
     loads,
     unseal,
     unverified,
 )
-
-Message = TypeVar("Message")
 
 
 def open_enrolment(body: bytes) -> Enrolment:
@@ -38,7 +34,7 @@ def open_enrolment(body: bytes) -> Enrolment:
     envelope = read_envelope(body)
     try:
         claimed = unverified(envelope, Enrolment)
-        return storable(unseal(envelope, Enrolment, trusting(claimed.public_key)))
+        return unseal(envelope, Enrolment, trusting(claimed.public_key))
     except UntrustedError as error:
         raise ProblemError(401, "signature-invalid", str(error)) from None
     except (ProtocolError, ValueError) as error:
@@ -64,7 +60,7 @@ def open_token_request(body: bytes, key: PublicKey) -> TokenRequest:
         ProblemError: 400 or 401.
     """
     try:
-        return storable(unseal(read_envelope(body), TokenRequest, trusting(key)))
+        return unseal(read_envelope(body), TokenRequest, trusting(key))
     except UntrustedError as error:
         raise ProblemError(401, "signature-invalid", str(error)) from None
     except ProtocolError as error:
@@ -81,20 +77,6 @@ def read_envelope(body: bytes) -> Envelope:
         return loads(Envelope, body, LIMITS.envelope_bytes)
     except ProtocolError as error:
         raise ProblemError(400, "malformed", str(error)) from None
-
-
-def storable(message: Message) -> Message:
-    """The message, if every text in it can be stored: JSON allows characters that databases refuse.
-
-    Raises:
-        ProblemError: 400, for NUL or half a surrogate pair.
-    """
-    try:
-        if b"\\u0000" not in dumps(message):
-            return message
-    except UnicodeEncodeError:
-        pass
-    raise ProblemError(400, "malformed", "a text holds NUL or half a surrogate pair: leave it out")
 
 
 def trusting(key: PublicKey) -> Callable[[str, bytes, bytes], bool]:

@@ -10,16 +10,17 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from anyio import to_thread
 
 from acclimate.rollout.api.metrics import ServiceMetrics
 from acclimate.rollout.api.problems import ProblemError
-from acclimate.rollout.api.proofs import storable
 from acclimate.rollout.domain.report import ReportRecord, record
 from acclimate.rollout.store import Store
 from acclimate_device.errors import ProtocolError
@@ -29,9 +30,11 @@ from acclimate_device.protocol import (
     Refusal,
     Report,
     ReportBatch,
-    loads,
+    parse,
+    read,
 )
 
+_ID = re.compile(r"[0-9a-f]{32}")
 log = logging.getLogger(__name__)
 
 
@@ -59,27 +62,16 @@ class ReportDesk:
         self._waiting = 0
         self._arrived = asyncio.Event()
 
-    async def take(
-        self, fleet: str, device: str, batch: ReportBatch, texts: Sequence[str], now: float
-    ) -> Receipt:
+    async def take(self, fleet: str, device: str, delivery: Delivery, now: float) -> Receipt:
         """Store a batch; returns once it is durable.
-
-        Args:
-            texts: each report's JSON, to be kept as it came.
 
         Raises:
             ProblemError: 503, when too many reports wait or the database refuses; nothing was acknowledged.
         """
-        refused = [Refusal(one.id, reason) for one in batch.reports if (reason := objection(one))]
-        bad = {refusal.id for refusal in refused}
-        rows = [
-            record(fleet, device, now, one, text)
-            for one, text in zip(batch.reports, texts, strict=True)
-            if one.id not in bad
-        ]
+        rows = [record(fleet, device, now, one, text) for one, text in delivery.reports]
         if rows:
             await self._commit(rows)
-        return Receipt(tuple(row.id for row in rows), tuple(refused))
+        return Receipt(tuple(row.id for row in rows), delivery.refused)
 
     async def run(self) -> None:
         """Commit what waits, for ever; what still waits when cancelled is not acknowledged."""
@@ -131,12 +123,26 @@ class ReportDesk:
                 pending.done.set_exception(problem)
 
 
-def read_batch(body: bytes, encoding: str) -> tuple[ReportBatch, list[str]]:
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What one request brought.
+
+    Attributes:
+        reports: each with its JSON text as it came, in ASCII: it keeps fields that only a newer reader knows.
+        refused: those that can never be taken, and why.
+        size: bytes of the whole batch as JSON.
+    """
+
+    reports: Sequence[tuple[Report, str]]
+    refused: tuple[Refusal, ...]
+    size: int
+
+
+def read_batch(body: bytes, encoding: str) -> Delivery:
     """The batch in a request's body, unpacked if it says so, never beyond the protocol's limit.
 
-    Returns:
-        the batch, and each report's JSON text in ASCII. Parsing a second time and printing by the C library
-        costs a sixth of printing the dataclasses, and keeps fields that only a newer reader knows.
+    A report that does not fit is refused by its id and the others are taken: a device drops it, instead of
+    sending the same batch for ever.
 
     Raises:
         ProblemError: 400, 413 or 415.
@@ -148,12 +154,43 @@ def read_batch(body: bytes, encoding: str) -> tuple[ReportBatch, list[str]]:
     if len(body) > LIMITS.batch_bytes:
         raise ProblemError(413, "too-large", f"send at most {LIMITS.batch_bytes} bytes at a time")
     try:
-        batch = loads(ReportBatch, body, LIMITS.batch_bytes)
+        given = parse(ReportBatch, body, LIMITS.batch_bytes)
+        batch, misfits = _apart(given)
     except ProtocolError as error:
         raise ProblemError(400, "malformed", str(error)) from None
-    if b"\\u" in body:  # only an escape can hide a character that databases refuse
-        storable(batch)
-    return batch, [json.dumps(one, separators=(",", ":")) for one in json.loads(body)["reports"]]
+    texts = {one["id"]: json.dumps(one, separators=(",", ":")) for one in given["reports"] if _named(one)}
+    objections = {one.id: objection(one, texts[one.id]) for one in batch.reports}
+    refused = tuple(Refusal(named, reason) for named, reason in objections.items() if reason)
+    taken = [(one, texts[one.id]) for one in batch.reports if not objections[one.id]]
+    return Delivery(taken, misfits + refused, len(body))
+
+
+def _apart(given: Any) -> tuple[ReportBatch, tuple[Refusal, ...]]:
+    """The batch of the reports that fit, and those that do not but say which they are.
+
+    Raises:
+        ProtocolError: the batch itself does not fit, or a report that does not fit has no id.
+    """
+    try:
+        return read(ReportBatch, given), ()
+    except ProtocolError:
+        reports = given.get("reports") if isinstance(given, dict) else None
+        if not isinstance(reports, list):
+            raise
+    fitting, misfits = [], []
+    for index, one in enumerate(reports):
+        try:
+            read(Report, one)
+            fitting.append(one)
+        except ProtocolError as error:
+            if not _named(one):
+                raise ProtocolError(f"ReportBatch.reports[{index}]: {error}") from None
+            misfits.append(Refusal(one["id"], str(error)[:1000]))
+    return read(ReportBatch, {**given, "reports": fitting}), tuple(misfits[: LIMITS.batch_reports])
+
+
+def _named(one: Any) -> bool:
+    return isinstance(one, dict) and isinstance(one.get("id"), str) and bool(_ID.fullmatch(one["id"]))
 
 
 def unpack(body: bytes, max_bytes: int) -> bytes:
@@ -174,10 +211,12 @@ def unpack(body: bytes, max_bytes: int) -> bytes:
     return unpacked
 
 
-def objection(report: Report) -> str:
+def objection(report: Report, text: str) -> str:
     """Why a well-formed report can never be taken; empty when it can."""
     if report.ended_at < report.started_at:
         return f"ended_at {report.ended_at:.0f} is before started_at {report.started_at:.0f}"
+    if len(text) > LIMITS.report_bytes:
+        return f"{len(text)} bytes, at most {LIMITS.report_bytes} are kept of one report"
     return ""
 
 

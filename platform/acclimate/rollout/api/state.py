@@ -56,7 +56,7 @@ class Gatekeeper:
             raise ProblemError(403, "device-retired", f"device {access.device} was retired: stop polling")
         if access.epoch != member.epoch:
             raise _expired()
-        self._limit.take(access.device)
+        self._limit.take(f"{access.fleet} {access.device}")
         return access, section, member
 
 

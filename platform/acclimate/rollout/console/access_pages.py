@@ -13,9 +13,7 @@ _PAGE = 100
 def audit(visit: Visit) -> Response:
     """Who changed what, newest first."""
     visit.operator.require(Role.admin)
-    before = visit.query("before")
-    entries = visit.desk.store.audit(
-        fleet=visit.operator.fleet, before=int(before) if before.isdecimal() else None, limit=_PAGE
-    )
+    before = visit.whole("before", 1, 2**53)
+    entries = visit.desk.store.audit(fleet=visit.operator.fleet, before=before, limit=_PAGE)
     following = entries[-1].sequence if len(entries) == _PAGE else 0
     return visit.render("audit.html", section="Audit", entries=entries, following=following)

@@ -11,6 +11,7 @@ from acclimate.rollout.api.tokens import ENROLMENT_PREFIX, Role, new_token
 from acclimate.rollout.console.pictures import device_picture
 from acclimate.rollout.console.visit import REFRESH_S, Visit
 from acclimate.rollout.domain.access import EnrolmentToken
+from acclimate.rollout.domain.fleet import MOST_ENROLMENTS
 from acclimate.rollout.store import NotFoundError
 
 _PAGE = 50
@@ -89,10 +90,12 @@ def create_token(visit: Visit) -> Response:
     visit.operator.require(Role.operator)
     name = visit.fleet()
     visit.desk.store.fleet(name)
-    quota, days = visit.form.get("quota", ""), visit.form.get("days", "")
-    if not (quota.isdecimal() and 1 <= int(quota[:9]) <= 1_000_000):
-        return _enrolment(visit, "", "Say how many devices may enrol: a number from 1 to 1,000,000.")
-    if not (days.isdecimal() and 1 <= int(days[:9]) <= 3650):
+    quota, days = visit.whole("quota", 1, MOST_ENROLMENTS), visit.whole("days", 1, 3650)
+    if quota is None:
+        return _enrolment(
+            visit, "", f"Say how many devices may enrol: a number from 1 to {MOST_ENROLMENTS:,}."
+        )
+    if days is None:
         return _enrolment(visit, "", "Say for how many days the token holds: a number from 1 to 3,650.")
     token, kept = new_token(ENROLMENT_PREFIX)
     record = EnrolmentToken(
@@ -101,8 +104,8 @@ def create_token(visit: Visit) -> Response:
         hash=kept,
         created_at=visit.now,
         created_by=visit.operator.name,
-        quota=int(quota),
-        expires_at=visit.now + int(days) * 86_400,
+        quota=quota,
+        expires_at=visit.now + days * 86_400,
     )
     visit.desk.store.add_enrolment_token(record, visit.operator.name)
     return _enrolment(visit, token, "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from starlette.responses import Response
 
 from acclimate.errors import RolloutError
@@ -14,12 +16,12 @@ from acclimate.rollout.console.pictures import (
     wave_track,
 )
 from acclimate.rollout.console.visit import REFRESH_S, Visit
-from acclimate.rollout.domain.fleet import Fleet
+from acclimate.rollout.domain.fleet import FLEET_NAME, Fleet
 from acclimate.rollout.domain.rollout import LIVE
 from acclimate.rollout.domain.target import parse_target
 
 _SHOWN_S = 7 * 86_400.0
-_NAME_RULE = "small letters, digits and hyphens, at most 63"
+_NAME_RULE = "small letters, digits and hyphens between them, at most 63"
 
 
 def fleets(visit: Visit) -> Response:
@@ -81,8 +83,7 @@ def create_fleet(visit: Visit) -> Response:
     visit.operator.require(Role.operator)
     visit.operator.require_all_fleets()
     name = visit.form.get("name", "").strip()
-    usable = name.isascii() and 0 < len(name) < 64 and name == name.lower()
-    problem = "" if usable and name.strip("-").replace("-", "").isalnum() else f"Use {_NAME_RULE}."
+    problem = "" if re.fullmatch(FLEET_NAME, name) else f"Use {_NAME_RULE}."
     if not problem:
         fleet = Fleet(name, created_at=visit.now, poll_interval_s=visit.desk.settings.poll_interval_s)
         try:

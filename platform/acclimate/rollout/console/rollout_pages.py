@@ -119,11 +119,11 @@ def plan_rollout(visit: Visit) -> Response:
     name = visit.fleet()
     form = visit.form
     try:
-        share = float(form.get("control_percent", "10")) / 100
+        share = float(form.get("control_percent", "10")[:20]) / 100
         plan = Plan(
             fleet=name,
             release=visit.desk.releases.resolve(form.get("release", "")).release,
-            waves=parse_waves(form.get("waves", ""), min_devices=int(form.get("min_devices", "20"))),
+            waves=parse_waves(form.get("waves", ""), min_devices=int(form.get("min_devices", "20")[:10])),
             gates=DEFAULT_GATES,
             target=_printable(form.get("target", "").strip()),
             control_share=share,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -18,10 +19,12 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from acclimate.rollout.api.operator.caller import see
 from acclimate.rollout.api.operator.context import Desk
 from acclimate.rollout.api.operator.operators import Operator, Operators
+from acclimate.rollout.api.problems import ProblemError
 from acclimate.rollout.console.scales import number
 from acclimate.rollout.console.sessions import check_form, note, operator_of, take_notes
 
 BASE = "/console"
+_NAMES_SOMETHING = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 REFRESH_S = 5
 _CONTENT_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -46,8 +49,21 @@ class Visit:
     now: float
 
     def path(self, name: str) -> str:
-        """A part of the address."""
-        return str(self.request.path_params[name])
+        """A part of the address.
+
+        Raises:
+            ProblemError: 404, for a text that names nothing here.
+        """
+        text = str(self.request.path_params[name])
+        if not _NAMES_SOMETHING.fullmatch(text):
+            raise ProblemError(404, "not-found", f"there is no {name} {text[:60]!r}")
+        return text
+
+    def whole(self, name: str, least: int, most: int) -> int | None:
+        """A whole number of the form or the query within bounds; None for anything else."""
+        text = (self.form.get(name) or self.query(name)).strip()
+        usable = text.isascii() and text.isdecimal() and len(text) <= 18
+        return int(text) if usable and least <= int(text) <= most else None
 
     def query(self, name: str) -> str:
         """A value of the query, short and printable."""

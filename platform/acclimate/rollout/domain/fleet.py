@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 
 from acclimate_device.protocol import Release
 
+FLEET_NAME = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
+MOST_DEVICES = 100_000_000
+MOST_ENROLMENTS = 1_000_000
+
 AttributeValue = str | int | float | bool
 Attributes = Mapping[str, AttributeValue]
 

@@ -5,17 +5,18 @@ A plan is pinned when its rollout is created and never edited: another plan is a
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.domain.target import parse_target
-from acclimate_device.protocol import Release
+from acclimate_device.protocol import LIMITS, Release
 
 Metric = Literal["loss", "failure", "silence", "fallback", "drift", "latency"]
 Statistic = Literal["mean", "rate", "quantile"]
 METRICS: tuple[Metric, ...] = ("loss", "failure", "silence", "fallback", "drift", "latency")
+MOST = 1e9
+"""Of any size, count, weight or duration in a plan (31 years): more is a slip of the hand."""
 RATES: tuple[Metric, ...] = ("failure", "silence", "fallback", "drift")
 
 
@@ -172,7 +173,7 @@ def check_plan(plan: Plan) -> Plan:
     for name in ("soak_s", "silence_s", "rollback_timeout_s"):
         _require_duration(name, getattr(plan, name))
     _require(plan.silence_s > plan.soak_s, "silence_s must be longer than soak_s: devices report after it")
-    _require(plan.min_examples >= 1, f"min_examples is {plan.min_examples}: use 1 or more")
+    _require(1 <= plan.min_examples <= MOST, f"min_examples is {plan.min_examples}: use 1 or more")
     _check_waves(plan)
     names = [gate.name for gate in plan.gates]
     _require(len(set(names)) == len(names), f"gates repeat ({', '.join(names)}): keep one of each")
@@ -194,14 +195,17 @@ def _check_waves(plan: Plan) -> None:
         if wave.share is not None:
             _require(0 < wave.share <= 1, f"{where} has share {wave.share:g}: use a number above 0, up to 1")
         if wave.count is not None:
-            _require(wave.count >= 1, f"{where} has count {wave.count}: use 1 or more")
+            _require(1 <= wave.count <= MOST, f"{where} has count {wave.count}: use 1 or more")
         _require_duration(f"duration_s of {where}", wave.duration_s)
         _require_duration(f"timeout_s of {where}", wave.timeout_s)
         _require(
             wave.timeout_s >= wave.duration_s,
             f"{where} times out after {wave.timeout_s:g} s, before its {wave.duration_s:g} s are over",
         )
-        _require(wave.min_devices >= 1, f"min_devices of {where} is {wave.min_devices}: no data never passes")
+        _require(
+            1 <= wave.min_devices <= MOST,
+            f"min_devices of {where} is {wave.min_devices}: no data never passes",
+        )
         if previous is not None:
             for size in ("share", "count"):
                 before, after = getattr(previous, size), getattr(wave, size)
@@ -215,14 +219,14 @@ def _check_waves(plan: Plan) -> None:
 def _check_gate(gate: Gate, plan: Plan) -> None:
     where = f"gate {gate.name}"
     _require(gate.metric in METRICS, f"{gate.metric!r} is no metric: use one of {', '.join(METRICS)}")
-    _require(gate.tolerance >= 0 and math.isfinite(gate.tolerance), f"{where}: tolerance must be 0 or more")
-    _require(gate.weight > 0 and math.isfinite(gate.weight), f"{where}: weight must be above 0")
+    _require(0 <= gate.tolerance <= MOST, f"{where}: tolerance must be 0 or more, at most {MOST:g}")
+    _require(1 / MOST <= gate.weight <= MOST, f"{where}: weight must be above 0, at most {MOST:g}")
     if gate.quantile is not None:
         _require(gate.statistic == "quantile", f"{where}: a rate has no quantile: leave it out")
         _require(0 < gate.quantile < 1, f"{where}: quantile is {gate.quantile:g}: use a number such as 0.9")
     if gate.limit is not None:
         _require(gate.statistic != "mean", f"{where}: a mean takes no limit: add quantile: 0.5 to bound it")
-        _require(math.isfinite(gate.limit), f"{where}: limit must be a finite number")
+        _require(abs(gate.limit) <= LIMITS.number, f"{where}: limit must be a finite number")
         _require(gate.statistic != "rate" or 0 < gate.limit < 1, f"{where}: limit of a rate lies in (0, 1)")
     else:
         _require(
@@ -236,7 +240,7 @@ def _check_gate(gate: Gate, plan: Plan) -> None:
 
 
 def _require_duration(name: str, value: float) -> None:
-    _require(value >= 0 and math.isfinite(value), f"{name} is {value:g}: use seconds, 0 or more")
+    _require(0 <= value <= MOST, f"{name} is {value:g}: use seconds, from 0 to {MOST:g}")
 
 
 def _require(holds: bool, message: str) -> None:

@@ -32,47 +32,52 @@ class PairSums:
 
     Attributes:
         count, total, squares: number, sum and sum of squares of all differences.
-        scale_total, scale_squares: the same sums over the first `SCALE_PAIRS`.
+        scale_count, scale_total, scale_squares: the same over the first `SCALE_PAIRS`, and over more of them
+            as long as all are ties: nothing else tells a scale.
     """
 
     count: int = 0
     total: float = 0.0
     squares: float = 0.0
+    scale_count: int = 0
     scale_total: float = 0.0
     scale_squares: float = 0.0
 
     def add(self, difference: float) -> PairSums:
         """The sums with one difference more."""
-        early = self.count < SCALE_PAIRS
+        early = self.count < SCALE_PAIRS or not self.scale_squares
         return PairSums(
             self.count + 1,
             self.total + difference,
             self.squares + difference * difference,
+            self.scale_count + early,
             self.scale_total + (difference if early else 0.0),
             self.scale_squares + (difference * difference if early else 0.0),
         )
 
     def shifted(self, center: float) -> PairSums:
         """The sums of `difference - center`."""
-        early = min(self.count, SCALE_PAIRS)
+        early = self.scale_count
         return PairSums(
             self.count,
             self.total - self.count * center,
-            max(0.0, self.squares - 2 * center * self.total + self.count * center**2),
+            max(0.0, self.squares - 2 * center * self.total + self.count * center * center),
+            early,
             self.scale_total - early * center,
-            max(0.0, self.scale_squares - 2 * center * self.scale_total + early * center**2),
+            max(0.0, self.scale_squares - 2 * center * self.scale_total + early * center * center),
         )
 
     def mirrored(self) -> PairSums:
         """The sums of the negated differences."""
-        return PairSums(self.count, -self.total, self.squares, -self.scale_total, self.scale_squares)
+        scale = self.scale_count, -self.scale_total, self.scale_squares
+        return PairSums(self.count, -self.total, self.squares, *scale)
 
 
 def pairs_log_e(sums: PairSums, alpha: float) -> float:
     """Log evidence that the differences are centred above 0. `alpha` only tunes the mixture."""
     if sums.count < SCALE_PAIRS:
         return 0.0
-    rho = sums.scale_squares / SCALE_PAIRS * TUNED_PAIRS / _tuning(alpha)
+    rho = sums.scale_squares / sums.scale_count * TUNED_PAIRS / _tuning(alpha)
     return half_normal_mixture(sums.total, sums.squares, rho)
 
 
@@ -81,7 +86,7 @@ def half_normal_mixture(total: float, variance: float, rho: float) -> float:
 
     Closed form: 2 √(ρ/(v+ρ)) exp(s²/(2(v+ρ))) Φ(s/√(v+ρ)).
     """
-    if variance + rho <= 0.0:
+    if rho <= 0.0 or not math.isfinite(variance + rho):
         return 0.0
     z = total / math.sqrt(variance + rho)
     return math.log(2) + 0.5 * math.log(rho / (variance + rho)) + 0.5 * z * z + _log_normal_cdf(z)

@@ -14,6 +14,9 @@ from acclimate.rollout.domain.plan import Plan
 from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.rollout import Rollout, State
 
+MOST = 2**53 - 1
+"""Counts of one device stop here, where a database's and every reader's integers still hold them."""
+
 
 def hear(observation: Observation, report: ReportRecord) -> Observation:
     """The observation after one more report; settled ones and reports from before its assignment stay out."""
@@ -29,10 +32,10 @@ def hear(observation: Observation, report: ReportRecord) -> Observation:
         failure=observation.failure or _failed(observation, report),
         adapted=observation.adapted or report.adaptations + report.kept_starts > 0,
         paid=observation.paid or report.adaptations > 0,
-        examples=observation.examples + (report.examples if counted else report.adapted_examples),
+        examples=min(MOST, observation.examples + (report.examples if counted else report.adapted_examples)),
         loss_sum=observation.loss_sum + (report.loss_sum if counted else report.adapted_loss_sum),
         drift=observation.drift or report.drifts > 0,
-        predictions=observation.predictions + report.predictions,
+        predictions=min(MOST, observation.predictions + report.predictions),
         latency_ms=_latency(observation, report),
     )
 

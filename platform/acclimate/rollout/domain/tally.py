@@ -38,7 +38,8 @@ class ArmSums:
         """Sample standard deviation; 0 below two values."""
         if self.count < 2:
             return 0.0
-        return math.sqrt(max(0.0, self.squares - self.total**2 / self.count) / (self.count - 1))
+        excess = self.squares - self.total * self.total / self.count  # `**` raises where `*` gives infinity
+        return math.sqrt(max(0.0, excess) / (self.count - 1))
 
 
 class GateTally:

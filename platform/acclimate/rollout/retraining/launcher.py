@@ -99,10 +99,9 @@ class CommandLauncher:
                     env=self._environment(),
                     start_new_session=True,  # so that it and its own children end together
                 )
-        except OSError as error:
-            raise RolloutError(
-                f"the retraining command cannot start {words[0]!r}: {error.strerror}"
-            ) from error
+        except (OSError, ValueError) as error:  # ValueError: a word that no program can be given
+            reason = getattr(error, "strerror", None) or str(error)
+            raise RolloutError(f"the retraining command cannot start {words[0]!r}: {reason}") from error
         return _Process(process, out, log)
 
     def words(self, trigger: Trigger) -> list[str]:

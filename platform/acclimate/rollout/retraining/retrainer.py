@@ -14,11 +14,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from acclimate.errors import AcclimateError, RolloutError
+from acclimate.errors import RolloutError
 from acclimate.rollout.domain.access import AuditEntry
 from acclimate.rollout.domain.fleet import Fleet
 from acclimate.rollout.domain.retraining import Cause, Drifted, RetrainingRule, Trigger
 from acclimate.rollout.domain.rollout import LIVE
+from acclimate.rollout.faults import Faults
 from acclimate.rollout.retraining.launcher import Finished, Launcher, Training
 from acclimate.rollout.store.contract import Lease, Store
 
@@ -50,6 +51,7 @@ class Retrainer:
     Args:
         clock: seconds since the epoch.
         lease_s: after this long without a sign of life of a replica, another may train.
+        faults: keeps what fails for one fleet from the others.
     """
 
     def __init__(
@@ -59,21 +61,21 @@ class Retrainer:
         rule: RetrainingRule,
         clock: Callable[[], float],
         lease_s: float = 120.0,
+        faults: Faults | None = None,
     ) -> None:
         self._store, self._launcher, self.rule, self._clock = store, launcher, rule, clock
-        self._lease_s = lease_s
+        self._lease_s, self._faults = lease_s, faults or Faults(clock)
         self._lock = threading.Lock()
         self._running: _Running | None = None
 
     def run(self, stop: threading.Event, tick_s: float) -> None:
         """Tick until `stop` is set, then end what runs. A failing tick is logged and tried again."""
         while not stop.is_set():
-            try:
+            with self._faults.apart("retraining"):
                 self.tick()
-            except Exception:
-                log.exception("retraining-tick-failed")
             stop.wait(tick_s)
-        self.close()
+        with self._faults.apart("retraining"):
+            self.close()
 
     def tick(self) -> None:
         """Look after the training under way, and at every fleet's drift."""
@@ -83,14 +85,18 @@ class Retrainer:
         if busy or not self.rule.drift_share:
             return
         for fleet in self._store.fleets():
-            if self._store.rollouts(fleet.name, sorted(LIVE)):
-                continue  # a release under trial may look like drift; its gates judge it
-            drifted = self._drifted(fleet)
-            if self.rule.calls_for(drifted):
-                detail = f"{drifted.drifted} of {drifted.devices} devices noticed drift"
-                answer = self.request(fleet.name, "drift", detail, ACTOR)
-                if answer.started:
+            with self._faults.apart("retraining", fleet.name):
+                if self._started_for_drift(fleet):
                     return
+
+    def _started_for_drift(self, fleet: Fleet) -> bool:
+        if self._store.rollouts(fleet.name, sorted(LIVE)):
+            return False  # a release under trial may look like drift; its gates judge it
+        drifted = self._drifted(fleet)
+        if not self.rule.calls_for(drifted):
+            return False
+        detail = f"{drifted.drifted} of {drifted.devices} devices noticed drift"
+        return self.request(fleet.name, "drift", detail, ACTOR).started
 
     def request(self, fleet: str, cause: Cause, detail: str, actor: str) -> Answer:
         """Start a training for a fleet, unless one runs or ran a short while ago.
@@ -120,7 +126,7 @@ class Retrainer:
             )
             try:
                 training = self._launcher.launch(trigger)
-            except AcclimateError as error:
+            except Exception as error:  # whatever it was: nothing trains, so nobody may be kept from it
                 self._store.release_lease(pause)
                 self._store.release_lease(lease)
                 self._audit(trigger, "retraining.fail", str(error), actor)

@@ -131,6 +131,9 @@ class Store(Protocol):
         """Make `release` what matching devices run, without a rollout: for the first one of a fleet.
         ConflictError while a rollout is live."""
 
+    def given_releases(self, name: str) -> list[Release]:
+        """Every release that was ever the fleet's baseline or planned for it, the earliest first."""
+
     # Devices ------------------------------------------------------------------------------------------
 
     def enrol(self, token_hash: str, device: Device, now: float) -> Device:

@@ -24,7 +24,7 @@ from acclimate.rollout.store.contract import (
 from acclimate.rollout.store.database import Database
 from acclimate_device.protocol import Release
 
-FLEETS, DEVICES, ROLLOUTS = tables.fleets, tables.devices, tables.rollouts
+FLEETS, DEVICES, ROLLOUTS, GIVEN = tables.fleets, tables.devices, tables.rollouts, tables.given_releases
 
 
 class FleetTables:
@@ -88,9 +88,14 @@ class FleetTables:
             _refuse_live(connection, name, "the baseline moves")
             fleet = with_baseline(fleet, target, release, fleet.revision)
             write_fleet(connection, fleet)
+            note_given(self._database, connection, name, release, now)
             detail = f"{release.name} version {release.version} {release.content_hash} target={target!r}"
             audit_fleet(connection, fleet, now, actor, "fleet.baseline", detail)
         return fleet
+
+    def given_releases(self, name: str) -> list[Release]:
+        with self._database.read() as connection:
+            return read_given(connection, name)
 
     def changes(self, known: Mapping[str, int]) -> list[FleetChanges]:
         with self._database.read() as connection:
@@ -106,6 +111,19 @@ def read_fleet(connection: Connection, name: str, lock: bool = False) -> Fleet:
     if row is None:
         raise NotFoundError(f"there is no fleet {name!r}: create it, or list them with: acclimate fleet list")
     return rows.fleet_of(row)
+
+
+def note_given(database: Database, connection: Connection, fleet: str, release: Release, at: float) -> None:
+    """Remember that a fleet was given a release."""
+    values = {"fleet": fleet, **vars(release), "given_at": at}
+    connection.execute(database.insert(GIVEN).values(values).on_conflict_do_nothing())
+
+
+def read_given(connection: Connection, fleet: str) -> list[Release]:
+    """What `Store.given_releases` says."""
+    query = select(GIVEN).where(GIVEN.c.fleet == fleet).order_by(GIVEN.c.given_at, GIVEN.c.version)
+    found = connection.execute(query).mappings()
+    return [Release(row["name"], row["version"], row["content_hash"]) for row in found]
 
 
 def next_fleet(connection: Connection, name: str, now: float) -> Fleet:

@@ -5,14 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Integer, Select, and_, cast, delete, distinct, func, select
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Double,
+    Integer,
+    Select,
+    and_,
+    case,
+    cast,
+    delete,
+    distinct,
+    func,
+    select,
+)
 
 from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.retraining import Drifted
 from acclimate.rollout.domain.rollout import ENDED, LIVE
+from acclimate.rollout.domain.settle import MOST
 from acclimate.rollout.store import rows, tables
 from acclimate.rollout.store.contract import Counts
 from acclimate.rollout.store.database import Database
+from acclimate.rollout.store.fleets import read_given
 from acclimate.rollout.store.leases import guard
 from acclimate_device.protocol import Release
 
@@ -30,8 +45,11 @@ SUMS = [
     "fallbacks",
 ]
 SUMMED = ["reports", *SUMS, "refusals"]
+COUNTED = [name for name in SUMMED if not name.endswith("loss_sum")]
 WITHOUT_PAYLOAD = [REPORTS.c[name] for name in rows.names(ReportRecord, "payload")]
 HOUR_S = 3600
+OTHER = Release("other", 1, "0" * 64)
+"""Stands for every release that a fleet was never given: factory initializations, and invented ones."""
 
 
 class ReportTables:
@@ -75,7 +93,8 @@ class ReportTables:
         kept = select(COUNTS).where(COUNTS.c.fleet == fleet, COUNTS.c.hour >= first)
         with self._database.read() as connection:
             found = [*connection.execute(fresh).mappings(), *connection.execute(kept).mappings()]
-        return _merged(found)
+            given = read_given(connection, fleet)
+        return _merged(found, given)
 
     def drifted(self, fleet: str, content_hashes: Sequence[str] | None, since: float) -> Drifted:
         recent = and_(REPORTS.c.fleet == fleet, REPORTS.c.received_at >= since)
@@ -92,12 +111,12 @@ class ReportTables:
             guard(connection, token)
             self._database.order_reports(connection)
             chosen = REPORTS.c.sequence.in_(_prunable(connection, before, limit))
-            summed = connection.execute(_summed().where(chosen)).mappings().all()
+            summed = _known(connection, connection.execute(_summed().where(chosen)).mappings().all())
             if summed:
                 insert = self._database.insert(COUNTS)
-                added = {name: COUNTS.c[name] + insert.excluded[name] for name in SUMMED}
+                added = {name: _capped(COUNTS.c[name] + insert.excluded[name], name) for name in SUMMED}
                 add = insert.on_conflict_do_update(index_elements=KEY, set_=added)
-                connection.execute(add, [dict(row) for row in summed])
+                connection.execute(add, summed)
             gone = connection.execute(delete(REPORTS).where(chosen)).rowcount
             _drop_old_observations(connection, before)
         return gone
@@ -137,8 +156,15 @@ def _summed() -> Select[Any]:
 
 
 def _sum_of(name: str) -> Any:
-    """A sum in its column's own type: PostgreSQL adds bigints up to a numeric."""
-    return cast(func.sum(REPORTS.c[name]), REPORTS.c[name].type).label(name)
+    """A sum in its column's own type. Added up as doubles, exact to 2^53, so that it never overflows: SQLite
+    refuses the whole query for that, PostgreSQL the cast."""
+    total = func.sum(cast(REPORTS.c[name], Double))
+    return cast(_capped(total, name), REPORTS.c[name].type).label(name)
+
+
+def _capped(total: Any, name: str) -> Any:
+    """No more than every reader's integers hold; losses are doubles and need no cap."""
+    return case((total > MOST, MOST), else_=total) if name in COUNTED else total
 
 
 def _drop_old_observations(connection: Connection, before: float) -> None:
@@ -151,12 +177,32 @@ def _drop_old_observations(connection: Connection, before: float) -> None:
     connection.execute(delete(tables.observations).where(tables.observations.c.rollout.in_(ended)))
 
 
-def _merged(found: Sequence[rows.Row]) -> list[Counts]:
+def _known(connection: Connection, found: Sequence[rows.Row]) -> list[dict[str, Any]]:
+    """Rows to be kept for ever, with the releases that a fleet was never given as one."""
+    kept: list[dict[str, Any]] = []
+    for fleet in sorted({row["fleet"] for row in found}):
+        ours = [row for row in found if row["fleet"] == fleet]
+        for one in _merged(ours, read_given(connection, fleet)):
+            values = {name: getattr(one, name) for name in SUMMED}
+            hour = int(one.hour // HOUR_S)
+            kept.append({"fleet": fleet, **vars(one.release), "hour": hour, **values})
+    return kept
+
+
+def _merged(found: Sequence[rows.Row], given: Sequence[Release]) -> list[Counts]:
+    """Counts by release and hour. Names come from devices, so those that the fleet was never given share one
+    row: whoever invents releases makes neither series nor lines of a chart."""
     totals: dict[tuple[Any, ...], dict[str, Any]] = {}
+    known = set(given)
     for row in found:
-        total = totals.setdefault(tuple(row[name] for name in KEY), dict.fromkeys(SUMMED, 0))
+        told = Release(row["name"], row["version"], row["content_hash"])
+        release = told if told in known else OTHER
+        key = (row["fleet"], release.name, release.version, release.content_hash, row["hour"])
+        total = totals.setdefault(key, dict.fromkeys(SUMMED, 0))
         for name in SUMMED:
             total[name] += row[name]
+            if name in COUNTED:
+                total[name] = min(total[name], MOST)
     merged = []
     for (fleet, name, version, content_hash, hour), total in sorted(
         totals.items(), key=lambda item: (item[0][4], item[0])

@@ -18,7 +18,7 @@ from acclimate.rollout.store import rows, tables
 from acclimate.rollout.store.access import write_audit
 from acclimate.rollout.store.contract import ConflictError, NotFoundError, Step, Taken
 from acclimate.rollout.store.database import Database, upsert
-from acclimate.rollout.store.fleets import next_fleet, read_fleet, write_fleet
+from acclimate.rollout.store.fleets import next_fleet, note_given, read_fleet, write_fleet
 from acclimate.rollout.store.leases import guard
 
 ROLLOUTS, DECISIONS, OBSERVATIONS = tables.rollouts, tables.decisions, tables.observations
@@ -38,6 +38,9 @@ class RolloutTables:
                 connection.execute(ROLLOUTS.insert().values(rows.rollout_values(rollout)))
             except IntegrityError:
                 raise ConflictError(f"rollout {rollout.id!r} exists already: choose another id") from None
+            note_given(
+                self._database, connection, rollout.plan.fleet, rollout.plan.release, rollout.created_at
+            )
             _audit(connection, rollout, rollout.created_at, actor, "rollout.plan", "")
         return rollout
 

@@ -42,6 +42,16 @@ fleets = Table(
     Column("device_quota", Integer, nullable=False),
 )
 
+given_releases = Table(
+    "given_releases",
+    metadata,
+    Column("fleet", Name, ForeignKey("fleets.name"), primary_key=True),
+    Column("name", Name, primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("content_hash", Hash, primary_key=True),
+    Column("given_at", Seconds, nullable=False),
+)
+
 devices = Table(
     "devices",
     metadata,

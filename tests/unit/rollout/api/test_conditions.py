@@ -11,6 +11,7 @@ from acclimate.bundle.repository import KEYS, create, create_key, refresh
 from acclimate.rollout.api.conditions import certificate, heard_of, retraining, signatures
 from acclimate.rollout.api.metrics import Collected
 from acclimate.rollout.domain.access import AuditEntry
+from acclimate.rollout.faults import Faults
 from acclimate.rollout.store import Store, open_store
 from tests.support.rollout_samples import NOW, a_fleet
 
@@ -83,7 +84,7 @@ def test_what_is_collected_is_read_anew_only_when_it_is_old():
         reads.append(1)
         return []
 
-    kept, fresh = Collected(read, 60.0), Collected(read, -1.0)
+    kept, fresh = (Collected("x", read, age_s, Faults()) for age_s in (60.0, -1.0))
     for _ in range(3):
         list(kept.collect())
     assert len(reads) == 1

@@ -175,14 +175,18 @@ async def test_nothing_is_acknowledged_that_was_not_stored(world, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["a\\u0000b", "\\ud800"])
-async def test_text_that_no_database_keeps_is_malformed(world, text):
+async def test_text_that_no_database_keeps_is_refused_and_the_rest_taken(world, text):
     await world.call("POST", "/fleets", {"name": "plant"}, 201)
     device = await world.device("plant")
-    value = json.loads(dumps(ReportBatch((report(),))))
+    bad, good = report(), report()
+    value = json.loads(dumps(ReportBatch((bad, good))))
     value["reports"][0]["events"] = [{"at": 1.0, "kind": "drift", "source": "x"}]
     body = json.dumps(value).replace('"x"', f'"{text}"').encode()
     answer = await world.http.post(REPORT_PATH, content=body, headers=device.headers)
-    assert (answer.status_code, answer.json()["type"]) == (400, "urn:acclimate:problem:malformed")
+    assert (answer.status_code, answer.json()["accepted"]) == (200, [good.id])
+    [refused] = answer.json()["refused"]
+    assert refused["id"] == bad.id
+    assert "events[0].source: holds NUL or half a surrogate pair" in refused["detail"]
 
 
 async def test_bundles_are_served_to_the_fleet_that_runs_them_alone(world):

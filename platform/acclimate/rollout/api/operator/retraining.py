@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from fastapi import APIRouter
@@ -13,6 +14,7 @@ from acclimate.rollout.api.operator.context import AtDesk, Desk
 from acclimate.rollout.api.operator.schemas import FleetPath
 from acclimate.rollout.api.problems import ProblemError
 from acclimate.rollout.bodies import Line, Strict
+from acclimate.rollout.domain.fleet import FLEET_NAME
 from acclimate.rollout.domain.retraining import Cause
 from acclimate.rollout.retraining import Answer, Retrainer
 
@@ -85,12 +87,17 @@ def alertmanager(desk: AtDesk, operator: AsOperator, body: Notification) -> list
 def _ask(retrainer: Retrainer, actor: str, fleet: str, alert: str, allowed: bool) -> RetrainingAnswer:
     cause: Cause = "alertmanager"
     try:
-        if not allowed:
+        if not allowed or not re.fullmatch(FLEET_NAME, fleet):
             raise RolloutError(f"no fleet {fleet!r}")
-        answer = retrainer.request(fleet, cause, alert[:200], actor)
+        answer = retrainer.request(fleet, cause, _line(alert[:200]), actor)
     except RolloutError as error:
         answer = Answer(False, str(error))
     return RetrainingAnswer(fleet=fleet, started=answer.started, detail=answer.detail, id=answer.id)
+
+
+def _line(text: str) -> str:
+    """Printable, as it becomes a word of a command and a line of the audit log."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _retrainer(desk: Desk) -> Retrainer:

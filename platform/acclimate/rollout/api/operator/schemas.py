@@ -12,14 +12,14 @@ from acclimate.rollout.bodies import NO_CONTROL
 from acclimate.rollout.domain.access import ApiToken, EnrolmentToken
 from acclimate.rollout.domain.assignment import Assignment
 from acclimate.rollout.domain.evidence import Observation
-from acclimate.rollout.domain.fleet import Baseline, Device, Fleet
+from acclimate.rollout.domain.fleet import FLEET_NAME, Baseline, Device, Fleet
 from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.rollout import Rollout
 from acclimate.rollout.releases import Published
 from acclimate_device.protocol import Release
 
 Identifier = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
-FleetPath = Annotated[str, Path(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$")]
+FleetPath = Annotated[str, Path(pattern=FLEET_NAME)]
 Search = Annotated[str, Query(max_length=128, pattern=NO_CONTROL)]
 
 

@@ -1,0 +1,155 @@
+"""Connections: how many, from whom, and how long one may take to say what it wants.
+
+A connection costs a descriptor for as long as it lasts, and the database, the files and the log need some
+too. So the process takes as many as the system grants, keeps a reserve, gives each address its share, and
+closes a connection that does not get its request across in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import resource
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from acclimate.rollout.api.limits import network_of
+
+HEAD_S = 20.0
+"""A request line and its headers must be there so soon after the connection, or after their first byte."""
+BODY_S = 300.0
+"""And its body so soon: half a megabyte over the slowest modem."""
+RESERVE = 128
+"""Descriptors left for the database, files and the log."""
+
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 60\r\nconnection: close\r\n\r\n"
+log = logging.getLogger(__name__)
+
+
+def raise_descriptor_limit() -> int:
+    """Take as many descriptors as the system grants this process; how many that is."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+class ConnectionGuard:
+    """Counts the connections of one process.
+
+    Args:
+        most: connections at once.
+        most_per_address: of one client address; 0 means no limit.
+        exempt: addresses and networks of proxies, which stand for many clients; `*` for all.
+    """
+
+    def __init__(self, most: int, most_per_address: int = 0, exempt: Sequence[str] = ()) -> None:
+        self._most, self._most_per_address = most, most_per_address
+        self._everyone = "*" in exempt
+        self._exempt = [ipaddress.ip_network(one, strict=False) for one in exempt if _is_network(one)]
+        self._by_address: Counter[str] = Counter()
+        self.open = self.refused = self.timed_out = 0
+
+    def admit(self, address: str) -> bool:
+        """Count a connection in, unless there are too many; every admitted one must be `released`."""
+        shared = self._everyone or not self._most_per_address or self._is_exempt(address)
+        full = not shared and self._by_address[network_of(address)] >= self._most_per_address
+        if self.open >= self._most or full:
+            if not self.refused % 1000:
+                told = {"address": address if full else "", "open": self.open, "refused": self.refused + 1}
+                log.warning("connections-full", extra=told)
+            self.refused += 1
+            return False
+        self.open += 1
+        self._by_address[network_of(address)] += 1
+        return True
+
+    def release(self, address: str) -> None:
+        """Count a connection out."""
+        self.open -= 1
+        key = network_of(address)
+        self._by_address[key] -= 1
+        if not self._by_address[key]:
+            del self._by_address[key]
+
+    def _is_exempt(self, address: str) -> bool:
+        try:
+            host = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(host in network for network in self._exempt)
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """HTTP/1.1 on one connection, within a guard's limits."""
+
+    def __init__(self, *given: Any, guard: ConnectionGuard, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._guard = guard
+        self._address: str | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._in_body = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        address = self.client[0] if self.client else ""
+        if not self._guard.admit(address):
+            transport.write(
+                b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 60\r\nconnection: close\r\n\r\n"
+            )
+            transport.close()
+            return
+        self._address = address
+        self._arm(HEAD_S)
+
+    def data_received(self, data: bytes) -> None:
+        if self._address is None:
+            return
+        if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
+            self._arm(HEAD_S)
+        super().data_received(data)
+        if self.cycle is None or self.cycle.response_complete:
+            return  # still in the head, or answered at once
+        if not self.cycle.more_body:
+            self._disarm()
+        elif not self._in_body:
+            self._arm(BODY_S)
+            self._in_body = True
+
+    def on_response_complete(self) -> None:
+        self._disarm()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        if self._address is not None:
+            self._guard.release(self._address)
+            self._address = None
+        super().connection_lost(exc)
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._deadline = self.loop.call_later(seconds, self._too_slow)
+
+    def _disarm(self) -> None:
+        self._in_body = False
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        self._guard.timed_out += 1
+        log.debug("request-too-slow", extra={"address": self._address})
+        self.transport.close()
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
