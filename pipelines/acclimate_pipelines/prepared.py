@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from acclimate.files import scratch_folder
 from acclimate.tasks import TaskPool, open_tasks
 from acclimate.tasks.home import pools
 from acclimate.training.problem import data_fingerprint
@@ -58,20 +57,9 @@ def unpack(folder: Path) -> Prepared:
         return Prepared(recipe, recipe)
     place = pools() / f"pipeline-{TaskPool.open(folder / POOL).info.content_hash[:16]}"
     if not place.exists():
-        _copy(folder / POOL, place)
+        with scratch_folder(place) as scratch:
+            shutil.copytree(folder / POOL, scratch, dirs_exist_ok=True)
     data = DataSection.model_validate(
         {**recipe.data.model_dump(), "source": str(place), "options": {}, "recordings": {}}
     )
     return Prepared(recipe, recipe.model_copy(update={"data": data}))
-
-
-def _copy(source: Path, place: Path) -> None:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".pipeline-") as workshop:
-        fresh = Path(workshop, "pool")
-        shutil.copytree(source, fresh)
-        try:
-            os.rename(fresh, place)
-        except OSError:
-            if not place.exists():  # another step was quicker otherwise, with the same content
-                raise

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from acclimate import logs, traces
-from acclimate.errors import AcclimateError
+from acclimate.mishaps import as_user_error
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 def step(function: Callable[P, R]) -> Callable[P, R]:
     """Run `function` as the main job of this process.
 
-    A mistake of the user ends the process with exit code 2 after one line of log, as at the command line;
+    What a person can mend ends the process with exit code 2 after one line of log, as at the command line;
     anything else keeps its stack trace.
     """
 
@@ -31,8 +31,11 @@ def step(function: Callable[P, R]) -> Callable[P, R]:
         try:
             with traces.span(function.__name__):
                 return function(*args, **kwargs)
-        except AcclimateError as error:
-            log.error("failed", extra={"step": function.__name__, "error": error})
+        except Exception as error:
+            told = as_user_error(error)
+            if told is None:
+                raise
+            log.error("failed", extra={"step": function.__name__, "error": told})
             sys.exit(FAILED)
 
     return run

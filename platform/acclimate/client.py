@@ -17,6 +17,7 @@ import click
 import httpx
 
 from acclimate.errors import RolloutError
+from acclimate.files import write_whole
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 _TIMEOUT_S, _AGAIN_S = 30.0, 0.5
@@ -106,12 +107,7 @@ def save_credentials(url: str, token: str) -> Path:
     """Keep address and token for the next commands, readable by their owner alone."""
     path = credentials_file()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w") as file:
-        json.dump({"url": url, "token": token}, file)
-    draft.replace(path)
+    write_whole(path, json.dumps({"url": url, "token": token}), mode=0o600)
     return path
 
 

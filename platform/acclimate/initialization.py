@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from acclimate.errors import ModelError
+from acclimate.files import scratch_file, write_whole
 
 TaskKind = Literal["classification", "regression", "forecasting"]
 
@@ -148,8 +149,9 @@ class Initialization:
     def save(self, directory: Path) -> None:
         """Write both files into `directory`, which is created if missing."""
         directory.mkdir(parents=True, exist_ok=True)
-        save_file(self._tensors(), directory / "initialization.safetensors")
-        (directory / "initialization.json").write_text(json.dumps(self.metadata(), indent=2) + "\n")
+        with scratch_file(directory / "initialization.safetensors") as scratch:
+            save_file(self._tensors(), scratch)
+        write_whole(directory / "initialization.json", json.dumps(self.metadata(), indent=2) + "\n")
 
     @staticmethod
     def load(directory: Path) -> Initialization:

@@ -7,8 +7,6 @@ puts them on disk whole or not at all.
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from acclimate.bundle.probe import Reference, probe_batch, sanity_of
 from acclimate.bundle.step import StepSignature, step_function, step_inputs
 from acclimate.bundle.verification import Agreement, verify_prediction, verify_sanity, verify_step
 from acclimate.errors import BundleError
+from acclimate.files import scratch_folder
 from acclimate.initialization import Initialization
 from acclimate.learners import Loss, loss_for
 from acclimate.models import build
@@ -139,16 +138,9 @@ def write_bundle(files: Mapping[str, bytes], directory: Path) -> None:
     if occupied and not (directory / MANIFEST).is_file():
         raise BundleError(f"{directory} exists and is no bundle: choose another directory, or empty it")
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}.") as workshop:
-            fresh, old = Path(workshop, "new"), Path(workshop, "old")
-            fresh.mkdir()
+        with scratch_folder(directory) as fresh:
             for name, content in files.items():
-                _write_durably(fresh / name, content)
-            if directory.exists():
-                directory.rename(old)
-            fresh.rename(directory)
-            _sync_directory(directory.parent)
+                (fresh / name).write_bytes(content)
     except OSError as error:
         raise BundleError(f"the bundle cannot be written to {directory}: {error}") from error
 
@@ -244,18 +236,3 @@ def _adaptation(initialization: Initialization, loss: Loss, signature: StepSigna
         trainable=signature.trainable,
         rates=signature.rated,
     )
-
-
-def _write_durably(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,6 +14,7 @@ from acclimate.cli.options import json_option
 from acclimate.cli.output import next_step, out, print_json
 from acclimate.errors import DataError, RecipeError
 from acclimate.evaluation.bodies import Body, choose_body
+from acclimate.files import write_whole
 from acclimate.tasks import EpisodePlan, TaskPool, open_tasks
 from acclimate.tasks.guess import Guess, guess
 from acclimate.tasks.sampler import cut_cells
@@ -58,7 +59,7 @@ def init(data: str, output: Path | None, name: str | None, force: bool, json: bo
     shots, query = _shots(pool)
     body = choose_body(pool, _held_out(pool))
     text = recipe_text(name, data, guessed, len(set(pool.groups)), shots, query, body)
-    output.write_text(text)
+    write_whole(output, text)
     if json:
         fields = {"recipe": str(output), "declaration": guessed.declaration, "reasons": guessed.reasons}
         fields |= {"model": {"name": body.name, "options": body.options, "reason": body.reason}}

@@ -7,6 +7,7 @@ without torch, Ray or the service still runs what it has.
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from dataclasses import dataclass
 
@@ -15,7 +16,11 @@ import click
 import acclimate
 from acclimate import logs, traces
 from acclimate.cli.output import err
-from acclimate.errors import AcclimateError, MissingExtraError
+from acclimate.errors import MissingExtraError
+from acclimate.mishaps import as_user_error
+
+STOPPED = 130  # what a shell reports for Ctrl-C
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,21 +98,46 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, lazy.summary) for name, lazy in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    commands={name: click.Command(name) for name in COMMANDS},  # what a misspelt one is compared with
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(acclimate.__version__, prog_name="acclimate")
 def cli() -> None:
     """Meta-train one initialization for a fleet, ship it safely, let every device adapt it."""
 
 
 def main() -> None:
-    """Run the command line; a user's mistake ends in one line and exit code 2, never in a stack trace."""
+    """Run the command line and leave with its exit code.
+
+    What a person can mend ends in one line and code 2, Ctrl-C in 130, as shells have it. Anything else is a
+    defect of ours and keeps its stack trace.
+    """
+    sys.exit(_run())
+
+
+def _run() -> int:
     try:
         logs.configure_from_environment(quiet=True)
         traces.configure_from_environment("acclimate")
-        cli()
-    except AcclimateError as error:
-        err.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        code = cli(standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort) as error:
+        interrupted = isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt)
+        err.print("stopped" if interrupted else "nothing was done", style="yellow")
+        return STOPPED if interrupted else 1
+    except Exception as error:
+        told = as_user_error(error)
+        if told is None:
+            error.add_note("This is a defect of ours: please report it with `acclimate doctor --report`.")
+            raise
+        log.debug("failed", exc_info=error)
+        err.print(f"error: {told}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 2
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ def runs(experiment: str | None, limit: int, tracking_uri: str | None, json: boo
     """List training runs, newest first."""
     from acclimate.registry import Registry
 
-    found = Registry.open(tracking_uri).runs(experiment, limit)
+    registry = Registry.open(tracking_uri)
+    found = registry.runs(experiment, limit)
     if json:
         print_json([asdict(run) for run in found])
         return
@@ -47,6 +48,7 @@ def runs(experiment: str | None, limit: int, tracking_uri: str | None, json: boo
     if found:
         next_step(f"acclimate versions {found[0].experiment}", "what they registered")
     else:
+        out.print(f"no run is recorded in {registry.where}", markup=False, highlight=False, soft_wrap=True)
         next_step("acclimate train watch", "make the first run")
 
 
@@ -90,6 +92,9 @@ def versions(name: str | None, point: str | None, tracking_uri: str | None, json
         newest = f"{found[0].name}@{found[0].version}"
         next_step(f"acclimate export {newest} -o bundle", "turn it into what a device receives")
     else:
+        out.print(
+            f"no version is registered in {registry.where}", markup=False, highlight=False, soft_wrap=True
+        )
         next_step("acclimate train watch", "make the first version")
 
 

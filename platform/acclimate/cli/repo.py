@@ -60,26 +60,16 @@ def init(directory: Path, folder: Path, root_keys: int, root_threshold: int, une
     The online key is written without a passphrase: it lives in the service's secret store and can make
     devices neither install nor accept anything new.
     """
-    from acclimate.bundle.repository import create, create_key
-    from acclimate.bundle.repository.storage import Storage
+    from acclimate.bundle.repository import Storage, begin
 
-    if Storage(directory).exists:
+    if Storage(directory).exists:  # said before a passphrase is asked for
         raise BundleError(f"{directory} is a repository already: use it, or choose another directory")
     passphrase = None if unencrypted else _new_passphrase()
-    names = ["root.pem"] if root_keys == 1 else [f"root-{index + 1}.pem" for index in range(root_keys)]
-    create(
-        directory,
-        {
-            "root": [create_key(folder / name, passphrase) for name in names],
-            "targets": [create_key(folder / "targets.pem", passphrase)],
-            "online": [create_key(folder / "online.pem", None)],
-        },
-        _now(),
-        root_threshold=root_threshold,
-    )
+    roots = begin(directory, folder, passphrase, _now(), root_keys=root_keys, root_threshold=root_threshold)
     out.print(f"repository {directory}, keys {folder}", markup=False)
+    secret = ", ".join(file.name for file in roots)
     out.print(
-        f"Keep {', '.join(names)} and targets.pem away from every service, with a copy elsewhere; give only "
+        f"Keep {secret} and targets.pem away from every service, with a copy elsewhere; give only "
         f"online.pem to the service. Devices start to trust from {directory / 'metadata' / '1.root.json'}.",
         markup=False,
     )

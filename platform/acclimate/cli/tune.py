@@ -15,6 +15,7 @@ from acclimate.cli.options import json_option
 from acclimate.cli.output import err, next_step, out, print_json, print_table
 from acclimate.cli.train import STOPPED, change_option
 from acclimate.errors import RecipeError, TrainingError
+from acclimate.files import write_whole
 
 if TYPE_CHECKING:
     from acclimate.training.recipe import Recipe
@@ -99,7 +100,7 @@ def tune(
         sys.exit(STOPPED)
     best = found[0]
     path = target or Path(f"{loaded.name}.tuned.yaml")
-    path.write_text(to_yaml(tuned(loaded, best)))
+    write_whole(path, to_yaml(tuned(loaded, best)))
     if json:
         print_json({"best": asdict(best), "trials": [asdict(each) for each in found], "recipe": str(path)})
         return

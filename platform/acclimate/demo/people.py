@@ -7,11 +7,11 @@ tasks of every evaluation, so no version is ever judged on people it has seen th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from acclimate.files import scratch_file
 from acclimate.tasks.datasets import watch
 
 TRAINED = tuple(f"person-{number:02d}" for number in (1, 2, 3, 4, 5))
@@ -45,8 +45,6 @@ def record(people: Iterable[str], folder: Path) -> None:
     import pyarrow.parquet as pq
 
     table = watch.read(watch.locate())
-    folder.mkdir(parents=True, exist_ok=True)
     for person in people:
-        part = folder / f".{person}.part"
-        pq.write_table(table.filter(pc.equal(table["person"], person)), part)
-        os.replace(part, folder / f"{person}.parquet")
+        with scratch_file(folder / f"{person}.parquet") as scratch:
+            pq.write_table(table.filter(pc.equal(table["person"], person)), scratch)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from acclimate.errors import RegistryError
+from acclimate.errors import AcclimateError, RegistryError
+from acclimate.mishaps import as_user_error
 from acclimate.registry.location import StoreLocation
 
 if TYPE_CHECKING:
@@ -41,13 +42,26 @@ def connect(location: StoreLocation) -> MlflowClient:
 
 @contextmanager
 def translated(location: StoreLocation) -> Iterator[None]:
-    """Turn MLflow's exceptions into `RegistryError` with the store's address, credentials left out."""
+    """Turn what MLflow raises into `RegistryError` with the store's address, credentials left out."""
     from mlflow.exceptions import MlflowException
 
+    where = f"MLflow at {without_password(location.tracking_uri)}"
     try:
         yield
+    except AcclimateError:
+        raise
     except MlflowException as error:
-        raise RegistryError(f"MLflow at {without_password(location.tracking_uri)}: {error}") from error
+        raise RegistryError(f"{where}: {_remedied(error)}") from error
+    except FileNotFoundError as error:
+        raise RegistryError(
+            f"{where}: {error.filename} is gone. MLflow keeps absolute paths: if this folder was moved, move "
+            "it back or link its old place to the new one"
+        ) from error
+    except Exception as error:
+        told = as_user_error(error)
+        if told is None:
+            raise
+        raise RegistryError(f"{where}: {told}") from error
 
 
 @contextmanager
@@ -75,6 +89,13 @@ def without_password(uri: str) -> str:
     if not at or not separator:
         return uri
     return f"{scheme}://{credentials.partition(':')[0]}:***@{tail}"
+
+
+def _remedied(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    if "must be active" in said or "deleted" in said:
+        return f"{said} It was deleted in MLflow: restore it there, or train under another name"
+    return said
 
 
 def _probe(uri: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from acclimate.errors import RegistryError
-from acclimate.registry.client import as_default, connect, translated
+from acclimate.registry.client import as_default, connect, translated, without_password
 from acclimate.registry.location import StoreLocation, locate
 from acclimate.registry.runs import RunInfo, RunRecorder
 from acclimate.registry.versions import CONTENT_HASH_TAG, VersionInfo, choose
@@ -41,6 +41,11 @@ class Registry:
         """
         location = locate(tracking_uri)
         return Registry(location, connect(location))
+
+    @property
+    def where(self) -> str:
+        """The store's address, as it may be printed."""
+        return without_password(self.location.tracking_uri)
 
     def start_run(self, experiment: str, name: str, tags: Mapping[str, str]) -> RunRecorder:
         """Begin a run; the experiment is created if missing."""
@@ -149,7 +154,7 @@ class Registry:
         Raises:
             RegistryError: there is no such version.
         """
-        return choose(name, ref, self.versions(name))
+        return choose(name, ref, self.versions(name), self.where)
 
     def fetch(self, name: str, ref: str = CANDIDATE) -> tuple[Initialization, VersionInfo]:
         """Download a version and check it against its content hash.
@@ -249,6 +254,12 @@ class Registry:
                 tracking_uri=uri,
                 registry_uri=uri,
             )
+            if not any(folder.iterdir()):  # MLflow copies what a local folder holds, and that may be nothing
+                place = self.client.get_logged_model(version.model_id).artifact_location
+                raise RegistryError(
+                    f"the files of {version.name} version {version.version} are not at {place}, where "
+                    f"{self.where} has them: if the folder was moved, move it back or link it"
+                )
 
 
 def _all_pages(search: Callable[[str | None], Any]) -> list[Any]:

@@ -57,14 +57,19 @@ class VersionInfo:
         )
 
 
-def choose(name: str, ref: str, versions: Sequence[VersionInfo]) -> VersionInfo:
+def choose(name: str, ref: str, versions: Sequence[VersionInfo], where: str) -> VersionInfo:
     """The version that `ref` means: a number (`3`, `v3`), an alias, `latest`, or a content hash (8+ digits).
+
+    Args:
+        where: the store, as a person is told of it.
 
     Raises:
         RegistryError: there is none; the message lists what there is.
     """
     if not versions:
-        raise RegistryError(f"no version of {name!r} is registered: train one, or see `acclimate versions`")
+        raise RegistryError(
+            f"no version of {name!r} is registered in {where}: train one, or see `acclimate versions`"
+        )
     if ref == "latest":
         return max(versions, key=lambda version: version.version)
     number = re.fullmatch(r"v?(\d{1,7})", ref)

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from acclimate.errors import DataError
+from acclimate.files import scratch_folder
 from acclimate.tasks.cutting import cut_tasks
 from acclimate.tasks.keys import read_keys
 from acclimate.tasks.placement import place_rows
@@ -48,7 +46,8 @@ def build_pool(
     fingerprint = fingerprint_of(source, schema)
     if _fingerprint_in(directory) != fingerprint:
         schema.check_columns(source.columns)
-        with _replacing(directory, fingerprint) as scratch:
+        _refuse_other_files(directory)
+        with scratch_folder(directory) as scratch:
             _write(source, schema, scratch, fingerprint, progress)
     return TaskPool.open(directory)
 
@@ -108,24 +107,6 @@ def _fingerprint_in(directory: Path) -> str | None:
         return None
 
 
-@contextmanager
-def _replacing(directory: Path, fingerprint: str) -> Iterator[Path]:
-    """A scratch directory that takes the place of `directory` on success and vanishes on failure."""
+def _refuse_other_files(directory: Path) -> None:
     if directory.exists() and not (directory / INFO).exists() and any(directory.iterdir()):
         raise DataError(f"{directory} holds other files than a task pool: choose another place")
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    try:
-        yield scratch
-        scratch.chmod(0o755)
-        retired = scratch.with_name(f"{scratch.name}.old")
-        if directory.exists():
-            os.replace(directory, retired)
-        try:
-            os.replace(scratch, directory)
-        except OSError:  # someone else put a pool there meanwhile: theirs will do if it is the same
-            if _fingerprint_in(directory) != fingerprint:
-                raise
-        shutil.rmtree(retired, ignore_errors=True)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

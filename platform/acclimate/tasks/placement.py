@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acclimate.errors import DataError
+from acclimate.files import reserve
 from acclimate.tasks.columns import read_lists, read_numbers, read_times
 from acclimate.tasks.keys import Keys
 from acclimate.tasks.recordings import RecordingSchema
@@ -98,7 +99,10 @@ def _changed(source: Source) -> DataError:
 
 def _allocate(schema: RecordingSchema, values: npt.NDArray[Any], total: int, folder: Path) -> Columns:
     def column(name: str, dtype: Any, *axes: int) -> Mapped:
-        return np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype, (total, *axes))
+        path = folder / f"{name}.npy"
+        mapped = np.lib.format.open_memmap(path, "w+", dtype, (total, *axes))
+        reserve(path)
+        return mapped
 
     return Columns(
         values=column("values", values.dtype, *values.shape[1:]),

@@ -5,7 +5,6 @@ The state is tensors, numbers and strings only, so that it is read without unpic
 
 from __future__ import annotations
 
-import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from acclimate.errors import TrainingError
+from acclimate.files import scratch_file
 from acclimate.training.recipe import Recipe, differing_keys
 
 _FORMAT = 1
@@ -45,21 +45,8 @@ class Checkpoint:
 
 def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write atomically: a new file, flushed to disk, then renamed over the old one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with unfinished.open("wb") as file:
-            torch.save({"format": _FORMAT, **vars(checkpoint)}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    with scratch_file(path) as scratch:
+        torch.save({"format": _FORMAT, **vars(checkpoint)}, scratch)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

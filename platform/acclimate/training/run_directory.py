@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from acclimate.errors import TrainingError
+from acclimate.files import write_whole
 from acclimate.training.recipe import Recipe
 from acclimate.training.recipe_file import to_yaml
 
@@ -32,7 +33,7 @@ class RunDirectory:
             except FileExistsError:
                 continue
             directory = RunDirectory(runs / f"{name}{suffix}")
-            (directory.path / "recipe.yaml").write_text(to_yaml(recipe))
+            write_whole(directory.path / "recipe.yaml", to_yaml(recipe))
             return directory
         raise TrainingError(f"{runs} has a thousand runs that began at {name}: set ACCLIMATE_HOME elsewhere")
 
@@ -72,7 +73,7 @@ class RunDirectory:
         return file.read_text().strip() if file.exists() else None
 
     def set_mlflow_run_id(self, run_id: str) -> None:
-        (self.path / "mlflow_run").write_text(run_id)
+        write_whole(self.path / "mlflow_run", run_id)
 
     def finish(self) -> None:
         """Mark as done: there is nothing left to resume."""

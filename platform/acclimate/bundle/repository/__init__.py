@@ -9,17 +9,21 @@ Root and targets keys are kept away from every service; one online key signs sna
 3. A new root is signed by the old root's keys and its own, so every device can follow the chain.
 """
 
+from acclimate.bundle.repository.beginning import begin
 from acclimate.bundle.repository.keys import create_key, load_keys
 from acclimate.bundle.repository.operations import create, publish, refresh, renew, rotate
 from acclimate.bundle.repository.passphrase import signers
 from acclimate.bundle.repository.roles import KEYS, ROLES_OF_KEY, KeyName
 from acclimate.bundle.repository.status import RoleStatus, status
+from acclimate.bundle.repository.storage import Storage
 
 __all__ = [
     "KEYS",
     "ROLES_OF_KEY",
     "KeyName",
     "RoleStatus",
+    "Storage",
+    "begin",
     "create",
     "create_key",
     "load_keys",

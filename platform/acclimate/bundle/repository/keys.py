@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from securesystemslib.signer import CryptoSigner, Signer
 
 from acclimate.errors import BundleError
+from acclimate.files import create_whole
 
 _ENCRYPTED = b"BEGIN ENCRYPTED PRIVATE KEY"
 
@@ -37,11 +37,7 @@ def create_key(path: Path, passphrase: str | None) -> CryptoSigner:
     content = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        create_whole(path, content, mode=0o600)
     except FileExistsError:
         raise BundleError(
             f"{path} exists and is not overwritten: choose another directory for the keys"

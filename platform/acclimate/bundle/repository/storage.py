@@ -1,6 +1,6 @@
 """The repository's directory: `metadata/` and `targets/`, which any static web server can serve.
 
-Writes are durable before they are visible: a temporary file is synced, then linked or renamed into place.
+Writes are durable before they are visible, see `acclimate.files`.
 The targets, by far the larger part, may lie in an object store instead.
 """
 
@@ -10,11 +10,11 @@ import contextlib
 import fcntl
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from acclimate.errors import BundleError, MissingExtraError
+from acclimate.files import create_whole, write_whole
 
 TIMESTAMP = "timestamp.json"
 
@@ -34,7 +34,8 @@ class Storage:
 
     @property
     def exists(self) -> bool:
-        return (self.metadata / "1.root.json").is_file()
+        """Whether there is a repository, which one whose making was interrupted is not."""
+        return (self.metadata / TIMESTAMP).is_file()
 
     def latest(self, role: str) -> str | None:
         """The file name of a role's newest metadata, or None."""
@@ -65,7 +66,7 @@ class Storage:
         file = self.targets / path
         if not file.is_file():
             with contextlib.suppress(FileExistsError):
-                _create(file, content)
+                create_whole(file, content)
 
     def add_metadata(self, name: str, content: bytes) -> None:
         """Write metadata: `timestamp.json` is replaced, every other file must be new.
@@ -74,10 +75,10 @@ class Storage:
             BundleError: the file exists, so someone else wrote this version meanwhile.
         """
         if name == TIMESTAMP:
-            _replace(self.metadata / name, content)
+            write_whole(self.metadata / name, content)
             return
         try:
-            _create(self.metadata / name, content)
+            create_whole(self.metadata / name, content)
         except FileExistsError:
             raise BundleError(
                 f"{self.metadata / name} was just written by another process: run the command again"
@@ -111,34 +112,3 @@ def _upload(url: str, content: bytes) -> None:
             f"{url} cannot be written ({error or type(error).__name__}): are its library (acclimate[s3]) "
             "and credentials there? Devices see nothing of this bundle; publish it again"
         ) from error
-
-
-def _create(path: Path, content: bytes) -> None:
-    with _durable(path, content) as temporary:
-        os.link(temporary, path)  # fails if the file exists, where a rename would overwrite it
-
-
-def _replace(path: Path, content: bytes) -> None:
-    with _durable(path, content) as temporary:
-        temporary.rename(path)
-
-
-@contextlib.contextmanager
-def _durable(path: Path, content: bytes) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)  # public by nature: web servers run as other users
-            os.fsync(file.fileno())
-        yield temporary
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-    finally:
-        temporary.unlink(missing_ok=True)

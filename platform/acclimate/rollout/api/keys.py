@@ -6,7 +6,7 @@ elsewhere, but can never make a device take weights of their own.
 
 from __future__ import annotations
 
-import os
+import contextlib
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from acclimate.errors import RolloutError
+from acclimate.files import create_whole
 
 
 class ServiceKey:
@@ -55,19 +56,8 @@ class ServiceKey:
 
 
 def _create(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     pem = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(draft, path)  # fails where a second process was quicker: both then use that one's key
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()
+    with contextlib.suppress(FileExistsError):  # a second process was quicker: both then use that one's key
+        create_whole(path, pem, mode=0o600)

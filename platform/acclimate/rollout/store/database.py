@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from acclimate.errors import RolloutError
 from acclimate.traces import trace_statements
@@ -157,7 +157,7 @@ def _sqlite_engine(url: URL) -> Engine:
     return engine
 
 
-def unreachable(url: str, error: OperationalError) -> RolloutError:
+def unreachable(url: str, error: DBAPIError) -> RolloutError:
     """The user's words for a database that does not answer, without its password."""
     shown = make_url(url).render_as_string(hide_password=True)
     reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)

@@ -7,7 +7,7 @@ from importlib.resources import files
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from acclimate.rollout.store.access import AccessTables
 from acclimate.rollout.store.database import Database, unreachable
@@ -53,7 +53,7 @@ def open_store(url: str) -> SqlStore:
     try:
         with database.write() as connection:
             migrate(connection)
-    except OperationalError as error:
+    except DBAPIError as error:
         database.close()
         raise unreachable(url, error) from error
     return SqlStore(database)

@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
-import os
-import tempfile
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 from acclimate.errors import DataError
+from acclimate.files import scratch_file, write_whole
 from acclimate.tasks.build import Progress
 
 TIMEOUT_S = 30.0
@@ -48,23 +47,16 @@ def fetch(download: Download, folder: Path, progress: Progress) -> Path:
     target = folder / download.filename
     if target.exists():
         return target
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{download.filename}.", dir=folder)
-    part = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            _receive(download, file, progress)
-            file.flush()
-            os.fsync(file.fileno())
-        _check(download, part, folder)
-        os.replace(part, target)
+        with scratch_file(target) as part:
+            with part.open("wb") as file:
+                _receive(download, file, progress)
+            _check(download, part, folder)
     except (OSError, http.client.HTTPException) as error:
         raise DataError(
             f"cannot download {download.url} ({error}): check the network, or put {download.filename} into a "
             "folder and name it by ACCLIMATE_DATA_DIR or --data-dir"
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
     return target
 
 
@@ -110,6 +102,4 @@ def _pins(folder: Path) -> dict[str, str]:
 
 
 def _write_pins(folder: Path, pins: dict[str, str]) -> None:
-    part = folder / f".{PINS}.{os.getpid()}"
-    part.write_text(json.dumps(pins, indent=2, sort_keys=True) + "\n")
-    os.replace(part, folder / PINS)
+    write_whole(folder / PINS, json.dumps(pins, indent=2, sort_keys=True) + "\n")
