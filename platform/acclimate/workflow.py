@@ -116,7 +116,7 @@ def meta_train(
         (directory.path / "evaluation.json").write_text(json.dumps(evaluation.as_json(), indent=2) + "\n")
         for file in (plot, directory.path / "evaluation.json", *map(directory.checkpoint, phases(recipe))):
             recorder.log_file(file)
-        recorder.log_metrics([(recipe.training.steps, evaluation.figures())])
+        recorder.log_metrics([(recipe.training.last_step, evaluation.figures())])
         version = registry.register(
             recipe.name,
             initialization,
@@ -245,7 +245,7 @@ def train_phases(
             for phase in unfinished:
                 of = planned[phase]
                 state = _open_state(directory, phase, of, start)
-                listener.on_phase(phase, state.step, of.training.steps, of.training.meta_batch)
+                listener.on_phase(phase, state.step, of.training.last_step, of.training.meta_batch)
                 curves = _Curves(phase, recorder, listener)
 
                 def keep(
@@ -368,7 +368,7 @@ def _finished(directory: RunDirectory, phase: str, recipe: Recipe) -> bool:
         return False
     checkpoint = load_checkpoint(path)
     check_same_recipe(checkpoint, recipe)
-    return checkpoint.step >= recipe.training.steps
+    return checkpoint.step >= recipe.training.last_step
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 Support precedes query: a cell (a task's examples of one class) is cut once, into the examples that end
 before the cut and those that begin at least `gap` rows after it. An example that straddles the cut serves
-neither, so overlapping windows never leak from support into query.
+neither, so overlapping windows never leak from support into query. A forecast's query is made after the cut,
+from whatever its device knew by then: its input may reach back before the cut, what it forecasts does not.
 """
 
 from __future__ import annotations
@@ -171,14 +172,15 @@ def cut_cells(pool: TaskPool, plan: EpisodePlan) -> Halves:
     if plan.order == "random":
         usable = np.where(size > _apart_stride(pool), size, 0)
         return Halves(*(part.reshape(-1, pool.classes) for part in (usable, np.zeros_like(size), size)))
+    looks_back = pool.info.schema.history - 1 if pool.info.schema.horizon else 0
     if pool.info.schema.timeline == "label" or pool.classes == 1:
         at = pool.cells[:-1] + (size * plan.support_fraction).astype(np.int64)
-        cut = np.where(size > 0, pool.starts[np.minimum(at, len(pool.starts) - 1)], 0)
+        cut = np.where(size > 0, pool.starts[np.minimum(at, len(pool.starts) - 1)] + looks_back, 0)
     else:
         length = (np.diff(pool.rows) * plan.support_fraction).astype(np.int64)
         cut = np.repeat(pool.rows[:-1] + length, pool.classes)
     support = _entries_before(pool, cut - pool.info.schema.span + 1)
-    query = _entries_before(pool, cut + plan.gap)
+    query = _entries_before(pool, cut + plan.gap - looks_back)
     return Halves(*(part.reshape(-1, pool.classes) for part in (support, query, size)))
 
 

@@ -106,12 +106,12 @@ def train(
     """
     training = recipe.training
     shards = shards_of(training)
-    while state.step < training.steps:
+    while state.step < training.last_step:
         if should_stop():
             on_checkpoint(state)
             return False
         on_step(_take_step(recipe, state, compute, shards))
-        if state.step % training.checkpoint_every == 0 or state.step == training.steps:
+        if state.step % training.checkpoint_every == 0 or state.step == training.last_step:
             on_checkpoint(state)
     return True
 

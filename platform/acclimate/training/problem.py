@@ -26,6 +26,7 @@ from acclimate.models import build, calibrate, parameters_of
 from acclimate.tasks import Sampler, Split, TaskDistribution, TaskPool, open_tasks, split_tasks
 from acclimate.tasks.augmentation import AugmentedSampler
 from acclimate.tasks.episodes import Indices
+from acclimate.tasks.periods import Period, restricted
 from acclimate.training.recipe import Recipe
 from acclimate_device import calendar
 
@@ -56,16 +57,34 @@ class Problem:
     loss: Loss
 
     def sampler(self, tasks: Indices, shots: int | None = None) -> Sampler:
-        """Draws episodes of `tasks`, with other `shots` than the recipe's if given."""
+        """Draws episodes of `tasks` over all of the time, with other `shots` than the recipe's if given."""
         plan = self.recipe.episodes.plan(shots)
         return self.data.sampler(tasks, plan, self.normalization, self.recipe.seed)
+
+    def data_of(self, period: Period) -> TaskDistribution:
+        """The data of a period of the training time."""
+        until = self.recipe.data.until
+        if until == 1 and period == "all":
+            return self.data
+        if not isinstance(self.data, TaskPool):
+            raise RecipeError(
+                "data.until and training.period are for recordings: generated tasks have no time"
+            )
+        return restricted(self.data, until, period)
+
+    def validation_sampler(self, shots: int | None = None) -> Sampler:
+        """Draws episodes of the validation tasks, over the time that is held out for them."""
+        data = self.data_of("held" if self.recipe.training.period == "fitted" else "all")
+        plan = self.recipe.episodes.plan(shots)
+        return data.sampler(self.split.validation, plan, self.normalization, self.recipe.seed)
 
     def training_sampler(self) -> Sampler:
         """Draws training episodes, varied and augmented as the recipe says."""
         classes = self.data.schema.kind == "classification"
         plan = self.recipe.episodes.training_plan(self.recipe.closed_form, classes)
         seed = self.recipe.seed
-        sampler = self.data.sampler(self.split.train, plan, self.normalization, seed)
+        data = self.data_of(self.recipe.training.period)
+        sampler = data.sampler(self.split.train, plan, self.normalization, seed)
         augmentation = self.recipe.augmentation.augmentation()
         if augmentation is None:
             return sampler

@@ -46,6 +46,11 @@ class DataSection(Section):
         default=(), description="groups to hold out by name or pattern, in place of `test`"
     )
     split_seed: int = Field(default=0, description="of the random choice of held-out groups")
+    until: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0,
+        description="share of the timeline that training and choosing see, so that the rest can judge them; "
+        "held-out devices are judged from `episodes.support_fraction` on",
+    )
 
 
 class EpisodesSection(Section):
@@ -235,6 +240,14 @@ class TrainingSection(Section):
         default=4, description="tasks a worker computes at a time; part of the result's bits"
     )
     optimizer: OptimizerSection = OptimizerSection()
+    period: Literal["all", "fitted"] = Field(
+        default="all",
+        description="`fitted` leaves every fifth block of the training time to validation: devices of one "
+        "place share their weather, so a device that is held out over the same days is half known",
+    )
+    stop_at: Count | None = Field(
+        default=None, description="ends after so many of `steps`, whose schedule stays; all if left out"
+    )
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0,
         description="weight averaging: the start is the running mean of the weights, which keeps this share "
@@ -253,6 +266,11 @@ class TrainingSection(Section):
     )
     gpu: bool = Field(default=False, description="ddp: a GPU for each worker")
     checkpoint_every: Count = Field(default=50, description="steps between checkpoints")
+
+    @property
+    def last_step(self) -> int:
+        """After which training ends."""
+        return min(self.steps, self.stop_at or self.steps)
 
 
 class BaselineSection(Section):

@@ -59,10 +59,11 @@ def test_an_example_holds_the_rows_at_its_lags_and_answers_at_its_leads() -> Non
     assert float(latest.min()) >= 200  # queries are later than the cut
 
 
-def test_support_and_query_share_no_row_over_all_lags() -> None:
+def test_queries_are_made_after_the_last_answer_of_the_support() -> None:
     pool = pool_of(np.arange(400), window=3, leads=[1, 4], seasons=[24])
     episodes = pool.sampler(np.arange(1), EpisodePlan(30, 30)).every_task()
-    assert episodes.support.y.max() < episodes.query.x.min()
+    assert episodes.support.y.max() < episodes.query.x[..., -1].min()
+    assert episodes.query.x.min() < episodes.support.y.max(), "a query sees what its device saw"
 
 
 def test_lengths_of_time_become_rows() -> None:

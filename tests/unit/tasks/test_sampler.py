@@ -122,8 +122,8 @@ def test_forecasts_are_the_rows_after_the_window_step_by_step():
     last = episodes.query.x[0, :, 0, -1]
     expected = torch.stack([last + 1, last + 1001, last + 2, last + 1002, last + 3, last + 1003], dim=1)
     assert torch.equal(episodes.query.y[0], expected)
-    # the forecast of a support example does not reach into a query window
-    assert episodes.support.y[0, :, 4].max() < episodes.query.x.min()
+    # what a support example forecasts is known before the first query is made
+    assert episodes.support.y[0, :, 4].max() < episodes.query.x[..., -1].min()
 
 
 def test_random_order_mixes_time_and_still_shares_no_row():

@@ -1,0 +1,74 @@
+"""Parts of the timeline: what is trained on, what is held out for choosing, what judges.
+
+Devices of one place share their weather and their holidays, so a device that is held out over the same days
+is half known: what chooses the length of training for forecasts is held out in devices and in time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from acclimate.errors import DataError
+from acclimate.tasks.pool import TaskPool
+
+Period = Literal["all", "fitted", "held"]
+"""Of the training time: all of it, or what is left of it beside every fifth block, or those blocks."""
+
+Mask = npt.NDArray[np.bool_]
+BLOCKS, EVERY, FIRST = 20, 5, 2
+
+
+def restricted(pool: TaskPool, until: float, period: Period = "all") -> TaskPool:
+    """The pool with the examples of a period before a share of its timeline, and no others.
+
+    Args:
+        until: share of the time from the first row of the fleet to the last, or of a task's rows where no
+            column tells the time; 1 keeps everything.
+        period: of that time; blocks are a twentieth of it.
+
+    Raises:
+        DataError: `until` is no share, or no example is left.
+    """
+    if not 0 < until <= 1:
+        raise DataError(f"until is {until}: give a share of the timeline above 0 and at most 1")
+    if until == 1 and period == "all":
+        return pool
+    begins, ends = _positions(pool)
+    block = np.minimum((begins / until * BLOCKS).astype(np.int64), BLOCKS - 1)
+    last = np.minimum((ends / until * BLOCKS).astype(np.int64), BLOCKS - 1)
+    kept = ends <= until
+    if period != "all":
+        # by the answers: what the input looks back to was known to everybody
+        held = (block % EVERY == FIRST) & (last == block)
+        apart = (block % EVERY != FIRST) & (last % EVERY != FIRST)
+        kept &= held if period == "held" else apart
+    if not kept.any():
+        raise DataError(
+            f"no example lies in the {period if period != 'all' else 'first'} part of the time before "
+            f"{until:g} of it: raise `data.until`, or shorten `window`, `seasons` or `horizon`"
+        )
+    return _keeping(pool, kept)
+
+
+def _positions(pool: TaskPool) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Where on the timeline, 0 to 1, the first and the last answer of each example lie, (examples,) each."""
+    schema = pool.info.schema
+    starts = np.asarray(pool.starts)
+    first = starts + schema.history - 1 + (1 if schema.horizon else 0)
+    last = starts + schema.span - 1
+    if pool.times is not None:
+        begin, end = float(pool.times.min()), float(pool.times.max())
+        length = max(end - begin, np.finfo(np.float64).tiny)
+        return (pool.times[first] - begin) / length, (pool.times[last] - begin) / length
+    task = np.searchsorted(pool.rows, starts, side="right") - 1
+    rows = np.maximum(np.diff(pool.rows)[task] - 1, 1)
+    return (first - pool.rows[task]) / rows, (last - pool.rows[task]) / rows
+
+
+def _keeping(pool: TaskPool, kept: Mask) -> TaskPool:
+    before = np.concatenate([[0], np.cumsum(kept)])
+    return replace(pool, starts=np.asarray(pool.starts)[kept], cells=before[pool.cells], path=None)
