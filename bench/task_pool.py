@@ -24,7 +24,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from acclimate.tasks import EpisodePlan, RecordingSchema, TaskPool, build_pool, from_parquet
+from acclimate.tasks import EpisodePlan, RecordingSchema, TaskPool, build_pool, from_files
 
 CHANNELS = ("ax", "ay", "az", "wx", "wy", "wz")
 LABELS = 5
@@ -97,7 +97,7 @@ def write_source(folder: Path, devices: int) -> None:
 
 def build(source: Path, pool: Path) -> dict[str, float]:
     begin = time.perf_counter()
-    opened = build_pool(from_parquet(str(source)), SCHEMA, pool)
+    opened = build_pool(from_files(str(source)), SCHEMA, pool)
     seconds = time.perf_counter() - begin
     return {"seconds": seconds, "rows_per_s": float(opened.rows[-1]) / seconds}
 

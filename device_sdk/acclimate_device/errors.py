@@ -26,6 +26,10 @@ class InputError(DeviceError, ValueError):
     """An example has the wrong shape or type, holds NaN or infinity, or does not vary at all."""
 
 
+class BeyondError(InputError):
+    """An input lies far outside of what training saw, and the bundle refuses such inputs."""
+
+
 class AlignmentError(DeviceError):
     """Shifted inputs cannot be mapped back, a channel stands still. For telemetry: no call raises it."""
 

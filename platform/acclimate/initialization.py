@@ -23,6 +23,8 @@ from acclimate.errors import ModelError
 from acclimate.files import scratch_file, write_whole
 
 TaskKind = Literal["classification", "regression", "forecasting"]
+Missing = Literal["error", "drop", "hold", "season"]
+Beyond = Literal["off", "clamp", "refuse"]
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,9 @@ class InputSchema:
         seasons: samples of each season that was found or declared, for forecasts without a model.
         calendar: cycles whose inputs are the last channels, see `acclimate_device.calendar`.
         time_unit_s: seconds in a unit of the recordings' time.
+        missing: what is done to missing values: see `RecordingSchema`.
+        relative: channels that hold the rise since the window's first sample.
+        beyond: what is done to inputs outside the normalization's bounds.
     """
 
     kind: TaskKind
@@ -75,16 +80,29 @@ class InputSchema:
     seasons: tuple[int, ...] = ()
     calendar: tuple[str, ...] = ()
     time_unit_s: float = 1.0
+    missing: Missing = "error"
+    relative: tuple[str, ...] = ()
+    beyond: Beyond = "off"
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """Per-channel `(x - mean) / scale`, measured on training tasks only; real targets likewise."""
+    """Per-channel `(x - mean) / scale`, measured on training tasks only; real targets likewise.
+
+    Attributes:
+        offset: taken off in float64 first, where float32 would lose steps; empty: nothing.
+        low, high: bounds far outside of which no training input lies; empty: none.
+        still: channels that never moved in training, of which nothing is passed on.
+    """
 
     mean: tuple[float, ...]
     scale: tuple[float, ...]
     target_mean: tuple[float, ...] = ()
     target_scale: tuple[float, ...] = ()
+    offset: tuple[float, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    still: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,8 +150,8 @@ class Initialization:
         """Everything but the tensors, as JSON types."""
         return {
             "model": asdict(self.model),
-            "schema": _written(self.schema),
-            "normalization": asdict(self.normalization),
+            "schema": _written(self.schema, _FIRST_SCHEMA),
+            "normalization": _written(self.normalization, _FIRST_NORMALIZATION),
             "adaptation": asdict(self.adaptation),
             "learner": self.learner,
         }
@@ -186,14 +204,15 @@ class Initialization:
 
 
 _FIRST_SCHEMA = ("kind", "channels", "units", "window", "sample_rate_hz", "labels", "targets", "horizon")
+_FIRST_NORMALIZATION = ("mean", "scale", "target_mean", "target_scale")
 
 
-def _written(schema: InputSchema) -> dict[str, Any]:
+def _written(part: Any, first: tuple[str, ...]) -> dict[str, Any]:
     """Without later fields at their default, so that the content hashes of older versions stay."""
     return {
-        one.name: getattr(schema, one.name)
-        for one in fields(schema)
-        if one.name in _FIRST_SCHEMA or getattr(schema, one.name) != one.default
+        one.name: getattr(part, one.name)
+        for one in fields(part)
+        if one.name in first or getattr(part, one.name) != one.default
     }
 
 

@@ -419,6 +419,7 @@ class Device:
     def _report(self, counter: int) -> None:
         """Close the window as one of the assignment `counter`."""
         running = self._active.running
+        self._recorder.clamped += self._active.schema.take_clamped()
         report = self._recorder.close(
             self._new_id(),
             self._clock.now(),

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from acclimate_device.errors import InputError, LabelError
+from acclimate_device.errors import BeyondError, InputError, LabelError
+from acclimate_device.preprocessing import Preparation
 from acclimate_device.protocol import Manifest
 
 Float = NDArray[np.float32]
@@ -27,13 +28,18 @@ class Schema:
         self.classification = self.output.kind == "classification"
         self.shape = self._input.shape
         self.layout = self.shape, self._input.channels
+        self._clamped = 0
         self._allow_constant = allow_constant or len(self.shape) < 2
-        channels = self.shape[0]
-        self._rows = (channels, math.prod(self.shape[1:]))
-        column = (channels, *([1] * (len(self.shape) - 1)))
-        self._mean = np.asarray(self._input.mean or [0.0] * channels, np.float32).reshape(column)
-        self._inverse = (1.0 / np.asarray(self._input.scale or [1.0] * channels)).astype(np.float32)
-        self._inverse = self._inverse.reshape(column)
+        self._rows = (self.shape[0], math.prod(self.shape[1:]))
+        self._preparation = Preparation(
+            self._input.channels,
+            len(self.shape),
+            self._input.mean or [0.0] * self.shape[0],
+            self._input.scale or [1.0] * self.shape[0],
+            self._input.preprocessing,
+        )
+        self._dtype = np.float64 if self._preparation.exact else np.float32
+        self._last: NDArray[Any] | None = None  # of single rows, what a gap takes
         width = self.output.width
         self._target_mean = _of_outputs(self.output.mean or (0.0,), width)
         self._target_scale = _of_outputs(self.output.scale or (1.0,), width)
@@ -47,9 +53,10 @@ class Schema:
             x: an array or nested sequence; a row may be a mapping from channel names, as in river.
 
         Raises:
-            InputError: wrong shape or type, NaN or infinity, or no channel varies over time.
+            InputError: wrong shape or type, NaN or infinity that is not to be held, no channel varies over
+                time, or it lies far outside of what training saw and the bundle refuses that.
         """
-        raw = self._array(x)
+        raw = self._preparation.repair(self._carried(self._array(x)))
         rows = raw.reshape(self._rows)
         # ufuncs' reduce: half the time of the methods, and this is on the path of every prediction
         highest, lowest = np.maximum.reduce(rows, axis=1), np.minimum.reduce(rows, axis=1)
@@ -58,6 +65,35 @@ class Schema:
             raise InputError(f"the input holds {raw[first]} at {first}: repair or skip the example")
         if not self._allow_constant and highest.tolist() == lowest.tolist():
             raise InputError("no channel of the input varies: the sensor stands still or is disconnected")
+        return self._inside(raw)
+
+    def _inside(self, raw: Float) -> Float:
+        """An input inside the bounds of what training saw; those that were not are counted."""
+        outside = self._preparation.beyond(raw)
+        if outside is None:
+            return raw
+        if self._input.preprocessing.beyond == "refuse":
+            channel = self._input.channels[int(np.argwhere(outside)[0][0])]
+            value = float(raw[outside][0])
+            raise BeyondError(
+                f"channel {channel!r} holds {value:g}, far outside of what training saw: check the sensor "
+                "and its unit, or train with recordings of this kind"
+            )
+        self._clamped += 1
+        return self._preparation.clamp(raw)
+
+    def take_clamped(self) -> int:
+        """Inputs that were held at the edge of what training saw, since this was last asked."""
+        clamped, self._clamped = self._clamped, 0
+        return clamped
+
+    def _carried(self, raw: NDArray[Any]) -> NDArray[Any]:
+        """A single row in which a gap takes the value of the row before, where gaps are held."""
+        if len(self.shape) != 1 or self._input.preprocessing.missing not in ("hold", "season"):
+            return raw
+        if self._last is not None:
+            raw = np.where(np.isnan(raw), self._last, raw)
+        self._last = raw
         return raw
 
     def target(self, y: Any) -> Target:
@@ -82,8 +118,7 @@ class Schema:
 
     def normalize(self, raw: Float) -> Float:
         """Inputs (..., *shape) in normalized units."""
-        result: Float = (raw - self._mean) * self._inverse
-        return result
+        return self._preparation.normalize(raw)
 
     def normalize_targets(self, targets: Sequence[Target]) -> NDArray[np.generic]:
         """Targets as the graphs take them: (n,) int64 or (n, width) float32."""
@@ -135,7 +170,7 @@ class Schema:
         features.append(float(np.dot(whole, whole)) / whole.size)
         return features
 
-    def _array(self, x: Any) -> Float:
+    def _array(self, x: Any) -> NDArray[Any]:
         if isinstance(x, Mapping):
             try:
                 x = [x[channel] for channel in self._input.channels]
@@ -144,7 +179,7 @@ class Schema:
                     f"the input has no channel {error.args[0]!r}: give {self._input.channels}"
                 ) from None
         try:
-            raw = np.asarray(x, np.float32)
+            raw = np.asarray(x, self._dtype)
         except (TypeError, ValueError):
             raise InputError(f"the input is not numbers but {type(x).__name__}") from None
         if raw.shape != self.shape:

@@ -87,6 +87,7 @@ from acclimate_device.protocol.manifest import (
     LossName,
     Manifest,
     Output,
+    Preprocessing,
 )
 from acclimate_device.protocol.messages import (
     ENROLMENT_PATH,
@@ -170,6 +171,7 @@ __all__ = [
     "LossName",
     "Manifest",
     "Output",
+    "Preprocessing",
     "Problem",
     "ProblemName",
     "PublicKey",

@@ -24,6 +24,28 @@ Label = Annotated[str, Text(max_length=128)]
 
 
 @dataclass(frozen=True)
+class Preprocessing:
+    """What is done to recorded inputs before they are normalized: see `acclimate_device.preprocessing`.
+
+    Attributes:
+        missing: a gap in a window is refused (`error`, `drop`) or takes the channel's last value (`hold`).
+        relative: channels of which a window holds the rise since its first sample.
+        offset: taken off each channel in float64; empty: nothing.
+        low, high: bounds of each channel, after that; empty: none.
+        beyond: inputs outside them are held at the edge (`clamp`), refused, or taken as they are (`off`).
+        still: channels that never moved in training: they are passed on as 0.
+    """
+
+    missing: Literal["error", "drop", "hold", "season"] = "error"
+    relative: Annotated[tuple[Label, ...], Items(4096)] = ()
+    offset: Annotated[tuple[float, ...], Items(4096)] = ()
+    low: Annotated[tuple[float, ...], Items(4096)] = ()
+    high: Annotated[tuple[float, ...], Items(4096)] = ()
+    beyond: Literal["off", "clamp", "refuse"] = "off"
+    still: Annotated[tuple[Label, ...], Items(4096)] = ()
+
+
+@dataclass(frozen=True)
 class Input:
     """What one example is.
 
@@ -38,6 +60,7 @@ class Input:
         calendar: cycles whose inputs are the last channels; the device makes them from the time of each
             sample, see `acclimate_device.calendar`.
         time_unit_s: seconds in a unit of the time that recordings had; 1 for timestamps.
+        preprocessing: what the device does before it normalizes.
     """
 
     shape: Annotated[tuple[Positive, ...], Items(4)]
@@ -50,6 +73,7 @@ class Input:
     lags: Annotated[tuple[Count, ...], Items(65536)] = ()
     calendar: Annotated[tuple[Literal["day", "week", "year"], ...], Items(3)] = ()
     time_unit_s: Annotated[float, Number(1e-9, 1e9)] = 1.0
+    preprocessing: Preprocessing = Preprocessing()
 
 
 @dataclass(frozen=True)
@@ -210,6 +234,7 @@ class Manifest:
             raise ProtocolError(f"Manifest.files: {sorted(self.files)}, a bundle holds {sorted(FILES)}")
         _check_normalization("input", self.input.mean, self.input.scale, self.input.shape[0])
         _check_window(self.input)
+        _check_preprocessing(self.input)
         _check_outputs(self.output)
         labels, width = self.output.labels, self.output.width
         if self.output.kind == "classification" and len(set(labels)) != width:
@@ -227,6 +252,18 @@ def _check_window(entry: Input) -> None:
         )
     if lags and entry.shape[-1] != len(lags):
         raise ProtocolError(f"Manifest.input.shape: {entry.shape}, but there are {len(lags)} lags")
+
+
+def _check_preprocessing(input_: Input) -> None:
+    steps, width = input_.preprocessing, input_.shape[0]
+    for name, values in (("offset", steps.offset), ("low", steps.low), ("high", steps.high)):
+        if len(values) not in (0, width):
+            raise ProtocolError(
+                f"Manifest.input.preprocessing.{name}: {len(values)} numbers for {width} channels"
+            )
+    unknown = {*steps.relative, *steps.still} - set(input_.channels)
+    if unknown:
+        raise ProtocolError(f"Manifest.input.preprocessing: {sorted(unknown)} are no channels")
 
 
 def _check_outputs(output: Output) -> None:

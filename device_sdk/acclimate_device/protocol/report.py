@@ -123,6 +123,7 @@ class Report:
         adaptations, kept_starts: adaptations that paid, and that did not.
         warnings, drifts, resets: how many.
         fallbacks: times the device fell back to an older version or the factory initialization.
+        clamped: inputs held at the edge of what training saw.
         refusals: calls and downloads refused, by error class name.
         events: the first `LIMITS.report_events`.
         events_dropped: how many more there were.
@@ -152,6 +153,7 @@ class Report:
     drifts: Count = 0
     resets: Count = 0
     fallbacks: Count = 0
+    clamped: Count = 0
     refusals: Annotated[Mapping[str, Count], Items(32)] = field(default_factory=dict)
     events: Annotated[tuple[Event, ...], Items(LIMITS.report_events)] = ()
     events_dropped: Count = 0

@@ -28,7 +28,7 @@ class Recorder:
     def _begin(self, began: float) -> None:
         self.began = began
         self.mistakes = self.steps = self.adaptations = self.kept_starts = 0
-        self.warnings = self.drifts = self.resets = self.fallbacks = 0
+        self.warnings = self.drifts = self.resets = self.fallbacks = self.clamped = 0
         self.start_loss, self.adapted_loss = Sketch(), Sketch()
         self._input_shift, self.adapt_us, self._predict_us = Sketch(), Sketch(), Sketch()
         self._refusals: Counter[str] = Counter()
@@ -113,6 +113,7 @@ class Recorder:
                 drifts=self.drifts,
                 resets=self.resets,
                 fallbacks=self.fallbacks,
+                clamped=self.clamped,
                 refusals=dict(self._refusals),
                 events=tuple(self._events),
                 events_dropped=self._events_dropped,

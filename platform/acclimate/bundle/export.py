@@ -27,6 +27,7 @@ from acclimate.files import scratch_folder
 from acclimate.initialization import Initialization
 from acclimate.learners import Loss, loss_for
 from acclimate.models import build
+from acclimate.preprocessing import preprocessing
 from acclimate_device.protocol import (
     ADAPT,
     FILES,
@@ -207,6 +208,7 @@ def _input(initialization: Initialization) -> Input:
         lags=schema.lags,
         calendar=cast(tuple[Literal["day", "week", "year"], ...], schema.calendar),
         time_unit_s=schema.time_unit_s,
+        preprocessing=preprocessing(schema, normalization),
     )
 
 

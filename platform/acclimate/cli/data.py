@@ -12,8 +12,8 @@ import yaml
 from acclimate.cli.bars import progress_bars
 from acclimate.cli.output import next_step, out, print_fields, print_json, print_table
 from acclimate.errors import DataError
+from acclimate.initialization import Missing
 from acclimate.tasks import DATASETS, EpisodePlan, Sinusoids, TaskPool, open_tasks, report_on
-from acclimate.tasks.recordings import Missing
 from acclimate.tasks.report import DataReport
 from acclimate.training.recipe_file import load_recipe, shipped_recipes
 

@@ -18,7 +18,7 @@ from acclimate.files import write_whole
 from acclimate.tasks import EpisodePlan, TaskPool, open_tasks
 from acclimate.tasks.guess import Guess, guess
 from acclimate.tasks.sampler import cut_cells
-from acclimate.tasks.sources import from_parquet
+from acclimate.tasks.sources import from_files
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 SHOTS = ((5, 15), (5, 5), (3, 3), (2, 2), (1, 1))  # support and query; the first that leaves most tasks whole
@@ -51,7 +51,7 @@ def init(data: str, output: Path | None, name: str | None, force: bool, json: bo
     output = output or Path(f"{name}.yaml")
     if output.exists() and not force:
         raise RecipeError(f"{output} exists: give another --output, or --force to write over it")
-    guessed = guess(from_parquet(data), given)
+    guessed = guess(from_files(data), given)
     with progress_bars() as progress:
         pool = open_tasks(data, recordings=guessed.declaration, progress=progress)
     if not isinstance(pool, TaskPool):

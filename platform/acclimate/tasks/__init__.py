@@ -8,7 +8,7 @@ from acclimate.tasks.pool import TaskPool
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.report import DataReport, Finding, report_on
 from acclimate.tasks.sinusoid import Sinusoids
-from acclimate.tasks.sources import Source, from_arrays, from_frame, from_parquet
+from acclimate.tasks.sources import Source, from_arrays, from_files, from_frame
 from acclimate.tasks.split import Split, k_folds, split_tasks
 from acclimate.tasks.stream import StreamExample, stream
 
@@ -30,8 +30,8 @@ __all__ = [
     "build_in_memory",
     "build_pool",
     "from_arrays",
+    "from_files",
     "from_frame",
-    "from_parquet",
     "k_folds",
     "open_dataset",
     "open_tasks",

@@ -17,13 +17,15 @@ from pathlib import Path
 import numpy as np
 
 from acclimate.errors import DataError
-from acclimate.files import scratch_folder
+from acclimate.files import reserve, scratch_folder
 from acclimate.tasks.cutting import cut_tasks
 from acclimate.tasks.keys import read_keys
+from acclimate.tasks.ledger import Ledger
 from acclimate.tasks.placement import place_rows
-from acclimate.tasks.pool import FORMAT, INFO, STARTS, PoolInfo, TaskPool
+from acclimate.tasks.pool import CHUNK_ROWS, FORMAT, INFO, STARTS, PoolInfo, TaskPool
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
+from acclimate.tasks.wide import melted
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is (0 if unknown)."""
@@ -45,6 +47,7 @@ def build_pool(
     directory = Path(directory)
     fingerprint = fingerprint_of(source, schema)
     if _fingerprint_in(directory) != fingerprint:
+        source = melted(source, schema)
         schema.check_columns(source.columns)
         _refuse_other_files(directory)
         with scratch_folder(directory) as scratch:
@@ -68,16 +71,24 @@ def fingerprint_of(source: Source, schema: RecordingSchema) -> str:
 def _write(
     source: Source, schema: RecordingSchema, scratch: Path, fingerprint: str, progress: Progress
 ) -> None:
+    ledger = Ledger()
+    for note in source.notes:
+        ledger.note(note)
     keys = read_keys(source, schema, progress)
+    ledger.note(keys.clock.note if keys.clock else "")
     rows = np.concatenate([[0], np.cumsum(keys.counts)]).astype(np.int64)
-    columns = place_rows(source, schema, keys, rows, scratch, progress)
-    cells, missing = cut_tasks(columns, schema, keys, rows, scratch / STARTS, progress)
+    columns = place_rows(source, schema, keys, rows, scratch, progress, ledger)
+    cut = cut_tasks(columns, schema, keys, rows, scratch / STARTS, ledger, progress)
     for column in columns.present:
         column.flush()
+    del columns
     for name in ("recordings.npy", "labels.npy"):
         (scratch / name).unlink(missing_ok=True)
-    np.save(scratch / "rows.npy", rows)
-    np.save(scratch / "cells.npy", cells)
+    if cut.rows[-1] < rows[-1]:
+        for name in ("values.npy", "targets.npy", "times.npy"):
+            _shorten(scratch / name, int(cut.rows[-1]))
+    np.save(scratch / "rows.npy", cut.rows)
+    np.save(scratch / "cells.npy", cut.cells)
     info = PoolInfo(
         schema=schema,
         labels=keys.labels,
@@ -85,10 +96,26 @@ def _write(
         groups=keys.groups,
         fingerprint=fingerprint,
         content_hash=_content_hash(scratch),
-        missing=missing.columns,
-        missing_tasks=missing.tasks,
+        missing=cut.missing.columns,
+        missing_tasks=cut.missing.tasks,
+        possible=tuple(cut.possible.tolist()),
+        intake=ledger.lines(),
     )
     (scratch / INFO).write_text(json.dumps(info.as_dict()) + "\n")
+
+
+def _shorten(path: Path, rows: int) -> None:
+    """Write the first `rows` of an array in its place, a piece at a time."""
+    if not path.exists():
+        return
+    long = np.load(path, mmap_mode="r")
+    short = np.lib.format.open_memmap(path.with_suffix(".short"), "w+", long.dtype, (rows, *long.shape[1:]))
+    reserve(path.with_suffix(".short"))
+    for begin in range(0, rows, CHUNK_ROWS):
+        short[begin : begin + CHUNK_ROWS] = long[begin : min(rows, begin + CHUNK_ROWS)]
+    short.flush()
+    del short, long
+    path.with_suffix(".short").replace(path)
 
 
 def _content_hash(scratch: Path) -> str:

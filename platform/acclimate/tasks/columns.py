@@ -1,7 +1,8 @@
-"""From Arrow columns to numpy: categories as codes, numbers as float32 with NaN, times as seconds."""
+"""From Arrow columns to numpy: categories as codes, numbers as float64 with NaN."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from acclimate.errors import DataError
+from acclimate.tasks.sources.types import first_failing
 
 Codes = npt.NDArray[np.int64]
+Where = Callable[[int], str]
+"""The place of a row of a batch, for messages."""
+
+LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass
@@ -24,20 +30,29 @@ class Categories:
     _codes: dict[str, int] = field(default_factory=dict)
 
     def encode(self, values: Any) -> Codes:
-        """The codes of an Arrow array, new ones for new values; -1 where the value is missing."""
-        encoded = values.dictionary_encode()
-        codes = np.array([self._code(name) for name in encoded.dictionary.to_pylist()] + [-1], dtype=np.int64)
+        """The codes of an Arrow array, new ones for new values; -1 where the value is missing or NaN."""
+        encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
         indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        used, first = np.unique(indices, return_index=True)  # a category without a row is none
+        codes = np.full(len(encoded.dictionary) + 1, -1, dtype=np.int64)
+        for index in used[np.argsort(first)].tolist():
+            if index >= 0:
+                codes[index] = self._code(encoded.dictionary[index].as_py())
         return codes[indices]
 
     def _code(self, value: Any) -> int:
-        if value is None:
+        if value is None or value != value:
             return -1
-        name = str(value)
+        name = _named(value)
         if name not in self._codes:
             self._codes[name] = len(self.names)
             self.names.append(name)
         return self._codes[name]
+
+
+def _named(value: Any) -> str:
+    """A whole number is called the same whether it is stored with a fraction or without."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def in_order(names: list[str]) -> list[str]:
@@ -48,22 +63,50 @@ def in_order(names: list[str]) -> list[str]:
         return sorted(names)
 
 
-def read_numbers(column: str, values: Any) -> npt.NDArray[np.float32]:
-    """A numeric or boolean column; missing and infinite values become NaN."""
+def read_numbers(column: str, values: Any, where: Where) -> npt.NDArray[np.float64]:
+    """A column of numbers, booleans or numbers as text; missing and infinite values become NaN.
+
+    Raises:
+        DataError: it holds something else, or a number that no float32 can come near.
+    """
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if pa.types.is_duration(values.type):
+        values = pc.divide(pc.cast(pc.cast(values, pa.duration("ns")), pa.int64()), 1e9)
+    if not (_is_number(values.type) or pa.types.is_string(values.type) or pa.types.is_null(values.type)):
+        raise DataError(f"column {column!r} holds {values.type}, not numbers: convert it, or leave it out")
+
+    def convert(part: Any) -> Any:
+        return pc.cast(part, pa.float64(), safe=pa.types.is_string(part.type))
+
     try:
-        array = pc.cast(values, pa.float32(), safe=False).to_numpy(zero_copy_only=False)
-    except pa.ArrowException as error:
+        array = convert(values).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        index = first_failing(values, convert)
         raise DataError(
-            f"column {column!r} holds {values.type}, not numbers: convert it, or leave it out"
-        ) from error
-    numbers = np.asarray(array, dtype=np.float32)
+            f"{where(index)}: column {column!r} holds {values.type}, not numbers, for example "
+            f"{values[index].as_py()!r}: convert it, or leave it out"
+        ) from None
+    numbers: npt.NDArray[np.float64] = np.asarray(array, dtype=np.float64)
     if np.isinf(numbers).any():
-        numbers = np.where(np.isinf(numbers), np.float32(np.nan), numbers)
+        numbers = np.where(np.isinf(numbers), np.nan, numbers)
+    with np.errstate(invalid="ignore"):
+        beyond = np.abs(numbers) > LARGEST
+    if beyond.any():
+        index = int(np.argmax(beyond))
+        raise DataError(
+            f"{where(index)}: column {column!r} holds {numbers[index]!r}, beyond what float32 holds: repair "
+            "it, or leave it empty"
+        )
     return numbers
 
 
-def read_lists(column: str, values: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    """A fixed-size-list column as (rows, *shape), bytes as they are, other numbers as float32."""
+def _is_number(type_: Any) -> bool:
+    return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_))
+
+
+def read_lists(column: str, values: Any, shape: tuple[int, ...], where: Where) -> npt.NDArray[Any]:
+    """A fixed-size-list column as (rows, *shape), bytes as they are, other numbers as float64."""
     size = int(np.prod(shape))
     if not pa.types.is_fixed_size_list(values.type) or values.type.list_size != size:
         raise DataError(
@@ -72,17 +115,6 @@ def read_lists(column: str, values: Any, shape: tuple[int, ...]) -> npt.NDArray[
     if values.null_count:
         raise DataError(f"column {column!r} has {values.null_count} row(s) without an image: remove them")
     flat = values.flatten()
-    numbers = flat.to_numpy() if pa.types.is_uint8(flat.type) else read_numbers(column, flat)
+    bytes_ = pa.types.is_uint8(flat.type)
+    numbers = flat.to_numpy() if bytes_ else read_numbers(column, flat, lambda index: where(index // size))
     return numbers.reshape(-1, *shape)
-
-
-def read_times(column: str, values: Any) -> npt.NDArray[np.float64]:
-    """A time column: seconds since 1970 for timestamps and dates, the number itself otherwise."""
-    if values.null_count:
-        raise DataError(f"time column {column!r} has {values.null_count} row(s) without a time: remove them")
-    if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
-        return pc.cast(values, pa.timestamp("us"), safe=False).cast(pa.int64()).to_numpy() / 1e6
-    try:
-        return np.asarray(pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
-    except pa.ArrowException as error:
-        raise DataError(f"time column {column!r} holds {values.type}: use timestamps or numbers") from error

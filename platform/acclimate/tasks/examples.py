@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from acclimate.tasks.recordings import RecordingSchema
 
-Floats = npt.NDArray[np.float32]
+Values = npt.NDArray[Any]
 Times = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -60,16 +61,16 @@ def breaks(
     return begins
 
 
-def hold_last(values: Floats, begins: Mask) -> Floats:
+def hold_last(values: Values, begins: Mask) -> Values:
     """Replace each NaN by the channel's last value in the same stretch; leading ones stay NaN."""
     rows = np.arange(len(values))[:, None]
     last = np.maximum.accumulate(np.where(np.isnan(values), -1, rows), axis=0)
     stretch = np.maximum.accumulate(np.where(begins, rows[:, 0], 0))
     held = np.take_along_axis(values, np.maximum(last, 0), axis=0)
-    return np.where(last >= stretch[:, None], held, np.float32(np.nan))
+    return np.where(last >= stretch[:, None], held, values.dtype.type(np.nan))
 
 
-def fill_by_season(values: Floats, begins: Mask, seasons: tuple[int, ...]) -> Floats:
+def fill_by_season(values: Values, begins: Mask, seasons: tuple[int, ...]) -> Values:
     """Replace each NaN by what the channel had one season before in the same stretch, by the longest season
     that has a value there, and else by its last value; leading ones stay NaN."""
     filled = values.copy()
@@ -81,27 +82,59 @@ def fill_by_season(values: Floats, begins: Mask, seasons: tuple[int, ...]) -> Fl
     return filled
 
 
-def forecast_starts(begins: Mask, inputs: Mask, targets: Mask, schema: RecordingSchema) -> Integers:
-    """First rows of all examples of a forecast: every `stride` rows of each stretch, where the rows that its
-    input takes are usable as inputs, and those that it forecasts as targets."""
-    starts = example_starts(begins, np.ones(len(begins), dtype=bool), schema.span, schema.step)
-    lags = np.array(schema.lags or range(schema.window - 1, -1, -1))
+def lagged(starts: Integers, usable: Mask, schema: RecordingSchema) -> Integers:
+    """Of first rows of a forecast by lags, those whose every lag is a usable row."""
     latest = starts + schema.history - 1
     whole = np.ones(len(starts), dtype=bool)
-    for lag in lags:
-        whole &= inputs[latest - lag]
-    for lead in schema.steps_ahead:
-        whole &= targets[latest + lead]
+    for lag in schema.lags:
+        whole &= usable[latest - lag]
     return starts[whole]
 
 
-def example_starts(begins: Mask, usable: Mask, span: int, stride: int) -> Integers:
-    """First rows of all examples: every `stride` rows of each stretch, touching usable rows only."""
+def example_starts(begins: Mask, usable: Mask, window: int, span: int, stride: int) -> Integers:
+    """First rows of windows: every `stride` rows of each run of usable rows.
+
+    The `window` rows are usable and the whole `span`, forecast included, lies in one stretch.
+    """
     if len(begins) == 0:
         return np.empty(0, dtype=np.int64)
-    begins = begins | (usable != np.concatenate([[True], usable[:-1]]))
-    first = np.flatnonzero(begins)
-    length = np.diff(np.append(first, len(begins)))
-    count = np.where(usable[first], np.maximum(0, (length - span) // stride + 1), 0)
+    stretches = np.append(np.flatnonzero(begins), len(begins))
+    first = np.flatnonzero(begins | (usable != np.concatenate([[True], usable[:-1]])))
+    last = np.append(first[1:], len(begins))
+    end = stretches[np.searchsorted(stretches, first, side="right")]
+    room = np.minimum(last - first - window, end - first - span)
+    count = np.where(usable[first], np.maximum(0, room // stride + 1), 0)
     offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     return (np.repeat(first, count) + offset * stride).astype(np.int64)
+
+
+def known_in_window(absent: npt.NDArray[np.bool_], starts: Integers, window: int) -> Mask:
+    """Which windows hold at least one value of every channel; `absent` is (rows, channels)."""
+    seen = np.concatenate([np.zeros((1, absent.shape[1]), np.int64), np.cumsum(~absent, axis=0)])
+    return np.asarray((seen[starts + window] > seen[starts]).all(axis=1))
+
+
+def carried(labels: Integers) -> Integers:
+    """Labels in which a row without one (-1) has that of the last row with one, at the start the next."""
+    known = np.flatnonzero(labels >= 0)
+    if len(known) == 0:
+        return labels
+    return np.asarray(labels)[
+        known[np.maximum(0, np.searchsorted(known, np.arange(len(labels)), "right") - 1)]
+    ]
+
+
+def repeats(times: Times | None, recordings: Integers | None, others: Sequence[Values]) -> tuple[Mask, Mask]:
+    """Of ordered rows: which have the time of the row before, and which are equal to it in all else too."""
+    rows = len(others[0])
+    if times is None:
+        return np.zeros(rows, dtype=bool), np.zeros(rows, dtype=bool)
+    same = np.concatenate([[False], np.diff(times) == 0]) if rows else np.zeros(0, dtype=bool)
+    if recordings is not None and rows:
+        same[1:] &= np.diff(recordings) == 0
+    whole = same.copy()
+    for column in others:
+        flat = column.reshape(rows, -1)
+        equal = (flat[1:] == flat[:-1]) | ((flat[1:] != flat[1:]) & (flat[:-1] != flat[:-1]))
+        whole[1:] &= equal.all(axis=1)
+    return same, whole

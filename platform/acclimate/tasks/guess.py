@@ -74,21 +74,28 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
                 f"--{key} {given[key]!r} is no column: there are {', '.join(map(repr, source.columns))}"
             )
     frame = sample(source)
-    return _Guesser(frame, given, len(frame) / source.dataset.count_rows()).guess()
+    return _Guesser(frame, given, len(frame) / source.rows).guess()
 
 
 def sample(source: Source, rows: int = SAMPLE_ROWS) -> pd.DataFrame:
     """About `rows` rows of all scalar columns: the first part of every batch, in equal shares."""
-    schema = source.dataset.schema
-    columns = [field.name for field in schema if not pa.types.is_nested(field.type)]
+    columns = [name for name, type_ in source.types.items() if not pa.types.is_nested(type_)]
     if not columns:
         raise DataError(f"{source.name}: holds lists only; declare `image_shape` in a recipe of your own")
-    share = min(1.0, rows / max(1, source.dataset.count_rows()))
-    batches = [batch.slice(0, max(1, round(share * batch.num_rows))) for batch in source.batches(columns)]
-    frame = pa.Table.from_batches(batches).to_pandas() if batches else pd.DataFrame()
+    share = min(1.0, rows / max(1, source.rows))
+    pieces = []
+    for batch in source.batches(columns):
+        some = max(1, round(share * batch.num_rows))
+        arrays = [_scalars(batch.column(name).slice(0, some)) for name in columns]
+        pieces.append(pa.table(arrays, names=columns).to_pandas())
+    frame = pd.concat(pieces, ignore_index=True) if pieces else pd.DataFrame()
     if frame.empty:
         raise DataError(f"{source.name}: holds no row")
     return frame
+
+
+def _scalars(values: Any) -> Any:
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
 
 
 class _Guesser:

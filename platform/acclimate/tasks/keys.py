@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from acclimate.errors import DataError
+from acclimate.tasks.clock import Clock, ClockReader
 from acclimate.tasks.columns import Categories, Codes, in_order
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
@@ -34,6 +35,7 @@ class Keys:
     task_codes: Categories
     label_codes: Categories
     recording_codes: Categories
+    clock: Clock | None = None
 
     def tasks_of(self, batch: Any) -> Codes:
         """The task index of each row."""
@@ -60,22 +62,25 @@ def read_keys(source: Source, schema: RecordingSchema, progress: Callable[[str, 
     labels, recordings = Categories(schema.label or ""), Categories(schema.recording or "")
     counts = np.zeros(0, dtype=np.int64)
     owner: dict[int, int] = {}
-    columns = list(dict.fromkeys(filter(None, (schema.task, schema.group, schema.label))))
+    reader = ClockReader(schema.time, schema.time_unit_s == 1.0) if schema.time else None
+    columns = list(dict.fromkeys(filter(None, (schema.task, schema.group, schema.label, schema.time))))
     seen = 0
     for batch in source.batches(columns):
         task = tasks.encode(batch.column(schema.task))
         if (task < 0).any():
             raise DataError(
-                f"task column {schema.task!r} has {int((task < 0).sum())} row(s) without a value: "
-                "fill or remove them"
+                f"task column {schema.task!r} has {int((task < 0).sum())} row(s) without a value, first "
+                f"{batch.where(int(np.argmax(task < 0)))}: fill or remove them"
             )
         counts = np.pad(counts, (0, len(tasks.names) - len(counts)))
         counts += np.bincount(task, minlength=len(counts))
         _own(owner, task, groups.encode(batch.column(groups.column)), tasks, groups)
         if schema.label:
             labels.encode(batch.column(schema.label))
+        if reader is not None:
+            reader.see(batch.column(reader.column), batch.where)
         seen += batch.num_rows
-        progress("reading keys", seen, 0)
+        progress("reading keys", seen, source.rows)
     if not tasks.names:
         raise DataError(f"{source.name} has no row: there is no task to learn")
     order = np.array(sorted(range(len(tasks.names)), key=lambda code: tasks.names[code]))
@@ -88,6 +93,7 @@ def read_keys(source: Source, schema: RecordingSchema, progress: Callable[[str, 
         task_codes=tasks,
         label_codes=labels,
         recording_codes=recordings,
+        clock=None if reader is None else reader.clock(),
     )
 
 

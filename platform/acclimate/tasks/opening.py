@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.errors import DataError
+from acclimate.initialization import Missing
 from acclimate.tasks.build import Progress, build_pool, fingerprint_of, silent
 from acclimate.tasks.datasets import DATASETS, open_dataset
 from acclimate.tasks.home import pools
 from acclimate.tasks.pool import INFO, TaskPool
-from acclimate.tasks.recordings import Missing, RecordingSchema
+from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sinusoid import Sinusoids
-from acclimate.tasks.sources import from_parquet
+from acclimate.tasks.sources import from_files
 
 
 def open_tasks(
@@ -61,7 +62,7 @@ def open_tasks(
     schema = RecordingSchema.from_dict(recordings)
     if missing is not None:
         schema = replace(schema, missing=missing)
-    table = from_parquet(source)
+    table = from_files(source)
     name = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).stem).strip("-") or "recordings"
     return build_pool(
         table, schema, pool or pools() / f"{name}-{fingerprint_of(table, schema)[:12]}", progress=progress

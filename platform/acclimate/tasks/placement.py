@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,15 @@ import numpy.typing as npt
 
 from acclimate.errors import DataError
 from acclimate.files import reserve
-from acclimate.tasks.columns import read_lists, read_numbers, read_times
+from acclimate.tasks.columns import read_lists, read_numbers
 from acclimate.tasks.keys import Keys
+from acclimate.tasks.ledger import Ledger
 from acclimate.tasks.recordings import RecordingSchema
-from acclimate.tasks.sources import Source
+from acclimate.tasks.sources import Batch, Source
 from acclimate_device import calendar
+
+DISTINCT_ROWS = 8192
+"""Rows of a batch that are looked at for steps that float32 loses."""
 
 Integers = npt.NDArray[np.int64]
 Mapped = np.memmap[Any, np.dtype[Any]]
@@ -45,12 +49,38 @@ def place_rows(
     rows: Integers,
     folder: Path,
     progress: Callable[[str, int, int], None],
+    ledger: Ledger,
 ) -> Columns:
     """Write the columns of `source` to `folder`, the rows of task t at `rows[t]:rows[t + 1]`, unsorted.
 
     Raises:
         DataError: a column holds what it must not, or the source changed since its keys were read.
     """
+    try:
+        return _placed(source, schema, keys, rows, folder, progress, ledger, np.float32)
+    except _Finer as finer:
+        ledger.note(f"channel {finer.column!r} has steps that float32 loses: channels are kept as float64")
+    return _placed(source, schema, keys, rows, folder, progress, ledger, np.float64)
+
+
+class _Finer(Exception):  # noqa: N818 - caught where it is meant
+    """A channel whose steps float32 would lose."""
+
+    def __init__(self, column: str) -> None:
+        super().__init__(column)
+        self.column = column
+
+
+def _placed(
+    source: Source,
+    schema: RecordingSchema,
+    keys: Keys,
+    rows: Integers,
+    folder: Path,
+    progress: Callable[[str, int, int], None],
+    ledger: Ledger,
+    dtype: Any,
+) -> Columns:
     total = int(rows[-1])
     cursor = rows[:-1].copy()
     columns: Columns | None = None
@@ -60,17 +90,21 @@ def place_rows(
             continue
         done += batch.num_rows
         values = _read_values(batch, schema)
-        if schema.calendar and schema.time:
-            moments = read_times(schema.time, batch.column(schema.time)) * schema.time_unit_s
+        times = keys.clock.read(batch.column(keys.clock.column), batch.where) if keys.clock else None
+        if dtype == np.float32 and values.dtype == np.float64:
+            for index in _finer_than_float32(values):
+                raise _Finer(schema.channels[index])
+        if schema.calendar and times is not None:
+            moments = times * schema.time_unit_s
             values = np.concatenate([values, calendar.inputs(moments, schema.calendar)], axis=1)
         if columns is None:
-            columns = _allocate(schema, values, total, folder)
+            columns = _allocate(schema, values, dtype, total, folder)
         place = _next_places(cursor, keys.tasks_of(batch), rows, source)
         columns.values[place] = values
         if columns.targets is not None:
-            columns.targets[place] = _numbers(batch, schema.targets)
-        if columns.times is not None and schema.time:
-            columns.times[place] = read_times(schema.time, batch.column(schema.time))
+            columns.targets[place] = _targets(batch, schema)
+        if columns.times is not None:
+            columns.times[place] = times
         if columns.recordings is not None:
             columns.recordings[place] = keys.recordings_of(batch)
         if columns.labels is not None:
@@ -97,7 +131,9 @@ def _changed(source: Source) -> DataError:
     return DataError(f"{source.name} changed while it was read: build again when it is complete")
 
 
-def _allocate(schema: RecordingSchema, values: npt.NDArray[Any], total: int, folder: Path) -> Columns:
+def _allocate(
+    schema: RecordingSchema, values: npt.NDArray[Any], dtype: Any, total: int, folder: Path
+) -> Columns:
     def column(name: str, dtype: Any, *axes: int) -> Mapped:
         path = folder / f"{name}.npy"
         mapped = np.lib.format.open_memmap(path, "w+", dtype, (total, *axes))
@@ -105,7 +141,7 @@ def _allocate(schema: RecordingSchema, values: npt.NDArray[Any], total: int, fol
         return mapped
 
     return Columns(
-        values=column("values", values.dtype, *values.shape[1:]),
+        values=column("values", np.uint8 if values.dtype == np.uint8 else dtype, *values.shape[1:]),
         targets=column("targets", np.float32, len(schema.targets)) if schema.targets else None,
         times=column("times", np.float64) if schema.time else None,
         recordings=column("recordings", np.int64) if schema.recording else None,
@@ -113,11 +149,33 @@ def _allocate(schema: RecordingSchema, values: npt.NDArray[Any], total: int, fol
     )
 
 
-def _read_values(batch: Any, schema: RecordingSchema) -> npt.NDArray[Any]:
+def _read_values(batch: Batch, schema: RecordingSchema) -> npt.NDArray[Any]:
     if schema.image_shape:
-        return read_lists(schema.channels[0], batch.column(schema.channels[0]), schema.image_shape)
+        name = schema.channels[0]
+        return read_lists(name, batch.column(name), schema.image_shape, batch.where)
     return _numbers(batch, schema.channels)
 
 
-def _numbers(batch: Any, names: tuple[str, ...]) -> npt.NDArray[np.float32]:
-    return np.stack([read_numbers(name, batch.column(name)) for name in names], axis=1)
+def _targets(batch: Batch, schema: RecordingSchema) -> npt.NDArray[np.float64]:
+    values = _numbers(batch, schema.targets)
+    for index in _finer_than_float32(values):
+        raise DataError(
+            f"target {schema.targets[index]!r} has steps that float32 loses, for its numbers are large: give "
+            "its difference from row to row, or from a fixed value, as a column of its own"
+        )
+    return values
+
+
+def _numbers(batch: Batch, names: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    return np.stack([read_numbers(name, batch.column(name), batch.where) for name in names], axis=1)
+
+
+def _finer_than_float32(values: npt.NDArray[np.float64]) -> Iterator[int]:
+    """The columns of which float32 would make different values one: more than a twentieth of them."""
+    if values.ndim > 2:
+        return
+    for index, column in enumerate(values[:DISTINCT_ROWS].T):
+        present = column[~np.isnan(column)]
+        exact = len(np.unique(present))
+        if exact - len(np.unique(present.astype(np.float32))) > exact / 20:
+            yield index

@@ -3,7 +3,8 @@
 Files of a pool's directory:
 
 - `pool.json`: schema, task ids and groups, labels, what was missing, fingerprints. Written last.
-- `values.npy`: `(rows, channels)` or `(rows, *image_shape)`, rows sorted by (task, recording, time).
+- `values.npy`: `(rows, channels)` or `(rows, *image_shape)`, rows sorted by (task, recording, time); float32,
+  float64 where float32 would lose steps, or bytes. Gaps are NaN; who reads windows holds values over them.
 - `targets.npy`: `(rows, targets)` float32; absent for classification.
 - `rows.npy`: first row of each task, and the total: `(tasks + 1,)`.
 - `starts.bin`: int64, first row of each example, sorted by (task, class, time).
@@ -16,7 +17,6 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -28,10 +28,11 @@ import numpy.typing as npt
 from acclimate.errors import DataError
 from acclimate.initialization import InputSchema, Normalization
 from acclimate.tasks.episodes import EpisodePlan, Indices
+from acclimate.tasks.moments import measured
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sampler import PoolSampler
 
-FORMAT = 1
+FORMAT = 2
 INFO = "pool.json"
 STARTS = "starts.bin"
 CHUNK_ROWS = 1 << 18
@@ -47,6 +48,8 @@ class PoolInfo:
         content_hash: SHA-256 of the arrays: the lineage of a model trained on them.
         missing: missing values by column, as found in the source.
         missing_tasks: tasks that have missing values, with their number of rows that do.
+        possible: examples that each task would have if nothing were missing.
+        intake: what was detected, converted, moved or left out on the way in, a line each.
     """
 
     schema: RecordingSchema
@@ -57,6 +60,8 @@ class PoolInfo:
     content_hash: str = ""
     missing: dict[str, int] = field(default_factory=dict)
     missing_tasks: dict[str, int] = field(default_factory=dict)
+    possible: tuple[int, ...] = ()
+    intake: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         return {"format": FORMAT, **self.__dict__, "schema": self.schema.as_dict()}
@@ -160,38 +165,13 @@ class TaskPool:
         return tuple(label for label, count in zip(self.info.labels, counts, strict=True) if count)
 
     def normalization(self, tasks: Indices) -> Normalization:
-        """Mean and standard deviation of each channel and target over all rows of `tasks`.
+        """Mean, scale and bounds of each channel, mean and scale of each target, over all rows of `tasks`.
 
-        Missing values are left out; a constant channel gets scale 1, and so does one of the calendar. Pass
-        training tasks only.
+        Missing values are left out; a constant channel is still. Pass training tasks only.
         """
         if len(tasks) == 0:
             raise DataError("no task to measure a normalization on: pass the training tasks")
-        of_calendar = len(self.info.schema.inputs) - len(self.info.schema.channels)  # -1 to 1 as they are
-        recorded = self.values[:, : self.values.shape[1] - of_calendar]
-        mean, scale = _moments(recorded, self._spans(tasks))
-        mean, scale = mean + (0.0,) * of_calendar, scale + (1.0,) * of_calendar
-        if self.targets is None:
-            return Normalization(mean, scale)
-        return Normalization(mean, scale, *self._moments_of_targets(tasks, mean, scale))
-
-    def _moments_of_targets(
-        self, tasks: Indices, mean: tuple[float, ...], scale: tuple[float, ...]
-    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Those of a target that is an input too are the input's, or "no change" would be a change."""
-        assert self.targets is not None
-        schema = self.info.schema
-        means, scales = (list(part) for part in _moments(self.targets, self._spans(tasks)))
-        for at, target in enumerate(schema.targets):
-            if schema.kind == "forecasting" and target in schema.channels:
-                channel = schema.channels.index(target)
-                means[at], scales[at] = mean[channel], scale[channel]
-        return tuple(means), tuple(scales)
-
-    def _spans(self, tasks: Indices) -> Iterator[slice]:
-        for task in tasks:
-            for begin in range(int(self.rows[task]), int(self.rows[task + 1]), CHUNK_ROWS):
-                yield slice(begin, min(begin + CHUNK_ROWS, int(self.rows[task + 1])))
+        return measured(self, tasks)
 
     def sampler(
         self, tasks: Indices, plan: EpisodePlan, normalization: Normalization | None = None, seed: int = 0
@@ -206,24 +186,3 @@ class TaskPool:
 
 def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
-
-
-def _moments(array: npt.NDArray[Any], spans: Iterator[slice]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation over axis 0 and all but the channel axis, in one pass (Chan et al., 1979)."""
-    channels = array.shape[1]
-    count, mean, squares = np.zeros(channels), np.zeros(channels), np.zeros(channels)
-    for span in spans:
-        chunk = array[span].astype(np.float64).reshape(span.stop - span.start, channels, -1)
-        present = ~np.isnan(chunk)
-        n = present.sum(axis=(0, 2)).astype(np.float64)
-        chunk_mean = np.where(present, chunk, 0).sum(axis=(0, 2)) / np.maximum(n, 1)
-        deviation = np.where(present, chunk - chunk_mean[:, None], 0)
-        total = np.maximum(count + n, 1)
-        delta = chunk_mean - mean
-        squares += (deviation**2).sum(axis=(0, 2)) + np.where(n > 0, delta**2 * count * n / total, 0)
-        mean += np.where(n > 0, delta * n / total, 0)
-        count += n
-    scale = np.sqrt(squares / np.maximum(count, 1))
-    scale[scale <= 1e-12 * np.abs(mean)] = 1.0
-    scale[scale == 0] = 1.0
-    return tuple(mean.tolist()), tuple(scale.tolist())

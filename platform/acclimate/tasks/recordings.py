@@ -7,16 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import TypeAdapter, ValidationError
 
 from acclimate.errors import DataError
-from acclimate.initialization import InputSchema, TaskKind
+from acclimate.initialization import Beyond, InputSchema, Missing, TaskKind
 from acclimate.tasks.lags import input_lags, rows_of
 from acclimate_device import calendar
 
-Missing = Literal["error", "drop", "hold", "season"]
 Timeline = Literal["task", "label"]
+Repeated = Literal["keep", "drop", "error"]
+
+LONGEST_NAME = 128
+"""Characters of a channel, label or target: what a device's manifest takes."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class RecordingSchema:
             before the leads beside the latest `window` rows.
         calendar: cycles of the time column that are inputs too: `day`, `week`, `year`.
         time_unit_s: seconds in a unit of a numeric time column, for the calendar: 3600 for a count of hours.
+            Numbers that are seconds, ms, µs or ns since 1970 are known by their size, and read as seconds.
         missing: rows with a missing value: refuse them (`error`), leave out the windows that touch them
             (`drop`), hold the channel's last value (`hold`), or take the value of one season before, else the
             last (`season`). A forecast's targets are never filled in.
@@ -52,6 +57,14 @@ class RecordingSchema:
         image_shape: (channels, height, width) if a row is an image.
         sample_rate_hz: rows a second, if known.
         units: a unit for each channel.
+        time_zone: the zone of the clocks behind timestamps without one, such as `Europe/Berlin`.
+        repeated: rows that are equal in all that is declared, time included: `keep` them, `drop` all but the
+            first, or refuse them (`error`).
+        wide: the table has a column for each task: a pattern such as `home_*` of their names. `task` and the
+            one channel then name what the table does not.
+        relative: channels of which a window holds only the rise since its first row: counters.
+        beyond: inputs far outside what training saw: held at the edge (`clamp`), refused on the device
+            (`refuse`), or taken as they are (`off`).
     """
 
     kind: TaskKind
@@ -76,6 +89,11 @@ class RecordingSchema:
     image_shape: tuple[int, ...] = ()
     sample_rate_hz: float | None = None
     units: tuple[str, ...] = ()
+    time_zone: str | None = None
+    repeated: Repeated = "keep"
+    wide: str | None = None
+    relative: tuple[str, ...] = ()
+    beyond: Beyond = "clamp"
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
@@ -112,6 +130,11 @@ class RecordingSchema:
         return self.channels + calendar.input_names(self.calendar)
 
     @property
+    def holds_in_windows(self) -> bool:
+        """Whether gaps stay in the pool, to be held in each window as a device does."""
+        return self.missing == "hold" and self.window > 1 and not self.lags
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Every column that is read, once each."""
         keys = (self.task, self.group, self.time, self.recording, self.label)
@@ -143,6 +166,9 @@ class RecordingSchema:
             seasons=self.seasons,
             calendar=self.calendar,
             time_unit_s=self.time_unit_s,
+            missing=self.missing,
+            relative=self.relative,
+            beyond=self.beyond,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -208,10 +234,12 @@ def _problems(schema: RecordingSchema) -> list[str]:
         problems.append("image_shape needs one list column in `channels` and a window of 1")
     if schema.max_gap is not None and schema.time is None:
         problems.append("max_gap needs a `time` column")
-    problems += _problems_of_time(schema)
+    problems += [*_problems_of_time(schema), *_problems_of_inputs(schema)]
     for name, value, allowed in (
         ("kind", schema.kind, ("classification", "regression", "forecasting")),
         ("missing", schema.missing, ("error", "drop", "hold", "season")),
+        ("repeated", schema.repeated, ("keep", "drop", "error")),
+        ("beyond", schema.beyond, ("off", "clamp", "refuse")),
         ("timeline", schema.timeline, ("task", "label")),
     ):
         if value not in allowed:
@@ -246,3 +274,26 @@ def _problems_of_time(schema: RecordingSchema) -> list[str]:
     if not schema.time_unit_s > 0:
         problems.append(f"time_unit_s is {schema.time_unit_s}: it must be above 0")
     return problems
+
+
+def _problems_of_inputs(schema: RecordingSchema) -> list[str]:
+    problems = []
+    for name in (*schema.channels, *schema.labels, *schema.targets):
+        if len(name) > LONGEST_NAME:
+            problems.append(f"{name!r} has {len(name)} characters, a device takes {LONGEST_NAME}: rename it")
+    for name in schema.relative:
+        if name not in schema.channels or schema.window == 1:
+            problems.append(f"relative names {name!r}: it must be a channel, and the window above 1 row")
+    if schema.time_zone is not None and not _is_zone(schema.time_zone):
+        problems.append(f"time_zone is {schema.time_zone!r}: give a name such as Europe/Berlin")
+    if schema.wide is not None and len(schema.channels) != 1:
+        problems.append("wide needs exactly one name in `channels`: what the table's columns hold")
+    return problems
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from acclimate.initialization import Missing
 from acclimate.tasks.episodes import EpisodePlan
 from acclimate.tasks.pool import CHUNK_ROWS, TaskPool
-from acclimate.tasks.recordings import Missing
 from acclimate.tasks.sampler import cut_cells
 
 Severity = Literal["error", "warning", "note"]

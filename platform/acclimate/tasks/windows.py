@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acclimate.initialization import Normalization
+from acclimate.preprocessing import preparation
 from acclimate.tasks.episodes import Indices
 
 if TYPE_CHECKING:
@@ -17,22 +18,27 @@ Floats = npt.NDArray[np.float32]
 
 
 def read_inputs(pool: TaskPool, starts: Indices, normalization: Normalization | None) -> Floats:
-    """The inputs of the examples that start at `starts`, (*starts.shape, *input_shape)."""
-    if pool.info.schema.lags:
-        return _read_lags(pool, starts, normalization)
-    window = pool.info.schema.window
+    """The inputs of the examples that start at `starts`, (*starts.shape, *input_shape), as a device has them.
+
+    Without a normalization they are as recorded: gaps are NaN, float64 where the pool is.
+    """
+    schema = pool.info.schema
     # A view with the time axis last and one task at a time in the processor's cache: five times as fast as
     # gathering all rows of a meta-batch and transposing them.
     values = (
-        pool.values if window == 1 else np.lib.stride_tricks.sliding_window_view(pool.values, window, axis=0)
+        pool.values
+        if schema.history == 1
+        else np.lib.stride_tricks.sliding_window_view(pool.values, schema.history, axis=0)
     )
-    x = np.empty((*starts.shape, *pool.input_shape), dtype=np.float32)
+    taken = schema.history - 1 - np.array(schema.lags)
+    exact = normalization is None and pool.values.dtype == np.float64
+    x = np.empty((*starts.shape, *pool.input_shape), dtype=np.float64 if exact else np.float32)
+    steps = None if normalization is None else preparation(pool.schema, normalization, len(pool.input_shape))
     for task in np.ndindex(starts.shape[:-1]):
-        x[task] = values[starts[task]]
-        if normalization is not None:
-            mean, scale = _broadcastable(normalization.mean, normalization.scale, len(pool.input_shape) - 1)
-            x[task] -= mean
-            x[task] *= scale
+        raw = values[starts[task]]
+        if schema.lags:
+            raw = raw[..., taken]
+        x[task] = raw if steps is None else steps.normalize(steps.clamp(steps.repair(raw)))
     return x
 
 
@@ -49,19 +55,6 @@ def read_targets(pool: TaskPool, starts: Indices, normalization: Normalization |
         mean, scale = _broadcastable(normalization.target_mean, normalization.target_scale, 0)
         y = (y - mean) * scale
     return y.reshape(*starts.shape, -1)
-
-
-def _read_lags(pool: TaskPool, starts: Indices, normalization: Normalization | None) -> Floats:
-    latest = pool.info.schema.lags[0]
-    offsets = latest - np.array(pool.info.schema.lags)
-    x = np.empty((*starts.shape, *pool.input_shape), dtype=np.float32)
-    for task in np.ndindex(starts.shape[:-1]):
-        x[task] = pool.values[starts[task][..., None] + offsets].swapaxes(-1, -2)
-        if normalization is not None:
-            mean, scale = _broadcastable(normalization.mean, normalization.scale, 1)
-            x[task] -= mean
-            x[task] *= scale
-    return x
 
 
 def _broadcastable(mean: tuple[float, ...], scale: tuple[float, ...], axes: int) -> tuple[Floats, Floats]:

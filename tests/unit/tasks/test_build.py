@@ -11,15 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from acclimate.errors import DataError
+from acclimate.initialization import Normalization
 from acclimate.tasks import (
     RecordingSchema,
     TaskPool,
     build_in_memory,
     build_pool,
     from_arrays,
+    from_files,
     from_frame,
-    from_parquet,
 )
+from acclimate.tasks.windows import read_inputs
 
 ROWS = RecordingSchema(
     kind="classification", task="device", group="site", time="t", channels=("a", "b"), label="state"
@@ -74,9 +76,9 @@ def test_every_kind_of_source_gives_the_same_pool(tmp_path):
     pq.write_to_dataset(pa.Table.from_pandas(data), tmp_path / "hive", partition_cols=["site", "device"])
     same_arrays(expected, build_in_memory(from_frame(pa.Table.from_pandas(data)), ROWS))
     same_arrays(expected, build_in_memory(from_arrays({name: data[name] for name in data}), ROWS))
-    same_arrays(expected, build_in_memory(from_parquet(str(one_file)), ROWS))
-    same_arrays(expected, build_in_memory(from_parquet(str(tmp_path / "hive")), ROWS))
-    same_arrays(expected, build_in_memory(from_parquet(f"file://{tmp_path}/hive"), ROWS))
+    same_arrays(expected, build_in_memory(from_files(str(one_file)), ROWS))
+    same_arrays(expected, build_in_memory(from_files(str(tmp_path / "hive")), ROWS))
+    same_arrays(expected, build_in_memory(from_files(f"file://{tmp_path}/hive"), ROWS))
 
 
 def test_any_fsspec_url_is_read():
@@ -85,7 +87,7 @@ def test_any_fsspec_url_is_read():
     data = frame()
     with fsspec.open("memory://recordings/part-0.parquet", "wb") as file:
         data.to_parquet(file)
-    pool = build_in_memory(from_parquet("memory://recordings"), ROWS)
+    pool = build_in_memory(from_files("memory://recordings"), ROWS)
     same_arrays(pool, build_in_memory(from_frame(data), ROWS))
 
 
@@ -96,7 +98,7 @@ def test_a_pool_is_built_again_only_when_something_changed(tmp_path):
 
     def build(schema: RecordingSchema = ROWS) -> TaskPool:
         return build_pool(
-            from_parquet(str(source)), schema, tmp_path / "pool", progress=lambda *what: built.append(what)
+            from_files(str(source)), schema, tmp_path / "pool", progress=lambda *what: built.append(what)
         )
 
     first = build()
@@ -227,7 +229,8 @@ def test_missing_values_are_dropped_or_held(policy, starts):
     assert pool.starts.tolist() == starts
     assert pool.info.missing == {"a": 1}
     if policy == "hold":
-        assert pool.values[:, 0].tolist() == [1, 2, 2, 4, 5]
+        nothing = Normalization((0.0,), (1.0,))
+        assert read_inputs(pool, pool.starts, nothing)[:, 0].tolist() == [[1, 2], [2, 2], [4, 4], [4, 5]]
 
 
 def test_a_value_is_not_held_across_recordings():
@@ -288,11 +291,11 @@ def test_a_bad_declaration_is_refused(declared, message):
 @pytest.mark.parametrize("location", ["nowhere.parquet", "nosuch://bucket/x"])
 def test_a_place_without_parquet_is_named(location):
     with pytest.raises(DataError, match=location):
-        from_parquet(location)
+        from_files(location)
 
 
 def test_a_file_that_is_no_parquet_is_named(tmp_path):
     path = tmp_path / "noise.parquet"
     path.write_bytes(b"PAR1 not really")
     with pytest.raises(DataError, match=r"noise\.parquet"):
-        build_pool(from_parquet(str(path)), ROWS, tmp_path / "pool")
+        build_pool(from_files(str(path)), ROWS, tmp_path / "pool")

@@ -1,0 +1,171 @@
+"""From a path or URL to the files of a source: which are read, in which format, and what their place says."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import unquote
+
+import fsspec
+
+from acclimate.errors import DataError
+from acclimate.tasks.sources.delimited import DelimitedPart
+from acclimate.tasks.sources.parquet import FILE, ParquetPart
+from acclimate.tasks.sources.source import Part, Source
+
+PARQUET = (".parquet", ".pq", ".parq")
+DELIMITED = (".csv", ".tsv", ".tab")
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+_UNFINISHED = (
+    ".tmp",
+    ".temp",
+    ".part",
+    ".partial",
+    ".crc",
+    ".swp",
+    ".bak",
+    ".inprogress",
+    "~",
+    ".crdownload",
+)
+_NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+def from_files(location: str) -> Source:
+    """Parquet or CSV: a file, a folder of them (flat, nested or partitioned `key=value/`), or a pattern.
+
+    Every row of a file in a folder has its partitions' values as text, and, where there are several files and
+    no column has that name already, its file's name in a column `file`. Hidden and unfinished files are left
+    alone.
+
+    Args:
+        location: a path or an fsspec URL; `*` matches names.
+
+    Raises:
+        DataError: nothing is there, no driver for the URL is installed, or formats are mixed.
+    """
+    filesystem, root, found = _find(location)
+    read = {path: info for path, info in found.items() if root == path or not _is_hidden(path, root)}
+    formats = {path: _format(path, alone=len(found) == 1) for path in read}
+    files = sorted(path for path, format_ in formats.items() if format_)
+    if not files:
+        raise DataError(
+            f"{location}: no Parquet or CSV file is there; give a .parquet or .csv file or a folder of them"
+        )
+    kinds = {formats[path] for path in files}
+    if len(kinds) > 1:
+        raise DataError(
+            f"{location}: holds both Parquet and CSV files, which may say the same twice: name one kind, for "
+            f"example {posixpath.join(location, '*.parquet')}"
+        )
+    given = _given(files, root)
+    marks = [f"{path} {found[path].get('size')} {_mark(found[path])}" for path in files]
+    make = ParquetPart if "parquet" in kinds else DelimitedPart
+
+    def open_parts() -> Sequence[Part]:
+        return [
+            make(
+                posixpath.relpath(path, root) if path != root else posixpath.basename(path),
+                opener,
+                given[path],
+            )
+            for path in files
+            for opener in [partial(filesystem.open, path, "rb", compression=_compression(path))]
+        ]
+
+    digest = hashlib.sha256("\n".join(marks).encode()).hexdigest()
+    return Source(str(location), digest, open_parts, tuple(_not_read(found, files)))
+
+
+def _find(location: str) -> tuple[Any, str, dict[str, Mapping[str, Any]]]:
+    """The file system, the folder or file that paths are told from, and every file with its information."""
+    try:
+        filesystem, path = fsspec.core.url_to_fs(str(location))
+        if "*" in path:
+            root = path[: path.index("*")].rpartition("/")[0]
+            matched = filesystem.glob(path, detail=True)
+            found = {name: info for name, info in matched.items() if info.get("type") == "file"}
+        elif filesystem.isfile(path):
+            root, found = path, {path: filesystem.info(path)}
+        else:
+            root, found = path, filesystem.find(path, detail=True)
+    except (OSError, ValueError, ImportError) as error:
+        raise DataError(f"{location}: cannot be reached ({error})") from error
+    return filesystem, root, found
+
+
+def _is_hidden(path: str, root: str) -> bool:
+    steps = posixpath.relpath(path, root).split("/")
+    return any(step.startswith((".", "_")) for step in steps) or path.endswith(_UNFINISHED)
+
+
+def _format(path: str, alone: bool) -> str | None:
+    name = path.lower()
+    bare = name
+    for ending in COMPRESSED:
+        bare = bare.removesuffix(ending)
+    if name.endswith(PARQUET):
+        return "parquet"
+    if bare.endswith(DELIMITED) or (alone and bare.endswith((".txt", ".dat"))):
+        return "delimited"
+    return None
+
+
+def _compression(path: str) -> str | None:
+    return "infer" if path.lower().endswith(COMPRESSED) else None
+
+
+def _given(files: Sequence[str], root: str) -> dict[str, dict[str, str | None]]:
+    """What each file's place says of its rows: partitions, and the file's name without what all share."""
+    given: dict[str, dict[str, str | None]] = {}
+    for path in files:
+        folders = posixpath.relpath(path, root).split("/")[:-1] if path != root else []
+        given[path] = dict(_partitions(folders))
+    partitioned = any(given.values())
+    if partitioned:
+        names = {tuple(one) for one in given.values()}
+        if len(names) > 1:
+            raise DataError(
+                f"{root}: files lie under different partitions, {_some(names)}: put every file under the same"
+            )
+        return given
+    if len(files) > 1:
+        for path in files:
+            given[path] = {FILE: _stem(posixpath.relpath(path, root))}
+    return given
+
+
+def _some(names: set[tuple[str, ...]]) -> str:
+    return " and ".join("/".join(one) or "none" for one in sorted(names)[:2])
+
+
+def _partitions(folders: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    for folder in folders:
+        key, equals, value = folder.partition("=")
+        if equals and key:
+            yield unquote(key), None if value == _NULL_PARTITION else unquote(value)
+
+
+def _stem(path: str) -> str:
+    folder, name = posixpath.split(path)
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending)
+    return posixpath.join(folder, re.sub(r"\.[A-Za-z]+$", "", name))
+
+
+def _not_read(found: Mapping[str, Any], files: Sequence[str]) -> Iterator[str]:
+    others = sorted(set(found) - set(files))
+    if others:
+        shown = ", ".join(posixpath.basename(path) for path in others[:3])
+        yield f"{len(others)} hidden, unfinished or other file(s) not read: {shown}"
+
+
+def _mark(info: Mapping[str, Any]) -> str:
+    for key in ("ETag", "etag", "md5", "checksum", "mtime", "LastModified", "last_modified", "created"):
+        if info.get(key) is not None:
+            return str(info[key])
+    return ""

@@ -1,0 +1,90 @@
+"""A table with a column for each task, read as one with a row for each task and time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pyarrow as pa
+
+from acclimate.errors import DataError
+from acclimate.tasks.recordings import RecordingSchema
+from acclimate.tasks.sources import Source
+from acclimate.tasks.sources.parquet import repeated
+from acclimate.tasks.sources.source import Part
+from acclimate.tasks.sources.types import Column, plain
+
+
+@dataclass(frozen=True)
+class LongPart:
+    """A part whose columns `tasks` become rows: `key` holds the column's name, `value` what stood in it."""
+
+    part: Part
+    tasks: tuple[str, ...]
+    key: str
+    value: str
+
+    @property
+    def name(self) -> str:
+        return self.part.name
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        own = {name: one for name, one in self.part.columns.items() if name not in self.tasks}
+        return own | {self.key: Column(pa.string()), self.value: Column(pa.float64())}
+
+    @property
+    def rows(self) -> int:
+        return self.part.rows * len(self._held)
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return self.part.notes
+
+    @property
+    def _held(self) -> tuple[str, ...]:
+        return tuple(name for name in self.tasks if name in self.part.columns)
+
+    def batches(self, types: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        shared = {name: type_ for name, type_ in types.items() if name not in (self.key, self.value)}
+        wanted = self._held if self.value in types else self._held[:1]
+        read = shared | {name: pa.float64() for name in wanted}
+        for arrays in self.part.batches(read):
+            rows = len(next(iter(arrays.values())))
+            for task in self._held:
+                long = {name: arrays[name] for name in shared}
+                long |= {self.key: repeated(task, rows)} if self.key in types else {}
+                long |= {self.value: arrays[task]} if self.value in types else {}
+                yield long
+
+
+def melted(source: Source, schema: RecordingSchema) -> Source:
+    """`source` with a row for each task and time, if the schema calls it `wide`.
+
+    Raises:
+        DataError: no column fits the pattern, or one that does holds no numbers.
+    """
+    if schema.wide is None:
+        return source
+    kept = {name for name in schema.columns if name not in (schema.task, *schema.channels, *schema.targets)}
+    tasks = tuple(name for name in source.columns if fnmatchcase(name, schema.wide) and name not in kept)
+    if not tasks:
+        raise DataError(f"wide is {schema.wide!r}: no column is called so; there are {source.columns[:20]}")
+    for name in tasks:
+        if not _is_number(plain(source.types[name])):
+            raise DataError(
+                f"wide is {schema.wide!r}: column {name!r} holds {source.types[name]}, not numbers: choose a "
+                "narrower pattern"
+            )
+
+    def open_parts() -> Sequence[Part]:
+        return [LongPart(part, tasks, schema.task, schema.channels[0]) for part in source.parts]
+
+    said = f"{len(tasks)} columns that fit {schema.wide!r} read as tasks, a row for each of their times"
+    return Source(source.name, source.fingerprint, open_parts, (*source.said, said))
+
+
+def _is_number(type_: Any) -> bool:
+    return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_null(type_))
