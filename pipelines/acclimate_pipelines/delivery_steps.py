@@ -14,9 +14,9 @@ from typing import Any
 
 from acclimate.client import ServiceClient, connect
 from acclimate.errors import RolloutError
+from acclimate.rollout.domain.rollout import ENDED
 from acclimate_pipelines.step import step
 
-ENDED = ("done", "rolled_back", "aborted")
 LOOK_S = 2.0
 log = logging.getLogger(__name__)
 

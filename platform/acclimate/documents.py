@@ -5,7 +5,6 @@ Every mistake is named by its key, with the nearest known one as the remedy.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Hashable, Iterator, Sequence
 from importlib.resources.abc import Traversable
@@ -18,6 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from acclimate.errors import AcclimateError
+from acclimate.nearest import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -144,9 +144,8 @@ def _problem(model: type[BaseModel], error: ErrorDetails) -> str:
         return f"{key} is missing"
     if error["type"] == "extra_forbidden":
         known = list(_section_at(model, location[:-1]).model_fields)
-        close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        return f"unknown key {key!r}: {hint}known are {', '.join(known)}"
+        hint = did_you_mean(str(location[-1]), known, f"known are {', '.join(known)}")
+        return f"unknown key {key!r}: {hint}"
     if not location:
         return message
     return f"{key} is {error['input']!r}: {message}"

@@ -16,8 +16,8 @@ from acclimate.cli.moments import ago, moment
 from acclimate.cli.output import out
 from acclimate.client import ServiceClient
 from acclimate.errors import RolloutError
+from acclimate.rollout.domain.rollout import ENDED
 
-_ENDED = ("done", "rolled_back", "aborted")
 _STYLES = {
     "running": "cyan",
     "promoting": "cyan",
@@ -55,7 +55,7 @@ def watch(service: ServiceClient, rollout_id: str, interval_s: float, as_json: b
             last = (found, decisions)
             if not as_json:
                 live.update(rollout_view(found, decisions))
-            if found["rollout"]["state"] in _ENDED:
+            if found["rollout"]["state"] in ENDED:
                 return
             time.sleep(interval_s)
 

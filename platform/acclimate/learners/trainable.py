@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-
 from torch import nn
 
 from acclimate.errors import ModelError
+from acclimate.nearest import did_you_mean
 
 
 def trainable_names(model: nn.Module, trainable: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -32,12 +31,9 @@ def trainable_names(model: nn.Module, trainable: str | tuple[str, ...]) -> tuple
     wanted = (trainable,) if isinstance(trainable, str) else trainable
     for name in wanted:
         if name not in every:
-            close = difflib.get_close_matches(name, [*every, "all", "head", "biases"], n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ModelError(
-                f"learner.trainable names {name!r}, which is no parameter of the model: {hint}"
-                f"use all, head, biases, or names from {', '.join(every)}"
-            )
+            advice = f"use all, head, biases, or names from {', '.join(every)}"
+            hint = did_you_mean(name, [*every, "all", "head", "biases"], advice)
+            raise ModelError(f"learner.trainable names {name!r}, which is no parameter of the model: {hint}")
     if not wanted:
         raise ModelError(
             "learner.trainable is an empty list: adaptation would do nothing; use all, head or biases"

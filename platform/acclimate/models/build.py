@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from acclimate.models.forecast import forecast
 from acclimate.models.gru import gru
 from acclimate.models.mlp import mlp
 from acclimate.models.spectral import spectral
+from acclimate.nearest import did_you_mean
 
 BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "mlp": mlp,
@@ -69,12 +69,8 @@ def parameters_of(model: nn.Module) -> dict[str, Tensor]:
 
 def _builtin(name: str) -> Callable[..., nn.Module]:
     if name not in BUILDERS:
-        close = difflib.get_close_matches(name, BUILDERS, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ModelError(
-            f"unknown model {name!r}: {hint}use one of {', '.join(BUILDERS)} "
-            "or an import path package.module:callable"
-        )
+        advice = f"use one of {', '.join(BUILDERS)} or an import path package.module:callable"
+        raise ModelError(f"unknown model {name!r}: {did_you_mean(name, BUILDERS, advice)}")
     return BUILDERS[name]
 
 
@@ -102,11 +98,8 @@ def _check_options(spec: ModelSpec, builder: Callable[..., nn.Module]) -> None:
     allowed = known[2:]
     for option in spec.options:
         if option not in allowed:
-            close = difflib.get_close_matches(option, allowed, n=1)
-            hint = f"did you mean {close[0]!r}? " if close else ""
-            raise ModelError(
-                f"model {spec.name} has no option {option!r}: {hint}it takes {', '.join(allowed) or 'none'}"
-            )
+            hint = did_you_mean(option, allowed, f"it takes {', '.join(allowed) or 'none'}")
+            raise ModelError(f"model {spec.name} has no option {option!r}: {hint}")
 
 
 def _check_pure(spec: ModelSpec, model: nn.Module) -> None:

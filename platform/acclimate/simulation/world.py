@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from acclimate.rollout.bodies import PlanBody
+from acclimate.rollout.domain.rollout import ENDED
 from acclimate.simulation.agenda import Agenda
 from acclimate_device.agent import Transport
 from acclimate_device.protocol import MANIFEST, Manifest, Release, loads
@@ -35,7 +36,7 @@ class RolloutStatus:
 
     @property
     def ended(self) -> bool:
-        return self.state in ("done", "rolled_back", "aborted")
+        return self.state in ENDED
 
 
 class Operator(Protocol):

@@ -6,7 +6,6 @@ is a pure function of (seed, step, index), as everything in an episode is.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from acclimate.errors import DataError
 from acclimate.initialization import InputSchema, Normalization
+from acclimate.nearest import did_you_mean
 from acclimate.tasks.episodes import Episodes, Sampler
 from acclimate.tasks.randomness import Domain, generator
 
@@ -49,12 +49,8 @@ class Augmentation:
             )
         for name in (name for sensor in self.axes for name in sensor):
             if name not in schema.channels:
-                close = difflib.get_close_matches(name, schema.channels, n=1)
-                hint = f"did you mean {close[0]!r}? " if close else ""
-                raise DataError(
-                    f"augmentation.axes names {name!r}, which is no channel: {hint}"
-                    f"use names from {', '.join(schema.channels)}"
-                )
+                hint = did_you_mean(name, schema.channels, f"use names from {', '.join(schema.channels)}")
+                raise DataError(f"augmentation.axes names {name!r}, which is no channel: {hint}")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from acclimate.errors import DataError
+from acclimate.nearest import did_you_mean
 from acclimate.tasks.clock import Clock, ClockReader
 from acclimate.tasks.columns import Categories, Codes, in_order
 from acclimate.tasks.recordings import RecordingSchema
@@ -117,22 +117,19 @@ def _declared_or_found(schema: RecordingSchema, found: list[str]) -> tuple[str, 
         return tuple(in_order(found))
     for name in schema.labels:
         if name not in found:
+            hint = did_you_mean(name, found, f"there are {', '.join(map(repr, list(found)[:10]))}")
             raise DataError(
                 f"label {name!r} is declared but never occurs in column {schema.label!r}"
-                f"{_near(name, found)}; take it out of `labels`, or add recordings of it"
+                f" ({hint}); take it out of `labels`, or add recordings of it"
             )
     for name in found:
         if name not in schema.labels:
+            hint = did_you_mean(name, schema.labels, f"there are {', '.join(map(repr, schema.labels[:10]))}")
             raise DataError(
                 f"label {name!r} occurs in column {schema.label!r} but is not declared"
-                f"{_near(name, list(schema.labels))}; add it to `labels`, or remove its rows"
+                f" ({hint}); add it to `labels`, or remove its rows"
             )
     return schema.labels
-
-
-def _near(name: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f" (nearest: {near[0]!r})" if near else f" (there are {', '.join(map(repr, names[:10]))})"
 
 
 def _ranks(codes: Categories, names: tuple[str, ...]) -> Codes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any
 
 from acclimate.errors import DataError
 from acclimate.initialization import Missing
+from acclimate.nearest import did_you_mean
 from acclimate.tasks.build import Progress, build_pool, fingerprint_of, silent
 from acclimate.tasks.datasets import DATASETS, open_dataset
 from acclimate.tasks.home import pools
@@ -51,10 +51,7 @@ def open_tasks(
     if (Path(source) / INFO).is_file():
         return TaskPool.open(source)
     if not recordings:
-        near = difflib.get_close_matches(source, DATASETS, n=1)
-        hint = (
-            f"did you mean {near[0]!r}?" if near else "if it is Parquet, declare its columns as `recordings`"
-        )
+        hint = did_you_mean(source, DATASETS, "if it is Parquet, declare its columns as `recordings`")
         raise DataError(
             f"{source!r} is neither a named data set ({', '.join(DATASETS)}) nor the folder of a task pool; "
             f"{hint}"

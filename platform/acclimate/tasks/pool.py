@@ -15,7 +15,6 @@ Files of a pool's directory:
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +26,7 @@ import numpy.typing as npt
 
 from acclimate.errors import DataError
 from acclimate.initialization import InputSchema, Normalization
+from acclimate.nearest import did_you_mean
 from acclimate.tasks.episodes import EpisodePlan, Indices
 from acclimate.tasks.moments import measured
 from acclimate.tasks.recordings import RecordingSchema
@@ -150,8 +150,7 @@ class TaskPool:
         try:
             return self.task_ids.index(task_id)
         except ValueError:
-            near = difflib.get_close_matches(task_id, self.task_ids, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the first is {self.task_ids[0]!r}"
+            hint = did_you_mean(task_id, self.task_ids, f"the first is {self.task_ids[0]!r}")
             raise DataError(f"no task is called {task_id!r}; {hint}") from None
 
     def examples_of(self, task: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -13,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from acclimate.errors import DataError
 from acclimate.initialization import Beyond, InputSchema, Missing, TaskKind
+from acclimate.nearest import did_you_mean
 from acclimate.tasks.lags import input_lags, rows_of
 from acclimate_device import calendar
 
@@ -144,10 +144,7 @@ class RecordingSchema:
         """Raise a DataError that names a declared column which is not `present`, and its nearest name."""
         for column in self.columns:
             if column not in present:
-                near = difflib.get_close_matches(column, present, n=1, cutoff=0.5)
-                hint = (
-                    f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, present[:20]))}"
-                )
+                hint = did_you_mean(column, present, f"it has {', '.join(map(repr, present[:20]))}")
                 raise DataError(f"column {column!r} is not in the data; {hint}")
 
     def input_schema(self, labels: Sequence[str]) -> InputSchema:
@@ -185,8 +182,7 @@ class RecordingSchema:
         known = [one.name for one in fields(RecordingSchema)]
         for key in declared:
             if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+                hint = did_you_mean(str(key), known, f"there are {', '.join(known)}")
                 raise DataError(f"{key!r} is no key of a recording's declaration; {hint}")
         try:
             in_rows = _in_rows(declared)

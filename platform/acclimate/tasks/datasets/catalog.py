@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.errors import DataError
+from acclimate.nearest import did_you_mean
 from acclimate.tasks.build import Progress, build_pool, fingerprint_of, silent
 from acclimate.tasks.datasets import gas_drift, omniglot, parking, vibration, watch, wisdm
 from acclimate.tasks.datasets.files import Files
@@ -88,9 +88,8 @@ def open_dataset(
     dataset = find_dataset(name)
     for option in options:
         if option not in dataset.options:
-            raise DataError(
-                f"data set {name!r} has no option {option!r}{_nearest(option, list(dataset.options))}"
-            )
+            hint = did_you_mean(option, dataset.options, f"there are {', '.join(dataset.options)}")
+            raise DataError(f"data set {name!r} has no option {option!r}; {hint}")
     if isinstance(dataset.load, type):
         return dataset.load(**options)
     source, schema = dataset.load(
@@ -105,10 +104,6 @@ def open_dataset(
 def find_dataset(name: str) -> NamedDataset:
     """The entry called `name`, or a DataError with the nearest name."""
     if name not in DATASETS:
-        raise DataError(f"no data set is called {name!r}{_nearest(name, list(DATASETS))}")
+        hint = did_you_mean(name, DATASETS, f"there are {', '.join(DATASETS)}")
+        raise DataError(f"no data set is called {name!r}; {hint}")
     return DATASETS[name]
-
-
-def _nearest(name: str, names: list[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
