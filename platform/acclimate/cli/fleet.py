@@ -147,10 +147,11 @@ def tokens(name: str, revoke: str | None, as_json: bool) -> None:
 
 
 @fleet.command("releases")
+@click.argument("name", default="")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def releases(as_json: bool) -> None:
-    """List published bundles, which can be rolled out."""
-    found = connect().get("/releases")
+def releases(name: str, as_json: bool) -> None:
+    """List published bundles, which can be rolled out: of fleet NAME, or of all without their own."""
+    found = connect().get("/releases", fleet=name)
     if as_json:
         print_json(found)
         return

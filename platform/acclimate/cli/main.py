@@ -38,6 +38,10 @@ COMMANDS: dict[str, LazyCommand] = {
     ),
     "init": LazyCommand("acclimate.cli.init:init", "train", "Write a recipe from a look at your Parquet."),
     "serve": LazyCommand("acclimate.cli.serve:serve", "rollout", "Serve devices, operators and the console"),
+    "backup": LazyCommand(
+        "acclimate.cli.backup:backup", "rollout", "Save a service's database, key and bundles to a folder."
+    ),
+    "restore": LazyCommand("acclimate.cli.backup:restore", "rollout", "Make a service from a backup."),
     "login": LazyCommand("acclimate.cli.login:login", "rollout", "Sign in to a rollout service"),
     "token": LazyCommand("acclimate.cli.login:token", "rollout", "API tokens for operators and programs"),
     "fleet": LazyCommand("acclimate.cli.fleet:fleet", "rollout", "Fleets and what their devices run"),

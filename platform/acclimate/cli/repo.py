@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -87,12 +88,23 @@ def init(directory: Path, folder: Path, root_keys: int, root_threshold: int, une
     metavar="URL",
     help="Put the files where the service reads them: s3://bucket/targets, ... [default: into REPOSITORY].",
 )
+@click.option(
+    "--fleet", default="", help="The tenant that alone learns of it [default: all without their own]."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def publish(directory: Path, bundle: Path, keys: tuple[Path, ...], artifacts_url: str, as_json: bool) -> None:
-    """Sign a bundle. With the online key at hand devices see it at once, else after the next refresh."""
+def publish(
+    directory: Path, bundle: Path, keys: tuple[Path, ...], artifacts_url: str, fleet: str, as_json: bool
+) -> None:
+    """Sign a bundle. With the online key at hand devices see it at once, else after the next refresh.
+
+    With --fleet only that fleet's devices and operators ever read its name, and from then on that fleet reads
+    nothing but what was published for it.
+    """
     from acclimate.bundle.repository import publish
 
-    done = publish(directory, bundle, _signers(keys), _now(), artifacts_url=artifacts_url)
+    if fleet and not re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", fleet):
+        raise BundleError(f"{fleet!r} names no fleet: small letters, digits and hyphens between them")
+    done = publish(directory, bundle, _signers(keys), _now(), artifacts_url=artifacts_url, tenant=fleet)
     _warn_of_terms(directory)
     if as_json:
         print_json(asdict(done))

@@ -88,7 +88,8 @@ class Service:
         self.background = Background(self.metrics)
         metadata = FileStore((settings.tuf / "metadata").absolute().as_uri())
         targets = FileStore(settings.artifacts)
-        self.desk = Desk(store, Releases(metadata, targets, alias_of), settings, retrainer)
+        releases = Releases(metadata, targets, alias_of, settings.tuf / "tenants")
+        self.desk = Desk(store, releases, settings, retrainer)
         anonymous = RateLimit(settings.anonymous_rate, settings.anonymous_burst, time.monotonic)
         self.door = Door(
             self.operators,
@@ -108,7 +109,7 @@ class Service:
             enrolments,
             self.reports,
             self.gatekeeper,
-            metadata,
+            releases,
             targets,
             anonymous,
             RateLimit(settings.report_bytes_rate, settings.report_bytes_burst, time.monotonic),

@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tuf.api.exceptions import RepositoryError
@@ -40,20 +41,48 @@ class Releases:
     Args:
         metadata, targets: the two halves of the TUF repository.
         alias_of: asks the registry; None where there is none.
+        tenants: the folder of the parts that fleets have for themselves; see `acclimate.bundle.repository`.
     """
 
-    def __init__(self, metadata: FileStore, targets: FileStore, alias_of: AliasOf | None = None) -> None:
-        self._metadata, self._targets, self._alias_of = metadata, targets, alias_of
+    def __init__(
+        self,
+        metadata: FileStore,
+        targets: FileStore,
+        alias_of: AliasOf | None = None,
+        tenants: Path | None = None,
+    ) -> None:
+        self._common, self._targets, self._alias_of, self._tenants = metadata, targets, alias_of, tenants
 
-    def published(self) -> list[Published]:
-        """Every published bundle, by name and then newest first; none while the repository is empty."""
-        if not self._metadata.exists("timestamp.json"):
+    def metadata(self, fleet: str = "") -> FileStore:
+        """The signed metadata that a fleet reads: its own, or else what all read that have none."""
+        own = self._tenants / fleet / "metadata" if self._tenants and fleet else None
+        if own is None or not (own / "timestamp.json").is_file():
+            return self._common
+        return FileStore(own.absolute().as_uri())
+
+    def has_own(self, fleet: str) -> bool:
+        """Whether bundles were published for this fleet alone."""
+        return self.metadata(fleet) is not self._common
+
+    def metadata_file(self, fleet: str, name: str) -> FileStore:
+        """Where a fleet reads one metadata file: the root, hence the keys, is everybody's."""
+        return self._common if name.endswith(".root.json") else self.metadata(fleet)
+
+    def published(self, fleet: str = "") -> list[Published]:
+        """Every bundle published for a fleet, by name and then newest first; none while there is none."""
+        if not self.metadata(fleet).exists("timestamp.json"):
             return []
-        found = [self._read(path, digest) for path, digest in self._manifests().items()]
+        found = [self._read(path, digest) for path, digest in self._manifests(fleet).items()]
         return sorted(found, key=lambda one: (one.release.name, -one.release.version))
 
-    def resolve(self, reference: str) -> Published:
+    def resolve(
+        self, reference: str, fleet: str = "", knows: Callable[[str], bool] = lambda name: True
+    ) -> Published:
         """What `name:version`, `name@alias`, or the newest of `name` stands for.
+
+        Args:
+            fleet: whose bundles.
+            knows: whether whoever asks may know of a name; others are as if they were not there.
 
         Raises:
             RolloutError: no such bundle was published, or the registry knows no such alias.
@@ -62,10 +91,10 @@ class Releases:
         if match is None:
             raise RolloutError(f"{reference!r} names no release: write NAME:VERSION or NAME@ALIAS")
         name, version = match["name"], int(match["version"] or 0)
-        if match["alias"]:
+        if match["alias"] and knows(name):
             version = self._version_of(name, match["alias"])
-        manifests = self._manifests()
-        versions = _versions(name, manifests)
+        manifests = self._manifests(fleet)
+        versions = _versions(name, manifests) if knows(name) else {}
         if not versions:
             raise RolloutError(f"no bundle of {name!r} is published: export and publish it first")
         version = version or max(versions)
@@ -94,22 +123,19 @@ class Releases:
             raise RolloutError(f"{name}@{alias} needs a registry: {advice}")
         return self._alias_of(name, alias)
 
-    def _manifests(self) -> dict[str, str]:
+    def _manifests(self, fleet: str = "") -> dict[str, str]:
         """Path and SHA-256 of every manifest that the signed metadata lists."""
+        store = self.metadata(fleet)
         try:
-            timestamp: Any = self._signed("timestamp.json")
-            snapshot: Any = self._signed(f"{timestamp.snapshot_meta.version}.snapshot.json")
-            targets: Any = self._signed(f"{snapshot.meta['targets.json'].version}.targets.json")
+            timestamp: Any = _signed(store, "timestamp.json")
+            snapshot: Any = _signed(store, f"{timestamp.snapshot_meta.version}.snapshot.json")
+            targets: Any = _signed(store, f"{snapshot.meta['targets.json'].version}.targets.json")
         except FileNotFoundError:
             raise RolloutError("no bundle is published yet: export one and publish it first") from None
         except (RepositoryError, KeyError) as error:
             raise RolloutError(f"the repository's metadata cannot be read: {error}") from error
         ours = ((path, target) for path, target in targets.targets.items() if path.endswith(f"/{MANIFEST}"))
         return {path: target.hashes["sha256"] for path, target in ours}
-
-    def _signed(self, name: str) -> object:
-        signed: object = Metadata.from_bytes(self._metadata.read_all(name)).signed
-        return signed
 
     def _read(self, path: str, digest: str) -> Published:
         folder, _, name = path.rpartition("/")
@@ -121,6 +147,11 @@ class Releases:
         if hashlib.sha256(content).hexdigest() != digest:
             raise RolloutError(f"{path} is not what the repository's metadata says: publish it again")
         return Published(manifest.release, manifest)
+
+
+def _signed(store: FileStore, name: str) -> object:
+    signed: object = Metadata.from_bytes(store.read_all(name)).signed
+    return signed
 
 
 def _versions(name: str, paths: Iterable[str]) -> dict[int, str]:

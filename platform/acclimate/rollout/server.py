@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -48,6 +49,8 @@ class Started:
 def prepare(settings: ServiceSettings) -> SqlStore:
     """Make the service's folder, open the database and bring its schema up to date."""
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(PermissionError):  # a volume's, whose rights are others' business
+        settings.home.chmod(stat.S_IMODE(settings.home.stat().st_mode) & 0o750)
     return open_store(settings.database)
 
 

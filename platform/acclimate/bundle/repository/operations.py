@@ -72,7 +72,13 @@ def create(
 
 
 def publish(
-    directory: Path, bundle: Path, signers: Signers, now: datetime, *, artifacts_url: str = ""
+    directory: Path,
+    bundle: Path,
+    signers: Signers,
+    now: datetime,
+    *,
+    artifacts_url: str = "",
+    tenant: str = "",
 ) -> Published:
     """Add a bundle's files as targets `<name>/<version>/<file>`; with the online key, devices see it at once.
 
@@ -80,6 +86,7 @@ def publish(
 
     Args:
         artifacts_url: where the service reads targets, if not in the repository: an fsspec URL.
+        tenant: the fleet that alone learns of the bundle; empty for all that have no part of their own.
 
     Raises:
         BundleError: the directory holds no whole bundle, this version was published with other content, the
@@ -91,7 +98,7 @@ def publish(
         f"{release.path}/{name}": TargetFile.from_data(f"{release.path}/{name}", content, ["sha256"])
         for name, content in files.items()
     }
-    with _editing(directory, signers, now, artifacts_url) as edit:
+    with _editing(directory, signers, now, artifacts_url, tenant) as edit:
         known = {
             path: info for path, info in edit.targets().targets.items() if path.startswith(f"{release.path}/")
         }
@@ -109,6 +116,8 @@ def publish(
         online = edit.can_sign(Snapshot.type) and edit.can_sign(Timestamp.type)
         if online:
             _renew_online(edit, now)
+        elif not Storage(directory, tenant=tenant).latest(Timestamp.type):
+            raise BundleError(f"the first bundle of {tenant!r} needs the online key too: pass it with --key")
         visible = online or _visible(edit)
     return Published(release, added, visible)
 
@@ -127,9 +136,12 @@ def refresh(directory: Path, signers: Signers, now: datetime, *, force: bool = F
     Raises:
         BundleError: there is no repository, or the online key is missing.
     """
-    with _editing(directory, signers, now) as edit:
-        _renew_online(edit, now, force=force)
-    return edit.changed
+    changed: list[str] = []
+    for tenant in _parts(directory):
+        with _editing(directory, signers, now, tenant=tenant) as edit:
+            _renew_online(edit, now, force=force)
+        changed += _told(tenant, edit)
+    return tuple(changed)
 
 
 def renew(directory: Path, key: KeyName, signers: Signers, now: datetime) -> tuple[str, ...]:
@@ -138,15 +150,18 @@ def renew(directory: Path, key: KeyName, signers: Signers, now: datetime) -> tup
     Raises:
         BundleError: there is no repository, or a key that must sign is missing.
     """
-    with _editing(directory, signers, now) as edit:
-        if key == "online":
-            _renew_online(edit, now, force=True)
-        else:
-            with edit.edit(key):
-                pass
-            if key == "targets" and edit.can_sign(Timestamp.type):
-                _renew_online(edit, now)
-    return edit.changed
+    changed: list[str] = []
+    for tenant in _parts(directory) if key != "root" else [""]:
+        with _editing(directory, signers, now, tenant=tenant) as edit:
+            if key == "online":
+                _renew_online(edit, now, force=True)
+            else:
+                with edit.edit(key):
+                    pass
+                if key == "targets" and edit.can_sign(Timestamp.type):
+                    _renew_online(edit, now)
+        changed += _told(tenant, edit)
+    return tuple(changed)
 
 
 def rotate(
@@ -165,22 +180,43 @@ def rotate(
     Raises:
         BundleError: a key that must sign is missing, or it is unclear which one to retire.
     """
-    with _editing(directory, {**signers, new.public_key.keyid: new}, now) as edit:
+    held = {**signers, new.public_key.keyid: new}
+    with _editing(directory, held, now) as edit:
         with edit.edit_root() as root:
             for role in ROLES_OF_KEY[key]:
                 root.revoke_key(_only_match(root.get_delegated_role(role).keyids, key, retire), role)
                 root.add_key(new.public_key, role)
-        if key == "targets":
-            with edit.edit_targets():
-                pass
-        if key != "root":
-            _renew_online(edit, now)
-    return edit.changed
+        _sign_anew(edit, key, now)
+    changed = _told("", edit)
+    for tenant in Storage(directory).tenants if key != "root" else []:
+        with _editing(directory, held, now, tenant=tenant) as edit:
+            _sign_anew(edit, key, now)
+        changed += _told(tenant, edit)
+    return tuple(changed)
+
+
+def _sign_anew(edit: Edit, key: KeyName, now: datetime) -> None:
+    if key == "targets":
+        with edit.edit_targets():
+            pass
+    if key != "root":
+        _renew_online(edit, now, force=key == "online")
+
+
+def _parts(directory: Path) -> list[str]:
+    """The tenants with a part of their own, after the part of everybody else."""
+    return ["", *Storage(directory).tenants]
+
+
+def _told(tenant: str, edit: Edit) -> list[str]:
+    return [f"{tenant}/{role}" if tenant else role for role in edit.changed]
 
 
 @contextlib.contextmanager
-def _editing(directory: Path, signers: Signers, now: datetime, artifacts_url: str = "") -> Iterator[Edit]:
-    storage = Storage(directory, artifacts_url)
+def _editing(
+    directory: Path, signers: Signers, now: datetime, artifacts_url: str = "", tenant: str = ""
+) -> Iterator[Edit]:
+    storage = Storage(directory, artifacts_url, tenant)
     if not storage.exists:
         raise BundleError(f"{directory} holds no repository: make one with `acclimate repo init {directory}`")
     with storage.lock():

@@ -17,32 +17,46 @@ from acclimate.errors import BundleError, MissingExtraError
 from acclimate.files import create_whole, write_whole
 
 TIMESTAMP = "timestamp.json"
+TENANTS = "tenants"
 
 
 class Storage:
     """One repository on a local or mounted file system.
 
+    A tenant's part of it has the repository's root, hence its keys, and targets, snapshot and timestamp of
+    its own under `tenants/<tenant>/metadata`. Not a delegation: its name, its paths and its version would
+    stand in the metadata that every tenant's devices read.
+
     Args:
         artifacts_url: an fsspec URL (s3://bucket/targets, ...) for new target files; empty: `targets/`.
+        tenant: whose part; empty for the one that all read who have none of their own.
     """
 
-    def __init__(self, directory: Path, artifacts_url: str = "") -> None:
+    def __init__(self, directory: Path, artifacts_url: str = "", tenant: str = "") -> None:
         self.directory = directory
-        self.metadata = directory / "metadata"
+        self._roots = directory / "metadata"
+        self.metadata = directory / TENANTS / tenant / "metadata" if tenant else self._roots
         self.targets = directory / "targets"
         self._artifacts_url = artifacts_url.rstrip("/")
 
     @property
     def exists(self) -> bool:
         """Whether there is a repository, which one whose making was interrupted is not."""
-        return (self.metadata / TIMESTAMP).is_file()
+        return (self._roots / TIMESTAMP).is_file()
+
+    @property
+    def tenants(self) -> list[str]:
+        """Who has a part of their own."""
+        found = (self.directory / TENANTS).glob(f"*/metadata/{TIMESTAMP}")
+        return sorted(path.parent.parent.name for path in found)
 
     def latest(self, role: str) -> str | None:
         """The file name of a role's newest metadata, or None."""
         if role == "timestamp":
             return TIMESTAMP if (self.metadata / TIMESTAMP).is_file() else None
         pattern = re.compile(rf"(\d+)\.{role}\.json")
-        names = self.metadata.iterdir() if self.metadata.is_dir() else ()
+        folder = self._roots if role == "root" else self.metadata
+        names = folder.iterdir() if folder.is_dir() else ()
         versions = [int(match[1]) for path in names if (match := pattern.fullmatch(path.name))]
         return f"{max(versions)}.{role}.json" if versions else None
 
@@ -52,7 +66,8 @@ class Storage:
         Raises:
             FileNotFoundError: there is none.
         """
-        return (self.metadata / name).read_bytes()
+        folder = self._roots if name.endswith(".root.json") else self.metadata
+        return (folder / name).read_bytes()
 
     def add_target(self, path: str, content: bytes) -> None:
         """Store a target file; `path` holds its hash, so a file that is there already is the same.

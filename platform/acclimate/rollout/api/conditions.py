@@ -65,17 +65,18 @@ def retraining(store: Store) -> Metric:
 
 
 def signatures(repository: Path) -> Metric:
-    """By role of the TUF repository, when devices begin to refuse it; nothing where there is none yet."""
+    """By role of the TUF repository, when the first devices begin to refuse it: those of the tenant whose
+    part of it ends soonest. Nothing where there is none yet."""
     expires = GaugeMetricFamily(
         "acclimate_signature_expires_timestamp_seconds",
         "when the signature of a role of the repository ends",
         labels=["role"],
     )
+    parts = [repository / "metadata", *repository.glob("tenants/*/metadata")]
     for role in sorted(TOP_LEVEL_ROLE_NAMES):
-        versions = list((repository / "metadata").glob(f"*{role}.json"))
-        if versions:
-            newest: Metadata[Any] = Metadata.from_bytes(max(versions, key=_version).read_bytes())
-            expires.add_metric([role], newest.signed.expires.timestamp())
+        ends = [end for part in parts if (end := _end_of(part, role)) is not None]
+        if ends:
+            expires.add_metric([role], min(ends))
     return expires
 
 
@@ -88,6 +89,14 @@ def certificate(path: str) -> Metric:
         shown = x509.load_pem_x509_certificates(Path(path).read_bytes())[0]
         expires.add_metric([], shown.not_valid_after_utc.timestamp())
     return expires
+
+
+def _end_of(metadata: Path, role: str) -> float | None:
+    versions = list(metadata.glob(f"*{role}.json"))
+    if not versions:
+        return None
+    newest: Metadata[Any] = Metadata.from_bytes(max(versions, key=_version).read_bytes())
+    return float(newest.signed.expires.timestamp())
 
 
 def _version(path: Path) -> int:

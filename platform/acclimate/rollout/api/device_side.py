@@ -18,6 +18,7 @@ from acclimate.rollout.api.reports import ReportDesk, read_batch
 from acclimate.rollout.api.roster import Section
 from acclimate.rollout.api.state import Gatekeeper
 from acclimate.rollout.file_store import FileStore
+from acclimate.rollout.releases import Releases
 from acclimate_device.protocol import (
     ENROLMENT_PATH,
     MESSAGES,
@@ -36,7 +37,8 @@ class DeviceSide:
     """Handlers of what devices ask for, but polls.
 
     Args:
-        metadata, targets: the two halves of the TUF repository; targets may lie in an object store.
+        releases: says where a fleet's part of the TUF repository lies.
+        targets: the files of bundles, which may lie in an object store.
         report_bytes: by device, of reports as they are stored: a small body unpacks into a large one.
         clock: Unix seconds.
     """
@@ -46,14 +48,14 @@ class DeviceSide:
         enrolments: EnrolmentDesk,
         reports: ReportDesk,
         gatekeeper: Gatekeeper,
-        metadata: FileStore,
+        releases: Releases,
         targets: FileStore,
         anonymous: RateLimit,
         report_bytes: RateLimit,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._enrolments, self._reports, self._gatekeeper = enrolments, reports, gatekeeper
-        self._metadata, self._targets, self._anonymous = metadata, targets, anonymous
+        self._releases, self._targets, self._anonymous = releases, targets, anonymous
         self._report_bytes, self._clock = report_bytes, clock
 
     def routes(self) -> list[Route]:
@@ -88,8 +90,9 @@ class DeviceSide:
 
     async def metadata(self, request: Request) -> Response:
         """The TUF metadata: signed, so that it may be served by anyone and cached by nobody for long."""
-        self._gatekeeper.admit(_authorization(request))
-        return await serve_file(request, self._metadata, request.path_params["path"], "no-cache")
+        access, _, _ = self._gatekeeper.admit(_authorization(request))
+        path = request.path_params["path"]
+        return await serve_file(request, self._releases.metadata_file(access.fleet, path), path, "no-cache")
 
     async def target(self, request: Request) -> Response:
         """A file of a bundle that this device's fleet runs or is rolling out; of no other tenant's."""

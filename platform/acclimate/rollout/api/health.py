@@ -39,9 +39,9 @@ def routes(
         if not roster.ready or age_s > max_age_s:
             raise ProblemError(503, "unavailable", "the fleets are not loaded or out of date")
         try:
-            await to_thread.run_sync(store.ping)
+            await to_thread.run_sync(store.ping, time.time())
         except Exception as error:
-            raise ProblemError(503, "unavailable", "the database cannot be reached") from error
+            raise ProblemError(503, "unavailable", "the database does not take what is written") from error
         return JSONResponse({"status": "ready", "fleets": len(roster.sections)})
 
     async def metrics(request: Request) -> Response:

@@ -106,7 +106,7 @@ def set_baseline(visit: Visit) -> Response:
     name, target = visit.fleet(), visit.form.get("target", "").strip()
     try:
         parse_target(target)
-        release = visit.desk.releases.resolve(visit.form.get("release", "")).release
+        release = visit.desk.choose(visit.form.get("release", ""), visit.operator, name)
         visit.desk.store.set_baseline(name, target, release, visit.now, visit.operator.name)
     except RolloutError as error:
         return _baseline_form(visit, str(error))
@@ -119,7 +119,7 @@ def _baseline_form(visit: Visit, problem: str) -> Response:
         "baseline.html",
         section="Fleets",
         fleet=visit.desk.store.fleet(name),
-        releases=visit.desk.releases.published(),
+        releases=visit.desk.published(visit.operator, name),
         form=visit.form,
         problem=problem,
     )

@@ -122,7 +122,7 @@ def plan_rollout(visit: Visit) -> Response:
         share = float(form.get("control_percent", "10")[:20]) / 100
         plan = Plan(
             fleet=name,
-            release=visit.desk.releases.resolve(form.get("release", "")).release,
+            release=visit.desk.choose(form.get("release", ""), visit.operator, name),
             waves=parse_waves(form.get("waves", ""), min_devices=int(form.get("min_devices", "20")[:10])),
             gates=DEFAULT_GATES,
             target=_printable(form.get("target", "").strip()),
@@ -150,7 +150,7 @@ def _form(visit: Visit, problem: str) -> Response:
         "new_rollout.html",
         section="Fleets",
         fleet=fleet,
-        releases=visit.desk.releases.published(),
+        releases=visit.desk.published(visit.operator, fleet.name),
         form=usual | dict(visit.form),
         problem=problem,
     )

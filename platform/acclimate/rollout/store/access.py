@@ -18,6 +18,7 @@ TOKENS, ENROLMENTS, AUDIT, SECRETS = (
     tables.audit,
     tables.secrets,
 )
+FIRST_ADMIN_LOCK = 0x41_43_43_41  # any number of our own: "ACCA"
 
 
 class AccessTables:
@@ -36,6 +37,17 @@ class AccessTables:
                 token.created_at, actor, "token.create", f"token {token.id}", detail, token.fleet
             )
             write_audit(connection, entry)
+
+    def add_first_admin(self, token: ApiToken, actor: str) -> bool:
+        admins = select(TOKENS.c.id).where(TOKENS.c.role == token.role, TOKENS.c.revoked_at.is_(None))
+        with self._database.write() as connection:
+            self._database.one_after_another(connection, FIRST_ADMIN_LOCK)
+            if connection.scalar(admins.limit(1)) is not None:
+                return False
+            connection.execute(TOKENS.insert().values(rows.plain(token)))
+            subject = f"token {token.id}"
+            write_audit(connection, AuditEntry(token.created_at, actor, "token.create", subject, token.name))
+        return True
 
     def api_tokens(self) -> list[ApiToken]:
         with self._database.read() as connection:

@@ -104,8 +104,8 @@ class Store(Protocol):
     def close(self) -> None:
         """Give connections back."""
 
-    def ping(self) -> None:
-        """Raise if the database cannot be reached; for readiness."""
+    def ping(self, now: float) -> None:
+        """Write something, and raise if that cannot be done: what only answers questions serves nobody."""
 
     # Fleets -------------------------------------------------------------------------------------------
 
@@ -274,6 +274,10 @@ class Store(Protocol):
     # Access -------------------------------------------------------------------------------------------
 
     def add_api_token(self, token: ApiToken, actor: str) -> None: ...
+
+    def add_first_admin(self, token: ApiToken, actor: str) -> bool:
+        """Keep an administrator's token unless there is one that is not revoked; whether it was kept. Of
+        replicas that start together, one succeeds."""
 
     def api_tokens(self) -> list[ApiToken]:
         """All of them, revoked ones too."""

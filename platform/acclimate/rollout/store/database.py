@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Engine,
+    ExceptionContext,
     Insert,
     Table,
     TextClause,
@@ -33,6 +34,8 @@ from acclimate.errors import RolloutError
 from acclimate.traces import trace_statements
 
 BUSY_TIMEOUT_S = 30.0
+READ_ONLY = ("25006", "57P01")
+"""SQL states: a transaction that may only read; a server that is shutting down."""
 REPORT_ORDER_LOCK = 0x41_43_43_4C  # any number of our own: "ACCL"
 
 
@@ -55,12 +58,20 @@ class Database:
             engine = _sqlite_engine(parsed)
         else:
             engine = create_engine(parsed, pool_size=10, max_overflow=10, pool_pre_ping=True)
+            event.listen(engine, "handle_error", _leave_read_only_server)
         trace_statements(engine)
         return Database(engine)
 
     def close(self) -> None:
-        """Close idle connections."""
+        """Close idle connections; SQLite's whole state lies in its one file afterwards."""
         self.engine.dispose()
+        if self.is_sqlite and self.engine.url.database:
+            file = self.engine.url.database
+            with (
+                suppress(sqlite3.Error),
+                closing(sqlite3.connect(f"file:{file}?mode=rw", uri=True)) as connection,
+            ):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -94,9 +105,20 @@ class Database:
 
     def order_reports(self, connection: Connection) -> None:
         """Make commits of reports one after another until this one ends, so that sequence numbers become
-        visible in their order. SQLite has one writer anyway."""
+        visible in their order."""
+        self.one_after_another(connection, REPORT_ORDER_LOCK)
+
+    def one_after_another(self, connection: Connection, lock: int) -> None:
+        """Wait for other transactions under `lock` to end. SQLite has one writer anyway."""
         if not self.is_sqlite:
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": REPORT_ORDER_LOCK})
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
+
+
+def _leave_read_only_server(context: ExceptionContext) -> None:
+    """After a failover the old server may live on, read-only, and its pooled connections with it: they answer
+    every ping. Whatever it refuses for that reason ends all of them, and new ones find the new server."""
+    if getattr(context.original_exception, "sqlstate", None) in READ_ONLY:
+        context.is_disconnect = True
 
 
 def upsert(
@@ -140,7 +162,7 @@ def _parse(url: str) -> URL:
 def _sqlite_engine(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         raise RolloutError("SQLite needs a file, for example sqlite:///rollout.db: memory would be lost")
-    Path(url.database).absolute().parent.mkdir(parents=True, exist_ok=True)
+    _prepare_file(Path(url.database).absolute())
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")
@@ -155,6 +177,29 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN" if deferred else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _prepare_file(path: Path) -> None:
+    """Make the file readable by its owner alone, and refuse one that is only the shell of a database."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    with suppress(PermissionError):  # another account's, which this one may use
+        path.chmod(0o600)
+    if path.stat().st_size and not path.with_name(path.name + "-wal").exists() and not _has_tables(path):
+        raise RolloutError(
+            f"{path} has {path.stat().st_size} bytes and no table: a copy that left the data behind in "
+            f"{path.name}-wal. Restore a backup with `acclimate restore`, or remove the file to begin anew"
+        )
+
+
+def _has_tables(path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
+    except sqlite3.Error as error:
+        raise RolloutError(
+            f"{path} is no SQLite database ({error}): name another, or restore a backup"
+        ) from error
 
 
 def unreachable(url: str, error: DBAPIError) -> RolloutError:

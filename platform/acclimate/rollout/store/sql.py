@@ -6,17 +6,20 @@ from importlib.resources import files
 
 from alembic import command
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from acclimate.errors import RolloutError
 from acclimate.rollout.store.access import AccessTables
 from acclimate.rollout.store.database import Database, unreachable
 from acclimate.rollout.store.devices import DeviceTable
 from acclimate.rollout.store.fleets import FleetTables
-from acclimate.rollout.store.leases import LeaseTable
+from acclimate.rollout.store.leases import LEASES, LeaseTable
 from acclimate.rollout.store.reports import ReportTables
 from acclimate.rollout.store.rollouts import RolloutTables
 
+READINESS = "readiness"
 MIGRATION_LOCK = 0x41_43_43_4D
 """Held while migrating, so that replicas that start together migrate one after another."""
 
@@ -35,9 +38,11 @@ class SqlStore(FleetTables, DeviceTable, RolloutTables, ReportTables, AccessTabl
     def close(self) -> None:
         self._database.close()
 
-    def ping(self) -> None:
-        with self._database.read() as connection:
-            connection.execute(text("SELECT 1"))
+    def ping(self, now: float) -> None:
+        with self._database.write() as connection:
+            mark = self._database.insert(LEASES).values(name=READINESS, holder="", token=0, expires_at=now)
+            changed = {"expires_at": now}
+            connection.execute(mark.on_conflict_do_update(index_elements=["name"], set_=changed))
 
 
 def open_store(url: str) -> SqlStore:
@@ -59,11 +64,20 @@ def open_store(url: str) -> SqlStore:
     return SqlStore(database)
 
 
-def migrate(connection: Connection) -> None:
-    """Apply the migrations that are missing."""
+def migrate(connection: Connection, revision: str = "head") -> None:
+    """Apply the migrations that are missing, up to `revision`.
+
+    Raises:
+        RolloutError: a newer version of the service has been here.
+    """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
     config = Config()
     config.set_main_option("script_location", str(files("acclimate.rollout.store") / "migrations"))
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, revision)
+    except CommandError as error:
+        raise RolloutError(
+            f"the database's schema is newer than this version of Acclimate ({error}): update the service"
+        ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated
@@ -11,8 +11,9 @@ from fastapi import Depends, Query
 from starlette.requests import Request
 
 from acclimate.errors import RolloutError
+from acclimate.rollout.api.operator.operators import Operator
 from acclimate.rollout.api.problems import ProblemError
-from acclimate.rollout.releases import Releases
+from acclimate.rollout.releases import Published, Releases
 from acclimate.rollout.retraining import Retrainer
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import ConflictError, NotFoundError, Store
@@ -30,14 +31,34 @@ class Desk:
     settings: ServiceSettings
     retrainer: Retrainer | None = None
 
-    def release(self, reference: str) -> Release:
-        """The published release that `reference` names.
+    def release(self, reference: str, operator: Operator, fleet: str) -> Release:
+        """The published release that `reference` names, for one fleet.
 
         Raises:
-            ProblemError: 422, when there is none.
+            ProblemError: 422, when there is none, or none that the operator may know of.
         """
         with unprocessable("unknown-release"):
-            return self.releases.resolve(reference).release
+            return self.choose(reference, operator, fleet)
+
+    def choose(self, reference: str, operator: Operator, fleet: str) -> Release:
+        """Likewise, for who answers a refusal (RolloutError) otherwise."""
+        return self.releases.resolve(reference, fleet, self._known_to(operator, fleet)).release
+
+    def published(self, operator: Operator, fleet: str) -> list[Published]:
+        """Bundles that an operator may give a fleet."""
+        knows = self._known_to(operator, fleet)
+        return [one for one in self.releases.published(fleet) if knows(one.release.name)]
+
+    def _known_to(self, operator: Operator, fleet: str) -> Callable[[str], bool]:
+        """Whether an operator may know of a model.
+
+        One who is limited to a fleet knows what was published for it, or, of what is published for everybody,
+        the models that someone with a view of all fleets has given it before.
+        """
+        if operator.fleet is None or self.releases.has_own(fleet):
+            return lambda name: True
+        given = {release.name for release in self.store.given_releases(fleet)}
+        return given.__contains__
 
 
 def _desk(request: Request) -> Desk:

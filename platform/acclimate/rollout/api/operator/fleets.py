@@ -11,7 +11,7 @@ from acclimate.rollout.api.operator.caller import AsOperator, AsViewer, see
 from acclimate.rollout.api.operator.context import AtDesk, Desk, unprocessable
 from acclimate.rollout.api.operator.schemas import FleetAnswer, FleetPath, ReleaseAnswer
 from acclimate.rollout.bodies import BaselineBody, FleetBody, FleetChange
-from acclimate.rollout.domain.fleet import Fleet
+from acclimate.rollout.domain.fleet import FLEET_NAME, Fleet
 from acclimate.rollout.domain.rollout import LIVE
 from acclimate.rollout.store import Counts
 
@@ -58,7 +58,7 @@ def set_baseline(desk: AtDesk, operator: AsOperator, fleet: FleetPath, body: Bas
     """Give matching devices a release without a rollout: for the first one of a fleet."""
     see(operator, fleet)
     desk.store.fleet(fleet)
-    release = desk.release(body.release)
+    release = desk.release(body.release, operator, fleet)
     with unprocessable("invalid-target"):
         changed = desk.store.set_baseline(fleet, body.target, release, time.time(), operator.name)
     return _answer(desk, changed)
@@ -78,19 +78,18 @@ def fleet_counts(
 
 
 @router.get("/releases", tags=["releases"])
-def list_releases(desk: AtDesk, operator: AsViewer) -> list[ReleaseAnswer]:
-    """Published bundles, which can be rolled out. A caller limited to one fleet sees that fleet's alone."""
-    published = desk.releases.published()
-    if operator.fleet is not None:
-        names = _names_in(desk, operator.fleet)
-        published = [one for one in published if one.release.name in names]
-    return [ReleaseAnswer.of(one) for one in published]
-
-
-def _names_in(desk: Desk, fleet: str) -> set[str]:
-    """Models that a fleet runs or was planned to run."""
-    names = {baseline.release.name for baseline in desk.store.fleet(fleet).baselines}
-    return names | {rollout.plan.release.name for rollout in desk.store.rollouts(fleet)}
+def list_releases(
+    desk: AtDesk,
+    operator: AsViewer,
+    fleet: Annotated[str | None, Query(max_length=63, pattern=FLEET_NAME)] = None,
+) -> list[ReleaseAnswer]:
+    """Published bundles, which can be rolled out: of `fleet`, or else of all fleets that have none of their
+    own. A caller limited to one fleet sees that fleet's alone."""
+    wanted = fleet or operator.fleet or ""
+    if wanted:
+        see(operator, wanted)
+        desk.store.fleet(wanted)
+    return [ReleaseAnswer.of(one) for one in desk.published(operator, wanted)]
 
 
 def _answer(desk: Desk, fleet: Fleet) -> FleetAnswer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from anyio import to_thread
@@ -12,7 +13,7 @@ from acclimate.errors import RolloutError
 from acclimate.rollout.api.problems import ProblemError, unauthenticated
 from acclimate.rollout.api.tokens import API_PREFIX, Role, hash_token, new_token
 from acclimate.rollout.domain.access import ApiToken
-from acclimate.rollout.store import Store
+from acclimate.rollout.store import ConflictError, Store
 
 
 @dataclass(frozen=True)
@@ -100,16 +101,13 @@ def first_admin(store: Store, given: str, now: float) -> str | None:
     """
     if given and len(given) < 20:
         raise RolloutError("ACCLIMATE_ADMIN_TOKEN is shorter than 20 characters: use a random one")
-    tokens = store.api_tokens()
     if given:
-        if hash_token(given) not in {token.hash for token in tokens}:
-            store.add_api_token(_admin("admin", hash_token(given), now), "start")
-        return None
-    if any(token.role == Role.admin.name and token.revoked_at is None for token in tokens):
+        if hash_token(given) not in {token.hash for token in store.api_tokens()}:
+            with suppress(ConflictError):  # another replica was given it too, and was quicker
+                store.add_api_token(_admin("admin", hash_token(given), now), "start")
         return None
     token, kept = new_token(API_PREFIX)
-    store.add_api_token(_admin("admin", kept, now), "start")
-    return token
+    return token if store.add_first_admin(_admin("admin", kept, now), "start") else None
 
 
 def _admin(name: str, kept: str, now: float) -> ApiToken:

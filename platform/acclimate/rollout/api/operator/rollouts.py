@@ -43,7 +43,7 @@ def plan_rollout(desk: AtDesk, operator: AsOperator, fleet: FleetPath, body: Pla
     """Plan a rollout: pin one published release and keep the draft. Nothing happens until it is started."""
     see_fleet(operator, fleet)
     desk.store.fleet(fleet)
-    plan = body.plan(fleet, desk.release(body.release))
+    plan = body.plan(fleet, desk.release(body.release, operator, fleet))
     with unprocessable("invalid-plan"):
         return _answer(desk, operations.draft(desk.store, plan, operator.name, time.time()))
 

@@ -1,0 +1,69 @@
+"""`acclimate backup` and `acclimate restore`: everything of a service in one folder, and back."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from acclimate.cli.output import err, next_step, out, print_json
+from acclimate.rollout import backup as backups
+from acclimate.rollout.settings import ServiceSettings
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--home", type=click.Path(path_type=Path), help="The service's folder.")
+@click.option("--database-url", help="The service's database [default: SQLite in --home].")
+@click.option("--json", "as_json", is_flag=True, help="Print what the backup holds as JSON.")
+def backup(folder: Path, home: Path | None, database_url: str | None, as_json: bool) -> None:
+    """Write database, key, repository and MLflow's embedded store to FOLDER, while the service goes on.
+
+    The folder holds the service's private key and the hashes of its tokens: keep it as you keep those.
+    """
+    settings = ServiceSettings.from_environment(home=home, database_url=database_url)
+    written = backups.back_up(settings, folder.absolute(), time.time(), _progress)
+    if as_json:
+        print_json(asdict(written))
+        return
+    _say(f"{folder}: {_size(written)}, each file with its hash")
+    for part, place in written.left_out.items():
+        warning = f"not in it: {part}, which lies at {place}: save that by itself"
+        err.print(warning, style="yellow", markup=False, soft_wrap=True)
+    next_step(f"acclimate restore {folder} --home /tmp/restored --dry-run", "compare every byte")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--home", type=click.Path(path_type=Path), help="The folder to restore to.")
+@click.option("--database-url", help="The empty database to restore to [default: SQLite in --home].")
+@click.option("--dry-run", is_flag=True, help="Only compare every byte of the backup.")
+@click.option("--json", "as_json", is_flag=True, help="Print what the backup holds as JSON.")
+def restore(folder: Path, home: Path | None, database_url: str | None, dry_run: bool, as_json: bool) -> None:
+    """Make an installation from the backup in FOLDER, in a home and a database that are empty.
+
+    Run it again if it was interrupted. The service must not run on them yet.
+    """
+    settings = ServiceSettings.from_environment(home=home, database_url=database_url)
+    found = backups.verify(folder) if dry_run else backups.restore(folder, settings, _progress)
+    if as_json:
+        print_json(asdict(found))
+        return
+    state = "is whole" if dry_run else f"is restored to {settings.home}"
+    _say(f"{folder} {state}: {_size(found)}")
+    if not dry_run:
+        next_step(f"acclimate serve --home {settings.home}", "start the service, then `acclimate fleet list`")
+
+
+def _size(one: backups.Backup) -> str:
+    return f"{sum(one.rows.values()):,} rows in {len(one.rows)} tables, {len(one.files):,} files"
+
+
+def _say(text: str) -> None:
+    out.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _progress(step: str) -> None:
+    err.print(f"  {step} …", style="dim", highlight=False)
