@@ -64,7 +64,7 @@ class Trained:
         section = self.recipe.evaluation.model_copy(update={"seeds": 1})
         for seed in self.seeds:
             alone = self.recipe.model_copy(update={"seed": seed, "evaluation": section})
-            yield evaluate_starts(alone, self.metas, Silent())
+            yield evaluate_starts(open_problem(alone), self.metas, Silent())
 
 
 def train(recipe: Recipe) -> Trained:
@@ -75,7 +75,10 @@ def train(recipe: Recipe) -> Trained:
     recipe = recipe.model_copy(update={"training": here})
     outcome = meta_train(recipe, listener=Silent())
     assert outcome is not None  # nobody stops it
-    metas = {phase: load_checkpoint(outcome.directory / f"{phase}.pt").meta for phase in phases(recipe)}
+    metas = {
+        phase: load_checkpoint(outcome.directory / f"{phase}.pt").result
+        for phase in phases(open_problem(recipe))
+    }
     return Trained(recipe, outcome.evaluation, metas)
 
 

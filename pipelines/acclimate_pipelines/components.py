@@ -73,6 +73,7 @@ def evaluate(
 def gate(
     tasks: dsl.Input[dsl.Dataset],
     initialization: dsl.Input[dsl.Model],
+    evaluation: dsl.Input[dsl.Artifact],
     champion: str,
     minimum_gain: float,
     proven: bool,
@@ -88,6 +89,7 @@ def gate(
     gated = training_steps.gate(
         Path(tasks.path),
         Path(initialization.path),
+        Path(evaluation.path),
         champion,
         minimum_gain,
         proven,

@@ -93,6 +93,7 @@ def retraining(cluster: Cluster | None, to_fleet: bool = True) -> Any:
         gated = components.gate(
             tasks=tasks,
             initialization=trained.outputs["initialization"],
+            evaluation=evaluated.outputs["evaluation"],
             champion=champion,
             minimum_gain=minimum_gain,
             proven=proven,

@@ -10,10 +10,11 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from acclimate.challenge import challenge_champion
 from acclimate.errors import TrainingError
-from acclimate.evaluation import Evaluation, Requirement
+from acclimate.evaluation import Evaluation, Requirement, judge
 from acclimate.evaluation.plot import save_plot
 from acclimate.home import home
 from acclimate.initialization import Initialization
@@ -26,7 +27,9 @@ from acclimate.training.run_directory import RunDirectory
 from acclimate.training.stopping import stop_on_signals
 from acclimate.workflow import (
     DATA_REPORT,
+    VERDICT,
     check_data,
+    chosen_initialization,
     evaluate_starts,
     lineage_of,
     mlflow_run,
@@ -77,14 +80,14 @@ def meta_train(tasks: Path, checkpoints: Path, initialization: Path) -> str:
     start = None if known is None else problem.start_from(known)
     with stop_on_signals() as should_stop, mlflow_run(registry, prepared.recipe, directory, problem) as run:
         address = os.environ.get("RAY_ADDRESS")
-        metas = train_phases(prepared.located, start, directory, run, listener, should_stop, address)
+        metas = train_phases(problem, start, directory, run, listener, should_stop, address)
         if metas is None:
             raise TrainingError(f"stopped; run the step again, it goes on from {directory.path}")
         checkpoints.mkdir(parents=True, exist_ok=True)
         for file in map(directory.checkpoint, metas):
             run.log_file(file)
             shutil.copy(file, checkpoints / file.name)
-        problem.initialization(metas[next(iter(metas))]).save(initialization)
+        chosen_initialization(problem, metas).save(initialization)
         directory.finish()
     return run.run_id
 
@@ -93,8 +96,9 @@ def meta_train(tasks: Path, checkpoints: Path, initialization: Path) -> str:
 def evaluate(tasks: Path, checkpoints: Path, evaluation: Path, page: Path) -> dict[str, float]:
     """Adaptation curves on held-out tasks beside the baselines, as JSON and as a page; gives the figures."""
     prepared = unpack(tasks)
-    metas = {phase: load_checkpoint(checkpoints / f"{phase}.pt").meta for phase in phases(prepared.located)}
-    found = evaluate_starts(prepared.located, metas, LoggedJob(prepared.recipe.name))
+    problem = open_problem(prepared.located)
+    metas = {phase: load_checkpoint(checkpoints / f"{phase}.pt").result for phase in phases(problem)}
+    found = evaluate_starts(problem, metas, LoggedJob(prepared.recipe.name))
     evaluation.write_text(json.dumps(found.as_json(), indent=2) + "\n")
     picture = page.with_name("adaptation.png")
     save_plot(found, prepared.recipe.name, picture)
@@ -115,6 +119,7 @@ class Gated:
 def gate(
     tasks: Path,
     initialization: Path,
+    evaluation: Path,
     champion: str,
     minimum_gain: float,
     proven: bool,
@@ -124,29 +129,29 @@ def gate(
 ) -> Gated:
     """Judge the trained start against version `champion` (alias or number), measured now on the same tasks.
 
-    The first version of a name has no champion to beat and passes.
+    The first version of a name has no champion to beat. None passes that loses to a simple rival in its own
+    evaluation, such as the joint model, by its interval.
 
     Raises:
         TrainingError: it did not pass, and `must_pass` says that this ends the run.
     """
     prepared = unpack(tasks)
     recipe = prepared.located
+    lost = judge(Evaluation.from_json(json.loads(evaluation.read_text())))
     requirement = Requirement(minimum_gain, proven)
     found = challenge_champion(
         recipe, Initialization.load(initialization), Registry.open(), champion, requirement
     )
+    if lost.loses_to is not None:
+        beaten = {"passed": False, "reason": lost.sentence, "champion_version": None}
+        return _gated(beaten, {}, verdict, must_pass)
     if found is None:
         reason = f"{recipe.name} has no version {champion!r} yet: there is nothing to be better than"
-        verdict.write_text(json.dumps({"passed": True, "reason": reason, "champion_version": None}) + "\n")
-        return Gated(True, reason, {})
+        return _gated({"passed": True, "reason": reason, "champion_version": None}, {}, verdict, must_pass)
     version, judged = found
     document = {**judged.as_json(), "champion_version": version.version}
-    verdict.write_text(json.dumps(document, indent=2) + "\n")
-    log.info("gated", extra={"passed": judged.passed, "detail": judged.reason})
-    if must_pass and not judged.passed:
-        raise TrainingError(f"nothing is registered: {judged.reason}")
     names = ("challenger", "champion", "gain", "low", "high", "worst_gain")
-    return Gated(judged.passed, judged.reason, {name: document[name] for name in names})
+    return _gated(document, {name: document[name] for name in names}, verdict, must_pass)
 
 
 @step
@@ -168,12 +173,14 @@ def register(
     recipe = prepared.recipe
     judged = json.loads(verdict.read_text())
     found = Evaluation.from_json(json.loads(evaluation.read_text()))
+    sentence = judge(found).sentence
     registry = Registry.open()
     run = registry.continue_run(run_id)
     run.log_file(evaluation)
-    run.log_metrics([(recipe.training.steps, found.figures())])
+    run.log_metrics([(recipe.training.last_step, found.figures())])
+    run.set_tags({VERDICT: sentence})
     run.end("FINISHED")
-    lineage = lineage_of(recipe, open_problem(prepared.located))
+    lineage = {**lineage_of(recipe, open_problem(prepared.located)), VERDICT: sentence}
     if judged["champion_version"] is not None:
         lineage["parent_version"] = str(judged["champion_version"])
     version = registry.register(
@@ -191,6 +198,22 @@ def register(
         metrics=found.figures(),
     )
     return f"{version.name}@{version.version}"
+
+
+def _gated(
+    document: Mapping[str, Any], figures: Mapping[str, float], verdict: Path, must_pass: bool
+) -> Gated:
+    """The gate's decision, written down.
+
+    Raises:
+        TrainingError: it did not pass and must.
+    """
+    gated = Gated(document["passed"], document["reason"], figures)
+    verdict.write_text(json.dumps(document, indent=2) + "\n")
+    log.info("gated", extra={"passed": gated.passed, "detail": gated.reason})
+    if must_pass and not gated.passed:
+        raise TrainingError(f"nothing is registered: {gated.reason}")
+    return gated
 
 
 def _run_directory(prepared: Prepared) -> RunDirectory:

@@ -25,7 +25,7 @@ def challenge_champion(
     registry: Registry,
     ref: str,
     requirement: ev.Requirement,
-) -> tuple[VersionInfo, ev.Verdict] | None:
+) -> tuple[VersionInfo, ev.Challenge] | None:
     """Compare `challenger` with version `ref` of the recipe's name; None where no such version exists yet.
 
     Raises:

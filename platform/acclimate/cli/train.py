@@ -15,7 +15,7 @@ from acclimate.cli.output import err, next_step, out, print_fields, print_json, 
 from acclimate.errors import RecipeError
 
 if TYPE_CHECKING:
-    from acclimate.evaluation import Evaluation
+    from acclimate.evaluation import Evaluation, Verdict
     from acclimate.workflow import Outcome
 
 STOPPED = 130  # what a shell reports for Ctrl-C
@@ -39,6 +39,11 @@ change_option = click.option(
 )
 @tag_option
 @click.option(
+    "--candidate",
+    is_flag=True,
+    help="Make it the candidate even where the verdict is that a simple rival is better.",
+)
+@click.option(
     "--if-new", metavar="REF", help="Only if the recipe or the recordings differ from version REF's."
 )
 @change_option
@@ -50,6 +55,7 @@ def train(
     workers: int | None,
     address: str | None,
     tags: tuple[str, ...],
+    candidate: bool,
     if_new: str | None,
     changes: tuple[str, ...],
     tracking_uri: str | None,
@@ -74,13 +80,20 @@ def train(
             print_json({"version": None})
         return
     outcome = run_job(
-        wanted, resume=resume, tracking_uri=tracking_uri, again=again, address=address, lineage=lineage
+        wanted,
+        resume=resume,
+        tracking_uri=tracking_uri,
+        again=again,
+        address=address,
+        lineage=lineage,
+        candidate=candidate,
     )
     if json:
         print_json(
             {
                 "version": asdict(outcome.version),
                 "evaluation": outcome.evaluation.as_json(),
+                "verdict": outcome.verdict.as_json(),
                 "plot": str(outcome.plot),
                 "directory": str(outcome.directory),
             }
@@ -105,6 +118,7 @@ def evaluate(
     REF is a number, an alias, `latest` or a content hash; --set evaluation.draws=20 asks for more draws.
     """
     from acclimate.cli.progress import job_listener
+    from acclimate.evaluation import judge
     from acclimate.evaluation.plot import save_plot
     from acclimate.workflow import evaluate_version
 
@@ -115,7 +129,8 @@ def evaluate(
     if plot:
         save_plot(evaluation, f"{name} version {version.version}", plot)
     if json:
-        print_json({"version": asdict(version), "evaluation": evaluation.as_json()})
+        verdict = judge(evaluation).as_json()
+        print_json({"version": asdict(version), "evaluation": evaluation.as_json(), "verdict": verdict})
         return
     show_evaluation(evaluation)
     if plot:
@@ -162,6 +177,7 @@ def run_job(
     again: str,
     lineage: Mapping[str, str] | None = None,
     address: str | None = None,
+    candidate: bool = False,
 ) -> Outcome:
     """Run the main job with its progress drawn; a stop ends the process with how to go on."""
     from acclimate.cli.progress import job_listener
@@ -177,6 +193,7 @@ def run_job(
             tracking_uri=tracking_uri,
             address=address,
             lineage=lineage,
+            candidate=candidate,
         )
     if outcome is None:
         err.print("stopped; a checkpoint is written", style="yellow")
@@ -192,7 +209,7 @@ def show_outcome(outcome: Outcome) -> None:
     print_fields(
         f"Registered {version.name} version {version.version}",
         {
-            "aliases": ", ".join(version.aliases),
+            "aliases": ", ".join(version.aliases) or _no_alias(outcome.verdict),
             "content hash": version.content_hash,
             "mlflow run": version.run_id,
             "picture": outcome.plot,
@@ -201,9 +218,22 @@ def show_outcome(outcome: Outcome) -> None:
     )
 
 
+def _no_alias(verdict: Verdict) -> str:
+    if verdict.loses_to is None:
+        return ""
+    return "none: a simple rival is better; --candidate makes it the candidate all the same"
+
+
 def show_evaluation(evaluation: Evaluation) -> None:
-    """Print the curves as tables, and the result in a sentence."""
-    from acclimate.evaluation import comparison_sentence, headline, table, worst_sentence
+    """Print the curves as tables, the result in a sentence for every number of shots, and the verdict."""
+    from acclimate.evaluation import (
+        comparison_sentence,
+        headline,
+        judge,
+        table,
+        units_sentence,
+        worst_sentence,
+    )
 
     for shots in evaluation.shots:
         columns, rows = table(evaluation, shots)
@@ -212,16 +242,18 @@ def show_evaluation(evaluation: Evaluation) -> None:
         print_table(
             f"{evaluation.metric}{unit} after n gradient steps, {shots}-shot, {held_out}", columns, rows
         )
-    shots = max(evaluation.shots)
-    said = [headline(evaluation, shots)]
-    said += [
-        f"  {comparison_sentence(evaluation, comparison)}"
-        for comparison in evaluation.comparisons
-        if comparison.shots == shots
-    ]
-    said += [
-        f"  {worst_sentence(evaluation, shots)}",
-        f"  (same budget for all; the baselines' step sizes were chosen on {evaluation.rates_chosen_on})",
-    ]
-    for line in said:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+    for shots in evaluation.shots:
+        _say(headline(evaluation, shots))
+        for comparison in evaluation.comparisons:
+            if comparison.shots == shots:
+                _say(f"  {comparison_sentence(evaluation, comparison)}")
+        _say(f"  {worst_sentence(evaluation, shots)}")
+        units = units_sentence(evaluation, shots)
+        if units:
+            _say(f"  {units}")
+    _say(f"(same budget for all; every setting was chosen on {evaluation.rates_chosen_on})")
+    out.print(judge(evaluation).sentence, style="bold", markup=False, highlight=False, soft_wrap=True)
+
+
+def _say(line: str) -> None:
+    out.print(line, markup=False, highlight=False, soft_wrap=True)

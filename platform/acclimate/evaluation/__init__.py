@@ -1,8 +1,10 @@
-"""How fast held-out tasks adapt: the meta-learned start beside joint training and a device alone."""
+"""How fast held-out tasks adapt: the meta-learned start beside every rival that needs less."""
 
-from acclimate.evaluation.champion import Requirement, Verdict, challenge, measure_start
-from acclimate.evaluation.contenders import LABELS
-from acclimate.evaluation.evaluate import EvaluationProtocol, Trained, evaluate
+from acclimate.evaluation.champion import Challenge, Requirement, challenge, measure_start
+from acclimate.evaluation.contenders import LABELS, Choice, at_setting, choose
+from acclimate.evaluation.details import Words
+from acclimate.evaluation.evaluate import CHOOSING_DRAWS, HeldOut, Trial, comparisons, evaluate
+from acclimate.evaluation.lineup import EvaluationProtocol, Trained, own_start
 from acclimate.evaluation.report import (
     Comparison,
     Curve,
@@ -10,25 +12,39 @@ from acclimate.evaluation.report import (
     comparison_sentence,
     headline,
     table,
+    units_sentence,
     worst_sentence,
 )
 from acclimate.evaluation.statistics import Summary
+from acclimate.evaluation.verdict import Verdict, judge
 
 __all__ = [
+    "CHOOSING_DRAWS",
     "LABELS",
+    "Challenge",
+    "Choice",
     "Comparison",
     "Curve",
     "Evaluation",
     "EvaluationProtocol",
+    "HeldOut",
     "Requirement",
     "Summary",
     "Trained",
+    "Trial",
     "Verdict",
+    "Words",
+    "at_setting",
     "challenge",
+    "choose",
     "comparison_sentence",
+    "comparisons",
     "evaluate",
     "headline",
+    "judge",
     "measure_start",
+    "own_start",
     "table",
+    "units_sentence",
     "worst_sentence",
 ]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from acclimate.errors import ModelError
-from acclimate.evaluation.contenders import Contender, higher_is_better, measure
+from acclimate.evaluation.contenders import Descent, higher_is_better, measure
 from acclimate.evaluation.report import Curve, Evaluation
 from acclimate.evaluation.statistics import interval, summarize
 from acclimate.learners import Learner, MetaParams
@@ -34,7 +34,7 @@ class Requirement:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Challenge:
     """How a challenger did.
 
     Attributes:
@@ -85,10 +85,11 @@ def measure_start(
     """
     episodes = [test(shots).every_task(draw) for draw in range(draws)]
     tasks = episodes[0].task_ids
-    better = higher_is_better(learner)
-    (values,) = measure(Contender(learner, meta), episodes, (steps,))
+    loss = learner.loss
+    better = higher_is_better(loss)
+    (values,) = measure(Descent("meta", learner, meta, ({},), (steps,)), loss, episodes, {})
     return Evaluation(
-        metric=learner.loss.metric_name,
+        metric=loss.metric_name,
         higher_is_better=better,
         policy_shots=shots,
         policy_steps=steps,
@@ -101,7 +102,7 @@ def measure_start(
     )
 
 
-def challenge(challenger: Evaluation, champion: Evaluation, requirement: Requirement) -> Verdict:
+def challenge(challenger: Evaluation, champion: Evaluation, requirement: Requirement) -> Challenge:
     """Compare two evaluations of the same held-out episodes, at the policy's shots.
 
     Raises:
@@ -129,7 +130,7 @@ def challenge(challenger: Evaluation, champion: Evaluation, requirement: Require
         f"{low:+.3g} to {high:+.3g} over {len(gains)} held-out tasks; {asked} "
         f"{'reaches' if passed else 'does not reach'} {requirement.minimum_gain:+g}"
     )
-    return Verdict(
+    return Challenge(
         passed=passed,
         reason=reason,
         metric=challenger.metric,

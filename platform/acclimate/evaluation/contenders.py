@@ -1,76 +1,156 @@
-"""Who is compared: a start and the way it adapts, measured on the same episodes."""
+"""Who is compared: ways to answer a task's queries from its support, behind one small interface.
+
+A contender has settings, such as step sizes, and may be measured after several numbers of adaptation steps.
+Which setting and which number count is chosen on validation tasks, for every contender alike (`choose`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from acclimate.evaluation.statistics import Values
-from acclimate.learners import Learner, LearnerConfig, MetaParams, build_learner, weighted_mean
+from acclimate.learners import Learner, Loss, MetaParams, build_learner, weighted_mean
 from acclimate.tasks import Episodes
 
-Start = Literal["meta", "joint", "joint_finetuned", "device_only"]
+Start = Literal[
+    "meta",
+    "joint_finetuned",
+    "joint_solved",
+    "joint",
+    "nearest",
+    "device_only",
+    "trees",
+    "support",
+    "persistence",
+    "seasonal",
+]
 LABELS: dict[Start, str] = {
     "meta": "meta-learned start",
     "joint_finetuned": "joint + fine-tuning",
+    "joint_solved": "joint + solved head",
     "joint": "joint model",
+    "nearest": "nearest of the support",
     "device_only": "device only",
+    "trees": "pooled boosted trees",
+    "support": "one answer a device",
+    "persistence": "last value",
+    "seasonal": "last season",
 }
+Setting = Mapping[str, float | str]
+
+
+class Contender(Protocol):
+    """One way to answer.
+
+    Attributes:
+        start: which one.
+        settings: what may be chosen, the most cautious first: it wins where nothing is better.
+        steps: numbers of adaptation steps it is measured after, ascending; 0 alone where it takes none.
+    """
+
+    @property
+    def start(self) -> Start: ...
+
+    @property
+    def settings(self) -> Sequence[Setting]: ...
+
+    @property
+    def steps(self) -> tuple[int, ...]: ...
+
+    def outputs(self, episodes: Episodes, setting: Setting) -> list[Tensor]:
+        """Outputs for the queries, `(tasks, examples, outputs)`, after each of `steps`."""
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A start, and the learner whose inner loop adapts it."""
+class Descent:
+    """A start that adapts by its learner: by gradient steps, or in closed form.
 
+    Attributes:
+        learner: whose inner loop adapts it.
+        meta: the start.
+        settings: `inner_lr`, the step size; or `rates`, a factor to the learned rates; or nothing to choose.
+    """
+
+    start: Start
     learner: Learner
     meta: MetaParams
+    settings: Sequence[Setting]
+    steps: tuple[int, ...]
 
-    def with_rate(self, inner_lr: float) -> Contender:
-        """The same start, adapted with another step size."""
-        config = replace(self.learner.config, inner_lr=inner_lr)
-        return replace(self, learner=rebuilt(self.learner, config))
-
-
-def rebuilt(learner: Learner, config: LearnerConfig) -> Learner:
-    """The learner of another configuration for the same network and loss."""
-    return build_learner(config, learner.model, learner.loss)
+    def outputs(self, episodes: Episodes, setting: Setting) -> list[Tensor]:
+        learner, meta = at_setting(self.learner, self.meta, setting)
+        trajectory = learner.adapt(meta, episodes.support, max(self.steps))
+        return [learner.predict(trajectory[step], episodes.query.x) for step in self.steps]
 
 
-def higher_is_better(learner: Learner) -> bool:
-    """Whether more of the learner's metric is better."""
-    return learner.loss.metric_name == "accuracy"
+@dataclass(frozen=True)
+class Choice:
+    """A contender's setting and number of steps, as chosen on validation tasks.
 
-
-def measure(contender: Contender, episodes: Sequence[Episodes], steps: Sequence[int]) -> Values:
-    """The query metric after each number of adaptation steps, `(steps, tasks)`, averaged over episodes."""
-    return np.mean([_measure_once(contender, each, steps) for each in episodes], axis=0)
-
-
-def best_rate(
-    contender: Contender, rates: Sequence[float], episodes: Sequence[Episodes], steps: Sequence[int]
-) -> tuple[float, int]:
-    """The step size whose best mean over tasks is best, and the number of steps where that was reached.
-
-    Step sizes at which the parameters overflow lose.
+    Attributes:
+        position: of the number of steps in the contender's `steps`.
+        value: the metric it reached there, mean over validation tasks; None where nothing was finite.
     """
-    sign = 1.0 if higher_is_better(contender.learner) else -1.0
-    means = np.array(
-        [sign * measure(contender.with_rate(rate), episodes, steps).mean(axis=1) for rate in rates]
-    )
-    means = np.where(np.isfinite(means), means, -np.inf)
-    rate, position = np.unravel_index(int(means.argmax()), means.shape)
-    return rates[int(rate)], steps[int(position)]
+
+    setting: Setting
+    position: int
+    value: float | None
 
 
-def _measure_once(contender: Contender, episodes: Episodes, steps: Sequence[int]) -> Values:
-    learner = contender.learner
-    x, y, w = episodes.query
-    trajectory = learner.adapt(contender.meta, episodes.support, max(steps))
-    metric = learner.loss.metric
-    points = [trajectory[min(step, len(trajectory) - 1)] for step in steps]  # a closed form has one step
-    rows = [weighted_mean(metric(learner.predict(point, x), y), w) for point in points]
-    return torch.stack(rows).double().numpy()
+def at_setting(learner: Learner, meta: MetaParams, setting: Setting) -> tuple[Learner, MetaParams]:
+    """The learner and the start that adapt by a setting."""
+    if "inner_lr" in setting:
+        config = replace(learner.config, inner_lr=float(setting["inner_lr"]))
+        learner = build_learner(config, learner.model, learner.loss)
+    factor = float(setting.get("rates", 1.0))
+    if factor != 1.0:
+        meta = {name: each * factor if name.startswith("rate.") else each for name, each in meta.items()}
+    return learner, meta
+
+
+def higher_is_better(loss: Loss) -> bool:
+    """Whether more of the metric is better."""
+    return loss.metric_name == "accuracy"
+
+
+def measure(contender: Contender, loss: Loss, episodes: Sequence[Episodes], setting: Setting) -> Values:
+    """The query metric after each number of steps, `(steps, tasks)`, averaged over episodes."""
+    return np.mean([values_of(contender.outputs(each, setting), loss, each) for each in episodes], axis=0)
+
+
+def values_of(outputs: Sequence[Tensor], loss: Loss, episodes: Episodes) -> Values:
+    """The metric of each task for each entry of `outputs`, `(entries, tasks)`."""
+    _, y, w = episodes.query
+    return torch.stack([weighted_mean(loss.metric(each, y), w) for each in outputs]).double().numpy()
+
+
+def choose(
+    trials: Sequence[tuple[Contender, Sequence[Episodes]]], loss: Loss, budget: int, least: int = 0
+) -> Choice:
+    """The setting and the number of steps, from `least` to `budget`, whose mean over tasks is best.
+
+    What overflows loses, and of equals the one that is asked for first and takes fewer steps wins.
+
+    Args:
+        trials: the same contender with the tasks to choose on; several, each trained without its own tasks,
+            where no task can be spared from training.
+    """
+    contender = trials[0][0]
+    allowed = [position for position, steps in enumerate(contender.steps) if least <= steps <= budget]
+    allowed = allowed or [len(contender.steps) - 1 if least else 0]
+    sign = 1.0 if higher_is_better(loss) else -1.0
+    best: tuple[float, Choice] | None = None
+    for setting in contender.settings:
+        rows = [measure(one, loss, episodes, setting) for one, episodes in trials]
+        means = np.concatenate(rows, axis=1).mean(axis=1)
+        for position in allowed:
+            value = float(means[position])
+            if np.isfinite(value) and (best is None or sign * value > best[0]):
+                best = sign * value, Choice(setting, position, value)
+    return best[1] if best else Choice(contender.settings[0], allowed[0], None)

@@ -1,152 +1,162 @@
-"""Measure every start on the same held-out episodes."""
+"""Measure every contender on the same held-out episodes, at settings chosen on other tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from acclimate.evaluation.contenders import Contender, Start, best_rate, higher_is_better, measure, rebuilt
+from acclimate.evaluation.contenders import Choice, Contender, Start, choose, higher_is_better, values_of
+from acclimate.evaluation.details import Words, details_of
+from acclimate.evaluation.lineup import EvaluationProtocol, Trained, lineup
 from acclimate.evaluation.report import Comparison, Curve, Evaluation
-from acclimate.evaluation.statistics import interval, summarize
-from acclimate.learners import Learner, MetaParams
+from acclimate.evaluation.statistics import Values, interval, summarize
+from acclimate.learners import Loss
 from acclimate.tasks import Episodes, Sampler
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What one training seed made: every start that is compared.
-
-    Attributes:
-        seed: the training seed.
-        learner: the recipe's, which adapts the meta-learned start.
-        meta: meta-parameters after training.
-        untrained: the network's random start, as meta-parameters of a learner without learned rates.
-        joint: parameters of the joint model, likewise; None where one model for all tasks makes no sense.
-    """
-
-    seed: int
-    learner: Learner
-    meta: MetaParams
-    untrained: MetaParams
-    joint: MetaParams | None
-
-
-@dataclass(frozen=True)
-class EvaluationProtocol:
-    """What is measured; see the recipe's `evaluation` section.
-
-    Attributes:
-        shots: a curve each.
-        steps: gradient steps of the curves, ascending.
-        long_steps: a further point, far beyond what a device should have to do; nobody is judged at it.
-        draws: episodes of each task.
-        rates: step sizes tried for the baselines.
-        policy_shots: of the adaptation policy.
-        policy_steps: of the adaptation policy.
-    """
-
-    shots: tuple[int, ...]
-    steps: tuple[int, ...]
-    long_steps: int
-    draws: int
-    rates: tuple[float, ...]
-    policy_shots: int
-    policy_steps: int
-
 
 Samplers = Callable[[int], Sampler]
 """The sampler of some tasks, by shots."""
+
+CHOOSING_DRAWS = 3  # episodes of each validation task
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Some trained starts and the tasks to choose settings on.
+
+    Attributes:
+        trained: what was trained, and not on these tasks.
+        tasks: their samplers.
+    """
+
+    trained: Trained
+    tasks: Samplers
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The tasks that judge.
+
+    Attributes:
+        tasks: their samplers.
+        groups: the device, person or site of each task by its id; a task that is not named is its own.
+        words: what outputs mean to people.
+    """
+
+    tasks: Samplers
+    groups: Mapping[str, str] = field(default_factory=dict)
+    words: Words = field(default_factory=Words)
 
 
 def evaluate(
     protocol: EvaluationProtocol,
     trained: Sequence[Trained],
-    test: Samplers,
-    validation: Samplers | None,
+    held_out: HeldOut,
+    trials: Sequence[Trial],
+    chosen_on: str,
     on_progress: Callable[[str, int, int], None],
 ) -> Evaluation:
-    """Adaptation curves of the meta-learned start and the baselines.
+    """Adaptation curves of the meta-learned start and its rivals on held-out tasks.
 
-    Everyone is judged on the same budget, the policy's gradient steps. Within it a baseline may take any of
-    `rates` and any of the measured numbers of steps: the pair that does best on the validation tasks, from
-    the first seed, counts. Without validation tasks it is the best on the test tasks themselves, which
-    favours the baselines.
+    Everyone is judged on the same budget, the policy's gradient steps, and within it at the setting and the
+    number of steps, none included, that do best on the tasks of `trials`, for each number of shots.
 
     Args:
         trained: one entry for each training seed; a task's figure is the mean over them.
-        test: of held-out tasks.
-        validation: of the tasks to choose the baselines' rates on.
+        trials: where settings are chosen, with what was trained without those tasks.
+        chosen_on: those tasks in words, for the report.
         on_progress: called with (what, done, total).
     """
+    loss = trained[0].loss
+    better = higher_is_better(loss)
+    fields = [lineup(one, protocol) for one in trained]
+    trial_fields = [_known(trial.trained, trained, fields, protocol) for trial in trials]
+    total = len(protocol.shots) * len(fields[0])
     curves: list[Curve] = []
     tasks: tuple[str, ...] = ()
-    better = higher_is_better(trained[0].learner)
-    for number, shots in enumerate(protocol.shots):
-        on_progress(f"{shots}-shot curves", number, len(protocol.shots))
-        episodes = [test(shots).every_task(draw) for draw in range(protocol.draws)]
+    groups: tuple[str, ...] = ()
+    for shots in protocol.shots:
+        episodes = [held_out.tasks(shots).every_task(draw) for draw in range(protocol.draws)]
         tasks = episodes[0].task_ids
-        choosing = [validation(shots).every_task(0)] if validation else episodes
-        for plan in _plans(protocol, trained[0], choosing):
-            values = np.mean([measure(plan.of(one), episodes, plan.steps) for one in trained], axis=0)
-            points = tuple(summarize(row, tasks, better) for row in values)
-            curves.append(Curve(plan.start, shots, plan.steps, points, plan.chosen, plan.inner_lr))
-    on_progress("curves", len(protocol.shots), len(protocol.shots))
+        groups = tuple(held_out.groups.get(task, task) for task in tasks)
+        choosing = [
+            [trial.tasks(shots).every_task(draw) for draw in range(CHOOSING_DRAWS)] for trial in trials
+        ]
+        for start in fields[0]:
+            on_progress(f"{shots}-shot, {start}", len(curves), total)
+            paired = [(each[start], some) for each, some in zip(trial_fields, choosing, strict=True)]
+            choice = choose(paired, loss, protocol.policy_steps)
+            contenders = [each[start] for each in fields]
+            curves.append(_curve(contenders, choice, shots, episodes, groups, loss, held_out.words))
+    on_progress("curves", total, total)
     return Evaluation(
-        metric=trained[0].learner.loss.metric_name,
+        metric=loss.metric_name,
         higher_is_better=better,
         policy_shots=protocol.policy_shots,
         policy_steps=protocol.policy_steps,
         tasks=tasks,
         draws=protocol.draws,
         seeds=tuple(one.seed for one in trained),
-        rates_chosen_on="validation tasks" if validation else "the test tasks, in the baselines' favour",
+        rates_chosen_on=chosen_on,
         curves=tuple(curves),
-        comparisons=tuple(_comparisons(curves, better)),
+        comparisons=tuple(comparisons(curves, better, groups)),
+        groups=groups,
     )
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """How one start is measured: its steps, the one it is judged at, and its step size if one was chosen."""
-
-    start: Start
-    steps: tuple[int, ...]
-    chosen: int
-    inner_lr: float | None
-
-    def of(self, trained: Trained) -> Contender:
-        contender = _contender(self.start, trained)
-        return contender if self.inner_lr is None else contender.with_rate(self.inner_lr)
-
-
-def _plans(protocol: EvaluationProtocol, trained: Trained, choosing: Sequence[Episodes]) -> Iterator[_Plan]:
-    steps = tuple(sorted({*protocol.steps, protocol.policy_steps, protocol.long_steps}))
-    yield _Plan("meta", steps, steps.index(protocol.policy_steps), None)
-    baselines: tuple[Start, ...] = ("device_only",)
-    if trained.joint is not None:
-        yield _Plan("joint", (0,), 0, None)
-        baselines = ("joint_finetuned", "device_only")
-    for start in baselines:
-        affordable = [step for step in steps if 0 < step <= protocol.policy_steps]  # 0 is the joint model
-        rate, judged_at = best_rate(_contender(start, trained), protocol.rates, choosing, affordable)
-        yield _Plan(start, steps, steps.index(judged_at), rate)
-
-
-def _contender(start: Start, trained: Trained) -> Contender:
-    if start == "meta":
-        return Contender(trained.learner, trained.meta)
-    plain = replace(trained.learner.config, algorithm="joint", heads="auto", trainable="all", serial=False)
-    meta = trained.untrained if start == "device_only" else trained.joint
-    assert meta is not None  # `_plans` names the joint starts only where there is a joint model
-    return Contender(rebuilt(trained.learner, plain), meta)
-
-
-def _comparisons(curves: Sequence[Curve], higher_is_better: bool) -> Iterator[Comparison]:
+def comparisons(
+    curves: Sequence[Curve], higher_is_better: bool, groups: Sequence[str] = (), start: Start = "meta"
+) -> Iterator[Comparison]:
+    """`start` against every other contender at the judged points, paired by task."""
     sign = 1.0 if higher_is_better else -1.0
-    for meta in (curve for curve in curves if curve.start == "meta"):
-        for other in (curve for curve in curves if curve.shots == meta.shots and curve is not meta):
-            gains = sign * (np.array(meta.judged.values) - np.array(other.judged.values))
-            low, high = interval(gains)
-            yield Comparison(other.start, meta.shots, float(gains.mean()), low, high, int((gains >= 0).sum()))
+    bounds = (-1.0, 1.0) if higher_is_better else (-np.inf, np.inf)
+    for own in (curve for curve in curves if curve.start == start):
+        for other in (curve for curve in curves if curve.shots == own.shots and curve.start != start):
+            gains = sign * (np.array(own.judged.values) - np.array(other.judged.values))
+            low, high = interval(gains, groups, bounds=bounds)
+            yield Comparison(other.start, own.shots, float(gains.mean()), low, high, int((gains >= 0).sum()))
+
+
+def _known(
+    one: Trained,
+    trained: Sequence[Trained],
+    fields: Sequence[dict[Start, Contender]],
+    protocol: EvaluationProtocol,
+) -> dict[Start, Contender]:
+    """The line-up of what was trained, made once."""
+    return next((field for each, field in zip(trained, fields, strict=True) if each is one), None) or lineup(
+        one, protocol
+    )
+
+
+def _curve(
+    contenders: Sequence[Contender],
+    choice: Choice,
+    shots: int,
+    episodes: Sequence[Episodes],
+    groups: Sequence[str],
+    loss: Loss,
+    words: Words,
+) -> Curve:
+    rows: list[Values] = []
+    details: list[dict[str, float]] = []
+    for contender in contenders:
+        judged = []
+        for each in episodes:
+            outputs = contender.outputs(each, choice.setting)
+            rows.append(values_of(outputs, loss, each))
+            judged.append(outputs[choice.position])
+        details.append(details_of(judged, episodes, words))
+    better = higher_is_better(loss)
+    tasks = episodes[0].task_ids
+    return Curve(
+        start=contenders[0].start,
+        shots=shots,
+        steps=contenders[0].steps,
+        points=tuple(summarize(row, tasks, better, groups) for row in np.mean(rows, axis=0)),
+        chosen=choice.position,
+        setting=dict(choice.setting),
+        validation=choice.value,
+        details={name: float(np.mean([each[name] for each in details])) for name in details[0]},
+    )

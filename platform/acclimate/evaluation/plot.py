@@ -19,16 +19,33 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from acclimate.evaluation.contenders import LABELS, Start
-from acclimate.evaluation.report import Curve, Evaluation, headline
+from acclimate.evaluation.report import Curve, Evaluation, adapted_words, headline
 from acclimate.evaluation.statistics import Summary
 
 COLOURS: dict[Start, str] = {
     "meta": "#0072B2",
     "joint_finetuned": "#D55E00",
+    "joint_solved": "#CC79A7",
     "joint": "#737373",
+    "nearest": "#E69F00",
     "device_only": "#009E73",
+    "trees": "#56B4E9",
+    "support": "#999933",
+    "persistence": "#882255",
+    "seasonal": "#332288",
 }
-MARKERS: dict[Start, str] = {"meta": "o", "joint_finetuned": "s", "joint": "D", "device_only": "^"}
+MARKERS: dict[Start, str] = {
+    "meta": "o",
+    "joint_finetuned": "s",
+    "joint_solved": "P",
+    "joint": "D",
+    "nearest": "X",
+    "device_only": "^",
+    "trees": "v",
+    "support": "h",
+    "persistence": "<",
+    "seasonal": ">",
+}
 STYLE = {
     "font.size": 11,
     "axes.spines.top": False,
@@ -76,25 +93,27 @@ def draw(evaluation: Evaluation, title: str) -> Figure:
 
 def _draw_curves(axis: Axes, evaluation: Evaluation, shots: int) -> list[tuple[float, float, Start]]:
     """Draw a panel; gives where each line ends."""
-    meta = evaluation.curve("meta", shots)
-    steps = meta.steps[:-1]  # the long point is for the table: nobody waits for it on a device
+    longest = max((evaluation.curve(start, shots).steps for start in evaluation.starts), key=len)
+    # The long point is for the table: nobody waits for it on a device.
+    steps = longest[:-1] if len(longest) > 2 else longest
     ends = []
     for start in evaluation.starts:
         points = _points(evaluation.curve(start, shots), steps)
         means = [point.mean for point in points]
-        strong = start == "meta"
-        axis.fill_between(
-            range(len(steps)),
-            *_interval(evaluation, points),
-            color=COLOURS[start],
-            alpha=0.13,
-            linewidth=0,
-        )
+        strong, level = start == "meta", len(evaluation.curve(start, shots).steps) == 1
+        if not level or start == "joint":
+            axis.fill_between(
+                range(len(steps)),
+                *_interval(evaluation, points),
+                color=COLOURS[start],
+                alpha=0.13,
+                linewidth=0,
+            )
         axis.plot(
             means,
             color=COLOURS[start],
-            marker="" if start == "joint" else MARKERS[start],
-            linestyle="--" if start == "joint" else "-",
+            marker="" if level else MARKERS[start],
+            linestyle="--" if level else "-",
             linewidth=2.8 if strong else 1.8,
             markersize=7.5 if strong else 6,
             zorder=3 if strong else 2,
@@ -108,10 +127,9 @@ def _draw_curves(axis: Axes, evaluation: Evaluation, shots: int) -> list[tuple[f
 
 
 def _points(curve: Curve, steps: Sequence[int]) -> list[Summary]:
-    if curve.start == "joint":  # it does not adapt: a level to compare with
-        return [curve.points[0]] * len(steps)
+    """A point for each of `steps`: what takes none is a level, a solved head stays where it is."""
     at = dict(zip(curve.steps, curve.points, strict=True))
-    return [at[step] for step in steps]
+    return [at.get(step, curve.points[-1]) for step in steps]
 
 
 def _interval(evaluation: Evaluation, points: Sequence[Summary]) -> tuple[list[float], list[float]]:
@@ -173,9 +191,9 @@ def _draw_tasks(axis: Axes, evaluation: Evaluation, shots: int) -> None:
 
 
 def _name_and_steps(curve: Curve) -> str:
-    steps = "not adapted" if curve.start == "joint" else f"{curve.steps[curve.chosen]} steps"
     first, _, rest = LABELS[curve.start].partition(" ")
-    return f"{first}\n{rest}\n{steps}"
+    adapted = "" if curve.start in ("trees", "support", "nearest", "joint_solved") else adapted_words(curve)
+    return f"{first}\n{rest}\n{adapted}"
 
 
 def _scale(axis: Axes, evaluation: Evaluation) -> None:

@@ -5,14 +5,17 @@ As JSON it travels with every registered version; `format` changes when a field 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from acclimate.evaluation.contenders import LABELS, Start
+from acclimate.evaluation.details import worst_recall
 from acclimate.evaluation.statistics import Summary
 
 FORMAT = 1
+ENOUGH_DEVICES = 8  # held out; of fewer, an interval by Student's t says next to nothing
 
 
 @dataclass(frozen=True)
@@ -20,13 +23,15 @@ class Curve:
     """One start adapting on held-out tasks.
 
     Attributes:
-        start: `meta`, `joint`, `joint_finetuned` or `device_only`.
+        start: a key of `acclimate.evaluation.contenders.LABELS`.
         shots: support examples of each class, or in all.
-        steps: gradient steps, ascending.
+        steps: gradient steps, ascending; 0 alone where none are taken, 0 and 1 for a head in closed form.
         points: the metric after each of `steps`.
-        chosen: position in `steps` to be judged at: the policy's for `meta`, the best within the same budget
-            for the baselines.
-        inner_lr: step size chosen for a baseline's adaptation; None elsewhere.
+        chosen: position in `steps` to be judged at, chosen on validation tasks.
+        setting: what was chosen with it, such as `inner_lr`.
+        validation: the metric that the choice reached on the validation tasks; None where nothing was
+            chosen.
+        details: further figures at the judged point, such as errors in the target's unit.
     """
 
     start: Start
@@ -34,7 +39,9 @@ class Curve:
     steps: tuple[int, ...]
     points: tuple[Summary, ...]
     chosen: int
-    inner_lr: float | None = None
+    setting: Mapping[str, float | str] = field(default_factory=dict)
+    validation: float | None = None
+    details: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def judged(self) -> Summary:
@@ -78,6 +85,7 @@ class Evaluation:
         rates_chosen_on: which tasks the baselines' step sizes were chosen on.
         curves: by start and shots.
         comparisons: at the judged points.
+        groups: the device, person or site of each task; empty where each task is its own.
     """
 
     metric: str
@@ -90,6 +98,12 @@ class Evaluation:
     rates_chosen_on: str
     curves: tuple[Curve, ...]
     comparisons: tuple[Comparison, ...]
+    groups: tuple[str, ...] = ()
+
+    @property
+    def devices(self) -> int:
+        """Held-out devices: what an interval counts."""
+        return len(set(self.groups)) if self.groups else len(self.tasks)
 
     @property
     def shots(self) -> tuple[int, ...]:
@@ -112,11 +126,15 @@ class Evaluation:
         for curve in self.curves:
             key = f"{self.metric}.{curve.start}.{curve.shots}_shot"
             named |= {key: curve.judged.mean, f"{key}.worst": curve.judged.worst}
+            if curve.start == "meta":
+                named |= {
+                    f"{name}.{curve.start}.{curve.shots}_shot": value for name, value in curve.details.items()
+                }
         return named
 
     def as_json(self) -> dict[str, Any]:
         """As JSON types."""
-        return {"format": FORMAT, **asdict(self)}
+        return {"format": FORMAT, **_finite_or_none(asdict(self))}
 
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> Evaluation:
@@ -130,7 +148,9 @@ class Evaluation:
         fields = {key: value for key, value in document.items() if key != "format"}
         fields["curves"] = tuple(_curve(each) for each in fields["curves"])
         fields["comparisons"] = tuple(Comparison(**each) for each in fields["comparisons"])
-        return Evaluation(**{**fields, "tasks": tuple(fields["tasks"]), "seeds": tuple(fields["seeds"])})
+        for name in ("tasks", "seeds", "groups"):
+            fields[name] = tuple(fields.get(name, ()))
+        return Evaluation(**fields)
 
 
 def table(evaluation: Evaluation, shots: int) -> tuple[list[str], list[list[str]]]:
@@ -142,23 +162,40 @@ def table(evaluation: Evaluation, shots: int) -> tuple[list[str], list[list[str]
         cells = dict.fromkeys(steps, "")
         for position, (step, point) in enumerate(zip(curve.steps, curve.points, strict=True)):
             cells[step] = _cell(evaluation, point.mean) + ("*" if position == curve.chosen else "")
-        rows.append([LABELS[start], *cells.values(), _cell(evaluation, curve.judged.worst)])
-    return ["start", *map(str, steps), "worst*"], rows
+        chosen = ", ".join(f"{name} {_plain(value)}" for name, value in curve.setting.items())
+        rows.append([LABELS[start], *cells.values(), _cell(evaluation, curve.judged.worst), chosen])
+    return ["start", *map(str, steps), "worst*", "chosen"], rows
 
 
 def headline(evaluation: Evaluation, shots: int) -> str:
     """The result in one sentence."""
     curve = evaluation.curve("meta", shots)
-    half = _number(evaluation, (curve.judged.high - curve.judged.low) / 2)
+    half = number(evaluation, (curve.judged.high - curve.judged.low) / 2)
     others = ", ".join(
-        f"{LABELS[start]} {_number(evaluation, evaluation.curve(start, shots).judged.mean)}"
+        f"{LABELS[start]} {number(evaluation, evaluation.curve(start, shots).judged.mean)}"
         for start in evaluation.starts
         if start != "meta"
     )
+    few = f"; {too_few(evaluation.devices)}" if evaluation.devices < ENOUGH_DEVICES else ""
     return (
-        f"{shots} {'shots' if shots > 1 else 'shot'}, {curve.steps[curve.chosen]} gradient steps: held-out "
-        f"tasks reach {evaluation.metric} {_number(evaluation, curve.judged.mean)} ±{half} ({others})"
+        f"{shots} {'shots' if shots > 1 else 'shot'}, {adapted_words(curve)}: held-out tasks reach "
+        f"{evaluation.metric} {number(evaluation, curve.judged.mean)} ±{half} ({others}){few}"
     )
+
+
+def adapted_words(curve: Curve) -> str:
+    """How a contender adapted at its judged point."""
+    steps = curve.steps[curve.chosen]
+    if curve.steps == (0, 1):
+        return "head solved" if steps else "not adapted"
+    if steps == 0:
+        return "not adapted"
+    return f"{steps} gradient {'step' if steps == 1 else 'steps'}"
+
+
+def too_few(devices: int) -> str:
+    """Said wherever figures rest on fewer than `ENOUGH_DEVICES`."""
+    return f"{devices} held-out {'device is' if devices == 1 else 'devices are'} too few to tell"
 
 
 def comparison_sentence(evaluation: Evaluation, comparison: Comparison) -> str:
@@ -176,26 +213,73 @@ def comparison_sentence(evaluation: Evaluation, comparison: Comparison) -> str:
 def worst_sentence(evaluation: Evaluation, shots: int) -> str:
     """The least good task of the meta-learned start, beside what the baselines make of their least good."""
     worst = ", ".join(
-        f"{LABELS[start]} {_number(evaluation, judged.worst)} ({judged.worst_task})"
+        f"{LABELS[start]} {number(evaluation, judged.worst)} ({judged.worst_task})"
         for start in evaluation.starts
         for judged in (evaluation.curve(start, shots).judged,)
     )
     return f"worst task: {worst}"
 
 
-def _number(evaluation: Evaluation, value: float) -> str:
+def units_sentence(evaluation: Evaluation, shots: int) -> str | None:
+    """The errors of the meta-learned start in the targets' own units, or what an accuracy hides."""
+    details = evaluation.curve("meta", shots).details
+    errors = [
+        f"{name.removeprefix('mae.')} {value:.4g} (rms {details[f'rmse.{target}']:.4g})"
+        for name, value in details.items()
+        if name.startswith("mae.")
+        for target in (name.removeprefix("mae."),)
+    ]
+    if errors:
+        return f"mean absolute error in the targets' units: {', '.join(errors)}"
+    if "macro_f1" not in details:
+        return None
+    said = (
+        f"each class counted alike: balanced accuracy {100 * details['balanced_accuracy']:.1f}%, "
+        f"macro F1 {100 * details['macro_f1']:.1f}%"
+    )
+    missed = worst_recall(details)
+    return said if missed is None else f"{said}; missed most: {missed[0]}, found {100 * missed[1]:.0f}%"
+
+
+def number(evaluation: Evaluation, value: float) -> str:
     return f"{100 * value:.1f}%" if evaluation.metric == "accuracy" else f"{value:.3g}"
 
 
 def _cell(evaluation: Evaluation, value: float) -> str:
-    return _number(evaluation, value).removesuffix("%")  # said once, above the table
+    return number(evaluation, value).removesuffix("%")  # said once, above the table
 
 
 def _curve(fields: Mapping[str, Any]) -> Curve:
+    known = dict(fields)
+    rate = known.pop("inner_lr", None)  # how a report of version 0.1 named the only setting there was
+    if rate is not None:
+        known["setting"] = {"inner_lr": rate}
     return Curve(
         **{
-            **fields,
-            "steps": tuple(fields["steps"]),
-            "points": tuple(Summary(**point) for point in fields["points"]),
+            **known,
+            "steps": tuple(known["steps"]),
+            "points": tuple(_summary(point) for point in known["points"]),
         }
     )
+
+
+def _summary(fields: Mapping[str, Any]) -> Summary:
+    known: dict[str, Any] = {name: math.nan if each is None else each for name, each in fields.items()}
+    known["values"] = [math.nan if each is None else each for each in fields["values"]]
+    known["quantiles"] = {
+        level: math.nan if each is None else each for level, each in fields["quantiles"].items()
+    }
+    return Summary(**known)
+
+
+def _finite_or_none(value: Any) -> Any:
+    """The document without what JSON cannot say: an error that overflowed is null."""
+    if isinstance(value, dict):
+        return {key: _finite_or_none(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite_or_none(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _plain(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.4g}"

@@ -41,10 +41,16 @@ class Summary:
     values: list[float]
 
 
-def summarize(values: Values, tasks: Sequence[str], higher_is_better: bool) -> Summary:
-    """Summary of one value a task, `(tasks,)`."""
+def summarize(
+    values: Values, tasks: Sequence[str], higher_is_better: bool, groups: Sequence[str] = ()
+) -> Summary:
+    """Summary of one value a task, `(tasks,)`: shares of right answers, or errors.
+
+    Args:
+        groups: the device, person or site of each task; by default each task is its own.
+    """
     worst = int(values.argmin() if higher_is_better else values.argmax())
-    low, high = interval(values)
+    low, high = interval(values, groups, bounds=(0.0, 1.0) if higher_is_better else (0.0, np.inf))
     return Summary(
         mean=float(values.mean()),
         low=low,
@@ -56,11 +62,48 @@ def summarize(values: Values, tasks: Sequence[str], higher_is_better: bool) -> S
     )
 
 
-def interval(values: Values) -> tuple[float, float]:
-    """Two-sided confidence interval of the mean of `values`, by Student's t."""
+def interval(
+    values: Values,
+    groups: Sequence[str] = (),
+    confidence: float = CONFIDENCE,
+    bounds: tuple[float, float] = (-np.inf, np.inf),
+) -> tuple[float, float]:
+    """Two-sided confidence interval of the mean of `values`, by Student's t.
+
+    Args:
+        groups: of each value, `(tasks,)`; values of one group are no independent evidence, so the spread is
+            that of the groups' means. By default each value is its own group.
+        bounds: what a mean can be: Student's t knows none, and would promise an accuracy of 104 %.
+    """
     mean = float(values.mean())
-    if len(values) < 2:
+    units = unit_means(values, groups)
+    if len(units) < 2:
         return mean, mean
-    t = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2))
-    half = t * float(values.std(ddof=1)) / len(values) ** 0.5
-    return mean - half, mean + half
+    t = float(stdtrit(len(units) - 1, (1 + confidence) / 2))
+    half = t * float(units.std(ddof=1)) / len(units) ** 0.5
+    return max(mean - half, bounds[0]), min(mean + half, bounds[1])
+
+
+def unit_means(values: Values, groups: Sequence[str]) -> Values:
+    """The mean of each group, in order of first appearance; the values themselves where there are none."""
+    if not groups:
+        return values
+    return np.array([values[[each == group for each in groups]].mean() for group in dict.fromkeys(groups)])
+
+
+def units_to_decide(gains: Values, margin: float) -> int | None:
+    """Held-out devices after which a mean gain like this one, or the lack of it, would most likely be proven.
+
+    By the usual normal approximation: a two-sided 95 % interval, and four chances in five to prove it
+    (Cohen 1988). None where the spread is unknown.
+
+    Args:
+        margin: a gain below it is not worth having: to tell it from none is never needed.
+    """
+    if len(gains) < 2:
+        return None
+    effect = max(abs(float(gains.mean())), margin)
+    spread = float(gains.std(ddof=1))
+    if effect <= 0 or not np.isfinite(effect) or not np.isfinite(spread):
+        return None
+    return max(2, int(np.ceil(((1.96 + 0.84) * spread / effect) ** 2)))

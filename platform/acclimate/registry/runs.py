@@ -95,6 +95,12 @@ class RunRecorder:
         with translated(self.location):
             self.client.log_artifact(self.run_id, str(path))
 
+    def set_tags(self, tags: Mapping[str, str]) -> None:
+        """Write tags onto the run."""
+        with translated(self.location):
+            for key, value in tags.items():
+                self.client.set_tag(self.run_id, key, value)
+
     def log_text(self, text: str, name: str) -> None:
         """Keep a text as the file `name`."""
         with translated(self.location):

@@ -95,9 +95,9 @@ class Registry:
         files: Mapping[str, str],
         lineage: Mapping[str, str],
         metrics: Mapping[str, float],
-        alias: str = CANDIDATE,
+        alias: str | None = CANDIDATE,
     ) -> VersionInfo:
-        """Register an initialization as the next version of `name` and point `alias` at it.
+        """Register an initialization as the next version of `name` and point `alias` at it, if any.
 
         All or nothing: the version appears, complete and tagged, only after its files are stored, and is
         taken back if the alias cannot be set. Registering the same content from the same run again returns
@@ -110,6 +110,7 @@ class Registry:
             files: further text files by name, such as the recipe and the data report.
             lineage: tags that say where it comes from.
             metrics: figures to show on the model's page.
+            alias: None leaves every alias where it points.
 
         Raises:
             RegistryError: the store refused; nothing is registered.
@@ -121,7 +122,8 @@ class Registry:
             if version.run_id == run_id and version.content_hash == content_hash
         ]
         if earlier:
-            self.set_alias(name, alias, earlier[0].version)
+            if alias is not None:
+                self.set_alias(name, alias, earlier[0].version)
             return self.version(name, str(earlier[0].version))
         tags = {**lineage, CONTENT_HASH_TAG: content_hash}
         with translated(self.location), tempfile.TemporaryDirectory() as folder:
@@ -223,7 +225,7 @@ class Registry:
         return str(model.model_id)
 
     def _create_version(
-        self, name: str, model_id: str, run_id: str, tags: Mapping[str, str], alias: str
+        self, name: str, model_id: str, run_id: str, tags: Mapping[str, str], alias: str | None
     ) -> int:
         from mlflow.exceptions import MlflowException
 
@@ -237,7 +239,8 @@ class Registry:
                 name, f"models:/{model_id}", run_id, tags=dict(tags), model_id=model_id
             )
         try:
-            self.client.set_registered_model_alias(name, alias, version.version)
+            if alias is not None:
+                self.client.set_registered_model_alias(name, alias, version.version)
         except BaseException:
             self.client.delete_model_version(name, version.version)
             raise

@@ -12,6 +12,9 @@ from acclimate.errors import DataError
 from acclimate.tasks.episodes import Indices, TaskDistribution
 from acclimate.tasks.randomness import Domain, generator
 
+ENOUGH_TO_VALIDATE = 5  # groups; of fewer, every one is needed to train and to judge
+_AUTO_VALIDATION = 1 / 6
+
 
 @dataclass(frozen=True)
 class Split:
@@ -26,16 +29,19 @@ def split_tasks(
     data: TaskDistribution,
     *,
     test: float | int = 0.2,
-    validation: float | int = 0.0,
+    validation: float | int | None = 0.0,
     test_groups: Sequence[str] = (),
+    validation_groups: Sequence[str] = (),
     seed: int = 0,
 ) -> Split:
     """Hold out whole groups of tasks at random.
 
     Args:
         test: a share of the groups (float below 1) or a number of groups (int).
-        validation: likewise, taken from what is left.
+        validation: likewise, taken from what is left; None takes a sixth of the groups where there are at
+            least `ENOUGH_TO_VALIDATE`, and else none.
         test_groups: the groups to test on by name or pattern (`person-1*`), in place of `test`.
+        validation_groups: likewise, in place of `validation`.
         seed: of the random choice.
 
     Raises:
@@ -46,7 +52,11 @@ def split_tasks(
     shuffled = [names[i] for i in generator(seed, Domain.SPLIT).permutation(len(names))]
     tested = _matching(names, test_groups) if test_groups else shuffled[: _count(test, len(names), "test")]
     rest = [name for name in shuffled if name not in set(tested)]
+    if validation is None:
+        validation = _AUTO_VALIDATION if len(names) >= ENOUGH_TO_VALIDATE else 0
     validated = rest[: _count(validation, len(names), "validation")]
+    if validation_groups:
+        validated = [name for name in _matching(names, validation_groups) if name not in set(tested)]
     return _checked(data, Split(*_indices(data, set(tested), set(validated))))
 
 

@@ -29,6 +29,8 @@ class Checkpoint:
         optimizer: the outer optimizer's `state_dict`.
         determines: `Recipe.determines()` of the run.
         average: the running mean of the meta-parameters, where the recipe asks for one.
+        best: the step, loss and meta-parameters that did best on the validation tasks; None where nobody
+            looked.
     """
 
     step: int
@@ -36,10 +38,13 @@ class Checkpoint:
     optimizer: dict[str, Any]
     determines: dict[str, Any]
     average: dict[str, torch.Tensor] | None = None
+    best: dict[str, Any] | None = None
 
     @property
     def result(self) -> dict[str, torch.Tensor]:
-        """What training made: the running mean, or the meta-parameters."""
+        """What training made: the best on the validation tasks, else the running mean or the last ones."""
+        if self.best is not None:
+            return dict(self.best["meta"])
         return self.meta if self.average is None else self.average
 
 

@@ -15,9 +15,10 @@ import os
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import ray
@@ -29,14 +30,16 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from torch.utils._pytree import tree_map_only
 
 from acclimate.errors import AcclimateError, TrainingError
+from acclimate.initialization import Normalization
 from acclimate.learners import MetaParams
 from acclimate.training.checkpoint import Checkpoint
 from acclimate.training.engine import TrainPhase
-from acclimate.training.loop import OuterState, StepReport, train
+from acclimate.training.loop import OuterState, StepReport, Validate, train
 from acclimate.training.problem import Problem, open_problem
 from acclimate.training.ray_connection import connect
-from acclimate.training.recipe import Recipe, TrainingSection
+from acclimate.training.recipe import Recipe
 from acclimate.training.shard import ShardResult, ShardWorker
+from acclimate.training.validation import validator
 
 _RESTARTS = 10
 _POLL_S = 0.2
@@ -81,33 +84,34 @@ class Ledger:
 
 
 @contextmanager
-def ddp_engine(training: TrainingSection, address: str | None) -> Iterator[TrainPhase]:
+def ddp_engine(problems: Mapping[str, Problem], address: str | None) -> Iterator[TrainPhase]:
     """Ray Train in the cluster at `address`, or in a Ray of this machine's own."""
     # Ray Train looks after its workers every 2 s by default; a lost one should not cost that on top.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
     connected_here = not ray.is_initialized()
     if connected_here:
-        connect(address, training.workers)
+        connect(address, next(iter(problems.values())).recipe.training.workers)
     try:
-        yield _train_phase
+        yield partial(_train_phase, problems)
     finally:
         if connected_here:
             ray.shutdown()
 
 
 def _train_phase(
+    problems: Mapping[str, Problem],
     phase: str,
-    recipe: Recipe,
     state: OuterState,
     *,
     on_step: Callable[[StepReport], None],
     on_checkpoint: Callable[[OuterState], None],
     should_stop: Callable[[], bool],
 ) -> bool:
+    recipe = problems[phase].recipe
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
     ledger = ray.remote(num_cpus=0)(Ledger).options(scheduling_strategy=here).remote(state.checkpoint(recipe))
     driver = _Driver(recipe, state, ledger, on_step, on_checkpoint)
-    fitting = _Fitting(recipe, phase, ledger)
+    fitting = _Fitting(recipe, problems[phase].normalization, phase, ledger)
     fitting.start()
     asked = False
     while fitting.is_alive():
@@ -150,15 +154,16 @@ class _Driver:
             restored = OuterState.restore(checkpoint, self.recipe.training.optimizer)
             self.state.meta, self.state.optimizer = restored.meta, restored.optimizer
             self.state.average = restored.average
-            self.state.step = restored.step
+            self.state.step, self.state.best = restored.step, restored.best
             self.on_checkpoint(self.state)
 
 
 class _Fitting(threading.Thread):
     """Ray Train's `fit`, which blocks, beside the driver, which draws."""
 
-    def __init__(self, recipe: Recipe, phase: str, ledger: Any) -> None:
+    def __init__(self, recipe: Recipe, measured: Normalization, phase: str, ledger: Any) -> None:
         super().__init__(name="ray-train", daemon=True)
+        self._measured = measured
         self._recipe, self._phase, self._ledger = recipe, phase, ledger
         self.problem = ""
 
@@ -170,7 +175,11 @@ class _Fitting(threading.Thread):
         with tempfile.TemporaryDirectory() as unused:  # Ray Train's own checkpoints: there are none
             trainer = TorchTrainer(
                 _work,
-                train_loop_config={"recipe": self._recipe, "ledger": self._ledger},
+                train_loop_config={
+                    "recipe": self._recipe,
+                    "measured": self._measured,
+                    "ledger": self._ledger,
+                },
                 scaling_config=ScalingConfig(
                     num_workers=workers,
                     use_gpu=training.gpu,
@@ -195,7 +204,9 @@ def _work(given: dict[str, Any]) -> None:
     device = get_device() if recipe.training.gpu else torch.device("cpu")
     first = dist.get_rank() == 0
     state = OuterState.restore(_moved(ray.get(ledger.start.remote()), device), recipe.training.optimizer)
-    exchange = _Exchange(open_problem(recipe), device)
+    problem = open_problem(recipe, given["measured"])
+    exchange = _Exchange(problem, device)
+    validate = validator(problem)
 
     def on_step(report: StepReport) -> None:
         if first:
@@ -210,6 +221,7 @@ def _work(given: dict[str, Any]) -> None:
             recipe,
             state,
             exchange.compute,
+            validate=None if validate is None else partial(_agreed, validate, device),
             on_step=on_step,
             on_checkpoint=on_checkpoint,
             should_stop=lambda: exchange.stop_agreed,
@@ -220,6 +232,15 @@ def _work(given: dict[str, Any]) -> None:
         return
     if first:
         ray.get(ledger.end.remote(done))
+
+
+def _agreed(validate: Validate, device: torch.device, meta: MetaParams) -> float:
+    """The first worker's look: all must end early after the same step."""
+    loss = torch.zeros(1, dtype=torch.float64, device=device)
+    if dist.get_rank() == 0:
+        loss += validate({name: tensor.detach().cpu() for name, tensor in meta.items()})
+    dist.broadcast(loss, 0)
+    return float(loss)
 
 
 class _Exchange:

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from acclimate.training.executor import InProcess, TaskWorkers
 from acclimate.training.loop import OuterState, StepReport, train
-from acclimate.training.recipe import Recipe
+from acclimate.training.problem import Problem
+from acclimate.training.validation import validator
 
 
 class TrainPhase(Protocol):
@@ -18,7 +19,6 @@ class TrainPhase(Protocol):
     def __call__(
         self,
         phase: str,
-        recipe: Recipe,
         state: OuterState,
         *,
         on_step: Callable[[StepReport], None],
@@ -27,45 +27,71 @@ class TrainPhase(Protocol):
     ) -> bool: ...
 
 
-@contextmanager
-def engine(recipe: Recipe, phases: Mapping[str, Recipe], address: str | None) -> Iterator[TrainPhase]:
-    """What the recipe asks for, alive until the context ends.
+def pinned(problem: Problem, begun_with: str | None = None) -> Problem:
+    """The problem with `learner.compile` settled by its length, for workers that must obey or fail.
 
     Args:
-        phases: the recipe of every phase that may be trained.
+        begun_with: `on` or `off`, as the run began; None decides now.
+
+    Raises:
+        ModelError: the run began compiled and this machine has no compiler.
+    """
+    recipe = problem.recipe
+    settled = begun_with or (
+        "off" if problem.learner(recipe.training.steps).backend.name == "plain" else "on"
+    )
+    learner = recipe.learner.model_copy(update={"compile": settled})
+    again = problem.again(recipe.model_copy(update={"learner": learner}))
+    again.learner()  # fails here, and not on every worker
+    return again
+
+
+@contextmanager
+def engine(problems: Mapping[str, Problem], address: str | None) -> Iterator[TrainPhase]:
+    """What the recipes ask for, alive until the context ends.
+
+    Args:
+        problems: of every phase that may be trained, on the same data and with the same workers.
         address: of a running Ray cluster; None starts Ray on this machine.
 
     Raises:
         TrainingError: the cluster cannot be joined.
     """
-    if recipe.training.engine == "ddp":
+    training = next(iter(problems.values())).recipe.training
+    if training.engine == "ddp":
         from acclimate.training.ddp import ddp_engine
 
-        with ddp_engine(recipe.training, address) as train_phase:
+        with ddp_engine(problems, address) as train_phase:
             yield train_phase
-    elif recipe.training.workers == 0:
-        yield partial(_on_shards, InProcess(phases))
-    else:
-        from acclimate.training.ray_pool import RayPool
+        return
+    recipes = {phase: problem.recipe for phase, problem in problems.items()}
+    measured = {phase: problem.normalization for phase, problem in problems.items()}
+    if training.workers == 0:
+        opened = next(iter(problems.values()))
+        yield partial(_on_shards, problems, InProcess(recipes, opened, measured))
+        return
+    from acclimate.training.ray_pool import RayPool
 
-        with RayPool(phases, recipe.training.workers, address) as pool:
-            yield partial(_on_shards, pool)
+    with RayPool(recipes, training.workers, address, measured) as pool:
+        yield partial(_on_shards, problems, pool)
 
 
 def _on_shards(
+    problems: Mapping[str, Problem],
     workers: TaskWorkers,
     phase: str,
-    recipe: Recipe,
     state: OuterState,
     *,
     on_step: Callable[[StepReport], None],
     on_checkpoint: Callable[[OuterState], None],
     should_stop: Callable[[], bool],
 ) -> bool:
+    problem = problems[phase]
     return train(
-        recipe,
+        problem.recipe,
         state,
         partial(workers.compute, phase),
+        validate=validator(problem),
         on_step=on_step,
         on_checkpoint=on_checkpoint,
         should_stop=should_stop,

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Protocol
 
+from acclimate.initialization import Normalization
 from acclimate.learners import MetaParams
-from acclimate.training.problem import open_problem
+from acclimate.training.problem import Problem, open_problem
 from acclimate.training.recipe import Recipe
 from acclimate.training.shard import ShardResult, ShardWorker
 
@@ -24,15 +25,33 @@ class TaskWorkers(Protocol):
 class InProcess:
     """Computes shards one after the other in this process, where a debugger reaches them.
 
+    Data are opened once, and a phase's network is built when its first shard is asked for.
+
     Args:
-        recipes: by phase; a phase's data and network are opened when its first shard is asked for.
+        recipes: by phase, on the same data.
+        opened: the problem of one of them, where this process has it already.
+        measured: normalizations by phase, where the driver measured them.
     """
 
-    def __init__(self, recipes: Mapping[str, Recipe]) -> None:
-        self._worker = cache(lambda phase: ShardWorker.of(open_problem(recipes[phase])))
+    def __init__(
+        self,
+        recipes: Mapping[str, Recipe],
+        opened: Problem | None = None,
+        measured: Mapping[str, Normalization] | None = None,
+    ) -> None:
+        self._recipes = recipes
+        self._opened = opened
+        self._measured = measured or {}
+        self._worker = cache(self._open)
 
     def compute(
         self, phase: str, meta: MetaParams, step: int, shards: Sequence[list[int]]
     ) -> list[ShardResult]:
-        worker: ShardWorker = self._worker(phase)
+        worker = self._worker(phase)
         return [worker.compute(meta, step, indices) for indices in shards]
+
+    def _open(self, phase: str) -> ShardWorker:
+        recipe, measured = self._recipes[phase], self._measured.get(phase)
+        if self._opened is None:
+            self._opened = open_problem(recipe, measured)
+        return ShardWorker.of(self._opened.again(recipe, measured))

@@ -21,6 +21,7 @@ from acclimate.training.shard import ShardResult, deterministic
 
 _EAGER = 10  # steps until a running mean keeps half of itself at most
 _FIRST_LR = 1 / 25  # of the step size, where a warm-up begins
+_LOOKS = 20  # at the validation tasks in a run, where the recipe says nothing else
 
 ComputeShards = Callable[[MetaParams, int, Sequence[list[int]]], list[ShardResult]]
 """The results of the shards of a step, in their order."""
@@ -41,23 +42,48 @@ class StepReport:
     gradient_norm: float
 
 
+Validate = Callable[[MetaParams], float]
+"""A loss of meta-parameters on tasks that are not trained on; infinite where it is not finite."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The meta-parameters that did best on the validation tasks so far.
+
+    Attributes:
+        step: the outer step they were seen after.
+        loss: their loss on the validation tasks.
+    """
+
+    step: int
+    loss: float
+    meta: MetaParams
+
+
 @dataclass
 class OuterState:
     """The meta-parameters and the optimizer that moves them in place; `step` counts the steps done.
 
     Attributes:
         average: the running mean of the meta-parameters; None where the recipe asks for none.
+        best: what did best on the validation tasks so far; None where nobody looked.
     """
 
     meta: MetaParams
     optimizer: torch.optim.Optimizer
     step: int
     average: MetaParams | None = None
+    best: Best | None = None
+
+    @property
+    def current(self) -> MetaParams:
+        """What the last step made: the running mean, or the meta-parameters."""
+        return self.meta if self.average is None else self.average
 
     @property
     def result(self) -> MetaParams:
-        """What training made so far: the running mean, or the meta-parameters."""
-        return self.meta if self.average is None else self.average
+        """What training made so far: the best on the validation tasks, or the current ones."""
+        return self.current if self.best is None else self.best.meta
 
     @staticmethod
     def begin(start: MetaParams, recipe: OptimizerSection) -> OuterState:
@@ -72,13 +98,27 @@ class OuterState:
         state.optimizer.load_state_dict(checkpoint.optimizer)
         state.step = checkpoint.step
         state.average = checkpoint.average
+        state.best = None if checkpoint.best is None else Best(**checkpoint.best)
         return state
 
     def checkpoint(self, recipe: Recipe) -> Checkpoint:
         """The state, to be written."""
         return Checkpoint(
-            self.step, dict(self.meta), self.optimizer.state_dict(), recipe.determines(), self.average
+            self.step,
+            dict(self.meta),
+            self.optimizer.state_dict(),
+            recipe.determines(),
+            average=self.average,
+            best=None if self.best is None else vars(self.best),
         )
+
+    def is_done(self, training: TrainingSection) -> bool:
+        """Whether all steps are taken, or the validation tasks have waited in vain for better ones."""
+        if self.best is not None and training.patience is not None:
+            waited = self.step - self.best.step
+            if waited >= training.patience * validate_every(training):
+                return True
+        return self.step >= training.last_step
 
 
 def train(
@@ -86,6 +126,7 @@ def train(
     state: OuterState,
     compute: ComputeShards,
     *,
+    validate: Validate | None = None,
     on_step: Callable[[StepReport], None],
     on_checkpoint: Callable[[OuterState], None],
     should_stop: Callable[[], bool],
@@ -94,26 +135,48 @@ def train(
 
     Args:
         compute: computes the shards of a step, anywhere.
+        validate: looked at every `validate_every` steps, before the first and after the last one too: what
+            it finds best is kept in `state.best`, and training ends early by `patience`. None chooses
+            nothing.
         on_step: called after every step.
         on_checkpoint: called every `checkpoint_every` steps, when stopping early, and at the end.
         should_stop: asked between steps, so that a stop never tears a step.
 
     Returns:
-        Whether all steps were taken.
+        Whether training is done; else it was stopped.
 
     Raises:
         TrainingError: the loss is no longer finite.
     """
     training = recipe.training
     shards = shards_of(training)
-    while state.step < training.last_step:
+    if validate and state.step == 0 and state.best is None:
+        _look(state, validate)
+    while not state.is_done(training):
         if should_stop():
             on_checkpoint(state)
             return False
-        on_step(_take_step(recipe, state, compute, shards))
-        if state.step % training.checkpoint_every == 0 or state.step == training.last_step:
+        report = _take_step(recipe, state, compute, shards)
+        if validate and (state.step % validate_every(training) == 0 or state.step == training.last_step):
+            report.figures["validation_loss"] = _look(state, validate)
+        on_step(report)
+        if state.step % training.checkpoint_every == 0 or state.is_done(training):
             on_checkpoint(state)
     return True
+
+
+def validate_every(training: TrainingSection) -> int:
+    """Steps between two looks at the validation tasks."""
+    return training.validate_every or math.ceil(training.steps / _LOOKS)
+
+
+def _look(state: OuterState, validate: Validate) -> float:
+    loss = validate(state.current)
+    if state.best is None or loss < state.best.loss:
+        state.best = Best(
+            state.step, loss, {name: each.detach().clone() for name, each in state.current.items()}
+        )
+    return loss
 
 
 def shards_of(training: TrainingSection) -> list[list[int]]:

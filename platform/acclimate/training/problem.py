@@ -56,6 +56,19 @@ class Problem:
     spec: ModelSpec
     loss: Loss
 
+    def again(self, recipe: Recipe, measured: Normalization | None = None) -> Problem:
+        """The problem of another recipe on the same opened data, such as another seed or the joint baseline.
+
+        Its `data` section may hold out other groups, and name nothing else.
+
+        Args:
+            measured: the normalization, where other groups are held out and it was measured already.
+        """
+        if recipe.data == self.recipe.data:
+            return _problem(recipe, self.data, self.split, self.normalization)
+        split = _split(recipe, self.data)
+        return _problem(recipe, self.data, split, measured or self.data.normalization(split.train))
+
     def sampler(self, tasks: Indices, shots: int | None = None) -> Sampler:
         """Draws episodes of `tasks` over all of the time, with other `shots` than the recipe's if given."""
         plan = self.recipe.episodes.plan(shots)
@@ -72,11 +85,11 @@ class Problem:
             )
         return restricted(self.data, until, period)
 
-    def validation_sampler(self, shots: int | None = None) -> Sampler:
-        """Draws episodes of the validation tasks, over the time that is held out for them."""
+    def validation_sampler(self, shots: int | None = None, most: int | None = None) -> Sampler:
+        """Draws episodes of the validation tasks, at most `most`, over the time that is held out for them."""
         data = self.data_of("held" if self.recipe.training.period == "fitted" else "all")
         plan = self.recipe.episodes.plan(shots)
-        return data.sampler(self.split.validation, plan, self.normalization, self.recipe.seed)
+        return data.sampler(self.split.validation[:most], plan, self.normalization, self.recipe.seed)
 
     def training_sampler(self) -> Sampler:
         """Draws training episodes, varied and augmented as the recipe says."""
@@ -94,9 +107,14 @@ class Problem:
         """The recipe's learner, fitted to its episodes."""
         return self.recipe.learner.config(exchangeable=self.recipe.episodes.ways is not None)
 
-    def learner(self) -> Learner:
-        """The recipe's learner."""
-        return build_learner(self.learner_config(), self.model, self.loss)
+    def learner(self, outer_steps: int | None = None) -> Learner:
+        """The recipe's learner.
+
+        Args:
+            outer_steps: length of the run, by which `compile: auto` tells whether compiling comes back; None:
+                for adaptation, which never compiles.
+        """
+        return build_learner(self.learner_config(), self.model, self.loss, outer_steps=outer_steps)
 
     def start(self) -> MetaParams:
         """The meta-parameters before the first step."""
@@ -159,8 +177,12 @@ class Problem:
         )
 
 
-def open_problem(recipe: Recipe) -> Problem:
+def open_problem(recipe: Recipe, measured: Normalization | None = None) -> Problem:
     """Open the recipe's data and build its network.
+
+    Args:
+        measured: the normalization, where it was measured already: it takes a pass over all rows, and the
+            last bits of another processor's would differ.
 
     Raises:
         DataError: the data cannot be opened or split.
@@ -168,14 +190,22 @@ def open_problem(recipe: Recipe) -> Problem:
         RecipeError: parts of the recipe do not fit the data.
     """
     data = open_tasks(recipe.data.source, options=recipe.data.options, recordings=recipe.data.recordings)
-    split = split_tasks(
+    split = _split(recipe, data)
+    return _problem(recipe, data, split, measured or data.normalization(split.train))
+
+
+def _split(recipe: Recipe, data: TaskDistribution) -> Split:
+    return split_tasks(
         data,
         test=recipe.data.test,
         validation=recipe.data.validation,
         test_groups=recipe.data.test_groups,
+        validation_groups=recipe.data.validation_groups,
         seed=recipe.data.split_seed,
     )
-    normalization = data.normalization(split.train)
+
+
+def _problem(recipe: Recipe, data: TaskDistribution, split: Split, normalization: Normalization) -> Problem:
     sampler = data.sampler(split.train, recipe.episodes.plan(), normalization, recipe.seed)
     spec = ModelSpec(
         recipe.model.name, tuple(sampler.input_shape), sampler.outputs, _model_options(recipe, data.schema)

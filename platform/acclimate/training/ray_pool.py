@@ -32,6 +32,7 @@ from ray.exceptions import (
 )
 
 from acclimate.errors import AcclimateError, TrainingError
+from acclimate.initialization import Normalization
 from acclimate.learners import MetaParams
 from acclimate.training.executor import InProcess
 from acclimate.training.pace import Pace
@@ -57,8 +58,8 @@ _LOST = (ActorDiedError, ActorUnavailableError, WorkerCrashedError, NodeDiedErro
 class RayWorker:
     """The actor: the in-process worker, in a process of its own."""
 
-    def __init__(self, recipes: Mapping[str, Recipe]) -> None:
-        self._workers = InProcess(recipes)
+    def __init__(self, recipes: Mapping[str, Recipe], measured: Mapping[str, Normalization]) -> None:
+        self._workers = InProcess(recipes, measured=measured)
 
     def compute(self, phase: str, meta: Arrays, step: int, indices: list[int]) -> tuple[Arrays, Figures]:
         [result] = self._workers.compute(phase, _tensors(meta), step, [indices])
@@ -133,10 +134,18 @@ class RayPool:
         workers: how many actors, one core each.
         address: of a running cluster; None uses the Ray this process is connected to, else starts one that
             ends with this pool.
+        measured: normalizations by phase, so that no worker measures them again.
     """
 
-    def __init__(self, recipes: Mapping[str, Recipe], workers: int, address: str | None = None) -> None:
+    def __init__(
+        self,
+        recipes: Mapping[str, Recipe],
+        workers: int,
+        address: str | None = None,
+        measured: Mapping[str, Normalization] | None = None,
+    ) -> None:
         self._recipes = dict(recipes)
+        self._measured = dict(measured or {})
         self._size = workers
         self._address = address
         self._workers: list[_Worker] = []
@@ -288,7 +297,7 @@ class RayPool:
                 log.warning("waiting-for-worker", extra={"free_cores": free, "cores": cores})
 
     def _start(self) -> _Worker:
-        actor = ray.remote(num_cpus=1)(RayWorker).remote(self._recipes)
+        actor = ray.remote(num_cpus=1)(RayWorker).remote(self._recipes, self._measured)
         return _Worker(actor, actor.pid.remote())
 
     def _replace(self, worker: _Worker) -> None:

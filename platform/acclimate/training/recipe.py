@@ -38,12 +38,16 @@ class DataSection(Section):
     test: int | float = Field(
         default=0.2, description="groups held out for the report: a share below 1, or a number"
     )
-    validation: int | float = Field(
-        default=0.0,
-        description="groups to choose the baselines' step sizes on; 0 chooses on the test tasks",
+    validation: int | float | None = Field(
+        default=None,
+        description="groups set aside to choose step sizes, numbers of steps and the best checkpoint on, a "
+        "share or a number; by default a sixth where there are five or more groups",
     )
     test_groups: tuple[str, ...] = Field(
         default=(), description="groups to hold out by name or pattern, in place of `test`"
+    )
+    validation_groups: tuple[str, ...] = Field(
+        default=(), description="groups to choose on by name or pattern, in place of `validation`"
     )
     split_seed: int = Field(default=0, description="of the random choice of held-out groups")
     until: Annotated[float, Field(gt=0, le=1)] = Field(
@@ -266,6 +270,14 @@ class TrainingSection(Section):
     )
     gpu: bool = Field(default=False, description="ddp: a GPU for each worker")
     checkpoint_every: Count = Field(default=50, description="steps between checkpoints")
+    validate_every: Count | None = Field(
+        default=None,
+        description="steps between looks at the validation tasks, of which the best is kept; by default a "
+        "twentieth of `steps`",
+    )
+    patience: Count | None = Field(
+        default=10, description="looks without a better one before training ends early; null never ends early"
+    )
 
     @property
     def last_step(self) -> int:
@@ -303,7 +315,12 @@ class EvaluationSection(Section):
     rates: tuple[Positive, ...] = Field(
         default=(0.003, 0.01, 0.03, 0.1, 0.3),
         min_length=1,
-        description="step sizes tried for the baselines on validation tasks",
+        description="step sizes tried for everybody who descends, on validation tasks",
+    )
+    rivals: bool = Field(
+        default=True,
+        description="measure rivals that need no meta-learning: mean and nearest of the support, a solved "
+        "head on the joint model, pooled boosted trees",
     )
 
     @model_validator(mode="after")

@@ -22,13 +22,13 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import BasicVariantGenerator
 
 from acclimate.errors import AcclimateError, TrainingError
-from acclimate.learners import Learner, MetaParams, weighted_mean
 from acclimate.training.executor import InProcess
 from acclimate.training.loop import OuterState, train
-from acclimate.training.problem import Problem, open_problem
+from acclimate.training.problem import open_problem
 from acclimate.training.ray_connection import connect
 from acclimate.training.recipe import Recipe
 from acclimate.training.shard import deterministic
+from acclimate.training.validation import figures_after
 
 _LOOKS = 5  # how often a trial is judged
 _VALIDATION = 0.2  # share of groups to judge on where the recipe sets none aside
@@ -119,20 +119,6 @@ def tuned(recipe: Recipe, best: Trial) -> Recipe:
     return recipe.model_copy(update={"learner": recipe.learner.model_copy(update=found)})
 
 
-def validation_figures(problem: Problem, learner: Learner, meta: MetaParams) -> dict[str, float]:
-    """`loss` and the metric after adaptation, means over the validation tasks."""
-    sampler = problem.sampler(problem.split.validation)
-    sums: dict[str, float] = {"loss": 0.0, problem.loss.metric_name: 0.0}
-    for draw in range(_DRAWS):
-        episodes = sampler.every_task(draw)
-        query = episodes.query
-        adapted = learner.adapt(meta, episodes.support, learner.config.inner_steps)[-1]
-        outputs = learner.predict(adapted, query.x)
-        for name, measure in (("loss", problem.loss), (problem.loss.metric_name, problem.loss.metric)):
-            sums[name] += float(weighted_mean(measure(outputs, query.y), query.w).mean())
-    return {name: value / _DRAWS for name, value in sums.items()}
-
-
 def _tuner(
     trainable: Any,
     recipe: Recipe,
@@ -190,12 +176,14 @@ def _trial(config: dict[str, Any], recipe: Recipe) -> None:
     candidate = tuned(recipe, Trial(config["inner_lr"], config["inner_steps"], 0.0, {}, 0))
     problem = open_problem(candidate)
     learner = problem.learner()
+    sampler = problem.validation_sampler()
+    episodes = [sampler.every_task(draw) for draw in range(_DRAWS)]
     state = OuterState.begin(problem.start(), candidate.training.optimizer)
     every = max(1, candidate.training.steps // _LOOKS)
 
     def look(state: OuterState) -> None:
         with deterministic():
-            figures = validation_figures(problem, learner, state.result)
+            figures = figures_after(problem, learner, state.current, episodes)
         if not torch.isfinite(torch.tensor(figures["loss"])):
             raise TrainingError(f"the loss is {figures['loss']} after {state.step} steps")
         tune.report({**figures, "step": state.step, "metric": problem.loss.metric_name})

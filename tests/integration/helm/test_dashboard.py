@@ -92,7 +92,7 @@ def training() -> Iterator[int]:
         _system_config=quick,
     )
     endless = RECIPE.model_copy(update={"training": RECIPE.training.model_copy(update={"steps": 10**6})})
-    with RayPool(phases(RECIPE), 1) as pool:
+    with RayPool(phases(open_problem(RECIPE)), 1) as pool:
 
         def train_on() -> None:
             state = OuterState.begin(open_problem(endless).start(), endless.training.optimizer)

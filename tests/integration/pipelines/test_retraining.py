@@ -75,15 +75,15 @@ def test_steps_work_without_kubeflow_and_the_first_version_becomes_the_baseline(
     figures = training_steps.evaluate(tasks, checkpoints, evaluation, picture)
     assert 0 < figures["accuracy.meta.5_shot"] <= 1
     assert "data:image/png" in picture.read_text()
-    gated = training_steps.gate(tasks, start, "champion", 0.0, False, verdict)
+    gated = training_steps.gate(tasks, start, evaluation, "champion", 0.0, False, verdict)
     assert gated.passed
     assert "nothing to be better than" in gated.reason
     reference = training_steps.register(tasks, start, evaluation, report, verdict, run_id, {})
     assert reference == "watch@1"
     assert training_steps.register(tasks, start, evaluation, report, verdict, run_id, {}) == reference
-    again = training_steps.gate(tasks, start, "1", 0.0, False, verdict)
+    again = training_steps.gate(tasks, start, evaluation, "1", 0.0, False, verdict)
     assert (again.passed, again.figures["gain"]) == (True, 0.0), "a version is as good as itself"
-    assert not training_steps.gate(tasks, start, "1", 0.01, False, verdict).passed
+    assert not training_steps.gate(tasks, start, evaluation, "1", 0.01, False, verdict).passed
     assert signing_step.export_and_sign(reference, bundle) == "watch:1"
     assert delivery_steps.roll_out("wrists", "watch:1", {}) == ""
     version = Registry.open().version("watch", "1")

@@ -12,6 +12,7 @@ import pytest
 from acclimate.errors import AcclimateError
 from acclimate.training.checkpoint import load_checkpoint
 from acclimate.training.executor import InProcess
+from acclimate.training.problem import open_problem
 from acclimate.training.recipe import Recipe
 from acclimate.workflow import phases
 from tests.integration.training.test_same_bits import PHASE, RECIPE, run
@@ -32,7 +33,7 @@ def recipe() -> Recipe:
 
 @cache
 def bits_of_a_local_run() -> str:
-    return run(recipe(), InProcess(phases(recipe())))
+    return run(recipe(), InProcess(phases(open_problem(recipe()))))
 
 
 @pytest.fixture(scope="module")

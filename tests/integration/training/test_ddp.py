@@ -12,12 +12,11 @@ import torch
 
 from acclimate.errors import TrainingError
 from acclimate.learners import MetaParams
-from acclimate.training.engine import TrainPhase, engine
+from acclimate.training.engine import engine
 from acclimate.training.loop import OuterState
 from acclimate.training.problem import open_problem
 from acclimate.training.ray_connection import connect
 from acclimate.training.recipe import Recipe
-from acclimate.workflow import phases
 from tests.integration.training.test_same_bits import RECIPE
 from tests.support.ray_cluster import command_line, descendants
 
@@ -29,18 +28,24 @@ PHASE = "meta-0"
 def with_training(**changes: object) -> Recipe:
     document = RECIPE.model_dump(mode="json")
     # Long enough that the driver, which looks every 0.2 s, kills a worker in the middle.
-    document["training"] |= {"steps": 300, "meta_batch": 4, "shard": 2, "checkpoint_every": 10, **changes}
+    document["training"] |= {
+        "steps": 300,
+        "patience": None,
+        "meta_batch": 4,
+        "shard": 2,
+        "checkpoint_every": 10,
+        **changes,
+    }
     return Recipe.model_validate(document)
 
 
 DDP = with_training(engine="ddp", workers=2, min_workers=1)
 
 
-@pytest.fixture(scope="module")
-def train_phase() -> Iterator[TrainPhase]:
+@pytest.fixture(scope="module", autouse=True)
+def ray_here() -> Iterator[None]:
     connect(None, 2)
-    with engine(DDP, phases(DDP), None) as made:
-        yield made
+    yield
     ray.shutdown()
 
 
@@ -53,7 +58,7 @@ class Seen:
         self.checkpoints: list[int] = []
 
 
-def run(train_phase: TrainPhase, recipe: Recipe, kill: bool = False, stop_at: int | None = None) -> Seen:
+def run(recipe: Recipe, kill: bool = False, stop_at: int | None = None) -> Seen:
     """Train; with `kill`, a worker dies at the first checkpoint."""
     seen = Seen(recipe)
 
@@ -62,14 +67,14 @@ def run(train_phase: TrainPhase, recipe: Recipe, kill: bool = False, stop_at: in
             os.kill(train_workers()[0], signal.SIGKILL)
         seen.checkpoints.append(state.step)
 
-    done = train_phase(
-        PHASE,
-        recipe,
-        seen.state,
-        on_step=lambda report: seen.steps.append(report.step),
-        on_checkpoint=on_checkpoint,
-        should_stop=lambda: stop_at is not None and bool(seen.steps) and seen.steps[-1] >= stop_at,
-    )
+    with engine({PHASE: open_problem(recipe)}, None) as train_phase:
+        done = train_phase(
+            PHASE,
+            seen.state,
+            on_step=lambda report: seen.steps.append(report.step),
+            on_checkpoint=on_checkpoint,
+            should_stop=lambda: stop_at is not None and bool(seen.steps) and seen.steps[-1] >= stop_at,
+        )
     assert done == (stop_at is None)
     return seen
 
@@ -79,15 +84,11 @@ def train_workers() -> list[int]:
 
 
 def in_process() -> MetaParams:
-    recipe = with_training(workers=0)
-    with engine(recipe, phases(recipe), None) as alone:
-        return run(alone, recipe).state.meta
+    return run(with_training(workers=0)).state.meta
 
 
-def test_a_killed_worker_costs_no_step_and_the_sum_is_the_one_that_task_workers_take(
-    train_phase: TrainPhase,
-) -> None:
-    seen = run(train_phase, DDP, kill=True)
+def test_a_killed_worker_costs_no_step_and_the_sum_is_the_one_that_task_workers_take() -> None:
+    seen = run(DDP, kill=True)
     assert seen.state.step == 300
     assert seen.steps == list(range(1, 301))
     assert seen.checkpoints[0] < 300, "nothing was left to do when the worker died"
@@ -95,14 +96,14 @@ def test_a_killed_worker_costs_no_step_and_the_sum_is_the_one_that_task_workers_
         torch.testing.assert_close(seen.state.meta[name], tensor, rtol=1e-3, atol=1e-4)
 
 
-def test_a_stop_ends_all_workers_after_the_same_step_with_a_checkpoint(train_phase: TrainPhase) -> None:
+def test_a_stop_ends_all_workers_after_the_same_step_with_a_checkpoint() -> None:
     endless = DDP.model_copy(update={"training": DDP.training.model_copy(update={"steps": 1_000_000})})
-    seen = run(train_phase, endless, stop_at=5)
+    seen = run(endless, stop_at=5)
     assert seen.state.step == seen.checkpoints[-1] >= 5
 
 
-def test_a_users_mistake_ends_it_without_another_start(train_phase: TrainPhase) -> None:
+def test_a_users_mistake_ends_it_without_another_start() -> None:
     training = DDP.training
     steep = training.model_copy(update={"optimizer": training.optimizer.model_copy(update={"lr": 1e30})})
     with pytest.raises(TrainingError, match="training diverged"):
-        run(train_phase, DDP.model_copy(update={"training": steep}))
+        run(DDP.model_copy(update={"training": steep}))

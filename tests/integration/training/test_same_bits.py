@@ -25,7 +25,8 @@ from acclimate.training.ray_connection import connect
 from acclimate.training.ray_pool import RayPool
 from acclimate.training.recipe import LearnerSection, Recipe
 from acclimate.training.recipe_file import load_recipe
-from acclimate.workflow import phases
+from acclimate.training.validation import validator
+from acclimate.workflow import chosen_initialization, phases
 from tests.support.ray_cluster import descendants
 
 pytestmark = pytest.mark.slow
@@ -46,16 +47,24 @@ PHASE = "meta-0"
 def run(recipe: Recipe, workers: TaskWorkers, on_step: Callable[[int], None] = lambda step: None) -> str:
     """The content hash of the initialization that `workers` train."""
     problem = open_problem(recipe)
+    validate = validator(problem)
     state = OuterState.begin(start_of(problem), recipe.training.optimizer)
     train(
         recipe,
         state,
         partial(workers.compute, PHASE),
+        validate=validate,
         on_step=lambda report: on_step(report.step),
         on_checkpoint=lambda state: None,
         should_stop=lambda: False,
     )
-    return problem.initialization(state.meta).content_hash()
+    assert state.best is not None
+    metas = dict.fromkeys(planned(recipe), state.best.meta)
+    return chosen_initialization(problem, metas).content_hash()
+
+
+def planned(recipe: Recipe) -> dict[str, Recipe]:
+    return phases(open_problem(recipe))
 
 
 def start_of(problem: Problem) -> MetaParams:
@@ -74,7 +83,7 @@ def ray_here() -> Iterator[None]:
 @cache
 def expected(learner: str = "maml") -> str:
     recipe = RECIPES[learner]
-    return run(recipe, InProcess(phases(recipe)))
+    return run(recipe, InProcess(planned(recipe)))
 
 
 def test_a_ray_of_our_own_listens_to_this_machine_alone(ray_here: None) -> None:
@@ -89,12 +98,12 @@ def test_a_ray_of_our_own_listens_to_this_machine_alone(ray_here: None) -> None:
 
 @pytest.mark.parametrize(("learner", "workers"), [("maml", 1), ("maml", 2), ("maml", 4), ("closed-form", 3)])
 def test_any_number_of_workers_gives_the_same_bits(ray_here: None, learner: str, workers: int) -> None:
-    with RayPool(phases(RECIPES[learner]), workers) as pool:
+    with RayPool(planned(RECIPES[learner]), workers) as pool:
         assert run(RECIPES[learner], pool) == expected(learner)
 
 
 def test_killed_workers_are_replaced_and_leave_no_trace(ray_here: None) -> None:
-    with RayPool(phases(RECIPE), 2) as pool:
+    with RayPool(planned(RECIPE), 2) as pool:
         before = pool.pids()
 
         def kill(step: int) -> None:
@@ -123,7 +132,7 @@ def test_a_worker_that_hangs_delays_nobody_and_is_replaced(
         if step == RECIPE.training.steps - 1:  # before the last step: until it is noticed as hung
             time.sleep(4)
 
-    with RayPool(phases(RECIPE), 2) as pool:
+    with RayPool(planned(RECIPE), 2) as pool:
         assert run(RECIPE, pool, stop) == expected()
         assert hung[0] not in pool.pids()
     said = [record.getMessage() for record in caplog.records]
@@ -136,7 +145,7 @@ def test_a_worker_that_hangs_delays_nobody_and_is_replaced(
 
 def test_another_seed_gives_other_bits() -> None:
     other = RECIPE.model_copy(update={"seed": 1})
-    assert run(other, InProcess(phases(other) | {PHASE: other})) != expected()
+    assert run(other, InProcess(planned(other) | {PHASE: other})) != expected()
 
 
 @pytest.fixture
@@ -187,7 +196,7 @@ def test_a_killed_driver_and_an_interrupted_one_resume_to_the_same_bits(
 
     resumed = finish(command("--resume", "--workers", "1"))
     recipe = load_recipe(str(tmp_path / "waves.yaml"))
-    assert resumed["version"]["content_hash"] == run(recipe, InProcess(phases(recipe)))
+    assert resumed["version"]["content_hash"] == run(recipe, InProcess(planned(recipe)))
 
 
 def wait_for_step(home: Path, process: subprocess.Popen[str], step: int) -> None:

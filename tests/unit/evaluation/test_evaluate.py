@@ -12,13 +12,15 @@ import pytest
 from acclimate.evaluation import (
     Evaluation,
     EvaluationProtocol,
+    HeldOut,
     Trained,
+    Trial,
     evaluate,
     headline,
     table,
     worst_sentence,
 )
-from acclimate.evaluation.contenders import Contender, measure
+from acclimate.evaluation.contenders import Descent, measure
 from acclimate.evaluation.plot import save_plot
 from acclimate.tasks import Sampler
 from acclimate.training.problem import joint_recipe, open_problem
@@ -41,27 +43,52 @@ PROTOCOL = EvaluationProtocol(
 @cache
 def evaluation() -> Evaluation:
     problem = open_problem(RECIPE)
-    joint = open_problem(joint_recipe(RECIPE)).start()
-    trained = Trained(seed=0, learner=problem.learner(), meta=problem.start(), untrained=joint, joint=joint)
+    plain = problem.again(joint_recipe(RECIPE))
+    trained = Trained(
+        seed=0,
+        learner=problem.learner(),
+        meta=problem.start(),
+        plain=plain.learner(),
+        untrained=plain.start(),
+        joint=plain.start(),
+        train=problem.sampler(problem.split.train),
+        loss=problem.loss,
+    )
 
     def test(shots: int) -> Sampler:
         return problem.sampler(problem.split.test, shots)
 
-    return evaluate(PROTOCOL, [trained], test, None, lambda what, done, total: None)
+    def validation(shots: int) -> Sampler:
+        return problem.sampler(problem.split.validation, shots)
+
+    trials = [Trial(trained, validation)]
+    return evaluate(PROTOCOL, [trained], HeldOut(test), trials, "others", lambda what, done, total: None)
 
 
 def test_every_start_is_measured_at_every_step_and_judged_within_the_policy_s_budget() -> None:
     done = evaluation()
-    assert done.starts == ("meta", "joint_finetuned", "joint", "device_only")
+    assert done.starts == (
+        "meta",
+        "joint_finetuned",
+        "joint_solved",
+        "joint",
+        "nearest",
+        "device_only",
+        "trees",
+        "support",
+    )
     for curve in done.curves:
-        assert curve.steps == ((0,) if curve.start == "joint" else (0, 1, 2, 4))
+        descends = curve.start in ("meta", "joint_finetuned", "device_only")
+        assert curve.steps == ((0, 1, 2, 4) if descends else (0,))
         assert curve.steps[curve.chosen] <= PROTOCOL.policy_steps
         assert all(len(point.values) == len(done.tasks) == 6 for point in curve.points)
-    assert done.curve("meta", 5).inner_lr is None
+        assert bool(curve.setting) == (curve.start != "joint")
+        assert curve.validation is not None
 
 
 def test_a_rate_that_overflows_is_never_chosen() -> None:
-    assert {curve.inner_lr for curve in evaluation().curves} <= {None, 0.001, 0.01}
+    rates = {curve.setting["inner_lr"] for curve in evaluation().curves if "inner_lr" in curve.setting}
+    assert rates <= {0.001, 0.01, RECIPE.learner.inner_lr}
 
 
 def test_a_figure_is_the_mean_query_error_of_the_adapted_model() -> None:
@@ -74,9 +101,12 @@ def test_a_figure_is_the_mean_query_error_of_the_adapted_model() -> None:
         by_hand.append(
             ((learner.predict(adapted, each.query.x) - each.query.y) ** 2).mean(dim=(1, 2)).numpy()
         )
-    measured = measure(Contender(learner, problem.start()), episodes, (0, 1))
+    own = Descent("meta", learner, problem.start(), ({},), (0, 1))
+    measured = measure(own, problem.loss, episodes, {})
     assert measured[1] == pytest.approx(np.mean(by_hand, axis=0), rel=1e-5)
-    assert evaluation().curve("meta", 10).judged.values == pytest.approx(list(measured[1]))
+    curve = evaluation().curve("meta", 10)
+    again = measure(own, problem.loss, episodes, curve.setting)
+    assert curve.judged.values == pytest.approx(list(again[curve.chosen]))
 
 
 def test_comparisons_are_paired_by_task_and_positive_where_the_start_is_better() -> None:
@@ -97,15 +127,11 @@ def test_it_survives_json_and_refuses_another_format() -> None:
 
 def test_people_can_read_it(tmp_path: Path) -> None:
     columns, rows = table(evaluation(), 5)
-    assert columns == ["start", "0", "1", "2", "4", "worst*"]
-    assert [row[0] for row in rows] == [
-        "meta-learned start",
-        "joint + fine-tuning",
-        "joint model",
-        "device only",
-    ]
+    assert columns == ["start", "0", "1", "2", "4", "worst*", "chosen"]
+    assert [row[0] for row in rows][:2] == ["meta-learned start", "joint + fine-tuning"]
     assert all(sum("*" in cell for cell in row) == 1 for row in rows)
-    assert "10 shots, 1 gradient steps: held-out tasks reach mse" in headline(evaluation(), 10)
+    assert "held-out tasks reach mse" in headline(evaluation(), 10)
+    assert headline(evaluation(), 10).endswith("6 held-out devices are too few to tell")
     assert evaluation().curve("meta", 10).judged.worst_task in worst_sentence(evaluation(), 10)
     save_plot(evaluation(), "waves", tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,141 @@
+"""Every contender that can be had from what one training seed made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from acclimate.errors import ModelError
+from acclimate.evaluation.contenders import Contender, Descent, Setting, Start
+from acclimate.evaluation.rivals import Features, Nearest, OfSupport, SolvedHead, flat_features
+from acclimate.evaluation.trees import grow
+from acclimate.learners import Learner, Loss, MetaParams, under
+from acclimate.learners.headless import headless
+from acclimate.learners.stacked import stacked_forward
+from acclimate.tasks import Sampler
+
+FACTORS = (1.0, 0.25, 0.5, 2.0, 4.0)  # to learned rates: those as learned win where nothing is better
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What one training seed made: every start that is compared.
+
+    Attributes:
+        seed: the training seed.
+        learner: the recipe's, which adapts the meta-learned start.
+        meta: meta-parameters after training.
+        plain: gradient descent on all weights of the same network, for the joint and the random start.
+        untrained: the network's random start, as meta-parameters of `plain`.
+        joint: the joint model, likewise; None where one model for all tasks makes no sense.
+        train: of the tasks that were trained on.
+        loss: what adaptation lowers, and the metric.
+    """
+
+    seed: int
+    learner: Learner
+    meta: MetaParams
+    plain: Learner
+    untrained: MetaParams
+    joint: MetaParams | None
+    train: Sampler
+    loss: Loss
+
+
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """What is measured; see the recipe's `evaluation` section.
+
+    Attributes:
+        shots: a curve each.
+        steps: gradient steps of the curves, ascending.
+        long_steps: a further point, far beyond what a device should have to do; nobody is judged at it.
+        draws: episodes of each task.
+        rates: step sizes tried for everybody who descends.
+        policy_shots: of the adaptation policy.
+        policy_steps: of the adaptation policy: the budget of everybody who descends.
+        rivals: whether those are measured that need neither meta-learning nor a joint model's gradient.
+    """
+
+    shots: tuple[int, ...]
+    steps: tuple[int, ...]
+    long_steps: int
+    draws: int
+    rates: tuple[float, ...]
+    policy_shots: int
+    policy_steps: int
+    rivals: bool = True
+
+    @property
+    def measured_steps(self) -> tuple[int, ...]:
+        """Every number of steps of a curve; none at all is among them, for it may be best."""
+        return tuple(sorted({0, *self.steps, self.policy_steps, self.long_steps}))
+
+
+def own_start(trained: Trained, protocol: EvaluationProtocol) -> Descent:
+    """The meta-learned start, adapted as its learner does."""
+    learner, meta = trained.learner, trained.meta
+    if not learner.trainable:  # a head in closed form: its trajectory is the start and the solution
+        return Descent("meta", learner, meta, ({},), (0, 1))
+    rated = any(name.startswith("rate.") for name in meta)
+    settings: Sequence[Setting] = (
+        tuple({"rates": factor} for factor in FACTORS) if rated else _rates(learner.config.inner_lr, protocol)
+    )
+    return Descent("meta", learner, meta, settings, protocol.measured_steps)
+
+
+def lineup(trained: Trained, protocol: EvaluationProtocol) -> dict[Start, Contender]:
+    """The contenders by name."""
+    steps, rates = protocol.measured_steps, _rates(trained.learner.config.inner_lr, protocol)
+    everyone: list[Contender] = [own_start(trained, protocol)]
+    if trained.joint is not None:
+        everyone.append(Descent("joint_finetuned", trained.plain, trained.joint, rates, steps))
+        everyone.append(Descent("joint", trained.plain, trained.joint, ({},), (0,)))
+    everyone.append(Descent("device_only", trained.plain, trained.untrained, rates, steps))
+    if protocol.rivals:
+        everyone += _rivals(trained)
+    return {each.start: each for each in everyone}
+
+
+def _rivals(trained: Trained) -> list[Contender]:
+    width, classes = trained.train.outputs, trained.train.schema.kind == "classification"
+    found: list[Contender] = [OfSupport(width, classes)]
+    features: Features = flat_features
+    if trained.joint is not None:
+        features = _features(trained.plain, trained.joint)
+        found.append(SolvedHead(features, _answers(trained.plain, trained.joint, classes), classes))
+        absolute = trained.loss.metric_name == "mae"
+        grown = grow(trained.train, width, classes=classes, absolute=absolute, seed=trained.seed)
+        if grown is not None:
+            found.append(grown)
+    found.append(Nearest(features, width, classes))
+    return found
+
+
+def _rates(own: float, protocol: EvaluationProtocol) -> tuple[Setting, ...]:
+    """The recipe's own step size first, which wins where no other is better."""
+    return tuple({"inner_lr": rate} for rate in dict.fromkeys((own, *protocol.rates)))
+
+
+def _features(learner: Learner, meta: MetaParams) -> Features:
+    try:
+        bare, head = headless(learner.model)
+    except ModelError:
+        return flat_features
+    body = stacked_forward(bare)
+    params = {name: each for name, each in under(meta, "param.").items() if not name.startswith(f"{head}.")}
+
+    def features(x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return body(params, x).flatten(2)
+
+    return features
+
+
+def _answers(learner: Learner, meta: MetaParams, classes: bool) -> Features:
+    params = under(meta, "param.")
+    answer: Callable[[torch.Tensor], torch.Tensor] = partial(learner.predict, params)
+    return (lambda x: torch.softmax(answer(x), -1)) if classes else answer

@@ -1,0 +1,122 @@
+"""What needs no meta-learning and often suffices: rivals a start has to beat before it is worth shipping.
+
+None of them adapts by gradient steps; each answers the queries of an episode from its support at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from acclimate.evaluation.contenders import Setting, Start
+from acclimate.tasks import Episodes
+
+Features = Callable[[Tensor], Tensor]
+"""Inputs `(tasks, examples, *input)` to features `(tasks, examples, width)`."""
+
+
+@dataclass(frozen=True)
+class SolvedHead:
+    """The joint model, whose head each device moves at once by ridge regression on what it got wrong.
+
+    With features `φ = [f(x), 1]` and residuals `r = y - g(x)` of the joint answers `g` (probabilities for
+    classes), a device adds `φᵀ(ΦᵀΦ + λI)⁻¹Φᵀr`: nothing for large λ, its own least squares for small ones.
+
+    Attributes:
+        features: of the joint model's body.
+        answers: of the joint model: probabilities, or normalized targets.
+        classes: whether targets are class numbers.
+    """
+
+    features: Features
+    answers: Features
+    classes: bool
+
+    start: ClassVar[Start] = "joint_solved"
+    settings: ClassVar[Sequence[Setting]] = tuple(
+        {"ridge": ridge} for ridge in (1000.0, 100.0, 10.0, 1.0, 0.1)
+    )
+    steps: ClassVar[tuple[int, ...]] = (0,)
+
+    def outputs(self, episodes: Episodes, setting: Setting) -> list[Tensor]:
+        x, y, w = episodes.support
+        phi, root = _with_one(self.features(x)), w.double().sqrt().unsqueeze(-1)
+        answered = self.answers(x).double()
+        wanted = F.one_hot(y, answered.shape[-1]).double() if self.classes else y.double()
+        weighted = phi * root
+        gram = weighted.transpose(-1, -2) @ weighted
+        gram += float(setting["ridge"]) * torch.eye(gram.shape[-1], dtype=torch.float64)
+        moved = torch.linalg.solve(gram, weighted.transpose(-1, -2) @ (root * (wanted - answered)))
+        query = episodes.query.x
+        return [(self.answers(query).double() + _with_one(self.features(query)) @ moved).float()]
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The answer of the nearest support examples, by distance between features.
+
+    Attributes:
+        features: of the joint model's body; the inputs themselves where there is no joint model.
+        outputs_width: classes, or real outputs.
+    """
+
+    features: Features
+    outputs_width: int
+    classes: bool
+
+    start: ClassVar[Start] = "nearest"
+    settings: ClassVar[Sequence[Setting]] = tuple({"neighbours": count} for count in (1, 3, 5))
+    steps: ClassVar[tuple[int, ...]] = (0,)
+
+    def outputs(self, episodes: Episodes, setting: Setting) -> list[Tensor]:
+        x, y, w = episodes.support
+        distances = torch.cdist(self.features(episodes.query.x), self.features(x))
+        distances = distances.masked_fill(w.unsqueeze(1) == 0, torch.inf)
+        count = min(int(setting["neighbours"]), distances.shape[-1])
+        near = distances.topk(count, largest=False)
+        known = F.one_hot(y, self.outputs_width).float() if self.classes else y
+        task = torch.arange(len(known)).reshape(-1, 1, 1)
+        # The nearest weighs a little more, so that among classes met equally often it decides.
+        weight = torch.isfinite(near.values) * (1 + 1e-3 / (1 + torch.arange(count)))
+        total = weight.sum(-1, keepdim=True).clamp(min=1e-9)
+        return [(known[task, near.indices] * weight.unsqueeze(-1)).sum(2) / total]
+
+
+@dataclass(frozen=True)
+class OfSupport:
+    """One answer for all of a device's queries: the commonest class of its support, or one number."""
+
+    outputs_width: int
+    classes: bool
+
+    start: ClassVar[Start] = "support"
+    steps: ClassVar[tuple[int, ...]] = (0,)
+
+    @property
+    def settings(self) -> Sequence[Setting]:
+        return ({"value": "commonest"},) if self.classes else ({"value": "mean"}, {"value": "median"})
+
+    def outputs(self, episodes: Episodes, setting: Setting) -> list[Tensor]:
+        _, y, w = episodes.support
+        weight = w.unsqueeze(-1)
+        if self.classes:
+            one = (F.one_hot(y, self.outputs_width) * weight).sum(1)
+        elif setting["value"] == "mean":
+            one = (y * weight).sum(1) / weight.sum(1).clamp(min=1e-9)
+        else:
+            one = torch.nan_to_num(y.masked_fill(weight == 0, torch.nan).nanmedian(1).values)
+        return [one.unsqueeze(1).expand(-1, episodes.query.x.shape[1], -1)]
+
+
+def flat_features(x: Tensor) -> Tensor:
+    """The inputs themselves as features."""
+    return x.flatten(2)
+
+
+def _with_one(features: Tensor) -> Tensor:
+    return torch.cat([features.double(), torch.ones(*features.shape[:-1], 1, dtype=torch.float64)], -1)

@@ -1,0 +1,238 @@
+"""What to do with an evaluation, in one sentence: ship, do without, or record more.
+
+The rule asks two things of a start. It must lose to no rival, by an interval that is wide enough for the
+number of rivals it is compared with (Bonferroni). And it must be worth its trouble: certainly better than
+what a device has without adaptation or without a fleet. Where neither that nor its contrary is proven, or
+with fewer than `ENOUGH_DEVICES` held out, more recordings are the answer, and how many is estimated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from acclimate.evaluation.contenders import LABELS, Start
+from acclimate.evaluation.report import (
+    ENOUGH_DEVICES,
+    Curve,
+    Evaluation,
+    adapted_words,
+    number,
+    too_few,
+)
+from acclimate.evaluation.statistics import CONFIDENCE, Values, interval, unit_means, units_to_decide
+
+Ship = Literal["start", "joint", "rival", "record-more"]
+WORTH = 0.05  # of a rival's error: a smaller gain is not worth a learner
+# Rivals a start has to be worth more than, the simplest first.
+SIMPLER: tuple[Start, ...] = ("support", "persistence", "seasonal", "joint", "device_only")
+_JOINT: tuple[Start, ...] = ("joint", "joint_finetuned", "joint_solved")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an evaluation comes to, at the policy's number of shots.
+
+    Attributes:
+        ship: `start`, the meta-learned one; `joint`, the joint model; `rival`, none of both: a simple rival
+            is enough; `record-more`: nothing is proven yet.
+        sentence: the same with its figures.
+        loses_to: the rival that is better by its interval; None where there is none. Such a version is no
+            candidate unless somebody says so.
+        against: the rival that the sentence compares with.
+        gain: over it, mean over held-out tasks, above zero where the start is better.
+        low: lower end of its 95 % interval, paired by task.
+        high: its upper end.
+        devices: held out.
+        devices_needed: held-out devices that would most likely decide; None where something is decided, or
+            no number of devices would help.
+    """
+
+    ship: Ship
+    sentence: str
+    loses_to: Start | None
+    against: Start | None
+    gain: float
+    low: float
+    high: float
+    devices: int
+    devices_needed: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As JSON types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Gain:
+    """The start against one rival."""
+
+    against: Start
+    gains: Values
+    groups: Sequence[str]
+    margin: float
+    bounds: tuple[float, float]
+
+    @property
+    def mean(self) -> float:
+        return float(self.gains.mean())
+
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        return interval(self.gains, self.groups, confidence, self.bounds)
+
+    def beaten(self, rivals: int) -> bool:
+        """Whether the rival is better, by an interval for `rivals` comparisons at once."""
+        return self.interval(1 - (1 - CONFIDENCE) / rivals)[1] < 0
+
+    def proven(self) -> bool:
+        return self.interval()[0] > 0
+
+    def worthless(self) -> bool:
+        """No better, or better by less than is worth having for certain."""
+        return self.mean <= 0 or self.interval()[1] < self.margin
+
+    def needed(self) -> int | None:
+        return units_to_decide(unit_means(self.gains, self.groups), self.margin)
+
+
+def judge(evaluation: Evaluation, shots: int | None = None) -> Verdict:
+    """The verdict on an evaluation, at `shots` or the policy's."""
+    shots = _measured(evaluation, evaluation.policy_shots if shots is None else shots)
+    gains = {each.against: each for each in _gains(evaluation, shots)}
+    if not gains:
+        return _alone(evaluation, shots)
+    better = [each for each in gains.values() if each.beaten(len(gains))]
+    if evaluation.devices < ENOUGH_DEVICES:
+        return _record_more(evaluation, shots, _strongest(evaluation, shots, gains.values()), None)
+    if better:
+        return _without(evaluation, shots, _strongest(evaluation, shots, better), proven=True)
+    simpler = [gains[start] for start in SIMPLER if start in gains]
+    enough = [each for each in simpler if not each.proven() and each.worthless()]
+    if enough:
+        return _without(evaluation, shots, _strongest(evaluation, shots, enough), proven=False)
+    open_ = [each for each in simpler if not each.proven()]
+    if open_:
+        undecided = _strongest(evaluation, shots, open_)
+        return _record_more(evaluation, shots, undecided, undecided.needed())
+    return _ship(evaluation, shots, _strongest(evaluation, shots, gains.values()))
+
+
+def _gains(evaluation: Evaluation, shots: int) -> Iterator[_Gain]:
+    own = np.array(evaluation.curve("meta", shots).judged.values)
+    accuracy = evaluation.higher_is_better
+    for start in evaluation.starts:
+        if start == "meta":
+            continue
+        curve = evaluation.curve(start, shots)
+        theirs = np.array(curve.judged.values)
+        if not np.isfinite(theirs).all():
+            continue  # a rival that overflowed is none
+        error = 1 - curve.judged.mean if accuracy else curve.judged.mean
+        gains = own - theirs if accuracy else theirs - own
+        # A start that overflowed loses to everybody.
+        gains = np.where(np.isfinite(gains), gains, -1.0 if accuracy else -abs(theirs) - 1.0)
+        bounds = (-1.0, 1.0) if accuracy else (-np.inf, np.inf)
+        yield _Gain(start, gains, evaluation.groups, WORTH * error, bounds)
+
+
+def _strongest(evaluation: Evaluation, shots: int, gains: Sequence[_Gain] | Any) -> _Gain:
+    """The rival that did best: on the validation tasks, which do not judge, and else on the held-out ones."""
+    sign = 1.0 if evaluation.higher_is_better else -1.0
+
+    def merit(each: _Gain) -> float:
+        curve = evaluation.curve(each.against, shots)
+        return sign * (curve.judged.mean if curve.validation is None else curve.validation)
+
+    return max(gains, key=merit)
+
+
+def _ship(evaluation: Evaluation, shots: int, rival: _Gain) -> Verdict:
+    compared = f"{_gain_words(evaluation, rival)} than {LABELS[rival.against]}, the strongest rival"
+    if rival.mean < 0:
+        compared = f"no rival is certainly better; it is {compared}"
+    return _verdict(
+        "start", f"Ship this start: it reaches {_reached(evaluation, shots)}, {compared}", evaluation, rival
+    )
+
+
+def _without(evaluation: Evaluation, shots: int, rival: _Gain, *, proven: bool) -> Verdict:
+    curve = evaluation.curve(rival.against, shots)
+    ship: Ship
+    adapted = "" if len(curve.steps) == 1 else f" ({adapted_words(curve)})"
+    name = f"{LABELS[rival.against]}{adapted} reaches {number(evaluation, curve.judged.mean)}"
+    versus = f"this start {_reached(evaluation, shots)}, {_gain_words(evaluation, rival)}"
+    if rival.against in _JOINT:
+        beaten, enough = "it beats this start", "this start adds nothing worth having"
+        head, ship = f"Ship the joint model, for {beaten if proven else enough}", "joint"
+    else:
+        head, ship = f"A simple rival is {'better' if proven else 'enough'}", "rival"
+    return _verdict(ship, f"{head}: {name}; {versus}", evaluation, rival, loses=proven)
+
+
+def _record_more(evaluation: Evaluation, shots: int, rival: _Gain, needed: int | None) -> Verdict:
+    if needed is None:
+        estimate = rival.needed()
+        needed = None if estimate is None else max(ENOUGH_DEVICES, estimate)
+    much = (
+        "how many would decide cannot be told from these"
+        if needed is None
+        else f"about {needed} held-out devices would most likely decide"
+    )
+    why = too_few(evaluation.devices) if evaluation.devices < ENOUGH_DEVICES else "nothing is proven"
+    said = (
+        f"Record more, for {why}: this start reaches {_reached(evaluation, shots)}, "
+        f"{_gain_words(evaluation, rival)} than {LABELS[rival.against]}; {much}"
+    )
+    return _verdict("record-more", said, evaluation, rival, needed=needed)
+
+
+def _alone(evaluation: Evaluation, shots: int) -> Verdict:
+    said = f"Measure it again with rivals: this start reaches {_reached(evaluation, shots)}, alone."
+    return Verdict("record-more", said, None, None, 0.0, 0.0, 0.0, evaluation.devices)
+
+
+def _verdict(
+    ship: Ship,
+    sentence: str,
+    evaluation: Evaluation,
+    rival: _Gain,
+    *,
+    loses: bool = False,
+    needed: int | None = None,
+) -> Verdict:
+    low, high = rival.interval()
+    loser = rival.against if loses else None
+    return Verdict(
+        ship, f"{sentence}.", loser, rival.against, rival.mean, low, high, evaluation.devices, needed
+    )
+
+
+def _reached(evaluation: Evaluation, shots: int) -> str:
+    curve = evaluation.curve("meta", shots)
+    return f"{evaluation.metric} {number(evaluation, curve.judged.mean)} ({_how(curve)})"
+
+
+def _how(curve: Curve) -> str:
+    return f"{curve.shots} {'shot' if curve.shots == 1 else 'shots'}, {adapted_words(curve)}"
+
+
+def _gain_words(evaluation: Evaluation, rival: _Gain) -> str:
+    """`2.4 points better (95 % interval +1.3 to +3.5, 44 devices)`."""
+    unit, scale = (" points", 100.0) if evaluation.metric == "accuracy" else ("", 1.0)
+    low, high = rival.interval()
+    better = "better" if rival.mean >= 0 else "worse"
+    ends = f"95 % interval {scale * low:+.3g} to {scale * high:+.3g}, {evaluation.devices} devices"
+    return f"{abs(scale * rival.mean):.3g}{unit} {better} ({ends})"
+
+
+def _measured(evaluation: Evaluation, shots: int) -> int:
+    """The number of shots that was measured and is nearest, the smaller of two."""
+    return min(evaluation.shots, key=lambda each: (abs(each - shots), each))
+
+
+def from_json(document: Mapping[str, Any]) -> Verdict:
+    """Read what `as_json` gave."""
+    return Verdict(**document)

@@ -1,0 +1,51 @@
+"""How good meta-parameters are on the validation tasks: what checkpoints and trials are chosen by.
+
+Validation tasks are neither trained on nor reported on, so what is chosen by them flatters no figure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from acclimate.learners import Learner, MetaParams, weighted_mean
+from acclimate.tasks import Episodes
+from acclimate.training.problem import Problem
+from acclimate.training.shard import deterministic
+
+_TASKS = 100  # at most: a look must cost little beside the steps between two of them
+_DRAWS = 2  # episodes of each
+
+
+def validator(problem: Problem) -> Callable[[MetaParams], float] | None:
+    """The query loss after the policy's adaptation, mean over validation tasks; None where there are none.
+
+    A loss that is not finite counts as infinite.
+    """
+    if len(problem.split.validation) == 0:
+        return None
+    sampler, learner = problem.validation_sampler(most=_TASKS), problem.learner()
+    episodes = [sampler.every_task(draw) for draw in range(_DRAWS)]
+
+    def validate(meta: MetaParams) -> float:
+        with deterministic():
+            loss = figures_after(problem, learner, meta, episodes)["loss"]
+        return loss if math.isfinite(loss) else math.inf
+
+    return validate
+
+
+def figures_after(
+    problem: Problem, learner: Learner, meta: MetaParams, episodes: Sequence[Episodes]
+) -> dict[str, float]:
+    """`loss` and the metric on the queries after adaptation to the supports, means over tasks and draws."""
+    steps = 0 if learner.config.algorithm == "joint" else problem.recipe.learner.policy_steps
+    sums: dict[str, float] = {"loss": 0.0, problem.loss.metric_name: 0.0}
+    for each in episodes:
+        outputs = learner.predict(learner.adapt(meta, each.support, steps)[-1], each.query.x)
+        for name, measure in (
+            ("loss", problem.loss.per_example),
+            (problem.loss.metric_name, problem.loss.metric),
+        ):
+            sums[name] += float(weighted_mean(measure(outputs, each.query.y), each.query.w).mean())
+    return {name: value / len(episodes) for name, value in sums.items()}

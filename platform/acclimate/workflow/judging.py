@@ -1,0 +1,188 @@
+"""From trained meta-parameters to an evaluation on held-out tasks, and to what is shipped."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from acclimate import evaluation as ev
+from acclimate.errors import RecipeError, TrainingError
+from acclimate.initialization import Initialization
+from acclimate.learners import MetaParams
+from acclimate.registry import Registry, VersionInfo
+from acclimate.tasks import Sampler
+from acclimate.tasks.episodes import Indices
+from acclimate.traces import traced
+from acclimate.training.checkpoint import load_checkpoint
+from acclimate.training.problem import Problem, joint_recipe, open_problem
+from acclimate.training.recipe import Recipe
+from acclimate.training.recipe_file import load_recipe
+from acclimate.training.shard import deterministic
+from acclimate.workflow.listener import Listener
+from acclimate.workflow.phases import folds, joint_phase, meta_phase, phases, with_changes
+
+
+def evaluate_version(
+    name: str,
+    ref: str,
+    *,
+    listener: Listener,
+    changes: Sequence[str] = (),
+    tracking_uri: str | None = None,
+) -> tuple[VersionInfo, ev.Evaluation]:
+    """Measure a registered version and its rivals again, on the held-out tasks of its own recipe.
+
+    Args:
+        changes: `evaluation.key=value` changes of the recipe, such as more draws.
+
+    Raises:
+        RecipeError: a change is outside the `evaluation` section, or asks for seeds that were not trained.
+        RegistryError: there is no such version, or its run lost its files.
+    """
+    for change in changes:
+        if not change.startswith("evaluation.") or change.startswith("evaluation.seeds"):
+            raise RecipeError(f"change {change!r}: only evaluation.* but `seeds` can change after training")
+    registry = Registry.open(tracking_uri)
+    version = registry.version(name, ref)
+    with tempfile.TemporaryDirectory() as folder:
+        files = registry.download_run(version.run_id, Path(folder))
+        problem = open_problem(load_recipe(str(files / "recipe.yaml"), changes))
+        metas = {phase: load_checkpoint(files / f"{phase}.pt").result for phase in phases(problem)}
+    return version, evaluate_starts(problem, metas, listener)
+
+
+@traced("evaluate")
+def evaluate_starts(problem: Problem, metas: Mapping[str, MetaParams], listener: Listener) -> ev.Evaluation:
+    """Adaptation curves on the held-out tasks, from the meta-parameters of each phase."""
+    recipe = problem.recipe
+    tasks = problem.split.test[: recipe.evaluation.tasks]
+    held_out = ev.HeldOut(
+        samplers(problem, tasks),
+        groups={problem.data.task_ids[task]: problem.data.groups[task] for task in tasks.tolist()},
+        words=_words(problem),
+    )
+    with deterministic():  # as in training: figures must not depend on how many cores there are
+        trained = [
+            trained_of(problem.again(with_changes(recipe, seed=seed)), metas, None)
+            for seed in range(recipe.seed, recipe.seed + recipe.evaluation.seeds)
+        ]
+        trials, chosen_on = _trials(problem, metas, trained[0])
+        protocol = protocol_of(recipe)
+        return ev.evaluate(protocol, trained, held_out, trials, chosen_on, listener.on_evaluation)
+
+
+@traced("choose-policy")
+def chosen_initialization(problem: Problem, metas: Mapping[str, MetaParams]) -> Initialization:
+    """What devices receive: the trained start, to be adapted as does best on the validation tasks.
+
+    Raises:
+        TrainingError: a parameter is not finite.
+    """
+    recipe = problem.recipe
+    meta = metas[meta_phase(recipe.seed)]
+    for name, tensor in meta.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise TrainingError(
+                f"{name} holds NaN or infinity after training, so nothing is registered: lower "
+                "training.optimizer.lr or learner.inner_lr, or set optimizer.clip_norm"
+            )
+    with deterministic():
+        trained = trained_of(problem, metas, None)
+        trials, _ = _trials(problem, metas, trained)
+        return shipped(problem, trained, trials)
+
+
+def shipped(problem: Problem, trained: ev.Trained, trials: Sequence[ev.Trial]) -> Initialization:
+    """The start with the setting and the number of steps, one at least, that do best on the trials' tasks."""
+    if not trained.learner.trainable:  # a head in closed form has neither
+        return problem.initialization(trained.meta)
+    protocol = protocol_of(problem.recipe)
+    shots = protocol.policy_shots
+    paired = [
+        (
+            ev.own_start(trial.trained, protocol),
+            [trial.tasks(shots).every_task(draw) for draw in range(ev.CHOOSING_DRAWS)],
+        )
+        for trial in trials
+    ]
+    choice = ev.choose(paired, trained.loss, protocol.policy_steps, least=1)
+    learner, meta = ev.at_setting(trained.learner, trained.meta, choice.setting)
+    made = problem.initialization(meta)
+    steps = ev.own_start(trained, protocol).steps[choice.position]
+    return replace(made, adaptation=replace(made.adaptation, steps=steps, inner_lr=learner.config.inner_lr))
+
+
+def trained_of(problem: Problem, metas: Mapping[str, MetaParams], fold: int | None) -> ev.Trained:
+    """What one seed, or one fold of it, made."""
+    recipe = problem.recipe
+    plain = problem.again(joint_recipe(recipe))
+    return ev.Trained(
+        seed=recipe.seed,
+        learner=problem.learner(),
+        meta=metas[meta_phase(recipe.seed, fold)],
+        plain=plain.learner(),
+        untrained=plain.start(),
+        joint=metas.get(joint_phase(recipe.seed, fold)),
+        train=problem.sampler(problem.split.train),
+        loss=problem.loss,
+    )
+
+
+def protocol_of(recipe: Recipe) -> ev.EvaluationProtocol:
+    """What the recipe wants measured."""
+    section = recipe.evaluation
+    return ev.EvaluationProtocol(
+        shots=section.shots,
+        steps=section.steps,
+        long_steps=section.long_steps,
+        draws=section.draws,
+        rates=section.rates,
+        policy_shots=recipe.episodes.shots,
+        policy_steps=recipe.learner.policy_steps,
+        rivals=section.rivals,
+    )
+
+
+def samplers(problem: Problem, tasks: Indices) -> Callable[[int], Sampler]:
+    """The sampler of some tasks, by shots."""
+    return lambda shots: problem.sampler(tasks, shots)
+
+
+def _trials(
+    problem: Problem, metas: Mapping[str, MetaParams], trained: ev.Trained
+) -> tuple[list[ev.Trial], str]:
+    """Where settings are chosen, and that in words."""
+    most = problem.recipe.evaluation.tasks
+    aside = problem.split.validation[:most]
+    if len(aside):
+        return [ev.Trial(trained, _validation(problem, most))], f"{len(aside)} validation tasks"
+    parts = [problem.again(fold) for fold in folds(problem)]
+    if parts:
+        trials = [
+            ev.Trial(trained_of(part, metas, number), _validation(part, most))
+            for number, part in enumerate(parts)
+        ]
+        return trials, (
+            f"{len(parts)} folds over the training devices, each trained without the fold: the fleet is too "
+            "small to set any aside"
+        )
+    own = [ev.Trial(trained, samplers(problem, problem.split.train[:most]))]
+    return own, "the training tasks themselves, for want of others: settings may suit them too well"
+
+
+def _validation(problem: Problem, most: int) -> Callable[[int], Sampler]:
+    return lambda shots: problem.validation_sampler(shots, most)
+
+
+def _words(problem: Problem) -> ev.Words:
+    schema = problem.data.schema
+    if problem.recipe.episodes.ways is not None:
+        return ev.Words()
+    scales = problem.normalization.target_scale
+    if len(scales) != len(schema.targets):
+        scales = (1.0,) * len(schema.targets)
+    return ev.Words(schema.labels, schema.targets, scales)
