@@ -28,6 +28,7 @@ from acclimate_device.agent.service import Service, problem
 from acclimate_device.agent.transport import Response, Transport
 from acclimate_device.errors import DeviceError, StorageError, TransportError, UntrustedError
 from acclimate_device.protocol import (
+    CLOSED_FORM_FILES,
     FILES,
     LIMITS,
     MANIFEST,
@@ -206,7 +207,7 @@ class Agent:
     def _held(self, digest: str) -> bytes | None:
         """A file of either slot with this SHA-256: graphs rarely change between versions."""
         for slot in ("a", "b"):
-            for name in (MANIFEST, *FILES):
+            for name in (MANIFEST, *FILES, *CLOSED_FORM_FILES):
                 data = self._slots.read(slot, name)
                 if data is not None and hashlib.sha256(data).hexdigest() == digest:
                     return data

@@ -19,7 +19,7 @@ from tuf.ngclient.updater import Updater
 from acclimate_device.agent.transport import Response
 from acclimate_device.bundle import parse_manifest
 from acclimate_device.errors import StorageError, TransportError, UntrustedError
-from acclimate_device.protocol import FILES, LIMITS, MANIFEST, Manifest, Release
+from acclimate_device.protocol import LIMITS, MANIFEST, Manifest, Release
 from acclimate_device.storage import Flash
 
 Get = Callable[[str, Mapping[str, str], int], Response]
@@ -62,7 +62,7 @@ class Repository:
             )
             updater.refresh()
             _sync(self._metadata)
-            infos = {name: self._target(updater, f"{release.path}/{name}") for name in (MANIFEST, *FILES)}
+            told = self._target(updater, f"{release.path}/{MANIFEST}")
         except DownloadError as error:
             cause = error.__cause__ or error
             raise cause if isinstance(cause, TransportError) else TransportError(str(cause)) from None
@@ -72,10 +72,11 @@ class Repository:
             raise StorageError(
                 f"{self._metadata}: {error.strerror or error}: free some space or mend its permissions"
             ) from None
-        raw = self._file(infos[MANIFEST], held, LIMITS.manifest_bytes)
+        raw = self._file(told, held, LIMITS.manifest_bytes)
         manifest = parse_manifest(raw)
+        infos = {name: self._target(updater, f"{release.path}/{name}") for name in manifest.files}
         _check(manifest, release, infos)
-        files = {name: self._file(infos[name], held, LIMITS.bundle_bytes) for name in FILES}
+        files = {name: self._file(info, held, LIMITS.bundle_bytes) for name, info in infos.items()}
         self.forget()
         return {MANIFEST: raw, **files}
 

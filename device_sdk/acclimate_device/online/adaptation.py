@@ -14,7 +14,7 @@ import numpy as np
 from acclimate_device.online.schema import Schema
 from acclimate_device.online.support import Example
 from acclimate_device.protocol import Manifest
-from acclimate_device.runtime import Batch, Engine, Params
+from acclimate_device.runtime import Batch, GradientEngine, Params
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Outcome:
 
 
 def adapt(
-    engine: Engine,
+    engine: GradientEngine,
     schema: Schema,
     batches: Sequence[Batch],
     judges: Sequence[Example],
@@ -56,7 +56,7 @@ def adapt(
     candidates = [take_steps(engine, engine.start, batches)]
     if current is not None:
         candidates += [take_steps(engine, current, batches), current]
-    steps = engine.manifest.adaptation.steps * (1 if current is None else 2)
+    steps = engine.adaptation.steps * (1 if current is None else 2)
     finite = [params for params in candidates if _finite(params)]
     if len(judges) < judge_from:
         pays = bool(finite) and _expected_to_pay(engine.manifest)
@@ -67,14 +67,14 @@ def adapt(
     return Outcome(params, best > 0, steps, True, losses[0], losses[best])
 
 
-def take_steps(engine: Engine, params: Params, batches: Sequence[Batch]) -> Params:
+def take_steps(engine: GradientEngine, params: Params, batches: Sequence[Batch]) -> Params:
     """The bundle's number of gradient steps, each over the next batch in turn."""
-    for step in range(engine.manifest.adaptation.steps):
+    for step in range(engine.adaptation.steps):
         params, _ = engine.step(params, batches[step % len(batches)], step)
     return params
 
 
-def _mean_loss(engine: Engine, schema: Schema, params: Params, judges: Sequence[Example]) -> float:
+def _mean_loss(engine: GradientEngine, schema: Schema, params: Params, judges: Sequence[Example]) -> float:
     x = schema.normalize(np.stack([example.x for example in judges]))
     y = schema.normalize_targets([example.target for example in judges])
     return float(schema.losses(engine.outputs(params, x), y).mean())

@@ -36,7 +36,7 @@ from acclimate_device.online.saved import Adapted
 from acclimate_device.online.schema import Float, Schema
 from acclimate_device.online.versions import Load, ReadFile, Running, Versions
 from acclimate_device.protocol import EventKind, Manifest, Release, Report, Slot
-from acclimate_device.runtime import Engine
+from acclimate_device.runtime import ClosedFormEngine, load_engine
 from acclimate_device.storage import Claim, FileFlash, Flash, SameProcess, Slots, Store
 from acclimate_device.telemetry import Recorder, resources
 
@@ -74,7 +74,7 @@ class Device:
         input_shift: InputShift | None = None,
         clock: Callable[[], float] | None = None,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
-        load: Load = Engine,
+        load: Load = load_engine,
         on_report: Callable[[Report], None] | None = None,
     ) -> None:
         self.policy = policy or OnlinePolicy()
@@ -199,6 +199,27 @@ class Device:
             raise LabelError("the bundle does not classify: use predict_one")
         active, outputs = self._predict(x, None)
         return active.schema.probabilities(outputs)
+
+    def predict_interval_one(self, x: Any, level: float = 0.9) -> tuple[Any, Any]:
+        """Where the target of one example lies with probability `level`: (lowest, highest).
+
+        Args:
+            level: between 0.5 and 0.99.
+
+        Raises:
+            InputError: not a usable input; nothing changed.
+            LabelError: the bundle classifies, or adapts by gradient steps, which tell nothing of uncertainty.
+            ValueError: `level` is out of range.
+        """
+        if not 0.5 <= level <= 0.99:
+            raise ValueError(f"level is {level}: use 0.5 to 0.99")
+        active = self._active
+        engine = active.running.engine
+        if active.schema.classification or not isinstance(engine, ClosedFormEngine):
+            raise LabelError("intervals come with numbers learnt in closed form: use predict_one")
+        raw = self._checked(active.schema, x)
+        ends = engine.interval(active.params, active.schema.normalize(active.aligned(raw))[None], level)
+        return active.schema.prediction(ends.low[0]), active.schema.prediction(ends.high[0])
 
     def predict_many(self, xs: Iterable[Any]) -> list[Any]:
         """`predict_one` for each; all inputs are checked before the first is predicted."""
@@ -349,7 +370,7 @@ class Device:
     def _leave(self, active: Active, raw: Float) -> tuple[Active, Float]:
         """Leave parameters that give NaN: adapted ones for the start, a trial for the last good version."""
         with self._lock:
-            if active is self._active and active.adapted:
+            if active is self._active and active.learnt:
                 self._versions.reset()
                 self._recorder.fallbacks += 1
                 self._active = self._learner.start_afresh(active, keep=0)
@@ -436,7 +457,7 @@ class Device:
 
     def _save(self) -> None:
         active, state = self._active, None
-        if active.adapted or active.alignment is not None:
+        if active.learnt or active.alignment is not None:
             state = Adapted(active.params, active.adapted, active.alignment, self._inputs.before)
         kept = self._keeping.save(active.running.engine, state, self._versions.boot.lineage)
         self._unsaved, self._saved_at = not kept, self._clock.elapsed()

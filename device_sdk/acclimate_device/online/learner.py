@@ -23,7 +23,7 @@ from acclimate_device.online.schema import Float, Schema, Target
 from acclimate_device.online.support import Support
 from acclimate_device.online.versions import Running
 from acclimate_device.protocol import EventKind
-from acclimate_device.runtime import Params
+from acclimate_device.runtime import ClosedFormEngine, GradientEngine, Params
 from acclimate_device.telemetry import Recorder
 
 Note = Callable[[EventKind, str, str], None]
@@ -45,6 +45,11 @@ class Active:
         """A version at its start."""
         schema = Schema(running.engine.manifest, policy.allow_constant)
         return Active(running, schema, running.engine.start, False)
+
+    @property
+    def learnt(self) -> bool:
+        """Whether anything was learnt, used or not."""
+        return self.params is not self.running.engine.start
 
     def at_start(self) -> Active:
         return replace(self, params=self.running.engine.start, adapted=False)
@@ -106,6 +111,9 @@ class Learner:
         if inputs_drifted and response == "report" and self._policy.on_input_shift != "realign":
             response = self._policy.on_input_shift
         active = self._keep(active, raw, target)
+        engine = active.running.engine
+        if isinstance(engine, ClosedFormEngine):  # it has learnt, and its start is always among its experts
+            return active if response == "report" else self._reopen(active, engine)
         if response == "reset":
             self._forget()
             active = self.start_afresh(active, self._policy.keep)
@@ -124,10 +132,16 @@ class Learner:
         return replace(active, alignment=alignment)
 
     def adapt(self, active: Active) -> Active:
-        """Take the bundle's steps on the support and use what the held-back examples find best."""
+        """Take the bundle's steps on the support and use what the held-back examples find best; a closed form
+        learns the support from its start."""
         engine, started = active.running.engine, time.perf_counter_ns()
         support = self._support_of(active)
-        batches = support.batches(engine.manifest.adaptation.batch)
+        if isinstance(engine, ClosedFormEngine):
+            for example in support.in_order():
+                active = self._solve(active, engine, example.x, example.target)
+            return active
+        assert isinstance(engine, GradientEngine)
+        batches = support.batches(engine.adaptation.batch)
         if not batches:
             return active
         self._since_adaptation = 0
@@ -177,9 +191,7 @@ class Learner:
         """Put an example into the support; while an alignment is unjudged, hold it back to judge by."""
         support = self._support_of(active)
         if active.alignment is None or active.alignment.judged:
-            support.add(active.aligned(raw), target)
-            self._since_adaptation += 1
-            return active
+            return self._take(active, support, active.aligned(raw), target)
         both = active.schema.normalize(np.stack([active.aligned(raw), raw]))
         targets = active.schema.normalize_targets([target, target])
         losses = active.schema.losses(active.outputs(both), targets)
@@ -195,11 +207,40 @@ class Learner:
         if not pays:
             self._forget()  # saved state, which still holds the alignment
         for tried in self._trial:
-            support.add(active.aligned(tried.raw), tried.target)
-        self._since_adaptation += len(self._trial)
+            active = self._take(active, support, active.aligned(tried.raw), tried.target)
         self._trial.clear()
         self._settled()
         return active
+
+    def _take(self, active: Active, support: Support, x: Float, target: Target) -> Active:
+        """Put an example into the support; heads in closed form learn it at once."""
+        support.add(x, target)
+        self._since_adaptation += 1
+        engine = active.running.engine
+        return self._solve(active, engine, x, target) if isinstance(engine, ClosedFormEngine) else active
+
+    def _solve(self, active: Active, engine: ClosedFormEngine, x: Float, target: Target) -> Active:
+        """One label into the heads, and the trust in the experts after it."""
+        started = time.perf_counter_ns()
+        normalized = active.schema.normalize(x)[None]
+        params, _ = engine.learn(active.params, normalized, active.schema.normalize_targets([target]))
+        self._recorder.steps += 1
+        self._recorder.adapt_us.add((time.perf_counter_ns() - started) / 1000.0)
+        shares = engine.shares(params)
+        adapted = shares["start"] < 0.5
+        self._recorder.adaptations += adapted
+        self._recorder.kept_starts += not adapted
+        if adapted != active.adapted:
+            told = ", ".join(f"{expert} {share:.2f}" for expert, share in shares.items())
+            self._note("adapted" if adapted else "kept_start", "recent labels", told)
+        return replace(active, params=params, adapted=adapted)
+
+    def _reopen(self, active: Active, engine: ClosedFormEngine) -> Active:
+        """After drift: what is known counts no more than a new device's knowledge of itself."""
+        self._recorder.resets += 1
+        self._detector.reset()
+        self._note("reset", "drift", "the heads' covariance is the fleet's again")
+        return replace(active, params=engine.reopened(active.params))
 
     def _support_of(self, active: Active) -> Support:
         """The support, moved to the version in use where it is of another."""

@@ -43,11 +43,11 @@ class SavedState:
 
     def save(self, engine: Engine, state: Adapted, lineage: int) -> None:
         """Write the parameters that moved, and the alignment."""
-        header: dict[str, Any] = _belongs_to(engine, lineage)
+        header: dict[str, Any] = {**_belongs_to(engine, lineage), "adapted": state.adapted}
         if state.alignment is not None and state.before is not None:
             header |= {"alignment": asdict(state.alignment), "before": asdict(state.before)}
-        moving = engine.manifest.adaptation.trainable if state.adapted else ()
-        moved = {f"param.{name}": state.params[f"param.{name}"] for name in moving}
+        moving = () if state.params is engine.start else engine.moving
+        moved = {name: state.params[name] for name in moving}
         self._store.write(_NAME, canonical_json(header) + b"\n" + serialize(moved))
 
     def load(self, engine: Engine, lineage: int) -> Adapted | None:
@@ -65,15 +65,16 @@ class SavedState:
             return None
         moved = {name: tensor.astype(np.float32) for name, tensor in parse(body).items()}
         for name, tensor in moved.items():
-            if name not in engine.start or tensor.shape != engine.start[name].shape:
+            if name not in engine.moving or tensor.shape != engine.start[name].shape:
                 raise BundleError(f"the saved state has a {name} of shape {tensor.shape} that does not fit")
-        params = {**engine.start, **moved}
+        params = {**engine.start, **moved} if moved else engine.start
+        adapted = bool(head.get("adapted", moved))
         if "alignment" not in head:
-            return Adapted(params, bool(moved))
+            return Adapted(params, adapted)
         alignment, before = head["alignment"], head["before"]
         return Adapted(
             params,
-            bool(moved),
+            adapted,
             Alignment(tuple(alignment["gain"]), tuple(alignment["offset"]), alignment["judged"]),
             Moments(before["inputs"], tuple(before["mean"]), tuple(before["spread"])),
         )

@@ -60,12 +60,15 @@ class Support:
         """The held-back examples."""
         return [example for shelf in self._shelves.values() for example in shelf.held_back]
 
+    def in_order(self) -> list[Example]:
+        """Everything, in the order in which it came."""
+        shelves = self._shelves.values()
+        everything = chain.from_iterable((*shelf.support, *shelf.held_back) for shelf in shelves)
+        return sorted(everything, key=lambda example: example.order)
+
     def keep_newest(self, number: int) -> None:
         """Forget all but the newest examples; those all go into the support."""
-        everything = sorted(
-            chain.from_iterable((*shelf.support, *shelf.held_back) for shelf in self._shelves.values()),
-            key=lambda example: example.order,
-        )
+        everything = self.in_order()
         self._shelves.clear()
         for example in everything[len(everything) - number :] if number else []:
             self._shelf(example.target).support.append(example)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from acclimate_device.bundle import Bundle, read_bundle
 from acclimate_device.errors import BundleError, StorageError
 from acclimate_device.protocol import EventKind, Release, Slot
-from acclimate_device.runtime import Engine
+from acclimate_device.runtime import Engine, load_engine
 from acclimate_device.storage import Assignment, Boot, Slots, Trial
 
 ReadFile = Callable[[str], bytes | None]
@@ -53,7 +53,7 @@ class Versions:
         load: makes the engine of a bundle.
     """
 
-    def __init__(self, slots: Slots, factory: ReadFile, trial_starts: int, load: Load = Engine) -> None:
+    def __init__(self, slots: Slots, factory: ReadFile, trial_starts: int, load: Load = load_engine) -> None:
         self._slots, self._factory, self._trial_starts = slots, factory, trial_starts
         self._engine = load
         self.trouble = ""

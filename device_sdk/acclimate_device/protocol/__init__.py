@@ -32,7 +32,8 @@ gives the same answer, so a lost answer costs nothing. A new version of the prot
 ## Bundle
 
 A bundle is a folder of `manifest.json`, `predict.onnx`, `adapt.onnx`, `params.safetensors` and
-`sanity.safetensors`. **Each file is one TUF target, `<name>/<version>/<file>`**, in a repository with
+`sanity.safetensors`, or with heads in closed form of `features.onnx` and `learn.onnx` in place of the two
+graphs. **Each file is one TUF target, `<name>/<version>/<file>`**, in a repository with
 consistent snapshots; the manifest repeats length and SHA-256 of the other four. One target per file, and no
 archive: a download resumes by file and by `Range`, a hash is checked before anything parses the bytes, sizes
 are known before the first byte, there is no unpacking to get wrong, and a file the device already holds (the
@@ -53,6 +54,22 @@ An input a graph does not need may be missing from it; a device feeds what the g
   step k (from 0) uses entry `min(k, length - 1)`, shaped to broadcast against its parameter.
 * `sanity.safetensors`: `x (B, *shape)`, `y`, `w (B,)`, `outputs (B, width)` of the start, and `losses (S,)`:
   the `loss` of S steps chained on that one batch. A device that cannot reproduce them refuses the bundle.
+
+Heads in closed form (`adaptation.kind` is `closed-form`), with d features and the constant one, C outputs:
+
+* `features.onnx`: `param.<name>` and `x (batch, *shape)`, to `phi (batch, d)` if there is a last layer, and
+  `z (batch, r)` if there are class means.
+* `learn.onnx`: one label. `phi (1, d)`, `z (1, r)`, `y (1, C)`: one-hot, or normalized targets; for each head
+  `<head>.mean` and `<head>.cov`, the same two as `start.<head>.mean` and `start.<head>.cov`, and
+  `<head>.gamma ()`; to `next.<head>.mean` and `next.<head>.cov`. Matrix products, transpositions and the four
+  operations only.
+* `params.safetensors`: `param.<name>`; `start.<head>.mean` and `start.<head>.cov`, the state before any
+  label: `(d, C)` and `(d, d)` of the last layer, `(C, r)` and `(C, C)` of class means; for classes
+  `prior.<head>.scale`, `prior.<head>.power`, `prior.<head>.bias (C,)` and `prior.temperature`; for real
+  targets `prior.noise (C,)`, the mean absolute error at unit variance, and `prior.interval (C, L)`,
+  quantiles of it in units of that mean, at the levels `prior.levels (L,)`.
+* `sanity.safetensors`: `x (S, *shape)`, `y (S,)` or `(S, C)`, and `outputs (S, C)`: what the mean of the
+  heads says of each label before it is learnt, without forgetting.
 """
 
 from __future__ import annotations
@@ -73,16 +90,21 @@ from acclimate_device.protocol.envelope import (
 from acclimate_device.protocol.limits import LIMITS, Limits
 from acclimate_device.protocol.manifest import (
     ADAPT,
+    CLOSED_FORM_FILES,
+    FEATURES,
     FILES,
+    LEARN,
     MANIFEST,
     PARAMS,
     PREDICT,
     SANITY,
     Adaptation,
+    ClosedForm,
     Cost,
     CurvePoint,
     Expected,
     File,
+    HeadName,
     Input,
     LossName,
     Manifest,
@@ -138,8 +160,11 @@ MESSAGES: tuple[type[object], ...] = (
 
 __all__ = [
     "ADAPT",
+    "CLOSED_FORM_FILES",
     "ENROLMENT_PATH",
+    "FEATURES",
     "FILES",
+    "LEARN",
     "LIMITS",
     "MANIFEST",
     "MESSAGES",
@@ -156,6 +181,7 @@ __all__ = [
     "TOKEN_PATH",
     "Action",
     "Adaptation",
+    "ClosedForm",
     "Cost",
     "CurvePoint",
     "DesiredState",
@@ -166,6 +192,7 @@ __all__ = [
     "EventKind",
     "Expected",
     "File",
+    "HeadName",
     "Input",
     "Limits",
     "LossName",

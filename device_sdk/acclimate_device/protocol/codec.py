@@ -154,6 +154,8 @@ def _compile(annotation: Any) -> Reader:
         return _bounded(_SCALARS.get(arguments[0]) or _reader(arguments[0]), arguments[1])
     if origin is Literal:
         return functools.partial(_one_of, arguments)
+    if origin in (Union, types.UnionType) and all(map(_is_tagged, arguments)):
+        return functools.partial(_tagged, {tag: _reader(kind) for kind in arguments for tag in _tags(kind)})
     if origin in (Union, types.UnionType):
         return functools.partial(_first_fit, tuple(_reader(argument) for argument in arguments))
     if origin is tuple and arguments[-1] is Ellipsis:
@@ -289,6 +291,26 @@ def _first_fit(readers: tuple[Reader, ...], value: Any) -> Any:
         except _Mismatch as one:
             mismatch = one if not mismatch.path or one.path else mismatch
     raise mismatch
+
+
+def _is_tagged(kind: Any) -> bool:
+    return dataclasses.is_dataclass(kind) and any(name == "kind" for name, _ in fields(kind))
+
+
+def _tags(kind: Any) -> tuple[str, ...]:
+    """What a dataclass's field `kind`, a literal, may hold; None where it may be left out."""
+    tags: tuple[str, ...] = get_args(get_type_hints(kind)["kind"])
+    return tags if dict(fields(kind))["kind"] is dataclasses.MISSING else (*tags, "")
+
+
+def _tagged(kinds: Mapping[str, Reader], value: Any) -> Any:
+    """The message whose `kind` the object names; the one that may leave it out, where it names none."""
+    if type(value) is not dict:
+        raise _Mismatch(f"an object is expected, not {_show(value)}")
+    found = kinds.get(value.get("kind", "")) if type(value.get("kind", "")) is str else None
+    if found is None:
+        raise _Mismatch(f"{_show(value.get('kind'))} is not one of {', '.join(filter(None, kinds))}", ".kind")
+    return found(value)
 
 
 def _array(reader: Reader, value: Any) -> Any:

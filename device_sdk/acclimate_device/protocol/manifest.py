@@ -13,11 +13,17 @@ from acclimate_device.protocol.messages import Count, Hash, Name, Release
 MANIFEST = "manifest.json"
 PREDICT = "predict.onnx"
 ADAPT = "adapt.onnx"
+FEATURES = "features.onnx"
+LEARN = "learn.onnx"
 PARAMS = "params.safetensors"
 SANITY = "sanity.safetensors"
 FILES = (PREDICT, ADAPT, PARAMS, SANITY)
+"""What a bundle that adapts by gradient steps holds beside its manifest."""
+CLOSED_FORM_FILES = (FEATURES, LEARN, PARAMS, SANITY)
+"""What a bundle whose heads are solved in closed form holds beside its manifest."""
 
 TaskKind = Literal["classification", "regression", "forecasting"]
+HeadName = Literal["last", "means"]
 LossName = Literal["cross_entropy", "mse", "mae", "huber"]
 Positive = Annotated[int, Number(1, 2**31 - 1)]
 Label = Annotated[str, Text(max_length=128)]
@@ -110,9 +116,10 @@ class Output:
 
 @dataclass(frozen=True)
 class Adaptation:
-    """How a device adapts.
+    """How a device adapts by gradient steps.
 
     Attributes:
+        kind: `gradient`.
         steps: gradient steps of one adaptation, each over one batch drawn from the support.
         inner_lr: step size of parameters without learned rates.
         shots: support examples to keep, by class (classification) or in all.
@@ -131,6 +138,31 @@ class Adaptation:
     loss: LossName
     trainable: Annotated[tuple[str, ...], Items(4096)]
     rates: Annotated[tuple[str, ...], Items(4096)] = ()
+    kind: Literal["gradient"] = "gradient"
+
+
+@dataclass(frozen=True)
+class ClosedForm:
+    """How a device adapts by solving its heads, one label at a time.
+
+    Attributes:
+        kind: `closed-form`.
+        heads: what is solved: `last`, the Bayesian last layer, `means`, the class means, or both.
+        forgetting: of each head, what is left of the device's own after one more label; 1 forgets nothing.
+        shots: support examples to keep, by class (classification) or in all, to teach a next version by.
+        loss: the per-example loss that a device reports; see `Adaptation`.
+    """
+
+    kind: Literal["closed-form"]
+    heads: Annotated[tuple[HeadName, ...], Items(2)]
+    forgetting: Annotated[tuple[Annotated[float, Number(0.5, 1.0)], ...], Items(2)]
+    shots: Positive
+    loss: LossName
+
+    def __post_init__(self) -> None:
+        if not 0 < len(set(self.heads)) == len(self.heads) == len(self.forgetting):
+            told = f"{self.heads} with forgetting {self.forgetting}"
+            raise ProtocolError(f"ClosedForm.heads: {told}; name each head once, with its forgetting")
 
 
 @dataclass(frozen=True)
@@ -176,7 +208,7 @@ class Cost:
         file_bytes: all files but the manifest.
         peak_memory_bytes: most tensor bytes alive at once in one adaptation step, counted on the traced
             graph; the process and its runtime come on top.
-        macs_per_step: multiply-adds of one adaptation step over a full batch.
+        macs_per_step: multiply-adds of one adaptation step over a full batch, or of one label in closed form.
         macs_per_prediction: multiply-adds of one prediction.
     """
 
@@ -210,17 +242,19 @@ class Manifest:
         output: what the outputs mean.
         adaptation: how a device adapts.
         cost: what it costs a device.
-        files: every other file by name: `FILES`, no more and no less.
+        files: every other file by name: `FILES` or `CLOSED_FORM_FILES`, by the kind of adaptation, no more
+            and no less.
         learner: what meta-trained it (`maml`, `reptile`, ...).
         run_id: the MLflow run it came from; empty if none.
-        sanity_tolerance: largest absolute error a device accepts on the sanity vector.
+        sanity_tolerance: largest error a device accepts on the sanity vector: absolute, and of heads in
+            closed form, whose log probabilities may be large, relative above 1.
         expected: None where nobody measured it.
     """
 
     release: Release
     input: Input
     output: Output
-    adaptation: Adaptation
+    adaptation: Adaptation | ClosedForm
     cost: Cost
     files: Annotated[Mapping[Name, File], Items(16)]
     learner: str
@@ -230,8 +264,9 @@ class Manifest:
     schema: Literal[1] = 1
 
     def __post_init__(self) -> None:
-        if set(self.files) != set(FILES):
-            raise ProtocolError(f"Manifest.files: {sorted(self.files)}, a bundle holds {sorted(FILES)}")
+        whole = FILES if isinstance(self.adaptation, Adaptation) else CLOSED_FORM_FILES
+        if set(self.files) != set(whole):
+            raise ProtocolError(f"Manifest.files: {sorted(self.files)}, a bundle holds {sorted(whole)}")
         _check_normalization("input", self.input.mean, self.input.scale, self.input.shape[0])
         _check_window(self.input)
         _check_preprocessing(self.input)
@@ -239,6 +274,8 @@ class Manifest:
         labels, width = self.output.labels, self.output.width
         if self.output.kind == "classification" and len(set(labels)) != width:
             raise ProtocolError(f"Manifest.output.labels: {len(set(labels))} distinct, the width is {width}")
+        if isinstance(self.adaptation, ClosedForm):
+            return
         unknown = set(self.adaptation.rates) - set(self.adaptation.trainable)
         if unknown:
             raise ProtocolError(f"Manifest.adaptation.rates: {sorted(unknown)} are not trainable")

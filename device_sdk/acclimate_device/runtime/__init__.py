@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from acclimate_device.runtime.engine import Batch, Engine, Params
+from acclimate_device.runtime.closed_form import ClosedFormEngine
+from acclimate_device.runtime.engine import Engine, Params
+from acclimate_device.runtime.gradient import Batch, GradientEngine
+from acclimate_device.runtime.loading import load_engine
 
-__all__ = ["Batch", "Engine", "Params"]
+__all__ = ["Batch", "ClosedFormEngine", "Engine", "GradientEngine", "Params", "load_engine"]

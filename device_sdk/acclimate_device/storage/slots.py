@@ -16,7 +16,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from acclimate_device.bundle import read_bundle
 from acclimate_device.errors import BundleError, ProtocolError
-from acclimate_device.protocol import FILES, MANIFEST, DesiredState, Release, Slot, dumps, loads
+from acclimate_device.protocol import MANIFEST, DesiredState, Release, Slot, dumps, loads
 from acclimate_device.protocol.codec import Items
 from acclimate_device.storage.store import Store
 
@@ -124,7 +124,7 @@ class Slots:
     def stage(self, slot: str, files: dict[str, bytes]) -> None:
         """Put a bundle's files into a slot, the manifest last: without one a slot counts as empty."""
         self.clear(slot)
-        for name in FILES:
+        for name in sorted(files.keys() - {MANIFEST}):
             self._flash.write(f"{slot}/{name}", files[name])
             self._flash.sync(f"{slot}/{name}")
         self._flash.sync_names(f"{slot}/")

@@ -16,6 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from acclimate.bundle.closed_form import closed_form_files, verify_labels
 from acclimate.bundle.cost import parameter_count, prediction_multiply_adds, step_cost
 from acclimate.bundle.graphs import predict_to_onnx, step_to_onnx, trace_step
 from acclimate.bundle.limits import DeviceLimits
@@ -30,7 +31,6 @@ from acclimate.models import build
 from acclimate.preprocessing import preprocessing
 from acclimate_device.protocol import (
     ADAPT,
-    FILES,
     MANIFEST,
     PARAMS,
     PREDICT,
@@ -86,6 +86,8 @@ def build_bundle(
     model = build(initialization.model)
     loss = loss_for(initialization.schema.kind, initialization.adaptation.loss)
     _check_tensors(initialization, model)
+    if initialization.prior:
+        return _closed_form(initialization, release, run_id, expected, limits)
     signature = StepSignature.of(initialization)
     batch = probe_batch(initialization, batch_size(initialization))
     params = {name: initialization.params[name] for name in signature.parameters}
@@ -118,13 +120,50 @@ def build_bundle(
         output=_output(initialization),
         adaptation=_adaptation(initialization, loss, signature),
         cost=cost,
-        files={name: File(len(files[name]), hashlib.sha256(files[name]).hexdigest()) for name in FILES},
+        files=_listed(files),
         learner=initialization.learner,
         expected=expected,
         run_id=run_id,
     )
     verify_sanity(initialization, files[PREDICT], files[ADAPT], signature, sanity, manifest.sanity_tolerance)
     return Bundle(manifest, {MANIFEST: dumps(manifest), **files}, agreement)
+
+
+def _closed_form(
+    initialization: Initialization,
+    release: Release,
+    run_id: str,
+    expected: Expected | None,
+    limits: DeviceLimits | None,
+) -> Bundle:
+    made = closed_form_files(initialization)
+    files = {
+        name: each if isinstance(each, bytes) else _safetensors(each) for name, each in made.files.items()
+    }
+    cost = Cost(
+        parameters=parameter_count((*initialization.params.values(), *initialization.prior.values())),
+        file_bytes=sum(map(len, files.values())),
+        peak_memory_bytes=made.state_bytes,
+        macs_per_step=made.label_macs,
+        macs_per_prediction=made.prediction_macs,
+    )
+    (limits or DeviceLimits()).check(cost)
+    manifest = Manifest(
+        release=release,
+        input=_input(initialization),
+        output=_output(initialization),
+        adaptation=made.adaptation,
+        cost=cost,
+        files=_listed(files),
+        learner=initialization.learner,
+        expected=expected,
+        run_id=run_id,
+    )
+    return Bundle(manifest, {MANIFEST: dumps(manifest), **files}, Agreement(verify_labels(manifest, files)))
+
+
+def _listed(files: Mapping[str, bytes]) -> dict[str, File]:
+    return {name: File(len(data), hashlib.sha256(data).hexdigest()) for name, data in files.items()}
 
 
 def write_bundle(files: Mapping[str, bytes], directory: Path) -> None:
@@ -172,7 +211,11 @@ def _check_tensors(initialization: Initialization, model: nn.Module) -> None:
             f"{wanted.get(name, 'missing')} in the model {initialization.model.name!r}: "
             "they do not belong together; register the initialization again"
         )
-    for kind, tensors in (("parameter", initialization.params), ("learned rate", initialization.rates)):
+    for kind, tensors in (
+        ("parameter", initialization.params),
+        ("learned rate", initialization.rates),
+        ("prior", initialization.prior),
+    ):
         for name, tensor in tensors.items():
             if tensor.dtype != torch.float32:
                 raise BundleError(

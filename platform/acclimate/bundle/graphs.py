@@ -79,6 +79,28 @@ def predict_to_onnx(model: nn.Module, params: dict[str, Tensor], x: Tensor) -> b
     return _to_onnx(program, [*(f"param.{name}" for name in names), "x"], ["outputs"], dynamic_shapes=shapes)
 
 
+def module_to_onnx(
+    module: nn.Module, tensors: tuple[Tensor, ...], inputs: list[str], outputs: list[str], *, batched: bool
+) -> bytes:
+    """Serialize a module that takes its parameters as inputs.
+
+    Args:
+        batched: whether the first axis of the last input, and of every output, is free.
+
+    Raises:
+        BundleError: an operator has no ONNX translation; the message names it.
+    """
+    free = {0: torch.export.Dim("batch")} if batched else None
+    shapes = {"tensors": (*(None for _ in inputs[:-1]), free)}
+    with _quiet(), sdpa_kernel(SDPBackend.MATH):
+        try:
+            program = torch.export.export(module, tensors, dynamic_shapes=shapes, strict=False)
+        except (RuntimeError, ValueError) as error:
+            raise BundleError(f"the features cannot be traced: {_first_line(error)}") from error
+        program = program.run_decompositions(decomposition_table())
+    return _to_onnx(program, inputs, outputs, dynamic_shapes=shapes)
+
+
 class _Forward(nn.Module):
     """The model as a function of its parameters; it keeps none of its own."""
 

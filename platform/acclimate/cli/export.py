@@ -11,6 +11,7 @@ from acclimate.cli.output import err, next_step, print_fields, print_json
 
 if TYPE_CHECKING:
     from acclimate.bundle.export import Bundle
+    from acclimate_device.protocol import Adaptation, ClosedForm
 
 
 @click.command("export")
@@ -42,6 +43,17 @@ def export(reference: str, output: Path, tracking_uri: str | None, as_json: bool
     next_step(f"acclimate repo publish REPOSITORY {output} --key KEYS", "sign it, so that devices trust it")
 
 
+def _how(adaptation: Adaptation | ClosedForm) -> str:
+    from acclimate_device.protocol import ClosedForm
+
+    if isinstance(adaptation, ClosedForm):
+        told = zip(adaptation.heads, adaptation.forgetting, strict=True)
+        return "label by label in closed form: " + ", ".join(
+            f"{head}, forgetting {rate}" for head, rate in told
+        )
+    return f"{len(adaptation.trainable)} tensors in {adaptation.steps} steps"
+
+
 def _figures(bundle: Bundle) -> dict[str, object]:
     from acclimate.bundle.verification import TOLERANCE
 
@@ -54,7 +66,7 @@ def _figures(bundle: Bundle) -> dict[str, object]:
         )
     return {
         "content hash": bundle.manifest.release.content_hash[:12],
-        "adapts": f"{len(adaptation.trainable)} tensors in {adaptation.steps} steps",
+        "adapts": _how(adaptation),
         "parameters": f"{cost.parameters:,}",
         "files": f"{cost.file_bytes:,} bytes",
         "peak memory": f"{cost.peak_memory_bytes:,} bytes of tensors in one step",

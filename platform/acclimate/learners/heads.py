@@ -32,6 +32,7 @@ from acclimate.learners.config import HeadsChoice
 
 HeadName = Literal["last", "means"]
 Tensors = Mapping[str, Tensor]
+Gammas = Mapping[HeadName, Tensor]
 
 
 CHOICES: dict[str, tuple[HeadName, ...]] = {
@@ -43,7 +44,7 @@ CHOICES: dict[str, tuple[HeadName, ...]] = {
 
 def heads_in(prior: Tensors) -> HeadsChoice:
     """Which heads a prior is of."""
-    names = tuple(name for name in ("last", "means") if any(key.startswith(f"{name}.") for key in prior))
+    names = tuple(name for name in ("last", "means") if f"{name}.factor" in prior)
     return next(choice for choice in ("last-layer", "class-means", "both") if CHOICES[choice] == names)
 
 
@@ -105,23 +106,18 @@ class Heads:
         self, prior: Tensors, start: Tensors, features: Tensor, y: Tensor, w: Tensor
     ) -> dict[str, Tensor]:
         """The state of each task after its support: features `(tasks, examples, d - 1)`, y, w."""
-        targets = self.targets(y, features)
+        targets, reads = self.targets(y, features), self.reads(prior, features)
         made: dict[str, Tensor] = {}
-        if "last" in self.names:
-            centred = targets - 1 / self.outputs if self.classes else targets
-            phi = last_layer.extended(features)
-            made["last.mean"], made["last.cov"] = last_layer.posterior(
-                start["last.mean"], start["last.cov"], phi, centred, w
-            )
-        if "means" in self.names:
-            z = features @ prior["means.projection"].T
-            made["means.mean"], made["means.cov"] = class_means.posterior(
-                start["means.mean"], start["means.cov"], z, targets, w
+        for name in self.names:
+            posterior = last_layer.posterior if name == "last" else class_means.posterior
+            centred = targets - 1 / self.outputs if self.classes and name == "last" else targets
+            made[f"{name}.mean"], made[f"{name}.cov"] = posterior(
+                start[f"{name}.mean"], start[f"{name}.cov"], reads[name], centred, w
             )
         return made
 
     def updated(
-        self, prior: Tensors, start: Tensors, state: Tensors, features: Tensor, y: Tensor, gamma: Tensors
+        self, prior: Tensors, start: Tensors, state: Tensors, features: Tensor, y: Tensor, gamma: Gammas
     ) -> dict[str, Tensor]:
         """The state after one more label of each task, in the order in which they come.
 
@@ -130,48 +126,56 @@ class Heads:
             y: `(tasks, 1[, C])`.
             gamma: of each head, by name; shaped to broadcast with `(tasks, 1, 1)`.
         """
-        targets = self.targets(y, features)
-        made: dict[str, Tensor] = {}
+        return self.moved(start, state, self.reads(prior, features), self.targets(y, features), gamma)
+
+    def reads(self, prior: Tensors, features: Tensor) -> dict[HeadName, Tensor]:
+        """What each head reads of the features: phi `(..., d)`, z `(..., r)`."""
+        made: dict[HeadName, Tensor] = {}
         if "last" in self.names:
-            centred = targets - 1 / self.outputs if self.classes else targets
-            phi = last_layer.extended(features)
-            made["last.mean"], made["last.cov"] = last_layer.update(
-                state["last.mean"],
-                state["last.cov"],
-                start["last.mean"],
-                start["last.cov"],
-                phi,
-                centred,
-                gamma["last"],
-            )
+            made["last"] = last_layer.extended(features)
         if "means" in self.names:
-            z = features @ prior["means.projection"].T
-            made["means.mean"], made["means.cov"] = class_means.update(
-                state["means.mean"],
-                state["means.cov"],
-                start["means.mean"],
-                start["means.cov"],
-                z,
-                targets,
-                gamma["means"],
+            made["means"] = features @ prior["means.projection"].T
+        return made
+
+    def moved(
+        self,
+        start: Tensors,
+        state: Tensors,
+        reads: Mapping[HeadName, Tensor],
+        targets: Tensor,
+        gamma: Gammas,
+    ) -> dict[str, Tensor]:
+        """`updated` of what the heads read, and of targets as `targets` makes them."""
+        made: dict[str, Tensor] = {}
+        for name in self.names:
+            update = last_layer.update if name == "last" else class_means.update
+            centred = targets - 1 / self.outputs if self.classes and name == "last" else targets
+            pair = (reads[name], centred)
+            made[f"{name}.mean"], made[f"{name}.cov"] = update(
+                state[f"{name}.mean"],
+                state[f"{name}.cov"],
+                start[f"{name}.mean"],
+                start[f"{name}.cov"],
+                *pair,
+                gamma[name],
             )
         return made
 
     def answers(self, prior: Tensors, state: Tensors, features: Tensor) -> dict[HeadName, Tensor]:
         """Of each head: log probabilities, or the mean of real targets, `(tasks, examples, C)`."""
         made: dict[HeadName, Tensor] = {}
+        reads = self.reads(prior, features)
         if "last" in self.names:
-            mean, variance = last_layer.predict(
-                state["last.mean"], state["last.cov"], last_layer.extended(features)
-            )
+            mean, variance = last_layer.predict(state["last.mean"], state["last.cov"], reads["last"])
             if not self.classes:
                 return {"last": mean}
             scale, power, bias = (prior[f"last.{part}"] for part in ("scale", "power", "bias"))
             made["last"] = last_layer.logits(mean, variance, scale, power, bias).log_softmax(-1)
         if "means" in self.names:
-            z = features @ prior["means.projection"].T
             scale, power, bias = (prior[f"means.{part}"] for part in ("scale", "power", "bias"))
-            logits = class_means.logits(state["means.mean"], state["means.cov"], z, scale, power, bias)
+            logits = class_means.logits(
+                state["means.mean"], state["means.cov"], reads["means"], scale, power, bias
+            )
             made["means"] = logits.log_softmax(-1)
         return made
 

@@ -25,7 +25,7 @@ from acclimate_device.bundle import Bundle
 from acclimate_device.drift import InputShift
 from acclimate_device.errors import DeviceError, InputError, TransportError
 from acclimate_device.protocol import Report
-from acclimate_device.runtime import Engine
+from acclimate_device.runtime import Engine, load_engine
 from acclimate_device.storage import Store
 from acclimate_device.telemetry import ReportQueue
 from acclimate_device.testing import PowerCutError, SimulatedFlash
@@ -67,7 +67,7 @@ class SharedEngines:
         manifest = bundle.manifest
         key = (repr(manifest.release), *(file.sha256 for file in manifest.files.values()))
         if key not in self._engines:
-            self._engines[key] = Engine(bundle, like)
+            self._engines[key] = load_engine(bundle, like)
         return self._engines[key]
 
 

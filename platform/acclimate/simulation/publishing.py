@@ -15,7 +15,7 @@ import numpy as np
 from acclimate.simulation.world import Files
 from acclimate_device.bundle import Bundle, read_bundle
 from acclimate_device.protocol import MANIFEST, PARAMS, SANITY, File, dumps
-from acclimate_device.runtime import Batch, Engine, Params
+from acclimate_device.runtime import Batch, ClosedFormEngine, GradientEngine, Params, load_engine
 from acclimate_device.runtime.tensors import parse, serialize
 from acclimate_device.testing.repository import SimulatedRepository
 
@@ -73,12 +73,16 @@ def next_version(files: Files, version: int, behaviour: str = "good", seed: int 
 def _sanity(bundle: Bundle, changed: Files) -> bytes:
     """The sanity vector of the changed parameters, by running the graphs."""
     sanity = parse(bundle.files[SANITY])
-    engine = Engine(bundle)
+    engine = load_engine(bundle)
+    given = parse(changed[PARAMS])
     params: Params = {
-        name: tensor.astype(np.float32)
-        for name, tensor in parse(changed[PARAMS]).items()
-        if name.startswith("param.")
+        name: given[name].astype(np.float32) if name in given else known
+        for name, known in engine.start.items()
     }
+    if isinstance(engine, ClosedFormEngine):
+        told = engine.told(params, sanity["x"].astype(np.float32), sanity["y"])
+        return serialize({**sanity, "outputs": told})
+    assert isinstance(engine, GradientEngine)
     batch = Batch(sanity["x"].astype(np.float32), sanity["y"], sanity["w"].astype(np.float32))
     outputs, losses = engine.outputs(params, batch.x), []
     for step in range(len(sanity["losses"])):

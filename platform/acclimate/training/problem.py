@@ -135,9 +135,12 @@ class Problem:
                 f"recipe asks for a {self.spec.name} {dict(self.spec.options)}, or their inputs or outputs "
                 "differ: take over that version's `model` section, or leave `start` out"
             )
-        rates = {f"rate.{name}": tensor for name, tensor in known.rates.items()}
+        if self.recipe.closed_form and not known.prior:  # a head of another learner is no prior of ours
+            return self.warm_start(given)
+        learned = {f"rate.{name}": tensor for name, tensor in known.rates.items()}
+        learned |= {f"prior.{name}": tensor for name, tensor in known.prior.items()}
         given |= {
-            name: one for name, one in rates.items() if name in fresh and one.shape == fresh[name].shape
+            name: one for name, one in learned.items() if name in fresh and one.shape == fresh[name].shape
         }
         return {name: given.get(name, tensor).detach().clone() for name, tensor in fresh.items()}
 

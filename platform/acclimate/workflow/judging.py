@@ -18,6 +18,7 @@ from acclimate.tasks import Sampler
 from acclimate.tasks.episodes import Indices
 from acclimate.traces import traced
 from acclimate.training.checkpoint import load_checkpoint
+from acclimate.training.finishing import finished
 from acclimate.training.problem import Problem, joint_recipe, open_problem
 from acclimate.training.recipe import Recipe
 from acclimate.training.recipe_file import load_recipe
@@ -99,7 +100,7 @@ def chosen_initialization(problem: Problem, metas: Mapping[str, MetaParams]) -> 
 def shipped(problem: Problem, trained: ev.Trained, trials: Sequence[ev.Trial]) -> Initialization:
     """The start with the setting and the number of steps, one at least, that do best on the trials' tasks."""
     if not trained.learner.trainable:  # a head in closed form has neither
-        return problem.initialization(trained.meta)
+        return problem.initialization(finished(problem, trained.meta))
     protocol = protocol_of(problem.recipe)
     shots = protocol.policy_shots
     paired = [

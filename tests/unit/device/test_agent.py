@@ -30,9 +30,9 @@ def manifest_of(files: dict[str, bytes]) -> Manifest:
     return loads(Manifest, files[MANIFEST], 10**6)
 
 
-def version(number: int) -> dict[str, bytes]:
+def version(number: int, kind: str = "gradient") -> dict[str, bytes]:
     """The tiny bundle under another version number."""
-    files = tiny_bundle()
+    files = tiny_bundle(kind)
     manifest = manifest_of(files)
     release = replace(manifest.release, version=number, content_hash=f"{number:064x}")
     return {**files, MANIFEST: dumps(replace(manifest, release=release))}

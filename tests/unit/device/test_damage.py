@@ -13,7 +13,7 @@ from acclimate_device import Device
 from acclimate_device.agent import Agent
 from acclimate_device.bundle import Bundle, read_bundle
 from acclimate_device.protocol import Enrolled
-from acclimate_device.runtime import Engine
+from acclimate_device.runtime import Engine, load_engine
 from acclimate_device.storage import Slots, Store
 from acclimate_device.telemetry import ReportQueue
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
@@ -87,12 +87,12 @@ def damages(data: bytes, other: bytes) -> Iterator[tuple[str, bytes | None]]:
 
 @functools.cache
 def first_engine() -> Engine:
-    return Engine(read_bundle(tiny_bundle().get))
+    return load_engine(read_bundle(tiny_bundle().get))
 
 
 def load(bundle: Bundle, like: Engine | None) -> Engine:
     """The same graphs for every version: their sessions are made once."""
-    return Engine(bundle, like or first_engine())
+    return load_engine(bundle, like or first_engine())
 
 
 def cases(lived: Lived) -> list[tuple[str, str, bytes | None]]:

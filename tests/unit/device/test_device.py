@@ -4,6 +4,7 @@ import math
 import re
 import threading
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,6 +25,17 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+BOTH_KINDS = pytest.mark.parametrize("kind", ["gradient", "closed-form"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the bundle under test adapts."""
+    of = getattr(request, "param", "gradient")
+    monkeypatch.setitem(globals(), "tiny_bundle", partial(tiny_bundle, of))
+    return of
 
 
 def device(flash: SimulatedFlash | None = None, clock: Clock | None = None, **options: object) -> Device:
@@ -55,7 +67,8 @@ def report_of(under_test: Device):
     return under_test._keeping._queue.reports()[-1]
 
 
-def test_a_device_learns_its_own_gestures() -> None:
+@BOTH_KINDS
+def test_a_device_learns_its_own_gestures(kind: str) -> None:
     better = 0.0
     for seed in range(5):
         stream, learner = GestureDevice(seed), device()
@@ -63,9 +76,10 @@ def test_a_device_learns_its_own_gestures() -> None:
         learn(learner, stream, 24)
         assert learner.adapted
         better += accuracy(learner, stream) - before
-    assert better / 5 > 0.15
+    assert better / 5 > (0.15 if kind == "gradient" else 0.1)
 
 
+@BOTH_KINDS
 def test_what_is_told_of_a_window_adds_up() -> None:
     stream, learner = GestureDevice(1), device()
     accuracy(learner, stream, 30)
@@ -116,6 +130,7 @@ def test_a_label_the_bundle_does_not_know_is_refused(y: object) -> None:
     assert len(learner._learner._support) == 0 if learner._learner._support else True
 
 
+@BOTH_KINDS
 def test_labels_may_come_late_or_never() -> None:
     stream, learner = GestureDevice(3), device(policy=OnlinePolicy(pending=20))
     asked = [stream.example() for _ in range(30)]
@@ -187,6 +202,7 @@ def test_adaptation_that_does_not_pay_is_not_used() -> None:
     assert unjudged.adapted, "the bundle's curve says that adapting pays"
 
 
+@BOTH_KINDS
 def test_reset_returns_to_the_initialization() -> None:
     stream, learner, fresh = GestureDevice(6), device(), device()
     learn(learner, stream, 30)
@@ -196,6 +212,7 @@ def test_reset_returns_to_the_initialization() -> None:
     assert [learner.predict_proba_one(x) for x in probe] == [fresh.predict_proba_one(x) for x in probe]
 
 
+@BOTH_KINDS
 def test_adapted_state_survives_a_restart_and_not_a_reset() -> None:
     stream, flash, clock = GestureDevice(7), SimulatedFlash(), Clock()
     learner = device(flash, clock)
@@ -209,6 +226,7 @@ def test_adapted_state_survives_a_restart_and_not_a_reset() -> None:
     assert not device(flash, clock).adapted
 
 
+@BOTH_KINDS
 def test_damaged_state_is_dropped_and_told() -> None:
     stream, flash = GestureDevice(7), SimulatedFlash()
     learner = device(flash)
@@ -223,6 +241,7 @@ def test_damaged_state_is_dropped_and_told() -> None:
     assert told == {("set_aside", "adapted.0"), ("set_aside", "adapted.1")}
 
 
+@BOTH_KINDS
 def test_state_is_written_once_a_minute_at_most() -> None:
     stream, flash, clock = GestureDevice(8), SimulatedFlash(), Clock()
     learner, writes = device(flash, clock), []
@@ -236,6 +255,7 @@ def test_state_is_written_once_a_minute_at_most() -> None:
     assert sum(name.startswith("outbox") and ".0" in name for name in writes) <= 10
 
 
+@BOTH_KINDS
 def test_a_prediction_never_waits_and_never_sees_half_a_version() -> None:
     """While another thread swaps between two sets of parameters, every output is of one of them, whole."""
     learner, stream = device(), GestureDevice(9)
@@ -268,6 +288,7 @@ def test_a_prediction_never_waits_and_never_sees_half_a_version() -> None:
     assert seen <= whole
 
 
+@BOTH_KINDS
 def test_adapted_parameters_that_give_nan_are_left_for_the_start() -> None:
     stream, learner = GestureDevice(11), device()
     learn(learner, stream, 24)
@@ -280,6 +301,7 @@ def test_adapted_parameters_that_give_nan_are_left_for_the_start() -> None:
     assert report.fallbacks == 1
 
 
+@BOTH_KINDS
 def test_nothing_of_an_example_is_on_the_wire() -> None:
     """No number and no label that went in is in what would be sent."""
     learner, rng = device(), np.random.default_rng(1)

@@ -16,13 +16,14 @@ EXAMPLES = list(GestureDevice(1).examples(12))
 class Life:
     """An agent and an application that share flash: adapt, update, confirm, reset, update, restart."""
 
-    def __init__(self, flash: SimulatedFlash) -> None:
+    def __init__(self, flash: SimulatedFlash, kind: str = "gradient") -> None:
+        self.kind = kind
         self.flash, self.slots = flash, Slots(Store(flash))
         self.now = 0.0
 
     def application(self) -> Device:
         return Device(
-            tiny_bundle().get, self.flash, clock=lambda: self.now, new_id=lambda: f"{id(self):032x}"
+            tiny_bundle(self.kind).get, self.flash, clock=lambda: self.now, new_id=lambda: f"{id(self):032x}"
         )
 
     def live(self) -> None:
@@ -32,7 +33,7 @@ class Life:
         for number in (2, 3):
             self.now += 61.0
             slot = self.slots.free()
-            self.slots.stage(slot, version(number))
+            self.slots.stage(slot, version(number, self.kind))
             state = DesiredState("d", "f", number, "run", release_of(number))
             self.slots.save_assignment(Assignment(state, slot))
             device.tick()
@@ -44,33 +45,34 @@ class Life:
         device.close()
 
 
-def survives(cut_at: int, torn: str) -> tuple[bool, int]:
+def survives(cut_at: int, torn: str, kind: str) -> tuple[bool, int]:
     """Whether the power was cut at all, and the version that runs afterwards."""
     flash = SimulatedFlash(cut_at, torn)
     completed = False
     try:
-        Life(flash).live()
+        Life(flash, kind).live()
         completed = True
     except PowerCutError:
         pass
-    after = Life(flash.after_power_cut())
+    after = Life(flash.after_power_cut(), kind)
     device = after.application()
     before = device.release.version
     assert device.predict_one(EXAMPLES[0][0]) in ("circle", "shake", "tap")
     device.tick()
     assert device.release.version >= before, "what was assigned is still obeyed"
-    again = Life(after.flash.after_power_cut()).application()
+    again = Life(after.flash.after_power_cut(), kind).application()
     assert again.release.version >= before
     return not completed, device.release.version
 
 
 @pytest.mark.slow
-def test_there_is_always_a_version_to_run() -> None:
+@pytest.mark.parametrize("kind", ["gradient", pytest.param("closed-form", marks=pytest.mark.nightly)])
+def test_there_is_always_a_version_to_run(kind: str) -> None:
     cuts, versions = 0, set()
     for torn in TORN:
         cut_at = 0
         while True:
-            cut, ran = survives(cut_at, torn)
+            cut, ran = survives(cut_at, torn, kind)
             if not cut:
                 break
             versions.add(ran)
@@ -78,6 +80,11 @@ def test_there_is_always_a_version_to_run() -> None:
     print(f"device: {cuts} power cuts survived")
     assert cuts > 200
     assert versions == {1, 2, 3}
+
+
+def test_heads_in_closed_form_survive_a_cut_at_any_of_a_few_calls() -> None:
+    for cut_at in range(3, 120, 29):
+        assert survives(cut_at, TORN[0], "closed-form")[0]
 
 
 def test_a_record_is_the_old_or_the_new_one_at_every_cut() -> None:

@@ -12,7 +12,7 @@ from acclimate.simulation.streams import interleaved
 from acclimate.simulation.world import release_of
 from acclimate_device.bundle import read_bundle
 from acclimate_device.errors import BundleError
-from acclimate_device.runtime import Engine
+from acclimate_device.runtime import load_engine
 from acclimate_device.testing import tiny_bundle
 
 
@@ -70,7 +70,7 @@ def test_interleaving_takes_labels_in_turn_and_keeps_each_in_its_order():
 def test_versions_made_for_a_simulation_pass_or_fail_the_checks_that_devices_make():
     for behaviour in ("good", "harmful"):
         files = next_version(tiny_bundle(), 2, behaviour)
-        assert Engine(read_bundle(files.get)).manifest.release.version == 2
+        assert load_engine(read_bundle(files.get)).manifest.release.version == 2
         assert release_of(files).content_hash != release_of(tiny_bundle()).content_hash
     with pytest.raises(BundleError, match="sanity"):
-        Engine(read_bundle(next_version(tiny_bundle(), 2, "broken").get))
+        load_engine(read_bundle(next_version(tiny_bundle(), 2, "broken").get))

@@ -18,7 +18,7 @@ from acclimate.bundle.repository.roles import KEYS, ROLES_OF_KEY, TERMS, KeyName
 from acclimate.bundle.repository.storage import Storage
 from acclimate.errors import BundleError
 from acclimate_device.errors import ProtocolError
-from acclimate_device.protocol import FILES, LIMITS, MANIFEST, Manifest, Release, loads
+from acclimate_device.protocol import LIMITS, MANIFEST, Manifest, Release, loads
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ def _read_bundle(directory: Path) -> tuple[Manifest, dict[str, bytes]]:
     try:
         raw = (directory / MANIFEST).read_bytes()
         manifest = loads(Manifest, raw, LIMITS.manifest_bytes)
-        files = {name: (directory / name).read_bytes() for name in FILES}
+        files = {name: (directory / name).read_bytes() for name in manifest.files}
     except (OSError, ProtocolError) as error:
         raise BundleError(f"{directory} holds no whole bundle ({error}): export it again") from error
     for name, content in files.items():

@@ -1,0 +1,256 @@
+"""Heads in closed form on a device: three experts, mixed by how well they did lately, learn label by label.
+
+The experts are the start, which never moves, the Bayesian last layer and the class means, or those of the two
+that the bundle has. A label is predicted first, then scores every expert, then moves the heads in O(d^2):
+no learning rate, no old examples. What the tensors mean is said in `acclimate_device.protocol`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from onnxruntime import InferenceSession
+
+from acclimate_device.bundle import Bundle
+from acclimate_device.errors import BundleError
+from acclimate_device.protocol import FEATURES, LEARN, PARAMS, SANITY, ClosedForm, HeadName, Manifest
+from acclimate_device.runtime import experts
+from acclimate_device.runtime.engine import Float, Params
+from acclimate_device.runtime.session import check_sanity, open_session
+from acclimate_device.runtime.tensors import parse
+
+_START = -3.0  # log of what the start weighs before any label: adaptation pays unless labels say otherwise
+_SPREAD_RATE = np.float32(0.02)  # fifty labels decide how wide a device's errors are beside the fleet's
+_FEATURE: dict[HeadName, str] = {"last": "phi", "means": "z"}
+
+
+class Interval(NamedTuple):
+    """Ends of a predictive interval, (n, width) each, in normalized units."""
+
+    low: Float
+    high: Float
+
+
+class ClosedFormEngine:
+    """One bundle, ready to run.
+
+    Args:
+        bundle: whose hashes hold.
+        like: an engine whose sessions are used again if its graphs are the same bytes.
+
+    Raises:
+        BundleError: a graph does not load, tensors are missing, or it does not compute what the sanity vector
+            says.
+    """
+
+    def __init__(self, bundle: Bundle, like: ClosedFormEngine | None = None) -> None:
+        self.manifest: Manifest = bundle.manifest
+        adaptation = self.manifest.adaptation
+        assert isinstance(adaptation, ClosedForm)
+        self.heads = adaptation.heads
+        self._classes = self.manifest.output.kind == "classification"
+        tensors = {name: tensor.astype(np.float32) for name, tensor in parse(bundle.files[PARAMS]).items()}
+        self._features = self._session(bundle, FEATURES, like)
+        self._learn = self._session(bundle, LEARN, like)
+        self._feature_params = [
+            entry.name for entry in self._features.get_inputs() if entry.name.startswith("param.")
+        ]
+        self._named = [_FEATURE[head] for head in self.heads]
+        self._states = [f"{head}.{part}" for head in self.heads for part in ("mean", "cov")]
+        self._next = [f"next.{name}" for name in self._states]
+        self._learn_inputs = {entry.name for entry in self._learn.get_inputs()}
+        try:
+            self._first = {name: tensors[f"start.{name}"] for name in self._states}
+            self._prior = {
+                name.removeprefix("prior."): tensor
+                for name, tensor in tensors.items()
+                if name.startswith("prior.")
+            }
+            self._fixed = self._fixed_inputs(adaptation.forgetting)
+            self._trust = np.array([_START, *(0.0 for _ in self.heads)], np.float32)
+            self.start: Params = {
+                **{name: tensor for name, tensor in tensors.items() if name.startswith("param.")},
+                **{f"state.{name}": tensor for name, tensor in self._first.items()},
+                "state.trust": np.zeros(len(self._trust), np.float32),
+                "state.spread": np.ones((), np.float32),
+            }
+            self._check_sanity(parse(bundle.files[SANITY]))
+        except KeyError as error:
+            raise BundleError(f"{PARAMS} or {SANITY} has no {error}: export the bundle again") from None
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """The heads' state, the trust in the experts and the spread of the errors."""
+        return (*(f"state.{name}" for name in self._states), "state.trust", "state.spread")
+
+    def outputs(self, params: Params, x: Float) -> Float:
+        """Log probabilities, or normalized targets, (n, width) for normalized inputs (n, *shape)."""
+        return self._mixed(params, self._answers(params, self.features(params, x)))
+
+    def learn(self, params: Params, x: Float, y: NDArray[np.generic]) -> tuple[Params, Float]:
+        """One label: the parameters after it, and the outputs (width,) before it.
+
+        Args:
+            x: (1, *shape) normalized input.
+            y: (1,) int64 class or (1, width) float32 normalized targets.
+        """
+        features = self.features(params, x)
+        answers = self._answers(params, features)
+        target = self._target(y)
+        moved = self._updated(params, features, target, self._fixed)
+        moved["state.trust"] = experts.after(params["state.trust"], self._scores(answers, target))
+        outputs = self._mixed(params, answers)
+        if not self._classes:
+            moved["state.spread"] = self._spread(params, features, outputs, target)
+        return {**params, **moved}, outputs[0]
+
+    def reopened(self, params: Params) -> Params:
+        """What is known, held as loosely as on a new device: after drift, the next labels count again."""
+        first = {f"state.{head}.cov": self._first[f"{head}.cov"] for head in self.heads}
+        return {**params, **first, "state.trust": self.start["state.trust"]}
+
+    def shares(self, params: Params) -> dict[str, float]:
+        """How much each expert says, by name: `start`, `last`, `means`."""
+        shares = experts.weights(params["state.trust"], self._trust)
+        return dict(zip(("start", *self.heads), shares.tolist(), strict=True))
+
+    def interval(self, params: Params, x: Float, level: float) -> Interval:
+        """Where the targets of normalized inputs (n, *shape) lie with probability `level`.
+
+        The quantiles of the fleet's errors, as wide as this device's own errors have been beside the fleet's.
+        """
+        features = self.features(params, x)
+        middle = self._mixed(params, self._answers(params, features))
+        quantile = np.array([np.interp(level, self._prior["levels"], row) for row in self._prior["interval"]])
+        half = (self._unit(params, features) * quantile * params["state.spread"]).astype(np.float32)
+        return Interval(middle - half, middle + half)
+
+    def features(self, params: Params, x: Float) -> dict[str, Float]:
+        """What the heads read, by name in `learn.onnx`: (n, d) each."""
+        feed = {name: params[name] for name in self._feature_params}
+        feed["x"] = x
+        return dict(zip(self._named, self._features.run(self._named, feed), strict=True))
+
+    def _answers(self, params: Params, features: Mapping[str, Float]) -> list[Float]:
+        """Of the start and of each head: log probabilities or targets, (n, width)."""
+        first = [self._answer(head, self._first, features, "") for head in self.heads]
+        own = [self._answer(head, params, features, "state.") for head in self.heads]
+        return [_averaged(first), *own]
+
+    def _answer(
+        self, head: HeadName, state: Mapping[str, Float], features: Mapping[str, Float], at: str
+    ) -> Float:
+        mean, cov, x = state[f"{at}{head}.mean"], state[f"{at}{head}.cov"], features[_FEATURE[head]]
+        if head == "last":
+            logits = x @ mean
+            if not self._classes:
+                return logits
+            variance = 1.0 + np.add.reduce((x @ cov) * x, axis=1)
+            logits = logits * (self._scale[head] / variance ** self._power[head])[:, None]
+        else:
+            variance = 1.0 + cov.diagonal()
+            gap = x[:, None, :] - mean
+            distance = np.add.reduce(gap * gap, axis=2)
+            logits = -self._scale[head] * distance / variance - self._power[head] * np.log(variance)
+        return _log_softmax(logits + self._prior[f"{head}.bias"])
+
+    def _mixed(self, params: Params, answers: list[Float]) -> Float:
+        shares = experts.weights(params["state.trust"], self._trust)
+        if not self._classes:
+            return np.tensordot(shares, np.stack(answers), 1).astype(np.float32)
+        chances = sum(share * np.exp(answer) for share, answer in zip(shares, answers, strict=True))
+        result: Float = np.log(np.maximum(chances, np.float32(1e-30))) / self._prior["temperature"]
+        return result.astype(np.float32)
+
+    def _scores(self, answers: list[Float], target: Float) -> Float:
+        """The log probability of the label, or minus the error in units of the usual one."""
+        if self._classes:
+            at = int(target[0].argmax())
+            return np.array([answer[0, at] for answer in answers], np.float32)
+        noise = self._prior["noise"]
+        return np.array(
+            [-float(np.mean(np.abs(answer[0] - target[0]) / noise)) for answer in answers], np.float32
+        )
+
+    def _updated(
+        self, params: Params, features: Mapping[str, Float], target: Float, fixed: Mapping[str, Float]
+    ) -> dict[str, Float]:
+        feed = {**features, **fixed, **{name: params[f"state.{name}"] for name in self._states}, "y": target}
+        if len(feed) != len(self._learn_inputs):
+            feed = {name: value for name, value in feed.items() if name in self._learn_inputs}
+        moved = self._learn.run(self._next, feed)
+        return {f"state.{name}": value for name, value in zip(self._states, moved, strict=True)}
+
+    def _unit(self, params: Params, features: Mapping[str, Float]) -> Float:
+        """The fleet's mean absolute error at each input, (n, width)."""
+        phi = features["phi"]
+        variance = 1.0 + np.add.reduce((phi @ params["state.last.cov"]) * phi, axis=1, keepdims=True)
+        result: Float = self._prior["noise"] * np.sqrt(variance)
+        return result
+
+    def _spread(self, params: Params, features: Mapping[str, Float], outputs: Float, target: Float) -> Float:
+        error = np.mean(np.abs(outputs - target) / self._unit(params, features))
+        moved = params["state.spread"] + _SPREAD_RATE * (np.minimum(error, 5.0) - params["state.spread"])
+        return np.asarray(moved, np.float32)
+
+    def _target(self, y: NDArray[np.generic]) -> Float:
+        if not self._classes:
+            return y.astype(np.float32)
+        one_hot = np.zeros((1, self.manifest.output.width), np.float32)
+        one_hot[0, int(y[0])] = 1.0
+        return one_hot
+
+    def _fixed_inputs(self, forgetting: tuple[float, ...]) -> dict[str, Float]:
+        """What every label is learnt with: the fleet's state, and how fast it is returned to."""
+        if self._classes:
+            self._scale = {head: np.exp(self._prior[f"{head}.scale"]) for head in self.heads}
+            self._power = {head: float(self._prior[f"{head}.power"]) for head in self.heads}
+        gammas = {
+            f"{head}.gamma": np.asarray(gamma, np.float32)
+            for head, gamma in zip(self.heads, forgetting, strict=True)
+        }
+        return {f"start.{name}": tensor for name, tensor in self._first.items()} | gammas
+
+    def _session(self, bundle: Bundle, file: str, like: ClosedFormEngine | None) -> InferenceSession:
+        if like is not None and like.manifest.files[file] == self.manifest.files[file]:
+            return like._features if file == FEATURES else like._learn
+        return open_session(bundle, file)
+
+    def told(self, params: Params, xs: Float, ys: NDArray[np.generic]) -> Float:
+        """The mean of the heads before each label, (labels, width), without forgetting."""
+        remembering = {**self._fixed, **{f"{head}.gamma": np.ones((), np.float32) for head in self.heads}}
+        told, now = [], dict(params)
+        for x, y in zip(xs, ys, strict=True):
+            features = self.features(now, x[None].astype(np.float32))
+            answers = self._answers(now, features)[1:]
+            told.append(_averaged(answers)[0])
+            now |= self._updated(now, features, self._target(np.asarray(y)[None]), remembering)
+        return np.stack(told)
+
+    def _check_sanity(self, sanity: Mapping[str, NDArray[np.generic]]) -> None:
+        xs, ys = sanity["x"].astype(np.float32), sanity["y"]
+        expected = sanity["outputs"].astype(np.float32)
+        try:
+            gaps = np.abs(self.told(self.start, xs, ys) - expected)
+            off = float((gaps / np.maximum(np.abs(expected), 1.0)).max())
+        except Exception as error:  # a graph that cannot run the vector is refused like a wrong one
+            raise BundleError(f"the bundle cannot run its sanity vector ({error})") from None
+        check_sanity(off, self.manifest.sanity_tolerance)
+
+
+def _averaged(answers: list[Float]) -> Float:
+    """The log of the mean of the heads' probabilities, or the one head's answer."""
+    if len(answers) == 1:
+        return answers[0]
+    result: Float = np.logaddexp(*answers) - np.float32(math.log(2.0))
+    return result
+
+
+def _log_softmax(logits: Float) -> Float:
+    raised = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
+    result: Float = raised - np.log(np.add.reduce(np.exp(raised), axis=1, keepdims=True))
+    return result
