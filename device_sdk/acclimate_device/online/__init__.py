@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from acclimate_device.online.device import Device
+from acclimate_device.online.forecaster import Forecaster
 from acclimate_device.online.policy import OnlinePolicy
 
-__all__ = ["Device", "OnlinePolicy"]
+__all__ = ["Device", "Forecaster", "OnlinePolicy"]

@@ -188,6 +188,19 @@ class Device:
         active, outputs = self._predict(x, key)
         return active.schema.prediction(outputs)
 
+    def predict_start_one(self, x: Any) -> Any:
+        """`predict_one` of the start, whatever was adapted: what a device would say that never learnt.
+
+        Raises:
+            InputError: not a usable input; nothing changed.
+        """
+        active = self._active.at_start()
+        raw = self._checked(active.schema, x)
+        outputs = active.outputs(active.schema.normalize(active.aligned(raw))[None])[0]
+        if not math.isfinite(np.add.reduce(outputs)):
+            raise InputError(_UNUSABLE)
+        return active.schema.prediction(outputs)
+
     def predict_proba_one(self, x: Any) -> dict[str, float]:
         """The probability of each label for one example.
 

@@ -29,7 +29,7 @@ class Schema:
         self.shape = self._input.shape
         self.layout = self.shape, self._input.channels
         self._clamped = 0
-        self._allow_constant = allow_constant or len(self.shape) < 2
+        self._allow_constant = allow_constant or len(self.shape) < 2 or self.output.kind == "forecasting"
         self._rows = (self.shape[0], math.prod(self.shape[1:]))
         self._preparation = Preparation(
             self._input.channels,

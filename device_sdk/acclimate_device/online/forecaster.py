@@ -1,0 +1,167 @@
+"""Forecasts from a stream of measurements that label themselves: each is scored when its time has come.
+
+with Device.open("bundle", state="state") as device:
+    forecaster = Forecaster(device)
+    while True:
+        forecast = forecaster.observe_one({"kwh": read_meter()})  # None until enough of the past is known
+
+A measurement is the answer to what was forecast for now: it tells which of the experts to trust (what was
+last, what was a season ago, the start, the adapted model), and is learned from.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acclimate_device.errors import InputError
+from acclimate_device.online.blend import Blend
+from acclimate_device.online.device import Device
+from acclimate_device.online.series import Series
+from acclimate_device.protocol import Manifest
+
+Float = NDArray[np.float32]
+START, ADAPTED, LAST = "start", "adapted", "last value"
+
+
+class Forecaster:
+    """Forecasts of one device; not for several threads at once.
+
+    Args:
+        device: of a bundle that forecasts, with every target among its channels.
+        learn_every: rows between two forecasts that the device learns from; by default its horizon, so that
+            the answers of two share no row. 0 never learns.
+        clock: seconds since 1970, on the clock of the recordings; by default this machine's, in local time,
+            as recordings without a zone have it.
+
+    Raises:
+        InputError: the bundle does not forecast, or not from the past of its targets.
+    """
+
+    def __init__(
+        self, device: Device, learn_every: int | None = None, clock: Callable[[], float] | None = None
+    ) -> None:
+        self._device, self._clock = device, clock or local_time
+        self._learn_every_given = learn_every
+        self._begin(device.manifest)
+
+    @property
+    def experts(self) -> tuple[str, ...]:
+        """Names of what is weighed: the start, the adapted model, and the forecasts without a model."""
+        return self._experts
+
+    @property
+    def chosen(self) -> NDArray[np.int64]:
+        """What answers at each lead and target, (leads, targets): an expert's position, and beyond those the
+        blend of start and adapted model, and the blend of all."""
+        return self._blend.chosen()
+
+    def observe_one(
+        self, values: Sequence[float] | Mapping[str, float], moment: float | dt.datetime | None = None
+    ) -> Float | float | None:
+        """Take a measurement, learn from what it answers, and forecast what follows.
+
+        Args:
+            values: of every channel but the calendar's, in order or by name; NaN where nothing was measured.
+            moment: when: in seconds since 1970 or else the recordings' own unit, or a date and time, on
+                their clock. Default: now.
+
+        Returns:
+            As `Device.predict_one`: (leads[, targets]), a number if there is one; None while the past that
+            the bundle looks back to is not known.
+
+        Raises:
+            InputError: not a usable row; nothing changed.
+        """
+        if self._device.release != self._release:
+            self._follow()
+        self._series.add(values, self._seconds(moment))
+        self._score()
+        self._learn()
+        x = self._series.input()
+        if x is None:
+            return None
+        candidates = self._blend.candidates(self._forecasts(x))
+        self._made[self._series.rows] = candidates
+        answer = self._blend.answer(candidates)
+        if answer.size == 1:
+            return float(answer[0, 0])
+        return answer[:, 0] if answer.shape[1] == 1 else answer if len(answer) > 1 else answer[0]
+
+    def _begin(self, manifest: Manifest) -> None:
+        output = manifest.output
+        unknown = [target for target in output.targets if target not in manifest.input.channels]
+        if output.kind != "forecasting" or not output.steps or unknown:
+            why = f"it does not hold the past of {unknown[0]!r}" if unknown else f"it is for {output.kind}"
+            raise InputError(f"bundle {manifest.release.path} cannot forecast from a stream: {why}")
+        self._release = manifest.release
+        self._series = Series(manifest)
+        self._shape = len(output.steps), len(output.targets)
+        self._lags = [
+            [-(-step // season) * season - step for step in output.steps] for season in output.seasons
+        ]
+        names = (f"{season} rows before" for season in output.seasons)
+        self._experts = (START, ADAPTED, LAST, *names)
+        season = min(output.seasons, default=max(24, output.steps[-1]))
+        self._blend = Blend(len(self._experts), 2, *self._shape, season)
+        self._made: dict[int, Float] = {}
+        self._learn_every = output.steps[-1] if self._learn_every_given is None else self._learn_every_given
+
+    def _follow(self) -> None:
+        """Another version predicts now: the past stays if it looks back alike, and so does the trust."""
+        before, made, blend = self._series, self._made, self._blend
+        layout, shape, experts = before.layout, self._shape, self._experts
+        self._begin(self._device.manifest)
+        if self._series.layout == layout and (self._shape, self._experts) == (shape, experts):
+            self._series, self._made, self._blend = before, made, blend
+
+    def _forecasts(self, x: Float) -> Float:
+        """Of every expert, (experts, leads, targets)."""
+        last = np.broadcast_to(self._series.at_lags([0]), self._shape)
+        seasonal = [self._series.at_lags(lags) for lags in self._lags]
+        adapted = np.asarray(self._device.predict_one(x), np.float32).reshape(self._shape)
+        start = adapted
+        if self._device.adapted:
+            start = np.asarray(self._device.predict_start_one(x), np.float32).reshape(self._shape)
+        return np.stack([start, adapted, last, *seasonal])
+
+    def _score(self) -> None:
+        actual, now = self._series.latest(), self._series.rows
+        for lead, step in enumerate(self._series.steps):
+            made = self._made.get(now - step)
+            if made is not None:
+                self._blend.score(lead, made[:, lead], actual)
+        self._made.pop(now - self._series.steps[-1], None)
+
+    def _learn(self) -> None:
+        horizon = self._series.steps[-1]
+        if not self._learn_every or self._series.rows % self._learn_every:
+            return
+        if len(self._series) <= horizon:
+            return
+        x, y = self._series.input(horizon), self._series.answers(horizon, self._series.steps)
+        if x is not None and np.isfinite(y).all():
+            self._device.learn_one(x, y)
+
+    def _seconds(self, moment: float | dt.datetime | None) -> float:
+        if moment is None and self._device.manifest.input.time_unit_s != 1.0:
+            raise InputError("give the time of each row: the recordings counted it in a unit of their own")
+        if moment is None:
+            return self._clock()
+        if isinstance(moment, dt.datetime):  # as written, as training read it
+            zone = moment.tzinfo or dt.UTC
+            return moment.replace(tzinfo=zone).timestamp()
+        try:
+            return float(moment)
+        except (TypeError, ValueError):
+            raise InputError(f"the time {moment!r} is neither seconds nor a date and time") from None
+
+
+def local_time() -> float:
+    """Seconds since 1970 as this machine's clock on the wall shows them."""
+    now = time.time()
+    return now + time.localtime(now).tm_gmtoff

@@ -1,0 +1,139 @@
+"""The latest rows of a device's series, from which a forecast's inputs and, later, its answers are taken.
+
+Rows come one at a time, as measured. A gap is filled as training filled gaps, by the value of one season
+before or the last one; what was filled in is never an answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acclimate_device import calendar
+from acclimate_device.errors import InputError
+from acclimate_device.protocol import Manifest
+
+Float = NDArray[np.float32]
+
+
+class Series:
+    """At most as many rows as the bundle looks back, and its horizon."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        entry, output = manifest.input, manifest.output
+        self.channels = entry.channels[: len(entry.channels) - len(calendar.input_names(entry.calendar))]
+        self._calendar, self._unit_s = entry.calendar, entry.time_unit_s
+        self._lags = np.array(entry.lags or tuple(range(entry.window - 1, -1, -1)))
+        self._seasons = tuple(sorted(output.seasons, reverse=True))
+        self._targets = [self.channels.index(target) for target in output.targets]
+        self.steps = output.steps
+        self._limit = int(self._lags[0]) + 1 + self.steps[-1]
+        self._values = np.empty((2 * self._limit, len(self.channels)), np.float32)
+        self._measured = np.empty((2 * self._limit, len(self._targets)), bool)
+        self._times = np.empty(2 * self._limit)
+        self._held = 0
+        self.rows = 0
+
+    @property
+    def layout(self) -> tuple[object, ...]:
+        """Equal for series that may follow one another."""
+        return (
+            self.channels,
+            self._calendar,
+            self._unit_s,
+            tuple(self._lags.tolist()),
+            self._seasons,
+            tuple(self._targets),
+            self.steps,
+        )
+
+    def __len__(self) -> int:
+        return min(self._held, self._limit)
+
+    def add(self, values: Sequence[float] | Mapping[str, float], moment: float) -> None:
+        """Take a row.
+
+        Args:
+            values: of every channel that was recorded, in order or by name; NaN where nothing was measured.
+            moment: seconds since 1970, on the clock of the recordings.
+
+        Raises:
+            InputError: not a number a channel, infinity, a moment that is none or not after the last one.
+        """
+        row = self._checked(values, moment)
+        if self._held == len(self._values):
+            for column in (self._values, self._measured, self._times):
+                column[: self._limit] = column[self._limit :]
+            self._held = self._limit
+        self._measured[self._held] = np.isfinite(row[self._targets])
+        self._values[self._held] = self._filled(row)
+        self._times[self._held] = moment
+        self._held += 1
+        self.rows += 1
+
+    def input(self, back: int = 0) -> Float | None:
+        """What the graphs take, as recorded, for the forecast made `back` rows before the latest; None where
+        it looks back further than rows came, or to a gap that nothing filled."""
+        latest = self._held - 1 - back
+        if latest - int(self._lags[0]) < max(0, self._held - self._limit):
+            return None
+        at = latest - self._lags
+        x: Float = self._values[at].T
+        if not np.isfinite(x).all():
+            return None
+        if not self._calendar:
+            return x
+        told = calendar.inputs(self._times[at] * self._unit_s, self._calendar)
+        return np.concatenate([x, told.T])
+
+    def at_lags(self, lags: Sequence[int]) -> Float:
+        """The targets so many rows before the latest, (lags, targets); NaN where none is known."""
+        at = self._held - 1 - np.asarray(lags)
+        known = at >= max(0, self._held - self._limit)
+        values = self._values[np.where(known, at, 0)][:, self._targets]
+        found: Float = np.where(known[:, None], values, np.float32(np.nan))
+        return found
+
+    def latest(self) -> Float:
+        """The targets as they were just measured, (targets,); NaN where they were not."""
+        return self.answers(0, (0,))[0]
+
+    def answers(self, back: int, steps: Sequence[int]) -> Float:
+        """The targets so many steps after the row `back` rows before the latest, (steps, targets)."""
+        at = self._held - 1 - back + np.asarray(steps)
+        values: Float = np.where(self._measured[at], self._values[at][:, self._targets], np.float32(np.nan))
+        return values
+
+    def _checked(self, values: Sequence[float] | Mapping[str, float], moment: float) -> Float:
+        given: Any = values
+        if isinstance(values, Mapping):
+            missing = [channel for channel in self.channels if channel not in values]
+            if missing:
+                raise InputError(f"the row has no channel {missing[0]!r}: give {self.channels}")
+            given = [values[channel] for channel in self.channels]
+        try:
+            row = np.asarray(given, np.float32).reshape(-1)
+        except (TypeError, ValueError):
+            raise InputError(f"the row {values!r} is not numbers: give {self.channels}") from None
+        if row.shape != (len(self.channels),):
+            raise InputError(f"the row holds {row.size} numbers: give one for each of {self.channels}")
+        if np.isinf(row).any():
+            raise InputError(f"the row {values!r} holds infinity: give NaN where nothing was measured")
+        if not math.isfinite(moment):
+            raise InputError(f"the time of the row is {moment}: give seconds since 1970")
+        if self._held and not moment > self._times[self._held - 1]:
+            raise InputError(
+                f"the row's time {moment} is not after the last one's, {self._times[self._held - 1]}: give "
+                "rows in order, each once"
+            )
+        return row
+
+    def _filled(self, row: Float) -> Float:
+        for before in (*self._seasons, 1):
+            if before <= len(self) and not np.isfinite(row).all():
+                row = np.where(np.isfinite(row), row, self._values[self._held - before])
+        return row

@@ -1,0 +1,209 @@
+"""A stream of measurements on a real bundle: inputs as in training, answers in time, trust by errors."""
+
+import datetime as dt
+
+import numpy as np
+import pytest
+
+from acclimate.bundle.export import build_bundle
+from acclimate.initialization import AdaptationPolicy, Initialization, ModelSpec
+from acclimate.models import build, parameters_of
+from acclimate.tasks import RecordingSchema, build_in_memory, from_arrays, stream
+from acclimate_device import Device, Forecaster, OnlinePolicy
+from acclimate_device.errors import InputError
+from acclimate_device.online.blend import Blend
+from acclimate_device.testing import SimulatedFlash, tiny_bundle
+from tests.support.bundle_samples import release_of
+
+ROWS, DAY = 700, 24
+START_S = dt.datetime(2024, 1, 1, tzinfo=dt.UTC).timestamp()
+
+
+@pytest.fixture(scope="module")
+def pool():
+    """A meter of heat and power by the hour; power is missing here and there."""
+    rng = np.random.default_rng(0)
+    hours = np.arange(ROWS)
+    heat = 20 + 5 * np.sin(hours / DAY * 2 * np.pi) + rng.normal(0, 0.5, ROWS)
+    power = 900 + 100 * np.cos(hours / DAY * 2 * np.pi) + rng.normal(0, 9, ROWS)
+    power[rng.choice(ROWS, 25, replace=False)] = np.nan
+    columns = {
+        "meter": np.zeros(ROWS, int),
+        "time": np.datetime64("2024-01-01", "s") + hours * np.timedelta64(3600, "s"),
+        "heat": heat,
+        "power": power,
+    }
+    declared = {
+        "kind": "forecasting",
+        "task": "meter",
+        "time": "time",
+        "channels": ["heat", "power"],
+        "targets": ["power"],
+        "window": 4,
+        "stride": 1,
+        "leads": [1, 6],
+        "seasons": [DAY],
+        "calendar": ["day", "week"],
+        "missing": "season",
+        "sample_rate_hz": 1 / 3600,
+    }
+    return build_in_memory(from_arrays(columns), RecordingSchema.from_dict(declared))
+
+
+@pytest.fixture(scope="module")
+def files(pool):
+    """A forecast body before any training, which says "no change" and adapts from there."""
+    normalization = pool.normalization(np.arange(1))
+    spec = ModelSpec("forecast", pool.input_shape, 2, {"targets": [1], "calendar": 11, "hidden": [8]})
+    made = Initialization(
+        params=parameters_of(build(spec)),
+        model=spec,
+        schema=pool.schema,
+        normalization=normalization,
+        adaptation=AdaptationPolicy(5, 0.05, 16, ("head.weight", "head.bias", "linear.weight"), "mae"),
+        learner="joint",
+    )
+    return build_bundle(made, release_of(made)).files
+
+
+def opened(files, **policy):
+    return Device(files.get, SimulatedFlash(), OnlinePolicy(**policy))
+
+
+def rows_of(pool):
+    """The measurements as they came, gaps included."""
+    gone = np.isnan(pool.targets[:, 0])
+    values = np.array(pool.values[:, :2])
+    values[gone, 1] = np.nan
+    return values, np.asarray(pool.times)
+
+
+def test_inputs_and_answers_are_those_of_training(pool, files):
+    forecaster = Forecaster(opened(files), learn_every=0)
+    values, times = rows_of(pool)
+    expected = {one.row: one for one in stream(pool, 0)}
+    seen = 0
+    for row in range(ROWS):
+        forecaster.observe_one(values[row], times[row])
+        horizon = 6
+        made = row - horizon
+        if made in expected:
+            assert np.array_equal(forecaster._series.input(horizon), expected[made].x), row
+            answers = forecaster._series.answers(horizon, (1, 6))
+            assert answers.ravel() == pytest.approx(expected[made].y)
+            seen += 1
+    assert seen == len(expected) > 500
+
+
+def test_nothing_is_forecast_until_enough_of_the_past_is_known(pool, files):
+    forecaster = Forecaster(opened(files))
+    values, times = rows_of(pool)
+    made = [forecaster.observe_one(values[row], times[row]) for row in range(60)]
+    history = pool.info.schema.history
+    assert all(forecast is None for forecast in made[: history - 1])
+    assert all(forecast.shape == (2,) for forecast in made[history - 1 :])
+
+
+def test_the_clock_of_the_machine_or_of_the_sample_tells_the_calendar(pool, files):
+    values, times = rows_of(pool)
+    ticking = iter(times)
+    by_clock = Forecaster(opened(files), 0, lambda: next(ticking))
+    by_date = Forecaster(opened(files), 0)
+    for row in range(60):
+        date = dt.datetime(2024, 1, 1) + dt.timedelta(hours=row)
+        a = by_clock.observe_one(values[row])
+        b = by_date.observe_one({"power": values[row, 1], "heat": values[row, 0]}, date)
+        assert (a is None and b is None) or np.array_equal(a, b)
+    assert np.array_equal(by_clock._series.input(), by_date._series.input())
+
+
+def test_it_learns_from_what_it_forecast_and_comes_to_trust_the_best(pool, files):
+    """The start says "no change", which a day of sine refutes; what was a day ago is better, and is found."""
+    forecaster = Forecaster(opened(files, every=2, judge_from=2), learn_every=1)
+    values, times = rows_of(pool)
+    errors = {"blend": [], "start": [], "day": []}
+    device = forecaster._device
+    made = {}
+    for row in range(ROWS):
+        forecast = forecaster.observe_one(values[row], times[row])
+        if row > 400 and row - 6 in made and np.isfinite(values[row, 1]):
+            ours, start, day = made[row - 6]
+            for name, value in zip(errors, (ours, start, day), strict=True):
+                errors[name].append(abs(value - values[row, 1]))
+        if forecast is not None:
+            start = device.predict_start_one(forecaster._series.input())[1]
+            made[row] = forecast[1], start, forecaster._series.at_lags([18])[0, 0]
+    blend, start, day = (float(np.mean(errors[name])) for name in ("blend", "start", "day"))
+    assert device._recorder.steps > 0
+    assert day < 0.5 * start
+    assert blend <= 1.02 * day
+
+
+def test_a_gap_is_never_an_answer(pool, files):
+    forecaster = Forecaster(opened(files), learn_every=1)
+    learnt = []
+    forecaster._device.learn_one = lambda x, y: learnt.append(y)
+    values, times = rows_of(pool)
+    for row in range(200):
+        forecaster.observe_one([values[row, 0], np.nan if row > 60 else values[row, 1]], times[row])
+    assert len(learnt) < 20
+    assert np.isfinite(np.array(learnt)).all()
+    assert forecaster._series.input() is not None, "a gap takes the value of a season before"
+
+
+@pytest.mark.parametrize(
+    ("values", "moment", "says"),
+    [
+        ([1.0], START_S, "one for each of"),
+        ({"heat": 1.0}, START_S, "no channel 'power'"),
+        (["warm", 1.0], START_S, "not numbers"),
+        ([1.0, float("inf")], START_S, "infinity"),
+        ([1.0, 2.0], float("nan"), "the time of the row is nan"),
+        ([1.0, 2.0], "noon", "neither seconds"),
+    ],
+)
+def test_a_bad_row_is_refused_and_changes_nothing(files, values, moment, says):
+    forecaster = Forecaster(opened(files))
+    forecaster.observe_one([1.0, 2.0], START_S - 60)
+    with pytest.raises(InputError, match=says):
+        forecaster.observe_one(values, moment)
+    with pytest.raises(InputError, match="in order, each once"):
+        forecaster.observe_one([1.0, 2.0], START_S - 60)
+    assert len(forecaster._series) == 1
+    forecaster.observe_one([1.0, 2.0], START_S)
+
+
+def test_a_bundle_that_does_not_forecast_is_refused():
+    with pytest.raises(InputError, match="classification"):
+        Forecaster(Device(tiny_bundle().get, SimulatedFlash()))
+
+
+def test_a_blend_answers_with_the_best_and_never_for_long_with_worse():
+    """Three experts: the start, a better model, a worse one; then the better one breaks."""
+    rng = np.random.default_rng(1)
+    blend = Blend(3, 2, 1, 1, season=5)
+    sums = np.zeros((2, 3))
+    late = []
+    for moment in range(4000):
+        broken = moment >= 2000
+        spread = np.array([1.0, 4.0 if broken else 0.5, 2.0])
+        forecasts = (spread * rng.normal(size=3)).reshape(3, 1, 1).astype(np.float32)
+        candidates = blend.candidates(forecasts)
+        answer = blend.answer(candidates)
+        if moment < 2000:
+            sums[0] += np.abs(forecasts[:, 0, 0])
+            late.append(abs(float(answer[0, 0])))
+        elif moment >= 2500:
+            sums[1] += np.abs(forecasts[:, 0, 0])
+            late.append(abs(float(answer[0, 0])))
+        blend.score(0, candidates[:, 0], np.zeros(1, np.float32))
+    assert sum(late[:2000]) <= 1.05 * sums[0].min()
+    assert sum(late[2000:]) <= 1.05 * sums[1].min()
+
+
+def test_the_start_answers_until_there_is_evidence():
+    blend = Blend(3, 2, 1, 1, season=24)
+    forecasts = np.array([1.0, 2.0, 3.0], np.float32).reshape(3, 1, 1)
+    assert blend.answer(blend.candidates(forecasts)).item() == 1.0
+    unknown = np.array([1.0, 2.0, np.nan], np.float32).reshape(3, 1, 1)
+    assert np.isfinite(blend.candidates(unknown)[-1]).all()
