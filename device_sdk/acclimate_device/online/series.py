@@ -88,7 +88,8 @@ class Series:
         if not self._calendar:
             return x
         told = calendar.inputs(self._times[at] * self._unit_s, self._calendar)
-        return np.concatenate([x, told.T])
+        whole: Float = np.concatenate([x, told.T])
+        return whole
 
     def at_lags(self, lags: Sequence[int]) -> Float:
         """The targets so many rows before the latest, (lags, targets); NaN where none is known."""
@@ -100,7 +101,8 @@ class Series:
 
     def latest(self) -> Float:
         """The targets as they were just measured, (targets,); NaN where they were not."""
-        return self.answers(0, (0,))[0]
+        now: Float = self.answers(0, (0,))[0]
+        return now
 
     def answers(self, back: int, steps: Sequence[int]) -> Float:
         """The targets so many steps after the row `back` rows before the latest, (steps, targets)."""
