@@ -6,6 +6,7 @@ Every mistake is named by its key, with the nearest known one as the remedy.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Hashable, Iterator, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -20,6 +21,7 @@ from acclimate.errors import AcclimateError
 from acclimate.nearest import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
+_BOOLEAN = "tag:yaml.org,2002:bool"
 
 
 class Documents:
@@ -72,7 +74,7 @@ class Documents:
 
     def _parse(self, text: str, origin: str) -> dict[str, Any]:
         try:
-            document = yaml.load(text, Loader=_Loader)
+            document = parse_yaml(text)
         except yaml.YAMLError as error:
             raise self._error(f"{self._kind} {origin} is not YAML: {error}") from error
         if not isinstance(document, dict):
@@ -92,7 +94,7 @@ class Documents:
             if not isinstance(at, dict):
                 raise self._error(f"change {change!r}: {section!r} is no section of the {self._kind}")
         try:
-            at[last] = yaml.safe_load(value)
+            at[last] = parse_yaml(value)
         except yaml.YAMLError as error:
             raise self._error(f"change {change!r} is not YAML: {error}") from error
 
@@ -124,7 +126,12 @@ def _meaning(field: FieldInfo) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without its habit of keeping the last of two equal keys."""
+    """YAML that refuses a key given twice, and takes only `true` and `false` for booleans: `off` is text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOLEAN]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -135,6 +142,18 @@ class _Loader(yaml.SafeLoader):
                 )
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(_BOOLEAN, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
+def parse_yaml(text: str) -> Any:
+    """The content of a YAML document.
+
+    Raises:
+        yaml.YAMLError: it is none, or a key appears twice.
+    """
+    return yaml.load(text, Loader=_Loader)
 
 
 def _problem(model: type[BaseModel], error: ErrorDetails) -> str:

@@ -11,6 +11,7 @@ import yaml
 
 from acclimate.cli.bars import progress_bars
 from acclimate.cli.output import next_step, out, print_fields, print_json, print_table
+from acclimate.documents import parse_yaml
 from acclimate.errors import DataError
 from acclimate.initialization import Missing
 from acclimate.tasks import DATASETS, EpisodePlan, Sinusoids, TaskPool, open_tasks, report_on
@@ -228,13 +229,13 @@ def _parse_option(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise DataError(f"option {text!r} has no value: write {text}=VALUE")
-    return key, yaml.safe_load(value)
+    return key, parse_yaml(value)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        document = parse_yaml(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"{path} cannot be read as YAML: {error}") from error
     if not isinstance(document, dict):
         raise DataError(f"{path} holds no mapping of keys to values")

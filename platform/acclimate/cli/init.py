@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +32,31 @@ SHOTS = ((5, 15), (5, 5), (3, 3), (2, 2), (1, 1))  # support and query; the firs
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="The recipe [default: NAME.yaml]."
 )
 @click.option("--name", help="Of the registered model [default: the file's name].")
+@click.option(
+    "--kind",
+    type=click.Choice(["classification", "regression", "forecasting"]),
+    help="What is predicted: classes, a number from other columns, or a column's future.",
+)
 @click.option("--task", metavar="COLUMN", help="Names the device, person or site.")
+@click.option("--group", metavar="COLUMN", help="Names who owns several tasks: held out together.")
 @click.option("--time", metavar="COLUMN", help="Orders the rows of a task.")
+@click.option("--recording", metavar="COLUMN", help="Names uninterrupted recordings.")
 @click.option("--label", metavar="COLUMN", help="Holds classes to predict.")
-@click.option("--target", metavar="COLUMN", help="Holds a number to predict.")
-@click.option("--window", type=click.IntRange(1), metavar="ROWS", help="Rows of one example.")
+@click.option("--target", metavar="COLUMN", help="Holds a number to predict, now or ahead.")
+@click.option("--window", metavar="ROWS", help="Rows of one example, or a time such as 2h.")
+@click.option("--horizon", metavar="ROWS", help="Rows to forecast, or a time such as 24h.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="HZ", help="Rows a second.")
+@click.option("--wide", metavar="PATTERN", help="Columns that are a device each, such as home_*.")
 @click.option("--force", is_flag=True, help="Write over a file that exists.")
 @json_option
 def init(data: str, output: Path | None, name: str | None, force: bool, json: bool, **given: Any) -> None:
-    """Write a commented recipe for DATA, a Parquet file, folder or URL.
+    """Write a commented recipe for DATA: Parquet or CSV, a file, folder, pattern or URL.
 
     Looks at a sample, guesses what each column means and says why, builds the task pool and fits
     the episodes to it. Asks nothing: name a column with an option where a guess is wrong.
     """
-    given = {key: value for key, value in given.items() if value is not None}
-    if given.get("label") and given.get("target"):
-        raise RecipeError("--label is for classes and --target for numbers: give one of them")
+    given = {key: _rows(value) for key, value in given.items() if value is not None}
+    _check_fit(given)
     name = name or re.sub(r"[^A-Za-z0-9]+", "-", Path(data.rstrip("/")).stem).strip("-") or "fleet"
     output = output or Path(f"{name}.yaml")
     if output.exists() and not force:
@@ -57,8 +67,9 @@ def init(data: str, output: Path | None, name: str | None, force: bool, json: bo
     if not isinstance(pool, TaskPool):
         raise DataError(f"{data!r} is the name of a shipped data set: train it with `acclimate train {data}`")
     shots, query = _shots(pool)
-    body = choose_body(pool, _held_out(pool))
-    text = recipe_text(name, data, guessed, len(set(pool.groups)), shots, query, body)
+    held_out = HeldOut.of(len(set(pool.groups)))
+    body = choose_body(pool, held_out.test)
+    text = recipe_text(name, data, guessed, held_out, shots, query, body)
     write_whole(output, text)
     if json:
         fields = {"recipe": str(output), "declaration": guessed.declaration, "reasons": guessed.reasons}
@@ -77,6 +88,25 @@ def init(data: str, output: Path | None, name: str | None, force: bool, json: bo
     next_step(f"acclimate data report {output}", "see what is wrong with the data before training")
 
 
+def _rows(value: Any) -> Any:
+    """A number of rows as one; lengths of time stay text."""
+    return int(value) if isinstance(value, str) and value.isdecimal() and value.isascii() else value
+
+
+def _check_fit(given: Mapping[str, Any]) -> None:
+    kind = given.get("kind")
+    if given.get("label") and given.get("target"):
+        raise RecipeError("--label is for classes and --target for numbers: give one of them")
+    for option, wanted in (("label", "classification"), ("horizon", "forecasting")):
+        if option in given and kind not in (None, wanted):
+            raise RecipeError(f"--{option} is for {wanted}, not for --kind {kind}: leave one of them out")
+    if "target" in given and kind == "classification":
+        raise RecipeError("--target is a number, not for --kind classification: name classes with --label")
+    for option in ("window", "horizon"):
+        if given.get(option) == 0:
+            raise RecipeError(f"--{option} is 0: give at least 1 row")
+
+
 def _say(line: str) -> None:
     out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
@@ -90,15 +120,29 @@ def _shots(pool: TaskPool) -> tuple[int, int]:
     return SHOTS[-1]
 
 
-def _held_out(pool: TaskPool) -> int:
-    """Groups that the recipe holds out for its report."""
-    return max(1, round(0.2 * len(set(pool.groups))))
+@dataclass(frozen=True)
+class HeldOut:
+    """Whole groups set aside: to judge on, and to choose step sizes on."""
+
+    groups: int
+    test: int
+    validation: int
+
+    @staticmethod
+    def of(groups: int) -> HeldOut:
+        """A fifth to judge, a sixth to choose; of fewer than five none to choose."""
+        return HeldOut(groups, max(1, round(0.2 * groups)), max(1, round(groups / 6)) if groups >= 5 else 0)
+
+    @property
+    def training(self) -> int:
+        return self.groups - self.test - self.validation
 
 
-def recipe_text(name: str, data: str, guessed: Guess, groups: int, shots: int, query: int, body: Body) -> str:
+def recipe_text(
+    name: str, data: str, guessed: Guess, held_out: HeldOut, shots: int, query: int, body: Body
+) -> str:
     """The recipe as YAML whose comments say what was guessed and what is worth changing."""
-    tested = max(1, round(0.2 * groups))
-    training = groups - tested
+    training = held_out.training
     batch = 16 if training >= 16 else max(1, training)
     shard = next(size for size in (4, 3, 2, 1) if batch % size == 0)
     each = " of each class" if "label" in guessed.declaration else ""
@@ -109,8 +153,9 @@ def recipe_text(name: str, data: str, guessed: Guess, groups: int, shots: int, q
         f"  source: {_value(data)}",
         "  recordings:",
         *(f"    {key}: {_value(value)}{_why(guessed, key)}" for key, value in guessed.declaration.items()),
-        *(f"    # left out: {column} {why}" for column, why in guessed.left_out.items()),
-        f"  test: {tested}  # of {groups}: whole tasks that training never sees, for the report",
+        *(f"    # left out: {_line(column)} {_line(why)}" for column, why in guessed.left_out.items()),
+        f"  test: {held_out.test}  # of {held_out.groups}: whole tasks that training never sees, to judge on",
+        f"  validation: {held_out.validation}  # further ones, on which step sizes are chosen",
         "episodes:",
         f"  shots: {shots}  # examples{each} a device adapts on",
         f"  query_shots: {query}  # later examples it is judged on",
@@ -131,9 +176,16 @@ def recipe_text(name: str, data: str, guessed: Guess, groups: int, shots: int, q
 
 
 def _value(value: object) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
+    """On one line, letters of every alphabet as they are."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**9, allow_unicode=True, sort_keys=False)
+    return text.removesuffix("\n...\n").strip()
+
+
+def _line(text: str) -> str:
+    """Fit for a comment."""
+    return " ".join(str(text).split())
 
 
 def _why(guessed: Guess, key: str) -> str:
     reason = guessed.reasons[key]
-    return f"  # {reason}" if reason else ""
+    return f"  # {_line(reason)}" if reason else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 from acclimate.evaluation.views import compare_views
 from acclimate.tasks import TaskPool, split_tasks
-from acclimate.tasks.guess import LONGEST_WINDOW
+from acclimate.tasks.rhythm import LONGEST_WINDOW
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from acclimate.errors import DataError
-from acclimate.tasks.sources.types import first_failing
+from acclimate.tasks.sources.types import first_failing, is_number
 
 Codes = npt.NDArray[np.int64]
 Where = Callable[[int], str]
@@ -73,7 +73,7 @@ def read_numbers(column: str, values: Any, where: Where) -> npt.NDArray[np.float
         values = values.dictionary_decode()
     if pa.types.is_duration(values.type):
         values = pc.divide(pc.cast(pc.cast(values, pa.duration("ns")), pa.int64()), 1e9)
-    if not (_is_number(values.type) or pa.types.is_string(values.type) or pa.types.is_null(values.type)):
+    if not (is_number(values.type) or pa.types.is_string(values.type) or pa.types.is_null(values.type)):
         raise DataError(f"column {column!r} holds {values.type}, not numbers: convert it, or leave it out")
 
     def convert(part: Any) -> Any:
@@ -99,10 +99,6 @@ def read_numbers(column: str, values: Any, where: Where) -> npt.NDArray[np.float
             "it, or leave it empty"
         )
     return numbers
-
-
-def _is_number(type_: Any) -> bool:
-    return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_))
 
 
 def read_lists(column: str, values: Any, shape: tuple[int, ...], where: Where) -> npt.NDArray[Any]:

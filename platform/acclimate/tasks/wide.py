@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -14,7 +14,7 @@ from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.parquet import repeated
 from acclimate.tasks.sources.source import Part
-from acclimate.tasks.sources.types import Column, plain
+from acclimate.tasks.sources.types import Column, is_number
 
 
 @dataclass(frozen=True)
@@ -69,22 +69,27 @@ def melted(source: Source, schema: RecordingSchema) -> Source:
     if schema.wide is None:
         return source
     kept = {name for name in schema.columns if name not in (schema.task, *schema.channels, *schema.targets)}
-    tasks = tuple(name for name in source.columns if fnmatchcase(name, schema.wide) and name not in kept)
+    return long_form(source, schema.wide, schema.task, schema.channels[0], kept)
+
+
+def long_form(source: Source, pattern: str, key: str, value: str, kept: Set[str]) -> Source:
+    """`source` with a row for each column that fits a pattern, its name in `key` and its content in `value`.
+
+    Raises:
+        DataError: no column fits the pattern, or one that does holds no numbers.
+    """
+    tasks = tuple(name for name in source.columns if fnmatchcase(name, pattern) and name not in kept)
     if not tasks:
-        raise DataError(f"wide is {schema.wide!r}: no column is called so; there are {source.columns[:20]}")
+        raise DataError(f"wide is {pattern!r}: no column is called so; there are {source.columns[:20]}")
     for name in tasks:
-        if not _is_number(plain(source.types[name])):
+        if not is_number(source.types[name]) and not pa.types.is_null(source.types[name]):
             raise DataError(
-                f"wide is {schema.wide!r}: column {name!r} holds {source.types[name]}, not numbers: choose a "
+                f"wide is {pattern!r}: column {name!r} holds {source.types[name]}, not numbers: choose a "
                 "narrower pattern"
             )
 
     def open_parts() -> Sequence[Part]:
-        return [LongPart(part, tasks, schema.task, schema.channels[0]) for part in source.parts]
+        return [LongPart(part, tasks, key, value) for part in source.parts]
 
-    said = f"{len(tasks)} columns that fit {schema.wide!r} read as tasks, a row for each of their times"
+    said = f"{len(tasks)} columns that fit {pattern!r} read as tasks, a row for each of their times"
     return Source(source.name, source.fingerprint, open_parts, (*source.said, said))
-
-
-def _is_number(type_: Any) -> bool:
-    return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_null(type_))

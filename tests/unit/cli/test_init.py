@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 from acclimate.cli.data import data
 from acclimate.cli.init import init
 from acclimate.errors import DataError, RecipeError
-from acclimate.tasks.guess import longest_window
+from acclimate.tasks.rhythm import longest_window
 from acclimate.training.recipe_file import load_recipe
 
 PUMPS, ROWS = 12, 400
@@ -158,3 +159,95 @@ def test_mistakes_name_the_remedy(pumps):
     run(init, "fleet.parquet")
     with pytest.raises(RecipeError, match="--force"):
         run(init, "fleet.parquet")
+
+
+def test_a_target_that_goes_by_its_own_past_is_forecast_and_another_is_not(pumps):
+    home = pumps.drop(columns=["state", "pressure"]).assign(
+        load=np.sin(np.tile(np.arange(ROWS), PUMPS) / 20) + 0.01 * pumps.flow
+    )
+    found = declared(home, "--target", "load", "--horizon", "16")
+    assert (found["kind"], found["targets"], found["horizon"]) == ("forecasting", ["load"], 16)
+    assert "load" in found["channels"]
+    found = declared(home, "--target", "load", "--force")
+    assert found["kind"] == "forecasting"
+    found = declared(home, "--target", "load", "--kind", "regression", "--force")
+    assert (found["kind"], found["channels"]) == ("regression", ["flow"])
+    noise = pumps.drop(columns="state")
+    assert declared(noise, "--target", "flow", "--force")["kind"] == "regression"
+
+
+def test_a_role_that_does_not_fit_is_refused(pumps):
+    pumps.to_parquet("fleet.parquet")
+    with pytest.raises(DataError, match="both name 'time': a column has one role"):
+        run(init, "fleet.parquet", "--label", "time", "--time", "time")
+    with pytest.raises(RecipeError, match="--horizon is for forecasting"):
+        run(init, "fleet.parquet", "--horizon", "4", "--kind", "regression")
+    run(init, "fleet.parquet", "--label", "firmware", "--recording", "state", "--group", "pumpId")
+
+
+def test_gaps_choose_what_is_done_about_them_and_the_window_by_what_survives(pumps):
+    random = np.random.default_rng(1)
+    frame = pumps.drop(columns="state")
+    for column in ("pressure", "flow"):
+        frame.loc[random.random(len(frame)) < 0.03, column] = np.nan
+    found = declared(frame, "--window", "16", "--kind", "forecasting", "--target", "flow", "--horizon", "1")
+    assert found["missing"] == "hold"
+    text = Path("fleet.yaml").read_text()
+    assert re.search(r"missing: hold  # \d+ values are missing in the sample; 9\d % of the windows", text)
+
+
+def test_unlabelled_rows_leave_the_window_long(pumps):
+    frame = pumps.assign(state=pumps.state.where(np.arange(len(pumps)) % 7 > 0))
+    found = declared(frame)
+    assert (found["window"], found["missing"]) == (8, "drop")
+
+
+def test_files_are_devices_or_recordings_and_never_classes(pumps):
+    Path("fleet").mkdir()
+    for name, rows in pumps.drop(columns="firmware").groupby("pumpId"):
+        rows.drop(columns="pumpId").to_csv(f"fleet/{name}.csv", index=False)
+    found = json.loads(run(init, "fleet", "--json").stdout)["declaration"]
+    assert (found["task"], found["label"], found["time"]) == ("file", "state", "time")
+    Path("days").mkdir()
+    for day in range(3):  # the clock starts again with every file, and the labels are mixed within
+        pumps.assign(pressure=pumps.pressure + day).to_parquet(f"days/run-{day}.parquet")
+    found = json.loads(run(init, "days", "--json").stdout)["declaration"]
+    assert (found["task"], found["recording"]) == ("pumpId", "file")
+
+
+def test_a_table_with_a_column_for_each_device(pumps):
+    time = pd.date_range("2026-01-01", periods=300, freq="h")
+    homes = {f"home_{number}": np.sin(np.arange(300) / 4 + number) for number in range(6)}
+    pd.DataFrame({"time": time, **homes}).to_csv("homes.csv", index=False)
+    found = json.loads(run(init, "homes.csv", "--json").stdout)["declaration"]
+    assert (found["wide"], found["kind"], found["targets"]) == ("home_*", "forecasting", ["value"])
+
+
+def test_names_of_any_spelling_are_carried_whole_and_long_ones_refused_early(pumps):
+    names = {"pressure": "Vibration [mm/s]", "flow": "Vorlauf °C: ä # 'x'"}
+    found = declared(pumps.rename(columns=names))
+    assert found["channels"] == list(names.values())
+    text = Path("fleet.yaml").read_text()
+    assert "Vibration [mm/s]" in text
+    assert "Vorlauf °C" in text
+    pumps.rename(columns={"flow": "n" * 141}).to_parquet("long.parquet")
+    with pytest.raises(DataError, match="has 141 characters, a device takes 128: rename it"):
+        run(init, "long.parquet")
+
+
+def test_counters_become_their_rise_and_copies_of_the_target_are_left_out(pumps):
+    energy = 1.9e9 + np.tile(np.cumsum(np.full(ROWS, 0.4)), PUMPS)
+    found = declared(pumps.assign(energy_wh=energy))
+    assert found["relative"] == ["energy_wh"]
+    copy = pumps.assign(wear=pumps.pressure * 2, worn=pumps.pressure * 2.0 + 1, pressure=0.1 * pumps.flow)
+    found = declared(copy.drop(columns="state"), "--target", "wear", "--force")
+    assert sorted(found["channels"]) == ["flow", "pressure"]
+
+
+def test_off_is_a_word_and_no_boolean(pumps):
+    declared(pumps)
+    path = Path("fleet.yaml")
+    path.write_text(path.read_text().replace("learner:\n", "learner:\n  compile: off\n"))
+    assert load_recipe("fleet.yaml").learner.compile == "off"
+    assert load_recipe("fleet.yaml", ["learner.compile=on"]).learner.compile == "on"
+    assert load_recipe("fleet.yaml", ["learner.first_order=true"]).learner.first_order is True

@@ -153,7 +153,7 @@ def _common(one: Any, other: Any) -> Any:
         return one
     if pa.types.is_null(one):
         return other
-    if _is_number(one) and _is_number(other):
+    if is_number(one) and is_number(other):
         if pa.types.is_floating(one) and pa.types.is_floating(other):
             return pa.float64()
         if pa.types.is_floating(one) or pa.types.is_floating(other):
@@ -164,7 +164,8 @@ def _common(one: Any, other: Any) -> Any:
     return None
 
 
-def _is_number(type_: Any) -> bool:
+def is_number(type_: Any) -> bool:
+    """Whether it holds numbers, or booleans, which are 0 and 1."""
     return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_))
 
 

@@ -1,0 +1,72 @@
+"""A sample of recordings as a data frame: the first rows of every batch, so that its stretches are whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from acclimate.errors import DataError
+from acclimate.tasks.clock import guess_clock
+from acclimate.tasks.sources import Source
+
+SAMPLE_ROWS = 400_000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some rows of a source.
+
+    Attributes:
+        frame: all scalar columns; what holds times is datetime64, whichever way it is written.
+        share: of all rows.
+    """
+
+    frame: pd.DataFrame
+    share: float
+
+
+def sample(source: Source, rows: int = SAMPLE_ROWS) -> Sample:
+    """About `rows` rows of all scalar columns, in equal shares of every batch.
+
+    Raises:
+        DataError: there is no row, or no column but lists.
+    """
+    columns = [name for name, type_ in source.types.items() if not pa.types.is_nested(type_)]
+    if not columns:
+        raise DataError(f"{source.name}: holds lists only; declare `image_shape` in a recipe of your own")
+    share = min(1.0, rows / max(1, source.rows))
+    pieces = []
+    for batch in source.batches(columns):
+        some = max(1, round(share * batch.num_rows))
+        arrays = [_scalars(batch.column(name).slice(0, some)) for name in columns]
+        pieces.append(pa.table(arrays, names=columns))
+    if not pieces:
+        raise DataError(f"{source.name}: holds no row")
+    table = pa.concat_tables(pieces)
+    frame = table.to_pandas()
+    for name in columns:
+        stamps = _stamps(name, table.column(name).combine_chunks())
+        if stamps is not None:
+            frame[name] = stamps
+    return Sample(frame, len(frame) / max(1, source.rows))
+
+
+def _scalars(values: Any) -> Any:
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def _stamps(name: str, values: Any) -> Any:
+    """Times that are written as text or as numbers since 1970, as datetime64; None where it holds none."""
+    if not (pa.types.is_string(values.type) or pa.types.is_integer(values.type)) or values.null_count:
+        return None
+    clock = guess_clock(name, values.slice(0, 1000))
+    if clock is None or not clock.dated:
+        return None
+    clock = guess_clock(name, values)
+    if clock is None or not clock.dated:
+        return None
+    return (np.round(clock.read(values, str) * 1e6)).astype("datetime64[us]")

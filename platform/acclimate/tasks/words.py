@@ -1,0 +1,25 @@
+"""What the names of columns give away."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+TASK = "device sensor machine unit asset turbine pump vehicle robot meter node station site plant house room"
+TASK += " home server host well battery account customer person people subject user participant patient"
+TASK += " wearer serial system mac imei motor engine bearing truck car drone inverter boiler batch id"
+TIME = "timestamp datetime time ts t epoch seconds hour_index cycle step tick minute hour day date"
+RECORDING = "recording session run trial segment sequence bout"
+LABEL = (
+    "label class activity state status fault failure mode exercise gesture condition category event anomaly"
+)
+TARGET = "target y rul remaining"
+COUNTER = "index row idx unnamed level i id"  # what tools leave behind, no measurements
+PART = "split subset fold partition"  # of an experiment someone made, not of the world
+
+
+def words(column: str) -> set[str]:
+    """The words of a column's name: `deviceId2` and `device_id` have `device` and `id`."""
+    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", str(column))
+    found: Sequence[str] = re.findall(r"[a-z]+", spaced.lower())
+    return {*found, *(word.removesuffix("s") for word in found), *(word.removesuffix("id") for word in found)}
