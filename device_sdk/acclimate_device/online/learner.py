@@ -24,7 +24,7 @@ from acclimate_device.online.support import Support
 from acclimate_device.online.versions import Running
 from acclimate_device.protocol import EventKind
 from acclimate_device.runtime import ClosedFormEngine, GradientEngine, Params
-from acclimate_device.telemetry import Recorder
+from acclimate_device.telemetry import FEWEST, Recorder
 
 Note = Callable[[EventKind, str, str], None]
 """Records an event: kind, source, detail."""
@@ -146,7 +146,8 @@ class Learner:
             return active
         self._since_adaptation = 0
         current = active.params if active.adapted else None
-        found = adapt(engine, active.schema, batches, support.judges(), current, self._policy.judge_from)
+        judges = support.judges()
+        found = adapt(engine, active.schema, batches, judges, current, self._policy.judge_from)
         self._recorder.steps += found.steps
         self._recorder.adaptations += found.adapted
         self._recorder.kept_starts += not found.adapted
@@ -154,7 +155,7 @@ class Learner:
         if found.adapted != active.adapted:
             kind: EventKind = "adapted" if found.adapted else "kept_start"
             if found.judged:
-                detail = f"held-back loss {found.loss:.3g}, of the start {found.start_loss:.3g}"
+                detail = _losses(len(judges), found.loss, "the start", found.start_loss)
                 self._note(kind, "held-back examples", detail)
             else:
                 self._note(kind, "expected curve", "too few held-back examples")
@@ -201,7 +202,7 @@ class Learner:
         aligned = statistics.fmean(tried.aligned for tried in self._trial)
         plain = statistics.fmean(tried.plain for tried in self._trial)
         pays = aligned <= plain  # a loss that is not a number does not pay
-        detail = f"held-back loss {aligned:.3g}, of inputs as they come {plain:.3g}"
+        detail = _losses(len(self._trial), aligned, "inputs as they come", plain)
         self._note("realigned" if pays else "unaligned", "held-back examples", detail)
         active = replace(active, alignment=active.alignment.confirmed() if pays else None)
         if not pays:
@@ -258,9 +259,8 @@ class Learner:
         loss = float(schema.losses(outputs, schema.normalize_targets([target]))[0])
         if not math.isfinite(loss):
             return "report"
-        (self._recorder.adapted_loss if active.adapted else self._recorder.start_loss).add(loss)
-        if schema.classification:
-            self._recorder.mistakes += int(outputs[0].argmax()) != target
+        mistaken = schema.classification and int(outputs[0].argmax()) != target
+        self._recorder.labelled(loss, active.adapted, mistaken)
         self._detector.update(schema.bounded(loss))
         name, policy = type(self._detector).__name__, self._policy
         if self._detector.drift_detected:
@@ -279,3 +279,10 @@ class Learner:
         self._detector.reset()
         self._warned = False
         self._since_adaptation = 0
+
+
+def _losses(examples: int, loss: float, beside: str, other: float) -> str:
+    """Two mean losses for an event; which is lower must do where few examples could be told from them."""
+    if examples < FEWEST:
+        return f"held-back loss {'below' if loss < other else 'not below'} that of {beside}"
+    return f"held-back loss {loss:.2g}, of {beside} {other:.2g}"

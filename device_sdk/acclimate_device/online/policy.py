@@ -31,7 +31,8 @@ class OnlinePolicy:
         hurry: labelled examples for which a device adapts four times as often after `adapt` or `reset`.
         keep: newest labelled examples that are taken along when a drift resets: they are of the new kind.
         pending: inputs remembered for labels that come late.
-        report_s: seconds of one report, until the service says otherwise.
+        report_s: seconds of one report, until the service says otherwise: the fewer examples it covers, the
+            more it tells of each.
         save_s: shortest time between two saves of adapted state, unless an event demands one.
         trial_starts: starts a new version gets to prove itself.
         trial_predictions: predictions it must give in one run.
@@ -54,7 +55,7 @@ class OnlinePolicy:
     hurry: int = 64
     keep: int = 8
     pending: int = 256
-    report_s: float = 60.0
+    report_s: float = 900.0
     save_s: float = 60.0
     trial_starts: int = 3
     trial_predictions: int = 20

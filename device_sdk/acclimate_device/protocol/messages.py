@@ -155,7 +155,7 @@ class DesiredState:
     release: Release | None = None
     issued_at: Moment = 0.0
     poll_s: Annotated[float, Number(*LIMITS.poll_s)] = 60.0
-    report_s: Annotated[float, Number(*LIMITS.poll_s)] = 60.0
+    report_s: Annotated[float, Number(*LIMITS.poll_s)] = 900.0
     service_keys: Annotated[tuple[PublicKey, ...], Items(4)] = ()
     schema: Literal[1] = 1
 

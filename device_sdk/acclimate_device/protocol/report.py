@@ -115,8 +115,9 @@ class Report:
         windows: how many windows were merged into this one.
         predictions: predictions given to the application.
         mistakes: labelled examples predicted wrongly (classification).
-        start_loss: of labelled examples that came while the start was in use.
-        adapted_loss: of labelled examples that came while adapted parameters were in use.
+        start_loss: of labelled examples that came while the start was in use; of 8 or more, else they wait
+            for a later report.
+        adapted_loss: of labelled examples that came while adapted parameters were in use, likewise.
         input_shift: distance of the inputs from those of training (see `drift.InputShift`).
         predict_us, adapt_us: wall time of one prediction and of one whole adaptation, in microseconds.
         steps: gradient steps taken.

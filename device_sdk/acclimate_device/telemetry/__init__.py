@@ -6,9 +6,10 @@ from acclimate_device.telemetry.merge import merge_reports, merge_summaries
 from acclimate_device.telemetry.queue import Batch, ReportQueue
 from acclimate_device.telemetry.recorder import Recorder
 from acclimate_device.telemetry.resources import resources
-from acclimate_device.telemetry.sketch import Sketch, quantile
+from acclimate_device.telemetry.sketch import FEWEST, Sketch, quantile
 
 __all__ = [
+    "FEWEST",
     "Batch",
     "Recorder",
     "ReportQueue",

@@ -52,8 +52,8 @@ def merge_summaries(one: Summary, two: Summary) -> Summary:
     """The summary of all numbers of both."""
     return Summary(
         _added(one.count, two.count),
-        min(one.sum + two.sum, LIMITS.number),
-        min(one.sum_of_squares + two.sum_of_squares, LIMITS.number**2),
+        _short(min(one.sum + two.sum, LIMITS.number)),
+        _short(min(one.sum_of_squares + two.sum_of_squares, LIMITS.number**2)),
         max(one.maximum, two.maximum),
         tuple(sorted(_merged_counts(dict(one.sketch), dict(two.sketch)).items())),
     )
@@ -75,3 +75,8 @@ def _added(one: int, two: int) -> int:
 
 def _merged_counts(one: Mapping[Key, int], two: Mapping[Key, int]) -> dict[Key, int]:
     return {key: _added(one.get(key, 0), two.get(key, 0)) for key in {**one, **two}}
+
+
+def _short(value: float) -> float:
+    """Without the digits that adding rounded numbers makes up."""
+    return float(f"{value:.7g}")

@@ -7,9 +7,26 @@ from collections import Counter, deque
 
 from acclimate_device.protocol import LIMITS, Event, EventKind, Release, Report, Resources, Slot
 from acclimate_device.telemetry.merge import OTHER, REFUSAL_KINDS
-from acclimate_device.telemetry.sketch import Sketch
+from acclimate_device.telemetry.sketch import FEWEST, Sketch
 
 _FOLD = 256
+_Under = tuple[Release, int, Slot]
+
+
+class _Labelled:
+    """What labelled examples showed: losses under the start and under adapted parameters, and mistakes."""
+
+    def __init__(self) -> None:
+        self.start, self.adapted, self.mistakes = Sketch(), Sketch(), 0
+
+    @property
+    def count(self) -> int:
+        return self.start.count + self.adapted.count
+
+    def merge(self, other: _Labelled) -> None:
+        self.start.merge(other.start)
+        self.adapted.merge(other.adapted)
+        self.mistakes += other.mistakes
 
 
 class Recorder:
@@ -23,13 +40,14 @@ class Recorder:
         self._refused: deque[str] = deque()
         self._folding = threading.Lock()
         self._distance = 0.0
+        self._carried: tuple[_Labelled, _Under | None] = _Labelled(), None
         self._begin(began)
 
     def _begin(self, began: float) -> None:
         self.began = began
-        self.mistakes = self.steps = self.adaptations = self.kept_starts = 0
+        self.steps = self.adaptations = self.kept_starts = 0
         self.warnings = self.drifts = self.resets = self.fallbacks = self.clamped = 0
-        self.start_loss, self.adapted_loss = Sketch(), Sketch()
+        self._labelled = _Labelled()
         self._input_shift, self.adapt_us, self._predict_us = Sketch(), Sketch(), Sketch()
         self._refusals: Counter[str] = Counter()
         self._events: list[Event] = []
@@ -53,6 +71,11 @@ class Recorder:
             finally:
                 self._folding.release()
 
+    def labelled(self, loss: float, adapted: bool, mistaken: bool) -> None:
+        """Note the loss of one labelled example, under adapted parameters or the start's."""
+        (self._labelled.adapted if adapted else self._labelled.start).add(loss)
+        self._labelled.mistakes += mistaken
+
     def input_shift_is(self, distance: float) -> None:
         """Note how far the inputs are from their reference, if that is news."""
         if distance != self._distance:
@@ -68,8 +91,7 @@ class Recorder:
 
     def empty(self) -> bool:
         """Whether nothing happened in this window."""
-        losses = self.start_loss.count or self.adapted_loss.count
-        return not (self._predicted or self._refused or losses or self._events) and not (
+        return not (self._predicted or self._refused or self._labelled.count or self._events) and not (
             self._predict_us.count or self._refusals or self.resets
         )
 
@@ -86,12 +108,16 @@ class Recorder:
     ) -> Report:
         """The window as a report; the next one begins now.
 
+        Losses of fewer than `FEWEST` examples do not leave: they wait for the next window of the same version
+        under the same assignment.
+
         Args:
             now: Unix seconds by the device's clock.
             elapsed: the same moment by the clock that only goes forward.
         """
         with self._folding:
             self._fold()
+            labelled = self._to_tell((release, counter, slot))
             report = Report(
                 id=report_id,
                 started_at=round(now - (elapsed - self.began), 3),
@@ -100,10 +126,10 @@ class Recorder:
                 counter=counter,
                 slot=slot,
                 predictions=self._predict_us.count,
-                mistakes=self.mistakes,
-                start_loss=self.start_loss.summary(),
-                adapted_loss=self.adapted_loss.summary(),
-                input_shift=self._input_shift.summary(),
+                mistakes=labelled.mistakes,
+                start_loss=labelled.start.veiled_summary(),
+                adapted_loss=labelled.adapted.veiled_summary(),
+                input_shift=self._input_shift.veiled_summary(),
                 predict_us=self._predict_us.summary(),
                 adapt_us=self.adapt_us.summary(),
                 steps=self.steps,
@@ -122,6 +148,19 @@ class Recorder:
             )
             self._begin(elapsed)
         return report
+
+    def _to_tell(self, under: _Under) -> _Labelled:
+        """What may be told of labelled examples now; the rest is carried on, as long as `under` stays."""
+        found, (carried, carried_under) = self._labelled, self._carried
+        if carried_under == under:
+            found.merge(carried)
+        tell, keep = _Labelled(), _Labelled()
+        for part in ("start", "adapted"):
+            losses: Sketch = getattr(found, part)
+            setattr(tell if losses.count >= FEWEST else keep, part, losses)
+        (tell if tell.count else keep).mistakes = found.mistakes
+        self._carried = keep, under
+        return tell
 
     def _fold(self) -> None:
         for _ in range(len(self._predicted)):

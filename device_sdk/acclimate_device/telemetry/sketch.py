@@ -8,6 +8,9 @@ from acclimate_device.protocol import LIMITS, SKETCH_BASE, SKETCH_TOP, SKETCH_ZE
 
 _BUCKETS_PER_E = 1.0 / math.log(SKETCH_BASE)
 _ZERO = SKETCH_BASE**SKETCH_ZERO
+FEWEST = 8
+"""Values that a summary of losses holds at least: the loss of one example, to seven digits, names the example
+to whoever knows the parameters and the examples it may be."""
 
 
 class Sketch:
@@ -31,7 +34,17 @@ class Sketch:
             bucket = min(math.ceil(math.log(value) * _BUCKETS_PER_E), SKETCH_TOP)
         self._buckets[bucket] = self._buckets.get(bucket, 0) + 1
 
+    def merge(self, other: Sketch) -> None:
+        """Take all numbers of another sketch."""
+        self.count += other.count
+        self.sum += other.sum
+        self._squares += other._squares
+        self._maximum = max(self._maximum, other._maximum)
+        for bucket, count in other._buckets.items():
+            self._buckets[bucket] = self._buckets.get(bucket, 0) + count
+
     def summary(self) -> Summary:
+        """All there is to tell: for numbers that say nothing of an example, such as times."""
         if not self.count:
             return Summary()
         total = min(self.sum, LIMITS.number)
@@ -43,6 +56,18 @@ class Sketch:
             _short(self._maximum),
             tuple(sorted(self._buckets.items())),
         )
+
+    def veiled_summary(self) -> Summary:
+        """What may leave of numbers that each come from an example: nothing of fewer than `FEWEST`.
+
+        Sums have two digits, and the maximum is the edge of its bucket: it tells no more than the sketch.
+        """
+        if self.count < FEWEST:
+            return Summary()
+        edge = max(self._buckets)
+        maximum = 0.0 if edge == SKETCH_ZERO else _short(SKETCH_BASE**edge)
+        sums = (_short(self.sum, 2), _short(self._squares, 2))
+        return Summary(self.count, *sums, maximum, tuple(sorted(self._buckets.items())))
 
 
 def quantile(summary: Summary, share: float) -> float:
@@ -57,6 +82,6 @@ def quantile(summary: Summary, share: float) -> float:
     return math.nan
 
 
-def _short(value: float) -> float:
-    """Seven digits, as many as the float32 it comes from holds: a report is small."""
-    return float(f"{value:.7g}")
+def _short(value: float, digits: int = 7) -> float:
+    """Seven digits are as many as the float32 it comes from holds: a report is small."""
+    return float(f"{value:.{digits}g}")

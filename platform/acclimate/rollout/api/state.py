@@ -23,10 +23,12 @@ from acclimate.rollout.api.taken import TakenLog
 from acclimate.rollout.api.tokens import Access, AccessTokens
 from acclimate.rollout.domain.assignment import Assignment
 from acclimate.rollout.domain.fleet import Member
-from acclimate_device.protocol import DesiredState, PublicKey, dumps, seal
+from acclimate_device.protocol import LIMITS, DesiredState, PublicKey, dumps, seal
 
 _Headers = list[tuple[bytes, bytes]]
 _BEARER = b"bearer "
+_POLLS_A_REPORT = 3
+"""A report covers that many polls: 15 minutes at the default. Shorter ones tell more of single examples."""
 
 
 class Gatekeeper:
@@ -140,7 +142,7 @@ def desired_state(access: Access, assignment: Assignment, poll_interval_s: float
         release=assignment.release,
         issued_at=assignment.counter / 1000,
         poll_s=poll_interval_s,
-        report_s=poll_interval_s,
+        report_s=min(_POLLS_A_REPORT * poll_interval_s, LIMITS.poll_s[1]),
     )
 
 

@@ -12,7 +12,8 @@ class ReportRecord:
     """One report of one device; the device's own `id` makes it count once.
 
     Attributes:
-        received_at: by the service's clock; `started_at` and `ended_at` are by the device's.
+        received_at: by the service's clock; `started_at` and `ended_at` are by the device's, set right
+            by what it knew of the difference.
         counter: of the assignment the device obeyed.
         examples, loss_sum: labelled examples and their losses, with whatever parameters were in use.
         adapted_examples, adapted_loss_sum: those that came while adapted parameters were in use.
@@ -57,8 +58,8 @@ def record(
         device=device,
         id=report.id,
         received_at=received_at,
-        started_at=report.started_at,
-        ended_at=report.ended_at,
+        started_at=report.started_at + report.clock_offset_s,
+        ended_at=report.ended_at + report.clock_offset_s,
         counter=report.counter,
         name=report.release.name,
         version=report.release.version,
