@@ -344,7 +344,7 @@ class Device:
             self._pending.keep(key, raw)
         self._predictions += 1
         if self._predictions % self.policy.watch_every == 0:
-            self._inputs.see(active.schema, raw)
+            self._inputs.see(active.schema, raw, self._clock.now())
         self._recorder.predicted((time.perf_counter_ns() - started) / 1000.0)
         return active, outputs
 
@@ -478,6 +478,8 @@ class Device:
     def _note_keeping(self) -> None:
         for note in self._keeping.look(self._versions):
             self._note(*note)
+        if self._keeping.leap_s:
+            self._inputs.leapt(self._keeping.leap_s)
 
     def _note(self, kind: EventKind, source: str, detail: str) -> None:
         self._recorder.event(self._clock.now(), kind, source, detail)

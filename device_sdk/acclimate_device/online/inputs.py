@@ -42,8 +42,16 @@ class InputWatch:
         with self._lock:
             self._realigner = Realigner(channels, self._window, before)
 
-    def see(self, schema: Schema, raw: Float) -> None:
+    def leapt(self, seconds: float) -> None:
+        """The clock was set: hours of the day go on as before."""
+        with self._lock:
+            self._detector.leapt(seconds)
+
+    def see(self, schema: Schema, raw: Float, at: float | None = None) -> None:
         """Take an input as it was recorded; it is skipped rather than waited for.
+
+        Args:
+            at: Unix seconds, so that hours are compared with hours.
 
         The first schema measures all inputs of its shape: a version that normalizes otherwise is no drift.
         """
@@ -54,7 +62,7 @@ class InputWatch:
             if self._schema is None or self._schema.layout != schema.layout:
                 self._schema, warned = schema, False
                 detector.reset()
-            detector.update(self._schema.features(self._schema.normalize(raw)))
+            detector.update(self._schema.features(self._schema.normalize(raw)), at)
             if self._realigner is not None:
                 self._realigner.update(raw)
             if detector.drift_detected:

@@ -37,6 +37,7 @@ class Keeping:
         self._queue, self._saved = ReportQueue(store, new_id=new_id), SavedState(store)
         self._unread = self._unsaved = ""  # why adapted state could not be read, or kept
         self.health = Health()
+        self.leap_s = 0.0  # what the clock was set by, as of the last look
 
     def add(self, report: Report) -> None:
         """Queue a closed window."""
@@ -85,7 +86,7 @@ class Keeping:
             logger.warning("event=storage_failed detail=%s", trouble)
         elif self.health.storage and not trouble:
             notes.append(("storage_recovered", "", self.health.storage))
-        leap = self._clock.leapt()
+        self.leap_s = leap = self._clock.leapt()
         if leap:
             notes.append(("clock_jumped", "clock", f"{leap:+.0f} s"))
         before = self.health

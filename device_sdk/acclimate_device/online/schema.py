@@ -16,6 +16,8 @@ from acclimate_device.protocol import Manifest
 Float = NDArray[np.float32]
 Target = int | float | Float
 _FEATURES = 16
+_STILL = 1e-3
+"""Spread, in units of training, below which a channel stands still."""
 _LARGEST = 1e15  # beyond it, float32 arithmetic on squares overflows
 
 
@@ -163,12 +165,13 @@ class Schema:
         return 1.0 - math.exp(-loss) if self.classification else loss / (1.0 + loss)
 
     def features(self, normalized: Float) -> list[float]:
-        """At most 16 channel means and the energy, for the input-shift detector."""
+        """For the input-shift detector, by at most 16 groups of channels: mean, log of spread over time."""
         flat = normalized.reshape(self._rows)
-        features: list[float] = (self._group @ (flat @ self._average)).tolist()
-        whole = normalized.ravel()
-        features.append(float(np.dot(whole, whole)) / whole.size)
-        return features
+        mean = self._group @ (flat @ self._average)
+        if flat.shape[1] == 1:
+            return list(map(float, mean))
+        spread = self._group @ np.log(flat.std(axis=1) + _STILL)
+        return [*mean.tolist(), *spread.tolist()]
 
     def _array(self, x: Any) -> NDArray[Any]:
         if isinstance(x, Mapping):

@@ -1,7 +1,10 @@
 """Our detectors against river's, on recorded and made streams: the same verdict at the same value."""
 
+import copy
+import math
 import os
 import random
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -87,7 +90,7 @@ def test_ddm_warns_and_finds_drift_where_river_does(stream: str) -> None:
     values = mistakes(0.1, 0.3, 0.1, 0.15, 0.8) if stream == "made" else elec2()["mistakes"]
     expected = verdicts(river.drift.binary.DDM(), values)
     assert any(drift for _, drift, _ in expected)
-    assert verdicts(DDM(), values) == expected
+    assert verdicts(DDM(fewest=0), values) == expected
 
 
 @pytest.mark.parametrize("make", [ADWIN, PageHinkley, DDM])
@@ -146,3 +149,76 @@ def test_wrong_parameters_are_refused() -> None:
         PageHinkley(mode="sideways")
     with pytest.raises(ValueError, match="block is 0"):
         InputShift(block=0)
+
+
+# -- drift that knows seasons -------------------------------------------------------------------------------
+
+
+def days_of(
+    level: Callable[[float], float], days: float, seed: int = 0
+) -> Iterator[tuple[float, list[float]]]:
+    """Of a sensor that follows `level` of the hour: every other minute a time and two features."""
+    rng = random.Random(seed)
+    for number in range(int(days * 720)):
+        hour = number / 30.0
+        value = level(hour) + rng.gauss(0.0, 0.1)
+        yield hour * 3600.0, [value, value * 0.5 + rng.gauss(0.0, 0.1)]
+
+
+CYCLES = {
+    "stationary": lambda hour: 0.0,
+    "daily": lambda hour: 1.6 * math.sin(math.pi * hour / 12),
+    "daily in steps": lambda hour: 1.0 if 8 <= hour % 24 < 18 else -1.0,
+    "weekly in steps": lambda hour: 1.0 if 8 <= hour % 24 < 18 and hour % 168 < 120 else -1.0,
+}
+
+
+@pytest.mark.parametrize("level", CYCLES.values(), ids=CYCLES)
+def test_cycles_give_one_false_alarm_a_month_at_most_and_hide_no_shift(level: Callable) -> None:
+    detector, alarms = InputShift(), []
+    for at, features in days_of(level, 30):
+        detector.update(features, at)
+        if detector.drift_detected:
+            alarms.append(at / 86_400.0)
+    assert len(alarms) <= 1
+    assert all(day < 8.0 for day in alarms), "what was seen for a week is no shift"
+    for hour in (3.0, 12.0):  # in the fifth week
+        found = copy.deepcopy(detector)
+        seen = 0
+        for at, features in days_of(level, 1, seed=1):
+            found.update([features[0] + 1.0, features[1]], 30 * 86_400.0 + at + hour * 3600.0)
+            seen += 1
+            if found.drift_detected:
+                break
+        assert found.drift_detected
+        assert seen * 4 < 50, "each stands for four windows of the device"
+
+
+def test_hours_go_on_as_before_when_the_clock_is_set() -> None:
+    detector, level = InputShift(), CYCLES["daily in steps"]
+    for at, features in days_of(level, 12):
+        detector.update(features, at)
+    detector.leapt(9 * 3600.0)
+    for at, features in days_of(level, 12, seed=1):
+        detector.update(features, 12 * 86_400.0 + at + 9 * 3600.0)
+        assert not detector.drift_detected
+
+
+def test_a_sensor_that_ages_is_found_by_its_days() -> None:
+    detector, found = InputShift(), []
+    for at, (one, two) in days_of(CYCLES["daily"], 40):
+        day = at / 86_400.0
+        detector.update([one + 0.1 * max(0.0, day - 14.0), two], at)
+        if detector.drift_detected:
+            found.append(day)
+    assert 14.0 < found[0] < 30.0
+
+
+def test_ddm_is_quiet_on_a_nearly_perfect_stream_and_finds_what_spoils_it() -> None:
+    rng = random.Random(7)
+    perfect = [float(rng.random() < 0.0005) for _ in range(50_000)]
+    assert len(drifts(DDM(fewest=0), perfect)) > 3, "the first mistake after none is drift without `fewest`"
+    assert drifts(DDM(), perfect) == []
+    spoilt = drifts(DDM(), [*perfect[:5000], *(float(rng.random() < 0.3) for _ in range(200))])
+    assert spoilt
+    assert spoilt[0] < 5000 + 100

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from acclimate_device import Device, OnlinePolicy
+from acclimate_device.drift import InputShift
 from acclimate_device.errors import AlignmentError
 from acclimate_device.online.alignment import Alignment, Moments, alignment
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
@@ -25,8 +26,8 @@ class Drifted:
         return ((np.asarray(x) * self.gain + self.offset, y) for x, y in self.stream.examples(number))
 
 
-def device(flash: SimulatedFlash | None = None, policy: OnlinePolicy = REALIGN) -> Device:
-    return Device(tiny_bundle().get, flash or SimulatedFlash(), policy, clock=lambda: 0.0)
+def device(flash: SimulatedFlash | None = None, policy: OnlinePolicy = REALIGN, **options) -> Device:
+    return Device(tiny_bundle().get, flash or SimulatedFlash(), policy, clock=lambda: 0.0, **options)
 
 
 def accuracy(under_test: Device, stream, number: int = 100) -> float:
@@ -45,9 +46,11 @@ def learn(under_test: Device, stream, number: int) -> None:
         under_test.learn_one(x, y)
 
 
-def acclimated(seed: int, flash: SimulatedFlash | None = None, policy: OnlinePolicy = REALIGN):
+def acclimated(
+    seed: int, flash: SimulatedFlash | None = None, policy: OnlinePolicy = REALIGN, **options: object
+):
     """A device that knows its gestures and has seen enough inputs to know how they are."""
-    stream, under_test = GestureDevice(seed), device(flash, policy)
+    stream, under_test = GestureDevice(seed), device(flash, policy, **options)
     learn(under_test, stream, 24)
     watch(under_test, stream, 500)
     return under_test, stream
@@ -86,7 +89,8 @@ def test_labels_confirm_an_alignment_that_pays_and_it_stays() -> None:
 def test_an_alignment_that_hurts_is_undone_when_labels_come() -> None:
     """Only one gesture is made for a while: the inputs shift, but the sensor is as it was."""
     flash = SimulatedFlash()
-    under_test, stream = acclimated(3, flash)
+    touchy = InputShift(deviations=3.0, peaks=0.8)
+    under_test, stream = acclimated(3, flash, input_shift=touchy)
     for at in range(480):
         under_test.predict_one(stream.example("tap")[0])
         if at % 10 == 9:
