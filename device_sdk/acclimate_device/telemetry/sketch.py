@@ -66,7 +66,10 @@ class Sketch:
             return Summary()
         edge = max(self._buckets)
         maximum = 0.0 if edge == SKETCH_ZERO else _short(SKETCH_BASE**edge)
-        sums = (_short(self.sum, 2), _short(self._squares, 2))
+        sums = (
+            _short(min(self.sum, LIMITS.number), 2),
+            _short(min(self._squares, LIMITS.number**2), 2),
+        )
         return Summary(self.count, *sums, maximum, tuple(sorted(self._buckets.items())))
 
 
