@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from acclimate.errors import ModelError
 from acclimate.files import scratch_file, write_whole
 
-TaskKind = Literal["classification", "regression", "forecasting"]
+TaskKind = Literal["classification", "regression", "forecasting", "anomaly"]
 Missing = Literal["error", "drop", "hold", "season"]
 Beyond = Literal["off", "clamp", "refuse"]
 

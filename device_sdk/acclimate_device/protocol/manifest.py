@@ -22,7 +22,7 @@ FILES = (PREDICT, ADAPT, PARAMS, SANITY)
 CLOSED_FORM_FILES = (FEATURES, LEARN, PARAMS, SANITY)
 """What a bundle whose heads are solved in closed form holds beside its manifest."""
 
-TaskKind = Literal["classification", "regression", "forecasting"]
+TaskKind = Literal["classification", "regression", "forecasting", "anomaly"]
 HeadName = Literal["last", "means"]
 LossName = Literal["cross_entropy", "mse", "mae", "huber"]
 Positive = Annotated[int, Number(1, 2**31 - 1)]

@@ -231,6 +231,12 @@ def units_sentence(evaluation: Evaluation, shots: int) -> str | None:
     ]
     if errors:
         return f"mean absolute error in the targets' units: {', '.join(errors)}"
+    if "false_alarms_a_month" in details:
+        return (
+            f"false alarms of a device in a month: {details['false_alarms_a_month']:.3g}, at worst "
+            f"{details['false_alarms_a_month.worst']:.3g}; {100 * details.get('anomalies_found', 0):.0f}% of "
+            "the anomalies raised an alarm"
+        )
     if "macro_f1" not in details:
         return None
     said = (

@@ -81,7 +81,12 @@ LOSSES: dict[str, Loss] = {
         Loss("huber", huber, "mse", squared_error),
     )
 }
-DEFAULTS: dict[TaskKind, str] = {"classification": "cross_entropy", "regression": "mse", "forecasting": "mse"}
+DEFAULTS: dict[TaskKind, str] = {
+    "classification": "cross_entropy",
+    "regression": "mse",
+    "forecasting": "mse",
+    "anomaly": "mse",  # nothing is trained by it: what is normal is known in closed form
+}
 
 
 def loss_for(kind: TaskKind, name: str | None = None) -> Loss:

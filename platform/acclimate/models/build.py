@@ -14,6 +14,7 @@ from acclimate.initialization import ModelSpec
 from acclimate.models.conv import conv1d, conv4
 from acclimate.models.forecast import forecast
 from acclimate.models.gru import gru
+from acclimate.models.levels import levels
 from acclimate.models.mlp import mlp
 from acclimate.models.spectral import spectral
 from acclimate.nearest import did_you_mean
@@ -24,6 +25,7 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "conv4": conv4,
     "gru": gru,
     "spectral": spectral,
+    "levels": levels,
     "forecast": forecast,
 }
 

@@ -198,7 +198,7 @@ def _cut(
         span.stop - span.start,
         _part(columns.times, span),
         _part(columns.recordings, span),
-        carried(labels) if labels is not None and schema.span > 1 else None,
+        carried(labels) if labels is not None and schema.span > 1 and not schema.normal else None,
         schema.max_gap,
     )
     every = np.ones(len(begins), dtype=bool)
@@ -214,6 +214,8 @@ def _cut(
     starts = _with_targets(columns, schema, span, starts, task, missing)
     if labels is None:
         return starts + span.start, np.array([len(starts)]), len(whole)
+    if schema.normal:
+        labels = np.where(labels < 0, keys.labels.index(schema.normal[0]), labels)
     missing.add(schema.label or "", task, int((labels < 0).sum()))
     of_class = np.asarray(labels[starts + schema.window - 1])
     starts, of_class = starts[of_class >= 0], of_class[of_class >= 0]

@@ -113,6 +113,12 @@ def _own(owner: dict[int, int], task: Codes, group: Codes, tasks: Categories, gr
 def _declared_or_found(schema: RecordingSchema, found: list[str]) -> tuple[str, ...]:
     if schema.label and not found:
         raise DataError(f"label column {schema.label!r} has no value in any row")
+    for name in schema.normal:
+        if name not in found:
+            raise DataError(
+                f"normal names label {name!r}, which never occurs in column {schema.label!r}"
+                f"; {did_you_mean(name, found, 'the labels are ' + ', '.join(map(repr, found[:10])))}"
+            )
     if not schema.labels:
         return tuple(in_order(found))
     for name in schema.labels:

@@ -99,7 +99,7 @@ class TaskPool:
         starts = path / STARTS
         try:
             info = PoolInfo.from_dict(json.loads((path / INFO).read_text()))
-            has_targets = info.schema.kind != "classification"
+            has_targets = info.schema.kind in ("regression", "forecasting")
             return TaskPool(
                 info=info,
                 values=np.load(path / "values.npy", mmap_mode=mode),

@@ -34,7 +34,9 @@ class RecordingSchema:
         group: column that names who owns the task and is held out as a whole; default: the task itself.
         time: column that orders the rows of a task; default: the order of the source.
         recording: column that names uninterrupted recordings, which no window crosses.
-        label: class column (classification); None if every task is one class.
+        label: class column (classification; None if every task is one class), or one that says which rows are
+            normal (anomaly), by which a model is judged and never trained.
+        normal: labels of normal rows (anomaly); rows without a label are taken as normal.
         labels: class names in the order of the outputs; default: those found, sorted.
         targets: target columns (regression), or columns to forecast.
         window: rows of one example; with `seasons`, the latest of them. Like `stride`, `horizon`, `leads` and
@@ -75,6 +77,7 @@ class RecordingSchema:
     recording: str | None = None
     label: str | None = None
     labels: tuple[str, ...] = ()
+    normal: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     window: int = 1
     stride: int | None = None
@@ -218,9 +221,11 @@ def _problems(schema: RecordingSchema) -> list[str]:
         problems.append(f"stride is {schema.stride}: it must be at least 1 row")
     if schema.kind == "classification" and schema.targets:
         problems.append("targets are for regression and forecasting: declare `label` for classification")
-    if schema.kind != "classification" and not schema.targets:
+    if schema.kind == "anomaly":
+        problems += _problems_of_anomalies(schema)
+    elif schema.kind != "classification" and not schema.targets:
         problems.append(f"targets is empty: name the column(s) that {schema.kind} should predict")
-    if schema.kind != "classification" and (schema.label or schema.labels):
+    if schema.kind in ("regression", "forecasting") and (schema.label or schema.labels):
         problems.append(f"label is for classification, not for {schema.kind}: declare `targets`")
     if (schema.kind == "forecasting") != (schema.horizon > 0):
         problems.append(f"horizon is {schema.horizon}: forecasting needs at least 1 row, other kinds 0")
@@ -232,7 +237,7 @@ def _problems(schema: RecordingSchema) -> list[str]:
         problems.append("max_gap needs a `time` column")
     problems += [*_problems_of_time(schema), *_problems_of_inputs(schema)]
     for name, value, allowed in (
-        ("kind", schema.kind, ("classification", "regression", "forecasting")),
+        ("kind", schema.kind, ("classification", "regression", "forecasting", "anomaly")),
         ("missing", schema.missing, ("error", "drop", "hold", "season")),
         ("repeated", schema.repeated, ("keep", "drop", "error")),
         ("beyond", schema.beyond, ("off", "clamp", "refuse")),
@@ -240,6 +245,21 @@ def _problems(schema: RecordingSchema) -> list[str]:
     ):
         if value not in allowed:
             problems.append(f"{name} is {value!r}: it must be one of {', '.join(allowed)}")
+    return problems
+
+
+def _problems_of_anomalies(schema: RecordingSchema) -> list[str]:
+    problems = []
+    if schema.targets:
+        problems.append("targets are for regression and forecasting: what is normal has none")
+    if schema.label and not schema.normal:
+        problems.append(f"normal is empty: name the labels of column {schema.label!r} that are normal")
+    if schema.normal and not schema.label:
+        problems.append("normal names labels, but there is no `label` column")
+    if schema.labels and not set(schema.normal) <= set(schema.labels):
+        problems.append(f"normal names {list(schema.normal)}, which `labels` does not")
+    if schema.timeline == "label":
+        problems.append("timeline is 'label': what is normal is learned along one clock, use 'task'")
     return problems
 
 

@@ -87,6 +87,8 @@ class PoolSampler:
     def outputs(self) -> int:
         if self.schema.kind == "classification":
             return len(self.schema.labels)
+        if self.schema.kind == "anomaly":
+            return 1
         return len(self.schema.targets) * max(1, len(self.pool.info.schema.steps_ahead))
 
     def episodes(self, step: int, indices: Sequence[int]) -> Episodes:

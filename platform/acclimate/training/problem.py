@@ -217,6 +217,8 @@ def _problem(recipe: Recipe, data: TaskDistribution, split: Split, normalization
         torch.manual_seed(recipe.seed)
         model = build(spec)
     calibrate(model, lambda: _windows(sampler))
+    if data.schema.kind == "anomaly":
+        _check_anomaly(recipe, model)
     if recipe.closed_form:
         check_head(model, spec.input_shape)
     if augmentation := recipe.augmentation.augmentation():
@@ -226,12 +228,30 @@ def _problem(recipe: Recipe, data: TaskDistribution, split: Split, normalization
     )
 
 
+def _check_anomaly(recipe: Recipe, model: nn.Module) -> None:
+    """Raise a RecipeError where features would be random, or something else than a density is asked for."""
+    if not recipe.closed_form:
+        raise RecipeError(
+            f"learner.algorithm is {recipe.learner.algorithm!r}: what is normal is known in closed form, so "
+            "use closed-form for data of kind anomaly"
+        )
+    if recipe.model.name in ("levels", "spectral") and not recipe.model.options.get("hidden"):
+        return
+    if ":" not in recipe.model.name or not hasattr(model, "body"):
+        raise RecipeError(
+            f"model.name is {recipe.model.name!r}, whose features nothing trains for data of kind anomaly: "
+            "use levels, spectral with `hidden: []`, or your own network with a `body`"
+        )
+
+
 def _model_options(recipe: Recipe, schema: InputSchema) -> dict[str, Any]:
     """The recipe's, and what a forecast's network has to know of the data.
 
     Raises:
         RecipeError: a target is no channel: its past, from which a forecast goes on, is not known.
     """
+    if recipe.model.name == "spectral" and schema.kind == "anomaly":
+        return {"hidden": [], **recipe.model.options}  # hidden layers would stay as they were drawn
     if recipe.model.name != "forecast":
         return dict(recipe.model.options)
     for target in schema.targets:

@@ -330,6 +330,17 @@ class EvaluationSection(Section):
         return self
 
 
+class AnomalySection(Section):
+    """What alarms may cost, where the data are of kind `anomaly`."""
+
+    false_alarms: Positive = Field(
+        default=30.0, description="false alarms that a device may give in a month, which sets the threshold"
+    )
+    quiet: Count = Field(
+        default=12, description="windows without an alarm after which a further one counts as new"
+    )
+
+
 class DeviceSection(Section):
     """What the smallest device of the fleet carries; `acclimate export` refuses a version that needs more."""
 
@@ -361,6 +372,7 @@ class Recipe(Section):
     training: TrainingSection = TrainingSection()
     baseline: BaselineSection = BaselineSection()
     evaluation: EvaluationSection = EvaluationSection()
+    anomaly: AnomalySection = AnomalySection()
     device: DeviceSection = DeviceSection()
 
     @model_validator(mode="after")

@@ -21,6 +21,7 @@ from acclimate.training.recipe_file import to_yaml
 from acclimate.training.run_directory import RunDirectory
 from acclimate.workflow.judging import chosen_initialization, evaluate_starts
 from acclimate.workflow.listener import Listener
+from acclimate.workflow.normal import fit_normal
 from acclimate.workflow.phases import phases
 from acclimate.workflow.records import (
     DATA_REPORT,
@@ -89,16 +90,21 @@ def meta_train(
     listener.on_data(problem, directory.path)
     with mlflow_run(registry, recipe, directory, problem) as recorder:
         recorder.log_text(data_report, DATA_REPORT)
-        metas = train_phases(problem, start, directory, recorder, listener, should_stop, address)
-        if metas is None:
-            return None
-        initialization = chosen_initialization(problem, metas)
-        evaluation = evaluate_starts(problem, metas, listener)
+        trained: Mapping[str, object] = {}
+        if problem.data.schema.kind == "anomaly":
+            initialization, evaluation = fit_normal(problem, listener)
+        else:
+            metas = train_phases(problem, start, directory, recorder, listener, should_stop, address)
+            if metas is None:
+                return None
+            trained = phases(problem)
+            initialization = chosen_initialization(problem, metas)
+            evaluation = evaluate_starts(problem, metas, listener)
         verdict = ev.judge(evaluation)
         plot = directory.path / "adaptation.png"
         save_plot(evaluation, recipe.name, plot)
         write_whole(directory.path / "evaluation.json", json.dumps(evaluation.as_json(), indent=2) + "\n")
-        for file in (plot, directory.path / "evaluation.json", *map(directory.checkpoint, phases(problem))):
+        for file in (plot, directory.path / "evaluation.json", *map(directory.checkpoint, trained)):
             recorder.log_file(file)
         recorder.log_metrics([(recipe.training.last_step, evaluation.figures())])
         recorder.set_tags({VERDICT: verdict.sentence})

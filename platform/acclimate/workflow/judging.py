@@ -24,6 +24,7 @@ from acclimate.training.recipe import Recipe
 from acclimate.training.recipe_file import load_recipe
 from acclimate.training.shard import deterministic
 from acclimate.workflow.listener import Listener
+from acclimate.workflow.normal import fit_normal
 from acclimate.workflow.phases import folds, joint_phase, meta_phase, phases, with_changes
 
 
@@ -52,6 +53,8 @@ def evaluate_version(
     with tempfile.TemporaryDirectory() as folder:
         files = registry.download_run(version.run_id, Path(folder))
         problem = open_problem(load_recipe(str(files / "recipe.yaml"), changes))
+        if problem.data.schema.kind == "anomaly":
+            return version, fit_normal(problem, listener)[1]
         metas = {phase: load_checkpoint(files / f"{phase}.pt").result for phase in phases(problem)}
     return version, evaluate_starts(problem, metas, listener)
 

@@ -1,0 +1,175 @@
+"""What is normal on one device: a Gaussian of its features, in closed form, with the fleet as prior.
+
+A device's features scatter around a mean of its own with a covariance of its own. Both are learned from its
+normal windows, one at a time, and both begin at the fleet's: the mean at the fleet's with the spread between
+devices, the covariance at what windows of one device have, which counts as `weight` windows. Before its first
+window a device is judged by the fleet alone; with many it is judged by itself.
+
+    x = mean of n windows, S = their scatter around it, k = windows that count as one of the mean
+    G = B (B + W k / n)^-1                       how far to trust x
+    m = m0 + G (x - m0)
+    C = (weight W + S + n (x - m)(x - m)') / (weight + n) + B - G B
+
+The score of a window is its predictive log density below that of the mode: with D2 = (z - m)' C^-1 (z - m)
+and f = weight + n, `(f + d) / 2 log(1 + D2 / f)` for d features (Student's t). A window that scores above
+the alarm's threshold is learned with weight D2 of the threshold over its own, so that a few anomalies among a
+device's normal windows move little (Huber 1964).
+
+The covariance takes O(d^2) a window and is factorized, in O(d^3), only when an eighth of what is known is
+new.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_NEWS = 0.125
+_NUMBERS = ("weight", "stray", "shrink", "memory", "threshold")
+
+
+@dataclass(frozen=True)
+class Prior:
+    """The fleet's knowledge; d features.
+
+    Attributes:
+        mean: m0, (d,).
+        between: B, the spread of devices' means, (d, d).
+        within: W, the covariance of windows of one device, (d, d).
+        weight: windows that W counts as.
+        stray: k; neighbouring windows resemble each other, and a device's mean wanders.
+        shrink: share of the correlations that is taken off, so that C can be inverted.
+        memory: windows after which older ones fade.
+        threshold: score from which on a window is an alarm.
+    """
+
+    mean: Floats
+    between: Floats
+    within: Floats
+    weight: float
+    stray: float
+    shrink: float
+    memory: float
+    threshold: float = math.inf
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """As a bundle holds it: `normal.mean`, `.between`, `.within`, and `.numbers` with the rest."""
+        numbers = [getattr(self, name) for name in _NUMBERS]
+        arrays = {"mean": self.mean, "between": self.between, "within": self.within, "numbers": numbers}
+        return {f"normal.{name}": np.asarray(array, dtype=np.float32) for name, array in arrays.items()}
+
+    @staticmethod
+    def of(tensors: Mapping[str, NDArray[Any]]) -> Prior:
+        """What `tensors` gave."""
+        mean, between, within, numbers = (
+            np.asarray(tensors[f"normal.{name}"], dtype=np.float64)
+            for name in ("mean", "between", "within", "numbers")
+        )
+        return Prior(mean, between, within, **dict(zip(_NUMBERS, numbers.tolist(), strict=True)))
+
+
+@dataclass
+class State:
+    """What a device learned: the number of windows by weight, their mean (d,) and scatter (d, d)."""
+
+    count: float
+    mean: Floats
+    scatter: Floats
+
+    @staticmethod
+    def empty(size: int) -> State:
+        return State(0.0, np.zeros(size), np.zeros((size, size)))
+
+
+class Normality:
+    """One device's normal; see the module.
+
+    Args:
+        prior: the fleet's.
+        state: what was learned before; None for nothing.
+    """
+
+    def __init__(self, prior: Prior, state: State | None = None) -> None:
+        self.prior = prior
+        self.state = state or State.empty(len(prior.mean))
+        self._refresh()
+
+    def score(self, z: Floats) -> float:
+        """The score of one window's features (d,): 0 at the mode, above the threshold an anomaly."""
+        return self._scored(self._distance(z))
+
+    def scores(self, z: Floats) -> Floats:
+        """The scores of windows (n, d)."""
+        whitened = (z - self._centre) @ self._whiten
+        distance = np.einsum("nd,nd->n", whitened, whitened)
+        scored: Floats = 0.5 * (self._freedom + z.shape[1]) * np.log1p(distance / self._freedom)
+        return scored
+
+    @property
+    def log_volume(self) -> float:
+        """Half the log determinant of the covariance: what makes scores of different priors comparable."""
+        return -float(np.log(np.diag(self._whiten)).sum())
+
+    def is_anomaly(self, z: Floats) -> bool:
+        """Whether a window scores above the threshold."""
+        return self.score(z) > self.prior.threshold
+
+    def learn(self, z: Floats) -> None:
+        """Take one window (d,) as normal."""
+        distance, state = self._distance(z), self.state
+        weight = min(1.0, self._allowed / distance) if distance > 0.0 else 1.0
+        fade = min(1.0, (self.prior.memory - 1.0) / state.count) if state.count > 0.0 else 1.0
+        kept = state.count * fade
+        state.count = kept + weight
+        step = (z - state.mean) * (weight / state.count)
+        state.scatter = state.scatter * fade + np.outer(z - state.mean, step) * kept
+        state.mean = state.mean + step
+        self._news += weight
+        if self._news >= max(1.0, state.count * _NEWS):
+            self._refresh()
+
+    def learn_many(self, z: Floats) -> None:
+        """`learn` for windows (n, d) in their order."""
+        for one in z:
+            self.learn(one)
+
+    def _distance(self, z: Floats) -> float:
+        whitened = (z - self._centre) @ self._whiten
+        return float(whitened @ whitened)
+
+    def _scored(self, distance: float) -> float:
+        return 0.5 * (self._freedom + len(self._centre)) * math.log1p(distance / self._freedom)
+
+    def _refresh(self) -> None:
+        """Factorize what is known now."""
+        prior, state, n = self.prior, self.state, self.state.count
+        unsure = prior.between
+        self._centre = prior.mean
+        scatter = state.scatter
+        if n > 0.0:
+            noise = prior.within * (prior.stray / n)
+            trust = np.linalg.solve(prior.between + noise, prior.between).T
+            self._centre = prior.mean + trust @ (state.mean - prior.mean)
+            unsure = prior.between - trust @ prior.between
+            off = state.mean - self._centre
+            scatter = scatter + n * np.outer(off, off)
+        self._freedom = prior.weight + n
+        covariance = (prior.weight * prior.within + scatter) / self._freedom + unsure
+        spread = np.sqrt(np.diag(covariance))
+        correlation = (1.0 - prior.shrink) * covariance / np.outer(spread, spread)
+        correlation[np.diag_indices_from(correlation)] = 1.0
+        lower = np.linalg.cholesky(correlation)
+        self._whiten: Floats = np.linalg.inv(lower).T / spread[:, None]
+        size = len(self._centre)
+        if math.isinf(prior.threshold):
+            self._allowed = math.inf
+        else:
+            self._allowed = self._freedom * math.expm1(2.0 * prior.threshold / (self._freedom + size))
+        self._news = 0.0
