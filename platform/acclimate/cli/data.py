@@ -13,12 +13,15 @@ from acclimate.cli.bars import progress_bars
 from acclimate.cli.output import next_step, out, print_fields, print_json, print_table
 from acclimate.documents import parse_yaml
 from acclimate.errors import DataError
+from acclimate.files import write_whole
 from acclimate.initialization import Missing
 from acclimate.tasks import DATASETS, EpisodePlan, Sinusoids, TaskPool, open_tasks, report_on
 from acclimate.tasks.report import DataReport
+from acclimate.tasks.report_page import report_page
 from acclimate.training.recipe_file import load_recipe, shipped_recipes
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+PAGE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -26,9 +29,9 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 def data() -> None:
     """Build task pools from recordings, and see what is wrong with them first.
 
-    SOURCE is a named data set (`acclimate data list`), the folder of a pool, a Parquet file, folder or URL
-    (s3://, gs://, https://, ...) whose columns --recordings declares, or a recipe, whose `data` section
-    counts.
+    SOURCE is a named data set (`acclimate data list`), the folder of a pool, Parquet or CSV (a file, folder,
+    pattern or URL: s3://, gs://, https://, ...) whose columns --recordings declares, or a recipe, whose
+    `data` section counts.
     """
 
 
@@ -116,12 +119,18 @@ def build(
 @click.option("--shots", type=click.IntRange(1), help="Support examples of a class, or in all; default: 5.")
 @click.option("--query-shots", type=click.IntRange(1), help="Query examples, counted likewise; default: 15.")
 @click.option("--order", type=click.Choice(["time", "random"]), help="Of support and query; default: time.")
+@click.option(
+    "--page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write it as an HTML page with pictures too.",
+)
 def report(
     source: str,
     options: tuple[str, ...],
     recordings: Path | None,
     data_dir: Path | None,
     as_json: bool,
+    page: Path | None,
     **plan: Any,
 ) -> None:
     """Report on SOURCE: what it holds, what is wrong with it, and the remedy for each.
@@ -138,7 +147,10 @@ def report(
     with progress_bars() as progress:
         lenient: Missing | None = "drop" if declared == "error" else None  # do not stop at what is to be told
         tasks = open_tasks(**named.data, data_dir=data_dir, missing=lenient, progress=progress)
-    found = report_on(_recorded(tasks, source), _plan(chosen), missing=declared)
+    pool = _recorded(tasks, source)
+    found = report_on(pool, _plan(chosen), missing=declared)
+    if page is not None:
+        write_whole(page, report_page(source, pool, found))
     if as_json:
         print_json(found.as_dict())
     else:
@@ -163,6 +175,10 @@ def _print(source: str, found: DataReport) -> None:
             "missing": f"{sum(found.missing.values()):,} value(s)",
         },
     )
+    if found.intake:
+        out.print("On the way in", style="bold")
+        for line in found.intake:
+            out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     if found.labels:
         print_table("Labels", ("label", "examples"), list(found.labels.items()))
     if not found.findings:

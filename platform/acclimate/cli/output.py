@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 out = Console()
 err = Console(stderr=True)
@@ -20,12 +21,12 @@ def print_json(value: Any) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows as a table; numbers are right-aligned."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left")
-    for row in rows:
-        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+        table.add_column(Text(column), justify="right" if numeric else "left")
+    for row in rows:  # as text: in markup, `[mm/s]` would vanish
+        table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
     out.print(table)
 
 

@@ -3,10 +3,11 @@
 from acclimate.tasks.build import build_in_memory, build_pool
 from acclimate.tasks.datasets import DATASETS, open_dataset
 from acclimate.tasks.episodes import EpisodePlan, Episodes, Examples, Sampler, TaskDistribution
+from acclimate.tasks.findings import Finding
 from acclimate.tasks.opening import open_tasks
 from acclimate.tasks.pool import TaskPool
 from acclimate.tasks.recordings import RecordingSchema
-from acclimate.tasks.report import DataReport, Finding, report_on
+from acclimate.tasks.report import DataReport, report_on
 from acclimate.tasks.sinusoid import Sinusoids
 from acclimate.tasks.sources import Source, from_arrays, from_files, from_frame
 from acclimate.tasks.split import Split, k_folds, split_tasks

@@ -100,6 +100,7 @@ def _write(
         missing_tasks=cut.missing.tasks,
         possible=tuple(cut.possible.tolist()),
         intake=ledger.lines(),
+        dated=keys.clock is not None and keys.clock.dated,
     )
     (scratch / INFO).write_text(json.dumps(info.as_dict()) + "\n")
 

@@ -50,6 +50,7 @@ class PoolInfo:
         missing_tasks: tasks that have missing values, with their number of rows that do.
         possible: examples that each task would have if nothing were missing.
         intake: what was detected, converted, moved or left out on the way in, a line each.
+        dated: times are seconds since 1970.
     """
 
     schema: RecordingSchema
@@ -62,6 +63,7 @@ class PoolInfo:
     missing_tasks: dict[str, int] = field(default_factory=dict)
     possible: tuple[int, ...] = ()
     intake: tuple[str, ...] = ()
+    dated: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return {"format": FORMAT, **self.__dict__, "schema": self.schema.as_dict()}

@@ -6,32 +6,18 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from acclimate.initialization import Missing
 from acclimate.tasks.episodes import EpisodePlan
+from acclimate.tasks.findings import Finding, Severity, names
 from acclimate.tasks.pool import CHUNK_ROWS, TaskPool
 from acclimate.tasks.sampler import cut_cells
-
-Severity = Literal["error", "warning", "note"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing to know about the data.
-
-    Attributes:
-        severity: `error` stops training, `warning` makes its figures doubtful, `note` is good to know.
-        what: the finding, with names and numbers.
-        remedy: what to do about it.
-    """
-
-    severity: Severity
-    what: str
-    remedy: str
+from acclimate.tasks.scan import scan
+from acclimate.tasks.suspicions import suspicions
 
 
 @dataclass(frozen=True)
@@ -48,6 +34,8 @@ class DataReport:
         short: ids of tasks with too few examples for both support and query, or with none at all.
         one_sided: ids of tasks that have both, but of no label both.
         incomplete: labels without an example, by task id.
+        possible: examples that each task would have if nothing were missing.
+        intake: what was detected, converted, moved or left out on the way in.
     """
 
     rows: int
@@ -64,6 +52,8 @@ class DataReport:
     short: list[str]
     one_sided: list[str]
     incomplete: dict[str, list[str]]
+    possible: dict[str, int]
+    intake: list[str]
     findings: list[Finding]
 
     def as_dict(self) -> dict[str, Any]:
@@ -104,9 +94,13 @@ def report_on(pool: TaskPool, plan: EpisodePlan | None = None, missing: Missing 
         "short": short,
         "one_sided": one_sided,
         "incomplete": _incomplete(pool, counts),
+        "possible": dict(zip(pool.task_ids, info.possible, strict=False)),
+        "intake": list(info.intake),
     }
     report = DataReport(findings=[], **figures)
+    report.findings.extend(_survival(report))
     report.findings.extend(_findings(pool, plan, report, missing or info.schema.missing))
+    report.findings.extend(suspicions(pool, scan(pool)))
     return report
 
 
@@ -154,6 +148,46 @@ def _incomplete(pool: TaskPool, counts: npt.NDArray[Any]) -> dict[str, list[str]
     }
 
 
+LOST = 0.25
+"""Share of windows that gaps may cost before it is a fault."""
+
+
+def _survival(report: DataReport) -> Iterator[Finding]:
+    """Devices, windows and classes that do not arrive: nothing that a person would want to train over."""
+    lost = [task for task, number in report.examples.items() if number == 0]
+    if lost:
+        gaps = [task for task in lost if report.possible.get(task, 0) > 0]
+        yield Finding(
+            "error",
+            f"{len(lost)} of {report.tasks} task(s) have no example at all: {names(lost)}"
+            + (f"; {len(gaps)} of them because of missing values" if gaps else ""),
+            ("set `missing: hold`, or " if gaps else "")
+            + "shorten `window`; or remove their rows on purpose",
+        )
+    whole, left = sum(report.possible.values()), sum(report.examples.values())
+    if whole and left < (1 - LOST) * whole:
+        yield Finding(
+            "error",
+            f"missing values cost {100 - 100 * left // whole} % of the windows: {left:,} of {whole:,} left",
+            "set `missing: hold`, shorten `window`, or leave out the channel with most gaps",
+        )
+    empty = [label for label, number in report.labels.items() if number == 0]
+    if empty:
+        yield Finding(
+            "error",
+            f"label(s) {names(empty)} have no example: rows of it are there, but no whole window",
+            "shorten `window`, or remove the label's rows",
+        )
+    again = [line for line in report.intake if line.startswith("rows equal to another") and "kept" in line]
+    for line in again:
+        yield Finding("warning", line, "set `repeated: drop`; windows hold some moments twice")
+    for line in report.intake:
+        if line.startswith("rows with the recording and time of another"):
+            yield Finding(
+                "warning", line, "name the column that tells them apart as `recording`, or as another `task`"
+            )
+
+
 def _findings(
     pool: TaskPool, plan: EpisodePlan | None, report: DataReport, missing: Missing
 ) -> Iterator[Finding]:
@@ -177,16 +211,18 @@ def _findings(
             )
         else:
             yield Finding(
-                "note",
-                f"channel {channel!r} never changes in {_names(tasks)}",
-                "look whether the sensor is stuck or absent there, and leave out the task if so",
+                "warning" if len(tasks) > report.tasks / 2 else "note",
+                f"channel {channel!r} never changes in {len(tasks)} of {report.tasks} task(s): "
+                f"{names(tasks)}",
+                "look whether the sensor is stuck or absent there; devices take for 0 what training never "
+                "sees move",
             )
     owners = dict(zip(pool.task_ids, pool.groups, strict=True))
-    for names in report.duplicates:
-        leaks = len({owners[name] for name in names}) > 1
+    for alike in report.duplicates:
+        leaks = len({owners[name] for name in alike}) > 1
         yield Finding(
             "warning",
-            f"tasks {_names(names)} hold the same data"
+            f"tasks {names(alike)} hold the same data"
             + (", under different owners: a held-out one may be trained on" if leaks else ""),
             "keep one of them and remove the rows of the others",
         )
@@ -194,7 +230,7 @@ def _findings(
         every = len(report.short) == report.tasks
         yield Finding(
             "error" if every else "note",
-            f"{len(report.short)} of {report.tasks} task(s) are too short: {_names(report.short)}",
+            f"{len(report.short)} of {report.tasks} task(s) are too short: {names(report.short)}",
             ("none is left to train on: " if every else "they are left out; to use them ")
             + "shorten `window`, `horizon` or `gap`, or record more",
         )
@@ -202,7 +238,7 @@ def _findings(
         yield Finding(
             "error" if len(report.one_sided) == report.tasks else "warning",
             f"{len(report.one_sided)} task(s) have no label both before and after the cut between support "
-            f"and query: {_names(report.one_sided)}",
+            f"and query: {names(report.one_sided)}",
             "declare `timeline: label` if each label was recorded in a session of its own; else record more",
         )
     if plan is not None:
@@ -210,7 +246,7 @@ def _findings(
     if report.incomplete:
         yield Finding(
             "note",
-            f"{len(report.incomplete)} task(s) lack a label: {_names(list(report.incomplete))}",
+            f"{len(report.incomplete)} task(s) lack a label: {names(list(report.incomplete))}",
             "their episodes weigh the label 0; record it there to adapt to it",
         )
 
@@ -228,11 +264,6 @@ def _few_shots(pool: TaskPool, plan: EpisodePlan) -> Iterator[Finding]:
             yield Finding(
                 "note",
                 f"{len(tasks)} task(s) have fewer than {wanted} {kind} examples somewhere, {least} at least: "
-                f"{_names(tasks)}",
+                f"{names(tasks)}",
                 f"padding takes their place, weight 0; fewer {kind} shots or a smaller `stride` avoids it",
             )
-
-
-def _names(names: list[str]) -> str:
-    shown = ", ".join(map(repr, names[:5]))
-    return shown + (f" and {len(names) - 5} more" if len(names) > 5 else "")

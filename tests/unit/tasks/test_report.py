@@ -11,6 +11,7 @@ from acclimate.tasks import (
     stream,
 )
 from acclimate.tasks.report import DataReport
+from acclimate.tasks.report_page import report_page
 from tests.support.recordings import DATA, recorded
 
 SCHEMA = RecordingSchema(
@@ -95,7 +96,7 @@ def test_labels_in_blocks_on_one_timeline_are_told_from_short_tasks():
 
 def test_clean_data_has_no_finding():
     random = np.random.default_rng(0)
-    columns = {"d": np.repeat([0, 1], 100), "a": random.normal(size=200), "y": random.normal(size=200)}
+    columns = {"d": np.repeat(range(12), 100), "a": random.normal(size=1200), "y": random.normal(size=1200)}
     schema = RecordingSchema(kind="regression", task="d", channels=("a",), targets=("y",))
     assert report_on(build_in_memory(from_arrays(columns), schema), EpisodePlan(5)).findings == []
 
@@ -125,3 +126,102 @@ def test_the_drifting_array_streams_in_order(tmp_path):
     pool = open_dataset("gas-drift", data_dir=DATA, pool_dir=tmp_path, task="array")
     rows = [one.row for one in stream(pool, 0)]
     assert rows == list(range(6697))
+
+
+def fleet(tasks: int = 12, rows: int = 160, **columns: object) -> dict:
+    """Devices with two channels that say a little about a state."""
+    random = np.random.default_rng(0)
+    row = np.tile(np.arange(rows), tasks)
+    state = row // 20 % 2
+    return {
+        "d": np.repeat([f"d{one:02d}" for one in range(tasks)], rows),
+        "t": row.astype(float),
+        "a": 100 + state * 0.5 + random.normal(size=tasks * rows),
+        "b": random.normal(size=tasks * rows),
+        "s": np.array(["idle", "run"])[state],
+        **columns,
+    }
+
+
+def whats(columns: dict, severity: str | None = None, **changes: object) -> list[str]:
+    declared = {"kind": "classification", "task": "d", "time": "t", "channels": ["a", "b"], "label": "s"}
+    schema = RecordingSchema.from_dict({**declared, "window": 4, "missing": "drop", **changes})
+    found = report_on(build_in_memory(from_arrays(columns), schema), EpisodePlan(5, 5)).findings
+    return [one.what for one in found if severity is None or one.severity == severity]
+
+
+def test_a_fleet_in_order_has_no_finding():
+    assert whats(fleet()) == []
+
+
+@pytest.mark.parametrize("factor", [1000.0, 0.001])
+def test_a_device_with_another_unit_is_found(factor):
+    columns = fleet()
+    columns["a"] = np.where(columns["d"] == "d05", columns["a"] * factor, columns["a"])
+    (what,) = whats(columns, "warning")
+    assert "channel 'a' of 'd05' has" in what
+    assert "another unit?" in what
+
+
+def test_leaks_are_found_whether_they_are_classes_or_numbers():
+    columns = fleet()
+    code = np.where(columns["s"] == "run", 7.0, 3.0) + 0.01 * columns["b"]
+    assert any("'b' alone tells the label" in what for what in whats({**columns, "b": code}, "warning"))
+    regression = {"kind": "regression", "label": None, "targets": ["y"]}
+    columns["y"] = columns["b"] * 3 + 1
+    assert any("'b' follows the target 'y'" in what for what in whats(columns, "warning", **regression))
+    regression |= {"channels": ["a", "y"]}
+    assert any("'y' is among the channels" in what for what in whats(columns, "error", **regression))
+
+
+def test_what_gaps_cost_is_an_error():
+    columns = fleet()
+    random = np.random.default_rng(1)
+    columns["a"] = np.where(random.random(len(columns["a"])) < 0.15, np.nan, columns["a"])
+    columns["b"] = np.where(columns["d"] == "d03", np.nan, columns["b"])
+    errors = whats(columns, "error", window=8)
+    assert any("of the windows" in what for what in errors)
+    assert any("1 of 12 task(s) have no example at all: 'd03'; 1 of them because" in what for what in errors)
+    held = whats(columns, "error", window=8, missing="hold")
+    assert not any("of the windows" in what for what in held if "d03" not in what)
+
+
+def test_a_class_without_a_window_is_an_error_and_a_rare_one_is_told():
+    columns = fleet()
+    columns["s"] = columns["s"].astype(object)
+    columns["s"][50:53] = "surge"
+    assert any("'surge' have no example" in what for what in whats(columns, "error"))
+    columns["s"][50:60] = "surge"
+    assert any("'surge' make up less than 2 %" in what for what in whats(columns, "note"))
+
+
+def test_uneven_and_different_clocks_and_repeated_rows_are_found():
+    columns = fleet()
+    jitter = columns["t"] + np.random.default_rng(0).uniform(0, 0.9, len(columns["t"]))
+    columns["t"] = np.where(columns["d"] == "d02", jitter, columns["t"])
+    assert any("'d02': up to" in what for what in whats(columns, "warning"))
+    columns = fleet()
+    columns["t"] = np.where(columns["d"] == "d02", 2 * columns["t"], columns["t"])
+    assert any("'d02': rows come at another rate" in what for what in whats(columns, "warning"))
+    twice = {name: np.concatenate([values, values[:40]]) for name, values in fleet().items()}
+    assert any("kept: 40 row(s)" in what for what in whats(twice, "warning"))
+
+
+def test_counters_are_told_and_how_to_use_them():
+    columns = fleet()
+    columns["a"] = 1.9e9 + columns["t"] * 0.55
+    assert any("'a' only rise, to numbers" in what for what in whats(columns, "warning"))
+    assert not any("only rise" in what for what in whats(columns, "warning", relative=["a"]))
+
+
+def test_the_page_holds_findings_intake_and_pictures(tmp_path):
+    columns = fleet()
+    columns["Vibration [mm/s] <b>"] = columns.pop("b")
+    schema = RecordingSchema(
+        kind="classification", task="d", time="t", channels=("a", "Vibration [mm/s] <b>"), label="s"
+    )
+    pool = build_in_memory(from_arrays(columns), schema)
+    page = report_page("pumps & fans", pool, report_on(pool))
+    assert page.count("data:image/png;base64,") == 4
+    assert "Vibration [mm/s] &lt;b&gt; by device" in page
+    assert "pumps &amp; fans" in page
