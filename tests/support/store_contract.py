@@ -170,6 +170,20 @@ class EnrolmentContract:
         assert again == first
         assert [token.used for token in store.enrolment_tokens("home")] == [1]
 
+    def test_the_same_key_enrols_again_with_a_new_token_as_the_same_device(self, store: Store):
+        a_fleet_with(store)
+        store.add_enrolment_token(self.TOKEN, "ada")
+        store.add_enrolment_token(replace(self.TOKEN, id="later", hash="e" * 64), "ada")
+        first = store.enrol("f" * 64, a_device(1), NOW)
+        again = store.enrol("e" * 64, replace(a_device(1), attributes={"site": "B"}), NOW + 5)
+        assert (again.id, again.enrolment, again.attributes) == (first.id, "later", {"site": "B"})
+        assert again.epoch == first.epoch + 1, "the bearer tokens it had are void"
+        assert store.device("home", first.id) == again
+        assert store.count_devices("home") == 1
+        store.retire_device("home", first.id, NOW + 6, "ada")
+        still = store.enrol("e" * 64, a_device(1), NOW + 7)
+        assert still.retired_at is not None, "a token brings no retired device back"
+
     @pytest.mark.parametrize(
         ("change", "reason"),
         [

@@ -25,7 +25,7 @@ from acclimate_device.agent.identity import Identity
 from acclimate_device.agent.outbox import Outbox
 from acclimate_device.agent.repository import Repository
 from acclimate_device.agent.service import Service, problem
-from acclimate_device.agent.transport import Response, Transport
+from acclimate_device.agent.transport import Response, Transport, refuse_page
 from acclimate_device.errors import DeviceError, StorageError, TransportError, UntrustedError
 from acclimate_device.protocol import (
     CLOSED_FORM_FILES,
@@ -244,6 +244,7 @@ class Agent:
         answer = self._static.request("GET", f"/{path}", headers, None, max_bytes)
         if answer.status not in (200, 206):
             raise TransportError(f"GET {path}: {answer.status}", answer.status)
+        refuse_page(path, answer)
         return answer
 
     def _after_failure(self, error: DeviceError) -> float:

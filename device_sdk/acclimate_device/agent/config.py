@@ -32,6 +32,8 @@ class AgentConfig:
         hardware_id: what the device calls itself.
         attributes: facts a rollout may target.
         timeout_s: of one request.
+        proxy: URL of an HTTP proxy; empty asks `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+        bytes_per_s: most that downloads take of the link; 0 for all there is.
     """
 
     service: str
@@ -44,6 +46,8 @@ class AgentConfig:
     hardware_id: str = ""
     attributes: Mapping[str, Scalar] = field(default_factory=dict)
     timeout_s: float = 30.0
+    proxy: str = ""
+    bytes_per_s: float = 0.0
 
     @staticmethod
     def load(path: Path) -> AgentConfig:
@@ -87,8 +91,11 @@ def _check_type(where: str, key: str, value: object) -> None:
         if not isinstance(value, dict) or not all(isinstance(one, Scalar) for one in value.values()):
             raise ConfigError(f"{where}: attributes must be a table of strings, numbers and booleans")
     elif key == "timeout_s":
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-            raise ConfigError(f"{where}: timeout_s is {value!r}: give seconds above 0")
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 3600:
+            raise ConfigError(f"{where}: timeout_s is {value!r}: give seconds above 0, at most 3600")
+    elif key == "bytes_per_s":
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e12:
+            raise ConfigError(f"{where}: bytes_per_s is {value!r}: give bytes a second, or 0 for no limit")
     elif not isinstance(value, str):
         raise ConfigError(f"{where}: {key} is {value!r}: give a string in quotes")
 

@@ -129,10 +129,12 @@ def _agent(config: AgentConfig) -> Agent:
         raise ConfigError(
             f"root {config.root}: {error.strerror}: copy root.json of the repository here"
         ) from None
-    transport = HttpTransport(config.service, config.ca_file, config.timeout_s)
-    static = None
-    if config.repository:
-        static = HttpTransport(config.repository, config.ca_file, config.timeout_s)
+
+    def connect(url: str) -> HttpTransport:
+        return HttpTransport(url, config.ca_file, config.timeout_s, config.proxy or None, config.bytes_per_s)
+
+    transport = connect(config.service)
+    static = connect(config.repository) if config.repository else None
     return Agent(transport, FileFlash(config.state), root, config.state / "tuf", static)
 
 

@@ -25,7 +25,7 @@ from acclimate_device.storage import Flash
 Get = Callable[[str, Mapping[str, str], int], Response]
 """(path below the repository, headers, longest answer) to a successful answer."""
 
-_CHUNK_BYTES = 256 * 1024
+_CHUNK_BYTES, _SMALLEST_CHUNK_BYTES = 256 * 1024, 8 * 1024
 _METADATA_BYTES = 5_000_000
 _PARTIAL = "download/"
 
@@ -42,6 +42,7 @@ class Repository:
 
     def __init__(self, get: Get, root: bytes, metadata: Path, flash: Flash) -> None:
         self._get, self._root, self._metadata, self._flash = get, root, metadata, flash
+        self._chunk = _CHUNK_BYTES
 
     def fetch(self, release: Release, held: Callable[[str], bytes | None]) -> dict[str, bytes]:
         """A bundle's files, each verified.
@@ -101,10 +102,11 @@ class Repository:
         partial = f"{_PARTIAL}{digest}"
         path = f"targets/{info.get_prefixed_paths()[0]}"
         while (size := self._flash.size(partial) or 0) < info.length:
-            end = min(size + _CHUNK_BYTES, info.length)
-            answer = self._get(path, {"Range": f"bytes={size}-{end - 1}"}, _CHUNK_BYTES)
-            if answer.status != 206 and not (answer.status == 200 and size == 0):
-                raise TransportError(f"GET {path}: the server does not serve ranges", answer.status)
+            end = min(size + self._chunk, info.length)
+            answer = self._part(path, size, end, info.length)
+            if answer.status == 200:  # the server ignores ranges: this is the whole file
+                size, end = 0, info.length
+                self._flash.delete(partial)
             if not 0 < len(answer.body) <= info.length - size:
                 self._flash.delete(partial)
                 raise UntrustedError(f"{info.path}: {len(answer.body)} bytes came where {end - size} belong")
@@ -114,6 +116,22 @@ class Repository:
             self._flash.delete(partial)
             raise UntrustedError(f"{info.path} is not what its signed metadata says: dropped")
         return data
+
+    def _part(self, path: str, start: int, end: int, length: int) -> Response:
+        """A range of a file, or all of it from a server that knows no ranges.
+
+        Where the connection breaks, smaller ranges are asked for from then on: what arrived whole is kept.
+        """
+        try:
+            answer = self._get(path, {"Range": f"bytes={start}-{end - 1}"}, _CHUNK_BYTES)
+        except TransportError as error:
+            if error.status == 200:  # longer than the range
+                return self._get(path, {}, length)
+            if not error.status:
+                self._chunk = max(_SMALLEST_CHUNK_BYTES, self._chunk // 2)
+            raise
+        self._chunk = min(_CHUNK_BYTES, 2 * self._chunk)
+        return answer
 
 
 class _Fetcher(FetcherInterface):

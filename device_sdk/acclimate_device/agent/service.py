@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 
 from acclimate_device import __version__
 from acclimate_device.agent.identity import Identity, verifier
-from acclimate_device.agent.transport import Response, Transport
+from acclimate_device.agent.transport import Response, Transport, refuse_page
 from acclimate_device.errors import ConfigError, TransportError, UntrustedError
 from acclimate_device.protocol import (
     ENROLMENT_PATH,
@@ -192,6 +192,7 @@ def _date(answer: Response) -> float | None:
 
 
 def _successful(method: str, path: str, answer: Response) -> Response:
+    refuse_page(path, answer)
     if answer.status in (200, 201, 206, 304):
         return answer
     try:

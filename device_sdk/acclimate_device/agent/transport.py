@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import ssl
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,10 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from acclimate_device import __version__
+from acclimate_device.agent.proxy import proxy_at, proxy_of
 from acclimate_device.errors import TransportError
+
+_PIECE_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -40,20 +44,51 @@ class Transport(Protocol):
         """
 
 
+def refuse_page(path: str, answer: Response) -> None:
+    """Whoever answers a device with a web page, or sends it elsewhere, is not whom it asked.
+
+    Raises:
+        TransportError: a captive portal, or a proxy that explains itself.
+    """
+    page = answer.status < 400 and answer.headers.get("content-type", "").startswith("text/html")
+    if page or (300 <= answer.status < 400 and answer.status != 304) or answer.status == 511:
+        raise TransportError(
+            f"{path}: a web page answered in place of the server (a captive portal, or a proxy?): sign in on "
+            "this network, or have its operator let the device through",
+            answer.status if answer.status != 200 else 0,
+        )
+
+
 class HttpTransport:
     """HTTP/1.1 with one connection that is kept open.
 
     Args:
         url: of the server; its path is put in front of every path.
-        ca_file: certificate authorities; None means the system's.
+        ca_file: certificate authorities; None means the system's. It is read for each new connection, so that
+            they may change while an agent runs.
         timeout_s: of connecting and of each read.
+        proxy: URL of an HTTP proxy; None asks `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
+        bytes_per_s: most that answers may take of the link on average; 0 for all there is.
+
+    Raises:
+        ConfigError: the proxy is no URL of an HTTP proxy.
     """
 
-    def __init__(self, url: str, ca_file: Path | None = None, timeout_s: float = 30.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        ca_file: Path | None = None,
+        timeout_s: float = 30.0,
+        proxy: str | None = None,
+        bytes_per_s: float = 0.0,
+    ) -> None:
         parts = urlsplit(url)
-        self._prefix = parts.path.rstrip("/")
+        self._prefix, self._scheme = parts.path.rstrip("/"), parts.scheme
         self._host, self._port, self._timeout_s = parts.hostname or "", parts.port, timeout_s
-        self._tls = ssl.create_default_context(cafile=ca_file) if parts.scheme == "https" else None
+        self._ca_file, self._bytes_per_s = ca_file, bytes_per_s
+        self._proxy = proxy_of(url) if proxy is None else proxy_at(proxy)
+        if self._proxy is not None and self._scheme == "http":
+            self._prefix = f"{parts.scheme}://{parts.netloc}{self._prefix}"
         self._connection: http.client.HTTPConnection | None = None
 
     def request(
@@ -64,6 +99,8 @@ class HttpTransport:
             reused = self._connection is not None
             try:
                 return self._exchange(method, self._prefix + path, sent, body, max_bytes)
+            except TransportError:
+                raise
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 # a server may close an idle connection at any time: that says nothing about this request
@@ -84,9 +121,11 @@ class HttpTransport:
     ) -> Response:
         if self._connection is None:
             self._connection = self._connect()
+        if self._proxy is not None and self._scheme == "http":
+            headers = {**headers, **self._proxy.headers}
         self._connection.request(method, path, body, dict(headers))
         answer = self._connection.getresponse()
-        data = answer.read(max_bytes + 1)
+        data = self._read(answer, max_bytes + 1)
         if len(data) > max_bytes:
             self.close()
             raise TransportError(
@@ -97,7 +136,23 @@ class HttpTransport:
             self.close()
         return Response(answer.status, found, data)
 
+    def _read(self, answer: http.client.HTTPResponse, most: int) -> bytes:
+        """The body, in pieces that keep to the rate."""
+        if not self._bytes_per_s:
+            return answer.read(most)
+        began, data = time.monotonic(), bytearray()
+        while len(data) < most and (piece := answer.read(min(_PIECE_BYTES, most - len(data)))):
+            data += piece
+            time.sleep(max(0.0, began + len(data) / self._bytes_per_s - time.monotonic()))
+        return bytes(data)
+
     def _connect(self) -> http.client.HTTPConnection:
-        if self._tls is None:
-            return http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
-        return http.client.HTTPSConnection(self._host, self._port, timeout=self._timeout_s, context=self._tls)
+        secure = self._scheme == "https"
+        host, port = (self._proxy.host, self._proxy.port) if self._proxy else (self._host, self._port)
+        if not secure:
+            return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+        tls = ssl.create_default_context(cafile=self._ca_file)
+        connection = http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=tls)
+        if self._proxy is not None:
+            connection.set_tunnel(self._host, self._port or 443, dict(self._proxy.headers))
+        return connection

@@ -68,7 +68,7 @@ def test_a_device_is_never_for_long_worse_than_its_start() -> None:
 
 
 def test_drift_reopens_what_is_known() -> None:
-    stream, learner = GestureDevice(3), device(detector=DDM())
+    stream, learner = GestureDevice(3), device(detector=DDM(fewest=2))
     for x, y in stream.examples(60):
         learner.learn_one(x, y)
     sure = learner._active.params["state.last.cov"].trace()

@@ -16,6 +16,7 @@ from acclimate_device.online.adaptation import adapt, take_steps
 from acclimate_device.online.support import Support
 from acclimate_device.protocol import ReportBatch, dumps
 from acclimate_device.storage import Slots, Store
+from acclimate_device.telemetry import FEWEST
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
 
 
@@ -88,7 +89,9 @@ def test_what_is_told_of_a_window_adds_up() -> None:
         learner.predict_one([[math.nan] * 8] * 3)
     report = report_of(learner)
     assert report.predictions == 30 == report.predict_us.count
-    assert report.start_loss.count + report.adapted_loss.count == 40
+    told = report.start_loss.count, report.adapted_loss.count
+    assert 40 - FEWEST < sum(told) <= 40, "fewer than that many do not leave"
+    assert not any(0 < count < FEWEST for count in told)
     assert report.adaptations + report.kept_starts == report.adapt_us.count >= 4
     assert report.refusals == {"InputError": 1}
     assert report.resources.rss_bytes > 10**7

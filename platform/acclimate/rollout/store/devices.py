@@ -40,6 +40,10 @@ class DeviceTable:
             if again is not None:
                 return rows.device_of(again)
             _check_enrolment(connection, row, fleet, now)
+            before = _with_key(connection, fleet.name, device.public_key)
+            if before is not None:
+                return _enrolled_anew(connection, before, device, row["id"], fleet, now)
+            _check_room(connection, fleet, 1)
             device = replace(device, fleet=fleet.name, enrolment=row["id"], revision=fleet.revision)
             _insert_devices(connection, [device])
             write_fleet(connection, fleet)
@@ -158,7 +162,35 @@ def _check_enrolment(connection: Connection, token: rows.Row, fleet: Fleet, now:
         raise EnrolmentRefusedError(
             f"enrolment token {token['id']} is spent: it let in {token['quota']} devices"
         )
-    _check_room(connection, fleet, 1)
+
+
+def _with_key(connection: Connection, fleet: str, public_key: str) -> Device | None:
+    query = select(DEVICES).where(DEVICES.c.fleet == fleet, DEVICES.c.public_key == public_key)
+    found = connection.execute(query).mappings().first()
+    return None if found is None else rows.device_of(found)
+
+
+def _enrolled_anew(
+    connection: Connection, before: Device, given: Device, enrolment: str, fleet: Fleet, now: float
+) -> Device:
+    """The same device under a new token; the bearer tokens it had are void. One that was retired stays so."""
+    if before.retired_at is not None:
+        return before
+    device = replace(
+        before,
+        enrolment=enrolment,
+        epoch=before.epoch + 1,
+        revision=fleet.revision,
+        attributes=given.attributes or before.attributes,
+        hardware_id=given.hardware_id or before.hardware_id,
+        sdk=given.sdk or before.sdk,
+    )
+    values = rows.device_values(device)
+    here = (DEVICES.c.fleet == device.fleet) & (DEVICES.c.id == device.id)
+    connection.execute(update(DEVICES).where(here).values(values))
+    write_fleet(connection, fleet)
+    audit_fleet(connection, fleet, now, f"enrolment {enrolment}", "device.enrol-again", device.id)
+    return device
 
 
 def _check_room(connection: Connection, fleet: Fleet, count: int) -> None:

@@ -1,0 +1,323 @@
+"""The agent on networks as they are: proxies, portals, own authorities, no ranges, slow links."""
+
+import datetime
+import hashlib
+import ipaddress
+import os
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from tuf.api.metadata import TargetFile
+
+from acclimate_device.agent import HttpTransport
+from acclimate_device.agent.proxy import proxy_at
+from acclimate_device.agent.repository import Repository
+from acclimate_device.agent.transport import Response, refuse_page
+from acclimate_device.errors import ConfigError, TransportError
+from acclimate_device.testing import SimulatedFlash
+from tests.unit.device.test_agent import Gateway
+
+DATA = os.urandom(400_000)
+HTML = {"Content-Type": "text/html; charset=utf-8"}
+
+
+@contextmanager
+def serving(
+    answer: Callable[[BaseHTTPRequestHandler], tuple[int, dict[str, str], bytes]],
+    tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
+) -> Iterator[int]:
+    """A server on a free port that answers every GET and POST with what `answer` gives."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            status, headers, body = answer(self)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        daemon_threads = True
+
+    server = Server((host, 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def ok(handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+    return 200, {}, b"ok"
+
+
+def get(transport: HttpTransport, path: str = "/", most: int = 1000) -> bytes:
+    return transport.request("GET", path, {}, None, most).body
+
+
+# -- servers without ranges, links that break or are slow --------------------------------------------------
+
+
+def fetch(port: int, attempts: int = 1, **options: float) -> tuple[bytes, int]:
+    """A file of the repository over HTTP, and how many attempts it took."""
+    transport = HttpTransport(f"http://127.0.0.1:{port}", **options)
+
+    def part(path: str, headers: dict, most: int) -> Response:
+        answer = transport.request("GET", f"/{path}", headers, None, most)
+        refuse_page(path, answer)
+        return answer
+
+    repository = Repository(part, b"", Path("unused"), SimulatedFlash())
+    info = TargetFile(len(DATA), {"sha256": hashlib.sha256(DATA).hexdigest()}, "pumps/1/params.safetensors")
+    for attempt in range(1, attempts + 1):
+        try:
+            return repository._file(info, lambda digest: None, 10**9), attempt
+        except TransportError:
+            if attempt == attempts:
+                raise
+    raise AssertionError("unreachable")
+
+
+def test_a_server_that_ignores_ranges_delivers() -> None:
+    with serving(lambda handler: (200, {}, DATA)) as port:
+        assert fetch(port) == (DATA, 1)
+
+
+def test_a_link_that_stalls_early_every_time_delivers_at_last() -> None:
+    """No answer of more than 20 kB arrives in time."""
+
+    def ranged(handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        start, end = map(int, handler.headers["Range"].removeprefix("bytes=").split("-"))
+        body = DATA[start : end + 1]
+        if len(body) > 20_000:
+            handler.send_response(206)
+            handler.send_header("Content-Length", str(len(body)))
+            handler.end_headers()
+            handler.wfile.write(body[:20_000])
+            handler.wfile.flush()
+            time.sleep(1.0)
+            handler.connection.shutdown(socket.SHUT_RDWR)
+        return 206, {}, body
+
+    with serving(ranged) as port:
+        data, attempts = fetch(port, attempts=60, timeout_s=0.2)
+    assert data == DATA
+    assert attempts > 2
+
+
+def test_a_rate_is_kept() -> None:
+    with serving(lambda handler: (200, {}, DATA[:40_000])) as port:
+        transport = HttpTransport(f"http://127.0.0.1:{port}", bytes_per_s=80_000)
+        began = time.monotonic()
+        assert get(transport, most=40_000) == DATA[:40_000]
+        assert time.monotonic() - began >= 0.45
+
+
+# -- portals -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"), [(200, HTML), (302, {"Location": "http://portal/"}), (307, HTML), (511, HTML)]
+)
+def test_a_captive_portal_is_trouble_of_the_network_and_no_failure_of_trust(
+    tmp_path: Path, status: int, headers: dict[str, str]
+) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.ship(2)
+    honest = gateway.service.request
+    portal = {name.lower(): value for name, value in headers.items()}
+    for path in ("/device/v1/state", "/device/v1/repository", "/device/v1/tokens"):
+        gateway.service._bearers.clear()
+        gateway.service.request = lambda method, asked, *rest, path=path: (
+            Response(status, portal, b"<html>sign in</html>")
+            if asked.startswith(path)
+            else honest(method, asked, *rest)
+        )
+        with pytest.raises(TransportError, match="captive portal"):
+            gateway.agent.poll()
+    gateway.service.request = honest
+    gateway.agent.send_reports()
+    assert not gateway.service.reports, "nothing was told as refused"
+    assert gateway.agent.poll()
+
+
+# -- proxies -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def proxying() -> Iterator[tuple[int, list[str]]]:
+    """A proxy that takes CONNECT and absolute URLs, wants a password, and notes the first line of each."""
+    listener, asked = socket.create_server(("127.0.0.1", 0)), []
+
+    def serve(client: socket.socket) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            if not (piece := client.recv(4096)):
+                return
+            head += piece
+        first = head.split(b"\r\n")[0].decode()
+        asked.append(first)
+        if b"Proxy-Authorization: Basic dXNlcjpwYXNz" not in head:
+            client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            client.close()
+            return
+        method, target, _ = first.split(" ")
+        address = target if method == "CONNECT" else target.removeprefix("http://").partition("/")[0]
+        host, _, port = address.rpartition(":")
+        server = socket.create_connection((host, int(port)))
+        if method == "CONNECT":
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        else:
+            server.sendall(head.replace(b"http://" + address.encode(), b""))
+        while True:
+            for one, other in ((client, server), (server, client)):
+                if select.select([one], [], [], 0.01)[0]:
+                    if not (piece := one.recv(65536)):
+                        return
+                    other.sendall(piece)
+
+    def accept() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield listener.getsockname()[1], asked
+    finally:
+        listener.close()
+
+
+def test_requests_go_through_the_proxy_of_the_environment(monkeypatch, tmp_path: Path) -> None:
+    authority = Authority()
+    bundle = authority.write(tmp_path / "ca.pem")
+    with (
+        serving(ok) as plain,
+        serving(ok, authority.server(tmp_path)) as secure,
+        proxying() as (proxy, asked),
+    ):
+        address = f"http://user:pass@127.0.0.1:{proxy}"
+        monkeypatch.setenv("HTTPS_PROXY", address)
+        monkeypatch.setenv("http_proxy", address)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert get(HttpTransport(f"http://127.0.0.1:{plain}/sub"), "/path") == b"ok"
+        assert get(HttpTransport(f"https://127.0.0.1:{secure}", bundle)) == b"ok"
+        assert asked == [
+            f"GET http://127.0.0.1:{plain}/sub/path HTTP/1.1",
+            f"CONNECT 127.0.0.1:{secure} HTTP/1.1",
+        ] or asked[1].startswith(f"CONNECT 127.0.0.1:{secure} HTTP/1.")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert get(HttpTransport(f"https://127.0.0.1:{secure}", bundle)) == b"ok"
+        assert len(asked) == 2
+        monkeypatch.setenv("NO_PROXY", "elsewhere")
+        with pytest.raises(TransportError, match="407"):
+            get(HttpTransport(f"https://127.0.0.1:{secure}", bundle, proxy=f"http://127.0.0.1:{proxy}"))
+
+
+@pytest.mark.parametrize("address", ["socks5://user:secret@host:1", "http://", "http://host:port"])
+def test_what_is_no_http_proxy_is_refused_without_telling_its_password(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"give a URL such as http://proxy\.example\.org") as refused:
+        proxy_at(address)
+    assert "secret" not in str(refused.value)
+
+
+# -- own authorities, certificates that are renewed, IPv6 --------------------------------------------------
+
+
+class Authority:
+    """A certificate authority, and certificates of 127.0.0.1 and ::1 by it."""
+
+    def __init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, os.urandom(4).hex())])
+        self.certificate = self._sign(self.name, self.key.public_key(), authority=True)
+
+    def write(self, path: Path) -> Path:
+        path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
+        return path
+
+    def server(self, folder: Path) -> ssl.SSLContext:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "server")])
+        pem = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        path = folder / "server.pem"
+        path.write_bytes(pem + self._sign(name, key.public_key()).public_bytes(serialization.Encoding.PEM))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(path)
+        return context
+
+    def _sign(self, name: x509.Name, key: ec.EllipticCurvePublicKey, authority: bool = False):
+        now = datetime.datetime.now(datetime.UTC)
+        hosts = [x509.IPAddress(ipaddress.ip_address(one)) for one in ("127.0.0.1", "::1")]
+        made = x509.CertificateBuilder().subject_name(name).issuer_name(self.name).public_key(key)
+        made = made.serial_number(x509.random_serial_number())
+        made = made.not_valid_before(now - datetime.timedelta(days=1))
+        made = made.not_valid_after(now + datetime.timedelta(days=1))
+        made = made.add_extension(x509.BasicConstraints(authority, None), critical=True)
+        made = made.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+        return made.sign(self.key, hashes.SHA256())
+
+
+def test_an_own_authority_is_trusted_and_no_other(tmp_path: Path) -> None:
+    ours, theirs = Authority(), Authority()
+    with serving(ok, ours.server(tmp_path)) as port:
+        url = f"https://127.0.0.1:{port}"
+        assert get(HttpTransport(url, ours.write(tmp_path / "ours.pem"))) == b"ok"
+        for bundle in (None, theirs.write(tmp_path / "theirs.pem")):
+            with pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED"):
+                get(HttpTransport(url, bundle))
+
+
+def test_an_agent_lives_on_when_certificate_and_authority_are_renewed(tmp_path: Path) -> None:
+    first, second = Authority(), Authority()
+    bundle = first.write(tmp_path / "ca.pem")
+    context = first.server(tmp_path)
+    with serving(ok, context) as port:
+        transport = HttpTransport(f"https://127.0.0.1:{port}", bundle)
+        assert get(transport) == b"ok"
+        context.load_cert_chain(_renewed(second, tmp_path))  # as a server does on SIGHUP
+        second.write(bundle)
+        transport.close()  # the server closed an idle connection
+        assert get(transport) == b"ok"
+
+
+def _renewed(authority: Authority, folder: Path) -> Path:
+    authority.server(folder)
+    return folder / "server.pem"
+
+
+def test_over_ipv6(tmp_path: Path) -> None:
+    if not socket.has_ipv6 or not Path("/proc/net/if_inet6").is_file():
+        pytest.skip("this machine has no IPv6")
+    authority = Authority()
+    bundle = authority.write(tmp_path / "ca.pem")
+    with serving(ok, authority.server(tmp_path), "::1") as port:
+        assert get(HttpTransport(f"https://[::1]:{port}", bundle)) == b"ok"
