@@ -22,15 +22,17 @@ def input_lags(window: int, seasons: Sequence[int], leads: Sequence[int]) -> tup
     Args:
         window: latest rows, all taken.
         seasons: rows of a season, such as a day and a week. Of each, the rows one season before every lead
-            and beside it are taken, and those two seasons before it; of the longest, the row one season
-            before the latest too.
+            and beside it are taken; of the shortest, those two seasons before it too; of the longest, the row
+            one season before the latest.
         leads: rows ahead that are forecast.
     """
     lags = set(range(window))
     for season in seasons:
         for lead in leads:
             whole = -(-lead // season) * season  # the season before a lead further than one is none we know
-            lags |= {whole - lead + beside for beside in (-1, 0, 1)} | {whole + season - lead}
+            lags |= {whole - lead + beside for beside in (-1, 0, 1)}
+            if season == min(seasons):
+                lags.add(whole + season - lead)
     lags |= {max(seasons)} if seasons else set()
     return tuple(sorted((lag for lag in lags if lag >= 0), reverse=True))
 
