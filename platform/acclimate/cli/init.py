@@ -24,6 +24,7 @@ from acclimate.tasks.sources import from_files
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 SHOTS = ((5, 15), (5, 5), (3, 3), (2, 2), (1, 1))  # support and query; the first that leaves most tasks whole
+FORECASTS = ((64, 64), (32, 32), (16, 16), (8, 8))  # likewise; forecasts are many and each tells little
 
 
 @click.command()
@@ -113,7 +114,8 @@ def _say(line: str) -> None:
 
 def _shots(pool: TaskPool) -> tuple[int, int]:
     """The richest episodes that every task can fill in every class it has; else the poorest."""
-    for shots, query_shots in SHOTS:
+    richest = FORECASTS if pool.schema.kind == "forecasting" else ()
+    for shots, query_shots in (*richest, *SHOTS):
         support, query, size = cut_cells(pool, EpisodePlan(shots=shots, query_shots=query_shots))
         if ((size == 0) | ((support >= shots) & (size - query >= query_shots))).all():
             return shots, query_shots
@@ -162,17 +164,35 @@ def recipe_text(
         "model:",
         f"  name: {body.name}  # {body.reason}",
         *([f"  options: {_value(body.options)}"] if body.options else []),
-        "learner:",
-        "  algorithm: meta-sgd  # or maml, anil, reptile, maml++: docs/how-to/choose-a-learner.md",
-        "  inner_lr: 0.05",
-        "  inner_steps: 3",
-        "training:",
-        "  steps: 300  # a first look; look at the curve in MLflow, then raise it",
+        *(_FORECAST_LEARNER if body.name == "forecast" else _LEARNER),
         f"  meta_batch: {batch}  # tasks a step",
         f"  shard: {shard}  # tasks a worker computes at a time",
-        "  optimizer: {name: adam, lr: 0.003, final_lr: 0.0}",
     ]
     return "\n".join(lines) + "\n"
+
+
+_LEARNER = (
+    "learner:",
+    "  algorithm: meta-sgd  # or maml, anil, reptile, maml++: docs/how-to/choose-a-learner.md",
+    "  inner_lr: 0.05",
+    "  inner_steps: 3",
+    "training:",
+    "  optimizer: {name: adam, lr: 0.003, final_lr: 0.0}",
+    "  steps: 300  # a first look; look at the curve in MLflow, then raise it",
+)
+_FORECAST_LEARNER = (
+    "learner:",
+    "  algorithm: joint  # one model for all; a device adapts its head where that pays",
+    "  trainable: head",
+    "  inner_lr: 0.01",
+    "  loss: mae  # counted in the units of each window",
+    "baseline:",
+    "  joint: false  # it would be the same again",
+    "training:",
+    "  optimizer: {name: adamw, lr: 0.003, final_lr: 0.0, warmup: 0.1, weight_decay: 0.0001, clip_norm: 1.0}",
+    "  average: 0.995  # of the weights over the last few hundred steps",
+    "  steps: 1000",
+)
 
 
 def _value(value: object) -> str:

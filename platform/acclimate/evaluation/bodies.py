@@ -27,6 +27,9 @@ class Body:
 
 def choose_body(pool: TaskPool, held_out: int) -> Body:
     """The body for a pool; only tasks that a recipe with so many held-out groups trains on are looked at."""
+    own_past = set(pool.schema.targets) <= set(pool.schema.channels)
+    if pool.schema.kind == "forecasting" and len(pool.input_shape) == 2 and own_past:
+        return Body("forecast", "windows in their own units, seasons, what changes from the last value")
     if len(pool.input_shape) == 1:
         return Body("mlp", "single rows; or package.module:callable")
     if len(pool.input_shape) == 3:

@@ -18,8 +18,9 @@ import pandas as pd
 
 from acclimate.errors import DataError
 from acclimate.tasks.fitting import fitted
-from acclimate.tasks.rhythm import Rhythm, runs
+from acclimate.tasks.rhythm import Rhythm, runs, seconds
 from acclimate.tasks.sample import Sample, sample
+from acclimate.tasks.seasons import forecast_entries
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.parquet import FILE
 from acclimate.tasks.sources.types import is_number
@@ -35,7 +36,8 @@ REMEMBERS = 0.5
 """Correlation of a number with its last value from which on its past tells it: it can be forecast."""
 ROLES = ("task", "group", "time", "recording", "label", "target")
 _FIRST = ("kind", "task", "group", "time", "recording", "label", "targets", "channels", "wide", "window")
-ORDER = (*_FIRST, "horizon", "sample_rate_hz", "max_gap", "missing", "repeated", "relative", "timeline")
+_AHEAD = ("seasons", "horizon", "leads", "stride", "calendar")
+ORDER = (*_FIRST, *_AHEAD, "sample_rate_hz", "max_gap", "missing", "repeated", "relative", "timeline")
 
 
 @dataclass(frozen=True)
@@ -123,8 +125,12 @@ class _Guesser:
             self._set(key, value, reason)
         self._window()
         self._quality()
+        fixed = frozenset(self.given)
+        if self.found["kind"] == "forecasting":
+            self._look_ahead()
+            fixed |= {"window", "missing"}
         declaration = {key: self.found[key] for key in ORDER if key in self.found}
-        for key, value, reason in fitted(self.frame, declaration, frozenset(self.given)):
+        for key, value, reason in fitted(self.frame, declaration, fixed):
             self._set(key, value, reason)
         declaration = {key: self.found[key] for key in ORDER if key in self.found}
         return Guess(declaration, {key: self.reasons.get(key, "") for key in declaration}, self.left_out)
@@ -320,6 +326,22 @@ class _Guesser:
         else:
             rows = window if isinstance(window, int) else 4
             self._set("horizon", max(1, rows // 4), "rows ahead; a quarter of the window")
+
+    def _look_ahead(self) -> None:
+        """Seasons, calendar and gaps of what is forecast."""
+        target, time = self.found["targets"][0], self.found.get("time")
+        if not pd.api.types.is_numeric_dtype(self.frame[target]):
+            return
+        series = [task[target].to_numpy(dtype=float) for task in self.rhythm.tasks()]
+        span_s = None
+        if time is not None and pd.api.types.is_datetime64_any_dtype(self.frame[time]):
+            span_s = float(np.ptp(seconds(self.frame[time].dropna())))
+        for key, value, reason in forecast_entries(self.found, self.given, series, span_s):
+            if value in (None, []):
+                self.found.pop(key, None)
+                self.left_out[key] = reason
+            else:
+                self._set(key, value, reason)
 
     def _quality(self) -> None:
         tasks = list(self.rhythm.tasks())
