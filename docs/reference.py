@@ -12,12 +12,13 @@ import re
 import sys
 import tempfile
 import time
-import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 import click
+
+from acclimate.described import described_fields
 
 CHART = Path(__file__).parent.parent / "helm" / "acclimate" / "values.yaml"
 COMMENT = re.compile(r"^(\s*)#\s?(.*)$")
@@ -44,13 +45,13 @@ class Page(NamedTuple):
 
 def recipe_keys() -> Iterator[Row]:
     """Every key of a recipe; what columns mean is declared by the recording schema."""
-    from acclimate.tasks import RecordingSchema
     from acclimate.training.recipe_file import recipe_keys as keys
 
     for key, default, meaning in keys():
-        yield Row(key.split(".")[0] if "." in key else "top", key, default, meaning)
-    for row in attributes(RecordingSchema):
-        yield row._replace(section="data.recordings: what the columns of Parquet mean")
+        section, _, rest = key.partition(".")
+        if rest.startswith("recordings."):
+            section = "data.recordings: what the columns of a table mean"
+        yield Row(section if rest else "top", key, default, meaning)
 
 
 def scenario_keys() -> Iterator[Row]:
@@ -238,38 +239,10 @@ def _collect(kind: Any, seen: dict[type, None]) -> None:
 
 def attributes(kind: type) -> Iterator[Row]:
     """The fields of a dataclass with what its docstring says of each under `Attributes:`."""
-    told = _told(inspect.getdoc(kind) or "")
-    for field in dataclasses.fields(kind):
-        default = "(required)" if _required(field) else _default(field)
-        meaning = told.get(field.name, "")
-        if field.name == "schema":
+    for name, default, meaning in described_fields(kind):
+        if name == "schema":
             meaning = meaning or "number of this message's format; rises when old readers would misunderstand"
-        yield Row(kind.__name__, field.name, default, meaning)
-
-
-def _told(text: str) -> dict[str, str]:
-    meanings: dict[str, str] = {}
-    names: list[str] = []
-    for line in text.partition("Attributes:")[2].splitlines():
-        if opened := re.match(r"    (\w[\w, ]*): (.*)", line):
-            names = [name.strip() for name in opened[1].split(",")]
-            meanings |= dict.fromkeys(names, opened[2])
-        elif line.startswith("        "):
-            meanings |= {name: f"{meanings[name]} {line.strip()}" for name in names}
-        elif line.strip():
-            break
-    return meanings
-
-
-def _required(field: Any) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-
-
-def _default(field: Any) -> str:
-    value = field.default if field.default is not dataclasses.MISSING else field.default_factory()
-    if isinstance(value, types.MappingProxyType):
-        value = dict(value)
-    return repr(value)
+        yield Row(kind.__name__, name, default, meaning)
 
 
 def _range(field: Any) -> str:

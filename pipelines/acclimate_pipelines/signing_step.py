@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @step
 def export_and_sign(reference: str, folder: Path) -> str:
-    """Export `NAME@VERSION` as a bundle into `folder` and publish it; gives the release, `NAME:VERSION`.
+    """Export `NAME@VERSION` as a bundle into `folder` and publish it; gives the release, `NAME@VERSION`.
 
     Raises:
         BundleError: the version cannot be a bundle, a key or the repository is missing, or devices would not
@@ -42,8 +42,8 @@ def export_and_sign(reference: str, folder: Path) -> str:
             f"{done.release.path} is signed but devices do not see it yet: let {KEYS} name online.pem too, "
             f"or run `acclimate repo refresh {repository}` and the step again"
         )
-    log.info("published", extra={"release": f"{done.release.name}:{done.release.version}"})
-    return f"{done.release.name}:{done.release.version}"
+    log.info("published", extra={"release": f"{done.release.name}@{done.release.version}"})
+    return f"{done.release.name}@{done.release.version}"
 
 
 def _named(variable: str, what: str) -> str:

@@ -7,23 +7,20 @@ import yaml
 from acclimate.bundle.expectation import expected_curve
 from acclimate.bundle.export import Bundle, build_bundle
 from acclimate.bundle.limits import DeviceLimits
-from acclimate.errors import BundleError
+from acclimate.references import split_reference
 from acclimate.registry import CANDIDATE, Registry
 from acclimate_device.protocol import Release
 
 
 def bundle_of(registry: Registry, reference: str) -> Bundle:
-    """The bundle of `NAME@ALIAS` or `NAME@VERSION`; a name alone means its candidate.
+    """The bundle of `NAME@REF`; a name alone means its candidate.
 
     Raises:
+        AcclimateError: `reference` is no such notation.
         RegistryError: there is no such version.
         BundleError: it cannot be published; the message names the operator or the limit.
     """
-    name, _, ref = reference.partition("@")
-    if not name:
-        raise BundleError(
-            f"{reference!r} names no model: write NAME@ALIAS or NAME@VERSION, such as watch@candidate"
-        )
+    name, ref = split_reference(reference)
     initialization, version = registry.fetch(name, ref or CANDIDATE)
     exact = str(version.version)  # an alias may move between two requests
     recipe = yaml.safe_load(registry.document(name, exact, "recipe.yaml") or "") or {}

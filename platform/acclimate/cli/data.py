@@ -10,6 +10,7 @@ import click
 import yaml
 
 from acclimate.cli.bars import progress_bars
+from acclimate.cli.options import json_option
 from acclimate.cli.output import next_step, out, print_fields, print_json, print_table
 from acclimate.documents import parse_yaml
 from acclimate.errors import DataError
@@ -53,7 +54,7 @@ def source_options(command: Any) -> Any:
             type=FOLDER,
             help="Folder with the files of named data sets; default: ACCLIMATE_DATA_DIR, else a download.",
         ),
-        click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+        json_option,
     )
     for decorator in reversed(decorators):
         command = decorator(command)
@@ -61,7 +62,7 @@ def source_options(command: Any) -> Any:
 
 
 @data.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_datasets(as_json: bool) -> None:
     """List the named data sets and their options."""
     if as_json:

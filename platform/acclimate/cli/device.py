@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from acclimate.cli.moments import ago, moment
-from acclimate.cli.output import next_step, out, print_fields, print_json, print_table
+from acclimate.cli.options import json_option
+from acclimate.cli.output import next_step, out, print_fields, print_json, print_table, say_done
 from acclimate.client import connect
 from acclimate.errors import RolloutError
 
@@ -24,7 +25,7 @@ def device() -> None:
 @click.option("--after", default="", help="Continue after this id.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many.")
 @click.option("--retired", is_flag=True, help="Retired devices too.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_(fleet: str, contains: str, after: str, limit: int, retired: bool, as_json: bool) -> None:
     """List a fleet's devices by id."""
     found = connect().get(
@@ -58,7 +59,7 @@ def list_(fleet: str, contains: str, after: str, limit: int, retired: bool, as_j
 @click.option(
     "--reports", type=click.IntRange(0, 500), default=10, show_default=True, help="Latest reports to show."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def show(fleet: str, device_id: str, reports: int, as_json: bool) -> None:
     """Show one device and its latest reports."""
     service = connect()
@@ -102,7 +103,7 @@ def show(fleet: str, device_id: str, reports: int, as_json: bool) -> None:
 @click.argument("fleet")
 @click.argument("device_id")
 @click.argument("pairs", nargs=-1, metavar="NAME=VALUE...")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def attributes(fleet: str, device_id: str, pairs: tuple[str, ...], as_json: bool) -> None:
     """Replace the attributes by which rollouts target a device."""
     changed = connect().put(f"/fleets/{fleet}/devices/{device_id}/attributes", dict(map(_pair, pairs)))
@@ -116,12 +117,13 @@ def attributes(fleet: str, device_id: str, pairs: tuple[str, ...], as_json: bool
 @click.argument("fleet")
 @click.argument("device_id")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def retire(fleet: str, device_id: str, yes: bool) -> None:
+@json_option
+def retire(fleet: str, device_id: str, yes: bool, as_json: bool) -> None:
     """Refuse a device from now on; it keeps working with what it has."""
     if not yes:
         click.confirm(f"Retire {device_id} of {fleet}?", abort=True)
     connect().post(f"/fleets/{fleet}/devices/{device_id}/retire")
-    out.print(f"device {device_id} is retired")
+    say_done(f"device {device_id} is retired", as_json, fleet=fleet, id=device_id, state="retired")
 
 
 def _pair(text: str) -> tuple[str, str | int | float | bool]:
@@ -139,7 +141,7 @@ def _pair(text: str) -> tuple[str, str | int | float | bool]:
 
 
 def _release(one: dict[str, Any] | None) -> str:
-    return f"{one['name']}:{one['version']}" if one else ""
+    return f"{one['name']}@{one['version']}" if one else ""
 
 
 def _should(one: dict[str, Any]) -> str:

@@ -35,7 +35,7 @@ STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "error": "red"}
 @click.command()
 @click.option("--report", is_flag=True, help="Print Markdown to paste into a bug report.")
 @json_option
-def doctor(report: bool, json: bool) -> None:
+def doctor(report: bool, as_json: bool) -> None:
     """Look at this installation and say what to do.
 
     Checks Python, the extras, machine, data directory, MLflow registry, Ray cluster and rollout service as
@@ -46,7 +46,7 @@ def doctor(report: bool, json: bool) -> None:
         progress.add_task("")
         findings = list(diagnose(configuration(os.environ, _saved_url())))
     broken = any(one.level == "error" for one in findings)
-    if json:
+    if as_json:
         print_json(
             {
                 "ok": not broken,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from acclimate.cli.options import json_option, output_option, tracking_option
 from acclimate.cli.output import err, next_step, print_fields, print_json
 
 if TYPE_CHECKING:
@@ -15,17 +16,16 @@ if TYPE_CHECKING:
 
 
 @click.command("export")
-@click.argument("reference", metavar="NAME[@ALIAS|@VERSION]")
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The bundle's directory."
-)
-@click.option("--tracking-uri", help="The registry; by default MLFLOW_TRACKING_URI, else the embedded store.")
-@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+@click.argument("reference", metavar="NAME[@REF]")
+@output_option("The bundle's directory.", required=True)
+@tracking_option
+@json_option
 def export(reference: str, output: Path, tracking_uri: str | None, as_json: bool) -> None:
     """Turn a registered version into a bundle: graphs, parameters, sanity vector and manifest.
 
-    NAME alone means its candidate. The bundle is written only if the exported adaptation step agrees with
-    torch over twenty chained steps and the limits in the recipe's `device` section hold.
+    REF is a number, an alias (default: candidate), `latest` or a content hash. The bundle is written only if
+    the exported adaptation step agrees with torch over twenty chained steps and the limits in the recipe's
+    `device` section hold.
     """
     from acclimate.bundle.export import write_bundle
     from acclimate.bundle.registered import bundle_of

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from acclimate.cli.moments import moment
-from acclimate.cli.output import next_step, out, print_fields, print_json, print_table
+from acclimate.cli.moments import moment, token_state
+from acclimate.cli.options import json_option
+from acclimate.cli.output import next_step, print_fields, print_json, print_table, say_done
 from acclimate.client import connect
 
 
@@ -23,18 +24,18 @@ def fleet() -> None:
     "--poll-interval", type=click.FloatRange(1, 86_400), help="Seconds between two polls of a device."
 )
 @click.option("--device-quota", type=click.IntRange(0), help="How many devices may enrol.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def create(name: str, poll_interval: float | None, device_quota: int | None, as_json: bool) -> None:
     """Create a fleet."""
     given = {"name": name, "poll_interval_s": poll_interval, "device_quota": device_quota}
     made = connect().post("/fleets", {key: value for key, value in given.items() if value is not None})
     _show(made, as_json)
     if not as_json:
-        next_step(f"acclimate fleet baseline {name} NAME:VERSION", "give its devices what they run at first")
+        next_step(f"acclimate fleet baseline {name} NAME@VERSION", "give its devices what they run at first")
 
 
 @fleet.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_(as_json: bool) -> None:
     """List fleets."""
     fleets = connect().get("/fleets")
@@ -52,7 +53,7 @@ def list_(as_json: bool) -> None:
 @click.option(
     "--hours", type=click.IntRange(1, 8760), default=24, show_default=True, help="How far to look back."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def show(name: str, hours: int, as_json: bool) -> None:
     """Show a fleet and what its devices reported."""
     service = connect()
@@ -75,7 +76,7 @@ def show(name: str, hours: int, as_json: bool) -> None:
     "--poll-interval", type=click.FloatRange(1, 86_400), help="Seconds between two polls of a device."
 )
 @click.option("--device-quota", type=click.IntRange(0), help="How many devices may enrol.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def configure(name: str, poll_interval: float | None, device_quota: int | None, as_json: bool) -> None:
     """Change a fleet."""
     given = {"poll_interval_s": poll_interval, "device_quota": device_quota}
@@ -87,9 +88,9 @@ def configure(name: str, poll_interval: float | None, device_quota: int | None, 
 @click.argument("name")
 @click.argument("release")
 @click.option("--target", default="", help="Only devices that match, as in 'site == \"A\"'.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def baseline(name: str, release: str, target: str, as_json: bool) -> None:
-    """Give devices RELEASE (NAME:VERSION or NAME@ALIAS) without a rollout: the first one of a fleet."""
+    """Give devices RELEASE (NAME@VERSION or NAME@ALIAS) without a rollout: the first one of a fleet."""
     _show(connect().put(f"/fleets/{name}/baseline", {"release": release, "target": target}), as_json)
     if not as_json:
         next_step(f"acclimate fleet enrol {name}", "make a token that lets devices in")
@@ -103,7 +104,7 @@ def baseline(name: str, release: str, target: str, as_json: bool) -> None:
 @click.option(
     "--days", type=click.IntRange(1, 3650), default=7, show_default=True, help="Days until it ends."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def enrol(name: str, devices: int, days: int, as_json: bool) -> None:
     """Make an enrolment token and show it, this once."""
     service = connect()
@@ -121,15 +122,15 @@ def enrol(name: str, devices: int, days: int, as_json: bool) -> None:
 @fleet.command("tokens")
 @click.argument("name")
 @click.option("--revoke", help="End the token with this id.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def tokens(name: str, revoke: str | None, as_json: bool) -> None:
     """List enrolment tokens, or end one."""
     service = connect()
     if revoke:
         service.delete(f"/fleets/{name}/enrolment-tokens/{revoke}")
-        out.print(f"enrolment token {revoke} is revoked")
+        say_done(f"enrolment token {revoke} is revoked", as_json, id=revoke, state="revoked")
         return
-    found = service.get(f"/fleets/{name}/enrolment-tokens")
+    found, now = service.get(f"/fleets/{name}/enrolment-tokens"), time.time()
     if as_json:
         print_json(found)
         return
@@ -139,16 +140,16 @@ def tokens(name: str, revoke: str | None, as_json: bool) -> None:
             one["used"],
             one["quota"],
             moment(one["expires_at"]),
-            "revoked" if one["revoked_at"] else "",
+            token_state(one, now),
         )
         for one in found
     ]
-    print_table(f"Enrolment tokens of {name}", ["id", "used", "quota", "ends", ""], rows)
+    print_table(f"Enrolment tokens of {name}", ["id", "used", "quota", "ends", "state"], rows)
 
 
 @fleet.command("releases")
 @click.argument("name", default="")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def releases(name: str, as_json: bool) -> None:
     """List published bundles, which can be rolled out: of fleet NAME, or of all without their own."""
     found = connect().get("/releases", fleet=name)
@@ -172,7 +173,7 @@ def releases(name: str, as_json: bool) -> None:
 @fleet.command("retrain")
 @click.argument("name")
 @click.option("--reason", default="", help="Kept in the audit log and with the version that comes of it.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def retrain(name: str, reason: str, as_json: bool) -> None:
     """Have the service train a new version for a fleet now.
 
@@ -205,7 +206,7 @@ def _show(one: dict[str, Any], as_json: bool) -> None:
 
 def _runs(one: dict[str, Any]) -> str:
     return ", ".join(
-        f"{base['release']['name']}:{base['release']['version']}"
+        f"{base['release']['name']}@{base['release']['version']}"
         + (f" where {base['target']}" if base["target"] else "")
         for base in one["baselines"]
     )
@@ -214,7 +215,7 @@ def _runs(one: dict[str, Any]) -> str:
 def _by_release(counts: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     found: dict[str, list[dict[str, Any]]] = {}
     for row in counts:
-        found.setdefault(f"{row['release']['name']}:{row['release']['version']}", []).append(row)
+        found.setdefault(f"{row['release']['name']}@{row['release']['version']}", []).append(row)
     return found
 
 

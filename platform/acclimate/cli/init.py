@@ -12,7 +12,7 @@ import click
 import yaml
 
 from acclimate.cli.bars import progress_bars
-from acclimate.cli.options import json_option
+from acclimate.cli.options import json_option, output_option
 from acclimate.cli.output import next_step, out, print_json
 from acclimate.errors import DataError, RecipeError
 from acclimate.evaluation.bodies import Body, choose_body
@@ -29,9 +29,7 @@ FORECASTS = ((64, 64), (32, 32), (16, 16), (8, 8))  # likewise; forecasts are ma
 
 @click.command()
 @click.argument("data")
-@click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), help="The recipe [default: NAME.yaml]."
-)
+@output_option("The recipe [default: NAME.yaml].")
 @click.option("--name", help="Of the registered model [default: the file's name].")
 @click.option(
     "--kind",
@@ -50,7 +48,7 @@ FORECASTS = ((64, 64), (32, 32), (16, 16), (8, 8))  # likewise; forecasts are ma
 @click.option("--wide", metavar="PATTERN", help="Columns that are a device each, such as home_*.")
 @click.option("--force", is_flag=True, help="Write over a file that exists.")
 @json_option
-def init(data: str, output: Path | None, name: str | None, force: bool, json: bool, **given: Any) -> None:
+def init(data: str, output: Path | None, name: str | None, force: bool, as_json: bool, **given: Any) -> None:
     """Write a commented recipe for DATA: Parquet or CSV, a file, folder, pattern or URL.
 
     Looks at a sample, guesses what each column means and says why, builds the task pool and fits
@@ -72,7 +70,7 @@ def init(data: str, output: Path | None, name: str | None, force: bool, json: bo
     body = choose_body(pool, held_out.test)
     text = recipe_text(name, data, guessed, held_out, shots, query, body)
     write_whole(output, text)
-    if json:
+    if as_json:
         fields = {"recipe": str(output), "declaration": guessed.declaration, "reasons": guessed.reasons}
         fields |= {"model": {"name": body.name, "options": body.options, "reason": body.reason}}
         print_json({**fields, "left_out": guessed.left_out, "shots": shots, "query_shots": query})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from acclimate.cli.options import json_option
-from acclimate.cli.output import err, next_step, out, print_json, print_table
+from acclimate.cli.output import err, next_step, print_json, print_table, say_done
 from acclimate.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def jobs() -> None:
 @place_options
 @json_option
 def list_(
-    address: str | None, kubernetes: bool, namespace: str | None, context: str | None, json: bool
+    address: str | None, kubernetes: bool, namespace: str | None, context: str | None, as_json: bool
 ) -> None:
     """List submitted jobs, newest first."""
     found = open_jobs(address, kubernetes, namespace, context).all()
-    if json:
+    if as_json:
         print_json([asdict(job) for job in found])
         return
     rows = [
@@ -91,17 +91,23 @@ def logs(
 @jobs.command()
 @click.argument("name")
 @place_options
+@json_option
 def stop(
-    name: str, address: str | None, kubernetes: bool, namespace: str | None, context: str | None
+    name: str,
+    address: str | None,
+    kubernetes: bool,
+    namespace: str | None,
+    context: str | None,
+    as_json: bool,
 ) -> None:
     """Stop a job; its checkpoints stay where the cluster keeps ACCLIMATE_HOME."""
     place = open_jobs(address, kubernetes, namespace, context)
     job = place.get(name)
     if job.state.ended:
-        out.print(f"{name} has already {job.state}", markup=False, highlight=False)
+        say_done(f"{name} has already {job.state}", as_json, name=name, state=job.state)
         return
     place.stop(name)
-    out.print(f"{name} is asked to stop", markup=False, highlight=False)
+    say_done(f"{name} is asked to stop", as_json, name=name, state="stopping")
     where = place_of(address, kubernetes, namespace, context)
     next_step(f"acclimate submit RECIPE --resume{where}", "go on where it stopped")
 

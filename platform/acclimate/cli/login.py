@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import click
 
-from acclimate.cli.moments import moment
-from acclimate.cli.output import next_step, out, print_fields, print_json, print_table
+from acclimate.cli.moments import moment, token_state
+from acclimate.cli.options import json_option
+from acclimate.cli.output import next_step, print_fields, print_json, print_table, say_done
 from acclimate.client import DEFAULT_URL, ServiceClient, connect, save_credentials
 
 
 @click.command()
 @click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the rollout service.")
 @click.option("--token", help="An API token [default: asks, or reads a line of what is piped in].")
-def login(url: str, token: str | None) -> None:
+@json_option
+def login(url: str, token: str | None, as_json: bool) -> None:
     """Check an API token and keep it for the next commands."""
     if token is None:
         asked = sys.stdin.isatty()
         token = click.prompt("API token", hide_input=True) if asked else sys.stdin.readline()
     who = ServiceClient(url, token.strip()).get("/whoami")
     path = save_credentials(url.rstrip("/"), token.strip())
-    out.print(f"signed in to {url} as {who['name']} ({who['role']}); kept in {path}", highlight=False)
+    said = f"signed in to {url} as {who['name']} ({who['role']}); kept in {path}"
+    say_done(said, as_json, url=url, name=who["name"], role=who["role"], file=str(path))
     next_step("acclimate fleet list", "what is there")
 
 
@@ -41,7 +45,7 @@ def token() -> None:
 )
 @click.option("--fleet", help="Limit it to one fleet.")
 @click.option("--days", type=click.IntRange(1, 3650), help="Days until it ends [default: never].")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def create(name: str, role: str, fleet: str | None, days: int | None, as_json: bool) -> None:
     """Make an API token and show it, this once."""
     lifetime_s = None if days is None else days * 86_400
@@ -57,10 +61,10 @@ def create(name: str, role: str, fleet: str | None, days: int | None, as_json: b
 
 
 @token.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_(as_json: bool) -> None:
     """List API tokens."""
-    tokens = connect().get("/tokens")
+    tokens, now = connect().get("/tokens"), time.time()
     if as_json:
         print_json(tokens)
         return
@@ -72,7 +76,7 @@ def list_(as_json: bool) -> None:
             one["fleet"] or "all",
             moment(one["created_at"]),
             moment(one["expires_at"]),
-            "revoked" if one["revoked_at"] else "valid",
+            token_state(one, now),
         )
         for one in tokens
     ]
@@ -81,7 +85,8 @@ def list_(as_json: bool) -> None:
 
 @token.command("revoke")
 @click.argument("token_id")
-def revoke(token_id: str) -> None:
+@json_option
+def revoke(token_id: str, as_json: bool) -> None:
     """End an API token at once."""
     connect().delete(f"/tokens/{token_id}")
-    out.print(f"token {token_id} is revoked")
+    say_done(f"token {token_id} is revoked", as_json, id=token_id, state="revoked")

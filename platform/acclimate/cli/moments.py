@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 
 def moment(at: float | None) -> str:
@@ -10,6 +12,15 @@ def moment(at: float | None) -> str:
     if at is None:
         return "-"
     return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def token_state(token: Mapping[str, Any], now: float) -> str:
+    """Whether a token still lets anybody in, and if not, why."""
+    if token["revoked_at"]:
+        return "revoked"
+    if token["expires_at"] is not None and token["expires_at"] <= now:
+        return "expired"
+    return "used up" if token.get("used", 0) >= token.get("quota", 1) else "valid"
 
 
 def ago(at: float | None, now: float) -> str:

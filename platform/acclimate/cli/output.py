@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-out = Console()
+out = Console(soft_wrap=not sys.stdout.isatty())  # what is piped is never broken into lines
 err = Console(stderr=True)
 
 
@@ -20,14 +24,44 @@ def print_json(value: Any) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print rows as a table; numbers are right-aligned."""
+    """Print rows as a table; numbers are right-aligned, and nothing is ever cut.
+
+    At a terminal long cells fold; elsewhere each row is one plain line.
+    """
+    numeric = [
+        bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+        for index in range(len(columns))
+    ]
+    cells = [["-" if cell is None else str(cell) for cell in row] for row in rows]
+    if not out.is_terminal:
+        out.print(title, markup=False, highlight=False)
+        print(*_plain([list(columns), *cells], numeric), sep="\n")
+        return
     table = Table(title=Text(title), title_justify="left")
-    for index, column in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-        table.add_column(Text(column), justify="right" if numeric else "left")
-    for row in rows:  # as text: in markup, `[mm/s]` would vanish
-        table.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
+    for column, right in zip(columns, numeric, strict=True):
+        table.add_column(Text(column), justify="right" if right else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*map(Text, row))
     out.print(table)
+
+
+def _plain(rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(row, widths, numeric, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def say_done(message: str, as_json: bool, **fields: Any) -> None:
+    """Say what was done; for scripts, the same as JSON."""
+    if as_json:
+        print_json(fields)
+    else:
+        out.print(message, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_fields(title: str, fields: Mapping[str, object]) -> None:
@@ -38,7 +72,28 @@ def print_fields(title: str, fields: Mapping[str, object]) -> None:
         out.print(f"  {name:<{width}}  {value}", markup=False, highlight=False, soft_wrap=True)
 
 
-def next_step(command: str, why: str) -> None:
-    """Suggest the command a person most likely wants now; on standard error, out of scripts' way."""
+def next_step(command: str, why: str, repeat: Sequence[str] = ()) -> None:
+    """Suggest the command a person most likely wants now; on standard error, out of scripts' way.
+
+    Args:
+        repeat: options of the running command that the next one needs as well, where a person gave them.
+    """
+    command += "".join(f" {shlex.quote(word)}" for word in _given(repeat))
     err.print(f"next: {command}", style="cyan", markup=False, highlight=False, soft_wrap=True, end="")
     err.print(f"  # {why}", style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _given(names: Sequence[str]) -> list[str]:
+    """The options as they were given; those of the environment hold for the next command anyway."""
+    context = click.get_current_context(silent=True)
+    words: list[str] = []
+    if context is None:
+        return words
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in names or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        value, option = context.params[name], parameter.opts[-1]
+        for each in value if isinstance(value, tuple) else (value,):
+            words += [option] if each is True else [option, str(each)]
+    return words

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import yaml
 
-from acclimate.cli.options import json_option
-from acclimate.cli.output import err, next_step, out, print_fields, print_json, print_table
+from acclimate.cli.options import json_option, output_option
+from acclimate.cli.output import err, next_step, out, print_fields, print_json, print_table, say_done
 from acclimate.cli.plan_file import read_plan
 from acclimate.cli.train import change_option, read_tags, tag_option
 from acclimate.errors import TrainingError
@@ -39,6 +39,7 @@ def _together(*decorators: Callable[[Any], Any]) -> Callable[[Command], Command]
 
 
 _defaults = Cluster()
+_WHERE = ("host", "namespace", "experiment")
 _where = _together(
     click.option(
         "--host",
@@ -111,20 +112,15 @@ def pipeline() -> None:
 
 
 @pipeline.command("compile")
-@click.option(
-    "-o",
-    "--output",
-    default=Path(COMPILED.name),
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The YAML file [default: retraining.yaml].",
-)
+@output_option("The YAML file.", default=Path(COMPILED.name), show_default=True)
 @_cluster
-def compile_(output: Path, cluster: Cluster) -> None:
+@json_option
+def compile_(output: Path, as_json: bool, cluster: Cluster) -> None:
     """Write the pipeline as YAML, which any Kubeflow Pipelines 2 takes."""
     if not output.parent.is_dir():
         raise TrainingError(f"{output.parent} is no directory: make it, or choose another --output")
     write(output, cluster)
-    out.print(f"{NAME} in {output}", markup=False, highlight=False)
+    say_done(f"{NAME} in {output}", as_json, pipeline=NAME, file=str(output))
     next_step("acclimate pipeline run RECIPE --host URL", "run it on a cluster; --local on this machine")
 
 
@@ -147,7 +143,7 @@ def run(
     host: str,
     namespace: str,
     experiment: str,
-    json: bool,
+    as_json: bool,
     cluster: Cluster,
     **options: Any,
 ) -> None:
@@ -155,20 +151,20 @@ def run(
     now = datetime.now(UTC)
     parameters = _read_parameters(recipe, changes, data_as_of=as_of or now.isoformat(), **options)
     if here:
-        _run_here(parameters, now, json)
+        _run_here(parameters, now, as_json)
         return
     server = _connect(host, namespace)
     started = server.start(
         f"{_name(parameters)} {now:%Y-%m-%d %H:%M:%S}", experiment, parameters, cluster, service_account
     )
     if waiting:
-        started = _follow(server, started.id, quiet=json)
-    if json:
+        started = _follow(server, started.id, quiet=as_json)
+    if as_json:
         print_json(asdict(started))
         return
     _show(started)
     if not waiting:
-        next_step(f"acclimate pipeline status {started.id} --wait", "follow it to its end")
+        next_step(f"acclimate pipeline status {started.id} --wait", "follow it to its end", _WHERE)
 
 
 @pipeline.command("schedule")
@@ -188,7 +184,7 @@ def schedule(
     host: str,
     namespace: str,
     experiment: str,
-    json: bool,
+    as_json: bool,
     cluster: Cluster,
     **options: Any,
 ) -> None:
@@ -202,22 +198,22 @@ def schedule(
         cluster,
         service_account,
     )
-    if json:
+    if as_json:
         print_json(asdict(made))
         return
     _show(made)
-    next_step("acclimate pipeline list", "every schedule, and the newest runs")
+    next_step("acclimate pipeline list", "every schedule, and the newest runs", _WHERE)
 
 
 @pipeline.command("list")
 @click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True, help="Newest runs.")
 @_where
 @json_option
-def list_(limit: int, host: str, namespace: str, experiment: str, json: bool) -> None:
+def list_(limit: int, host: str, namespace: str, experiment: str, as_json: bool) -> None:
     """List schedules and the newest runs."""
     server = _connect(host, namespace)
     schedules, runs = server.schedules(experiment), server.runs(experiment, limit)
-    if json:
+    if as_json:
         print_json({"schedules": list(map(asdict, schedules)), "runs": list(map(asdict, runs))})
         return
     for title, found in (("Schedules", schedules), ("Runs", runs)):
@@ -229,11 +225,11 @@ def list_(limit: int, host: str, namespace: str, experiment: str, json: bool) ->
 @click.option("--wait", "waiting", is_flag=True, help="Stay until it ends; exit with 2 if it fails.")
 @_where
 @json_option
-def status(run_id: str, waiting: bool, host: str, namespace: str, experiment: str, json: bool) -> None:
+def status(run_id: str, waiting: bool, host: str, namespace: str, experiment: str, as_json: bool) -> None:
     """Show a run."""
     server = _connect(host, namespace)
-    found = _follow(server, run_id, quiet=json) if waiting else server.run(run_id)
-    if json:
+    found = _follow(server, run_id, quiet=as_json) if waiting else server.run(run_id)
+    if as_json:
         print_json(asdict(found))
     else:
         _show(found)
@@ -242,20 +238,22 @@ def status(run_id: str, waiting: bool, host: str, namespace: str, experiment: st
 @pipeline.command("stop")
 @click.argument("run_id")
 @_where
-def stop(run_id: str, host: str, namespace: str, experiment: str) -> None:
+@json_option
+def stop(run_id: str, host: str, namespace: str, experiment: str, as_json: bool) -> None:
     """End a run; a rollout that it started goes on."""
     _connect(host, namespace).stop(run_id)
-    out.print(f"run {run_id} is asked to end", highlight=False)
+    say_done(f"run {run_id} is asked to end", as_json, run=run_id)
     next_step("acclimate rollout list", "steer a rollout that it started")
 
 
 @pipeline.command("unschedule")
 @click.argument("schedule_id")
 @_where
-def unschedule(schedule_id: str, host: str, namespace: str, experiment: str) -> None:
+@json_option
+def unschedule(schedule_id: str, host: str, namespace: str, experiment: str, as_json: bool) -> None:
     """End a schedule; runs under way go on."""
     _connect(host, namespace).unschedule(schedule_id)
-    out.print(f"schedule {schedule_id} is ended", highlight=False)
+    say_done(f"schedule {schedule_id} is ended", as_json, schedule=schedule_id)
 
 
 def _read_parameters(

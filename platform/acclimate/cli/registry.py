@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Newest runs shown.")
 @tracking_option
 @json_option
-def runs(experiment: str | None, limit: int, tracking_uri: str | None, json: bool) -> None:
+def runs(experiment: str | None, limit: int, tracking_uri: str | None, as_json: bool) -> None:
     """List training runs, newest first."""
     from acclimate.registry import Registry
 
     registry = Registry.open(tracking_uri)
     found = registry.runs(experiment, limit)
-    if json:
+    if as_json:
         print_json([asdict(run) for run in found])
         return
     rows = [
@@ -46,7 +46,7 @@ def runs(experiment: str | None, limit: int, tracking_uri: str | None, json: boo
     ]
     print_table("Runs", ("experiment", "run", "status", "took", "recipe", "mlflow run"), rows)
     if found:
-        next_step(f"acclimate versions {found[0].experiment}", "what they registered")
+        next_step(f"acclimate versions {found[0].experiment}", "what they registered", ["tracking_uri"])
     else:
         out.print(f"no run is recorded in {registry.where}", markup=False, highlight=False, soft_wrap=True)
         next_step("acclimate train watch", "make the first run")
@@ -57,7 +57,7 @@ def runs(experiment: str | None, limit: int, tracking_uri: str | None, json: boo
 @click.option("--point", metavar="ALIAS=REF", help="Point an alias of NAME at a version.")
 @tracking_option
 @json_option
-def versions(name: str | None, point: str | None, tracking_uri: str | None, json: bool) -> None:
+def versions(name: str | None, point: str | None, tracking_uri: str | None, as_json: bool) -> None:
     """List registered initializations, newest first; --point moves an alias."""
     from acclimate.registry import Registry
 
@@ -70,7 +70,7 @@ def versions(name: str | None, point: str | None, tracking_uri: str | None, json
             )
         registry.set_alias(name, alias, registry.version(name, ref).version)
     found = registry.versions(name)
-    if json:
+    if as_json:
         print_json([asdict(version) for version in found])
         return
     rows = [
@@ -90,7 +90,9 @@ def versions(name: str | None, point: str | None, tracking_uri: str | None, json
     )
     if found:
         newest = f"{found[0].name}@{found[0].version}"
-        next_step(f"acclimate export {newest} -o bundle", "turn it into what a device receives")
+        next_step(
+            f"acclimate export {newest} -o bundle", "turn it into what a device receives", ["tracking_uri"]
+        )
     else:
         out.print(
             f"no version is registered in {registry.where}", markup=False, highlight=False, soft_wrap=True

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from acclimate.cli.output import err, next_step, out, print_json, print_table
+from acclimate.cli.options import json_option
+from acclimate.cli.output import err, next_step, out, print_json, print_table, say_done
 from acclimate.errors import BundleError
 
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ def repo() -> None:
     "--root-threshold", default=1, show_default=True, type=click.IntRange(1, 10), help="How many must sign."
 )
 @click.option("--unencrypted", is_flag=True, help="Write root and targets keys without a passphrase.")
-def init(directory: Path, folder: Path, root_keys: int, root_threshold: int, unencrypted: bool) -> None:
+@json_option
+def init(
+    directory: Path, folder: Path, root_keys: int, root_threshold: int, unencrypted: bool, as_json: bool
+) -> None:
     """Make an empty repository and its keys.
 
     The online key is written without a passphrase: it lives in the service's secret store and can make
@@ -67,11 +71,15 @@ def init(directory: Path, folder: Path, root_keys: int, root_threshold: int, une
         raise BundleError(f"{directory} is a repository already: use it, or choose another directory")
     passphrase = None if unencrypted else _new_passphrase()
     roots = begin(directory, folder, passphrase, _now(), root_keys=root_keys, root_threshold=root_threshold)
+    root = directory / "metadata" / "1.root.json"
+    if as_json:
+        print_json({"repository": str(directory), "keys": str(folder), "trusted_root": str(root)})
+        return
     out.print(f"repository {directory}, keys {folder}", markup=False)
     secret = ", ".join(file.name for file in roots)
     out.print(
         f"Keep {secret} and targets.pem away from every service, with a copy elsewhere; give only "
-        f"online.pem to the service. Devices start to trust from {directory / 'metadata' / '1.root.json'}.",
+        f"online.pem to the service. Devices start to trust from {root}.",
         markup=False,
     )
     next_step(f"acclimate repo publish {directory} BUNDLE --key {folder}", "sign a bundle")
@@ -91,7 +99,7 @@ def init(directory: Path, folder: Path, root_keys: int, root_threshold: int, une
 @click.option(
     "--fleet", default="", help="The tenant that alone learns of it [default: all without their own]."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@json_option
 def publish(
     directory: Path, bundle: Path, keys: tuple[Path, ...], artifacts_url: str, fleet: str, as_json: bool
 ) -> None:
@@ -122,22 +130,24 @@ def publish(
 @_directory
 @_keys
 @click.option("--force", is_flag=True, help="Sign anew even if nothing calls for it.")
-def refresh(directory: Path, keys: tuple[Path, ...], force: bool) -> None:
+@json_option
+def refresh(directory: Path, keys: tuple[Path, ...], force: bool, as_json: bool) -> None:
     """Sign snapshot and timestamp anew where due; made for a schedule, every few hours."""
     from acclimate.bundle.repository import refresh
 
-    _tell(directory, refresh(directory, _signers(keys), _now(), force=force))
+    _tell(directory, refresh(directory, _signers(keys), _now(), force=force), as_json)
 
 
 @repo.command("renew")
 @_key_name
 @_directory
 @_keys
-def renew(key_name: KeyName, directory: Path, keys: tuple[Path, ...]) -> None:
+@json_option
+def renew(key_name: KeyName, directory: Path, keys: tuple[Path, ...], as_json: bool) -> None:
     """Sign what KEY (root, targets or online) signs for another term."""
     from acclimate.bundle.repository import renew
 
-    _tell(directory, renew(directory, key_name, _signers(keys), _now()))
+    _tell(directory, renew(directory, key_name, _signers(keys), _now()), as_json)
 
 
 @repo.command("rotate")
@@ -152,6 +162,7 @@ def renew(key_name: KeyName, directory: Path, keys: tuple[Path, ...]) -> None:
 )
 @click.option("--retire", help="The id of the key to replace, or its beginning, where there are several.")
 @click.option("--unencrypted", is_flag=True, help="Write a root or targets key without a passphrase.")
+@json_option
 def rotate(
     key_name: KeyName,
     directory: Path,
@@ -159,6 +170,7 @@ def rotate(
     new: Path,
     retire: str | None,
     unencrypted: bool,
+    as_json: bool,
 ) -> None:
     """Replace KEY (root, targets or online) by a new one; devices follow by themselves.
 
@@ -170,14 +182,14 @@ def rotate(
     if not new.exists():
         create_key(new, None if unencrypted or key_name == "online" else _new_passphrase())
     (signer,) = _signers((new,)).values()
-    _tell(directory, rotate(directory, key_name, signer, held, _now(), retire=retire))
+    _tell(directory, rotate(directory, key_name, signer, held, _now(), retire=retire), as_json)
     next_step(f"acclimate repo status {directory}", "then destroy the retired key's file")
 
 
 @repo.command("status")
 @_directory
 @click.option("--check", is_flag=True, help="Exit with 1 if anything has expired or should be renewed.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@json_option
 def status(directory: Path, check: bool, as_json: bool) -> None:
     """Show every role's version, term and keys, and the published releases."""
     from acclimate.bundle.repository import status
@@ -205,8 +217,9 @@ def status(directory: Path, check: bool, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _tell(directory: Path, changed: tuple[str, ...]) -> None:
-    out.print(f"signed anew: {', '.join(changed)}" if changed else "nothing is due", markup=False)
+def _tell(directory: Path, changed: tuple[str, ...], as_json: bool) -> None:
+    said = f"signed anew: {', '.join(changed)}" if changed else "nothing is due"
+    say_done(said, as_json, signed_anew=changed)
     _warn_of_terms(directory)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from acclimate.cli.moments import ago
+from acclimate.cli.options import json_option
 from acclimate.cli.output import next_step, out, print_json, print_table
 from acclimate.cli.plan_file import read_plan
 from acclimate.cli.rollout_view import decision_view, rollout_view, watch
@@ -51,9 +52,9 @@ def rollout() -> None:
     help="YAML with any part of the plan (waves, gates, ...).",
 )
 @click.option("--start", "start_now", is_flag=True, help="Start it at once.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def plan(fleet: str, release: str, path: Path | None, start_now: bool, as_json: bool, **options: Any) -> None:
-    """Plan a rollout of RELEASE (NAME:VERSION or NAME@ALIAS) to FLEET.
+    """Plan a rollout of RELEASE (NAME@VERSION or NAME@ALIAS) to FLEET.
 
     Version number and content hash are pinned now; an alias that moves later changes nothing.
     """
@@ -75,7 +76,7 @@ def plan(fleet: str, release: str, path: Path | None, start_now: bool, as_json: 
 
 @rollout.command("list")
 @click.option("--fleet", help="Only this fleet's.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_(fleet: str | None, as_json: bool) -> None:
     """List rollouts, newest first."""
     found = connect().get("/rollouts", fleet=fleet)
@@ -86,7 +87,7 @@ def list_(fleet: str | None, as_json: bool) -> None:
         (
             one["rollout"]["id"],
             one["rollout"]["plan"]["fleet"],
-            f"{one['rollout']['plan']['release']['name']}:{one['rollout']['plan']['release']['version']}",
+            f"{one['rollout']['plan']['release']['name']}@{one['rollout']['plan']['release']['version']}",
             one["rollout"]["state"].replace("_", " "),
             f"{len(one['rollout']['opened'])} of {len(one['rollout']['plan']['waves'])}",
             ago(one["rollout"]["changed_at"] or one["rollout"]["created_at"], time.time()),
@@ -106,7 +107,7 @@ def list_(fleet: str | None, as_json: bool) -> None:
     show_default=True,
     help="Seconds between looks.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; with --watch one line for each change.")
+@json_option
 def status(rollout_id: str, watching: bool, interval: float, as_json: bool) -> None:
     """Show how far a rollout is and what its gates say."""
     service = connect()
@@ -126,7 +127,7 @@ def status(rollout_id: str, watching: bool, interval: float, as_json: bool) -> N
 @rollout.command("why")
 @click.argument("rollout_id")
 @click.option("--limit", type=click.IntRange(1, 1000), default=5, show_default=True, help="Latest decisions.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def why(rollout_id: str, limit: int, as_json: bool) -> None:
     """Explain the latest decisions by the evidence each rests on."""
     decisions = connect().get(f"/rollouts/{rollout_id}/decisions", limit=limit)
@@ -144,7 +145,7 @@ def _operation(name: str, summary: str, risky: bool) -> click.Command:
     @click.argument("rollout_id")
     @click.option("--reason", default="", help="Kept with the decision and in the audit log.")
     @click.option("--yes", is_flag=True, help="Do not ask.", hidden=not risky)
-    @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    @json_option
     def operate(rollout_id: str, reason: str, yes: bool, as_json: bool) -> None:
         service = connect()
         if risky and not yes:

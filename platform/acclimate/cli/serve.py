@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from acclimate.cli.output import err, next_step, out
+from acclimate.cli.options import json_option
+from acclimate.cli.output import err, next_step, out, print_json, say_done
 from acclimate.errors import MissingExtraError
 from acclimate.rollout.field_result import ModelRegistry
 from acclimate.rollout.releases import AliasOf
@@ -28,7 +31,8 @@ from acclimate.rollout.settings import ServiceSettings
 @click.option("--public-url", help="Address that devices and browsers use, where a proxy stands before.")
 @click.option("--registry-uri", help="MLflow tracking URI, for NAME@ALIAS and for results from the field.")
 @click.option("--migrate-only", is_flag=True, help="Bring the database up to date and stop.")
-def serve(migrate_only: bool, home: Path | None, **options: str | int | None) -> None:
+@json_option
+def serve(migrate_only: bool, home: Path | None, as_json: bool, **options: str | int | None) -> None:
     """Serve devices, operators and the console.
 
     Without options: SQLite, keys and bundles under ./acclimate-home, on http://127.0.0.1:8080. Every setting
@@ -39,10 +43,10 @@ def serve(migrate_only: bool, home: Path | None, **options: str | int | None) ->
     if migrate_only:
         store = prepare(settings)
         store.close()
-        out.print("database is up to date")
+        say_done("database is up to date", as_json, database="up to date")
         return
     registry, alias_of = _registry(settings.registry_uri)
-    run(settings, _tell, registry, alias_of)
+    run(settings, _tell_json if as_json else _tell, registry, alias_of)
 
 
 def _registry(uri: str) -> tuple[ModelRegistry | None, AliasOf | None]:
@@ -54,6 +58,11 @@ def _registry(uri: str) -> tuple[ModelRegistry | None, AliasOf | None]:
         raise MissingExtraError("train", error.name or "mlflow") from error
     registry = Registry.open(uri)
     return registry, lambda name, alias: registry.version(name, alias).version
+
+
+def _tell_json(started: Started) -> None:
+    print_json(asdict(started))
+    sys.stdout.flush()  # it stays open: whoever reads along must not wait for its end
 
 
 def _tell(started: Started) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from acclimate.cli.options import json_option
 from acclimate.cli.output import err, next_step, print_fields, print_json, print_table
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ _ROWS = 12
     metavar="ROOT.JSON",
     help="Join the service of ACCLIMATE_URL or `acclimate login`, whose repository has this first root.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@json_option
 def simulate(
     scenario: str | None,
     bundle: Path | None,

@@ -84,7 +84,7 @@ def submit(
     working_dir: Path | None,
     runtime_env: Path | None,
     dry_run: bool,
-    json: bool,
+    as_json: bool,
     **pod_options: Any,
 ) -> None:
     """Train RECIPE on a Ray cluster (--address) or on Kubernetes (--kubernetes), reading along.
@@ -123,12 +123,12 @@ def submit(
     with err.status("submitting") as status:
         job = submit_once(jobs, order, on_wait=lambda why: status.update(f"trying again: {why}"))
     place = place_of(address, kubernetes, namespace, context)
-    if follow and not json:
+    if follow and not as_json:
         err.print(f"submitted {job.name}", markup=False, highlight=False)
         watch(jobs, job.name, place)
         next_step("acclimate versions", "the version it registered")
         return
-    if json:
+    if as_json:
         print_json(asdict(job))
         return
     out.print(f"submitted {job.name}", markup=False, highlight=False)

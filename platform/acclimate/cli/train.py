@@ -13,6 +13,7 @@ import click
 from acclimate.cli.options import json_option, tracking_option
 from acclimate.cli.output import err, next_step, out, print_fields, print_json, print_table
 from acclimate.errors import RecipeError
+from acclimate.references import split_reference
 
 if TYPE_CHECKING:
     from acclimate.evaluation import Evaluation, Verdict
@@ -59,7 +60,7 @@ def train(
     if_new: str | None,
     changes: tuple[str, ...],
     tracking_uri: str | None,
-    json: bool,
+    as_json: bool,
 ) -> None:
     """Meta-train RECIPE (a YAML file or a shipped name), evaluate it on held-out tasks and register it.
 
@@ -76,7 +77,7 @@ def train(
     lineage = read_tags(tags)
     if if_new and not anything_new(wanted, if_new, tracking_uri):
         err.print(f"nothing new since {wanted.name} {if_new}: the same recipe and recordings; not trained")
-        if json:
+        if as_json:
             print_json({"version": None})
         return
     outcome = run_job(
@@ -88,7 +89,7 @@ def train(
         lineage=lineage,
         candidate=candidate,
     )
-    if json:
+    if as_json:
         print_json(
             {
                 "version": asdict(outcome.version),
@@ -100,63 +101,83 @@ def train(
         )
         return
     show_outcome(outcome)
-    next_step("acclimate ui", "look at the run, its curves and the version in MLflow")
+    next_step("acclimate ui", "look at the run, its curves and the version in MLflow", ["tracking_uri"])
 
 
 @click.command()
-@click.argument("name")
-@click.argument("ref", default="candidate")
+@click.argument("reference", metavar="NAME[@REF]")
 @click.option("--plot", type=click.Path(path_type=Path), help="Write the picture to this PNG file.")
 @change_option
 @tracking_option
 @json_option
 def evaluate(
-    name: str, ref: str, plot: Path | None, changes: tuple[str, ...], tracking_uri: str | None, json: bool
+    reference: str, plot: Path | None, changes: tuple[str, ...], tracking_uri: str | None, as_json: bool
 ) -> None:
-    """Measure version REF of NAME and its baselines again on the held-out tasks.
+    """Measure a version of NAME and its baselines again on the held-out tasks.
 
-    REF is a number, an alias, `latest` or a content hash; --set evaluation.draws=20 asks for more draws.
+    REF is a number, an alias (default: candidate), `latest` or a content hash; --set evaluation.draws=20 asks
+    for more draws.
     """
     from acclimate.cli.progress import job_listener
     from acclimate.evaluation import judge
     from acclimate.evaluation.plot import save_plot
     from acclimate.workflow import evaluate_version
 
+    name, ref = split_reference(reference)
+    ref = ref or "candidate"
     with job_listener(name) as progress:
         version, evaluation = evaluate_version(
             name, ref, listener=progress, changes=changes, tracking_uri=tracking_uri
         )
     if plot:
         save_plot(evaluation, f"{name} version {version.version}", plot)
-    if json:
+    if as_json:
         verdict = judge(evaluation).as_json()
         print_json({"version": asdict(version), "evaluation": evaluation.as_json(), "verdict": verdict})
         return
     show_evaluation(evaluation)
     if plot:
-        next_step(f"acclimate export {name}@{version.version} -o bundle", "make it what devices receive")
+        next_step(
+            f"acclimate export {name}@{version.version} -o bundle",
+            "make it what devices receive",
+            ["tracking_uri"],
+        )
     else:
-        next_step(f"acclimate evaluate {name} {ref} --plot curves.png", "the same as a picture")
+        next_step(
+            f"acclimate evaluate {name}@{ref} --plot curves.png",
+            "the same as a picture",
+            ["changes", "tracking_uri"],
+        )
 
 
 @click.command()
 @click.argument("name", required=False)
 @click.option("--keys", is_flag=True, help="Explain every key of a recipe instead.")
-def recipes(name: str | None, keys: bool) -> None:
+@json_option
+def recipes(name: str | None, keys: bool, as_json: bool) -> None:
     """List the shipped recipes, print one (to start your own from), or explain every key."""
     from acclimate.training.recipe_file import load_recipe, recipe_keys, shipped_recipes
 
+    if keys and as_json:
+        print_json([dict(zip(("key", "default", "meaning"), row, strict=True)) for row in recipe_keys()])
+        return
     if keys:
         print_table("Keys of a recipe", ("key", "default", "meaning"), recipe_keys())
         return
     shipped = shipped_recipes()
     if name is None:
         rows = [(each, load_recipe(each).description) for each in shipped]
+        if as_json:
+            print_json([{"name": each, "description": description} for each, description in rows])
+            return
         print_table("Shipped recipes", ("name", "what it trains"), rows)
         next_step(f"acclimate recipes {rows[-1][0]} > my.yaml", "start a recipe of your own from one")
         return
     if name not in shipped:
         raise RecipeError(f"no recipe {name!r} is shipped: there are {', '.join(shipped)}")
+    if as_json:
+        print_json(load_recipe(name).model_dump(mode="json"))
+        return
     print(shipped[name], end="")
 
 

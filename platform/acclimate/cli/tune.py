@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from acclimate.cli.options import json_option
+from acclimate.cli.options import json_option, output_option
 from acclimate.cli.output import err, next_step, out, print_json, print_table
 from acclimate.cli.train import STOPPED, change_option
 from acclimate.errors import RecipeError, TrainingError
@@ -47,7 +47,7 @@ _SHOWN = 10
 @click.option("--workers", type=click.IntRange(1), help="Trials at a time [default: one a core].")
 @click.option("--address", metavar="CLUSTER", help="Run trials on this Ray cluster.")
 @click.option("--resume", is_flag=True, help="Go on with the newest search of this recipe.")
-@click.option("--out", "target", type=click.Path(path_type=Path), help="Where to write the tuned recipe.")
+@output_option("Where to write the tuned recipe.")
 @change_option
 @json_option
 def tune(
@@ -58,9 +58,9 @@ def tune(
     workers: int | None,
     address: str | None,
     resume: bool,
-    target: Path | None,
+    output: Path | None,
     changes: tuple[str, ...],
-    json: bool,
+    as_json: bool,
 ) -> None:
     """Try inner step sizes and numbers of steps for RECIPE, and write a recipe with the best.
 
@@ -99,9 +99,9 @@ def tune(
         next_step(f"acclimate tune {recipe} --resume", "go on with the rest")
         sys.exit(STOPPED)
     best = found[0]
-    path = target or Path(f"{loaded.name}.tuned.yaml")
+    path = output or Path(f"{loaded.name}.tuned.yaml")
     write_whole(path, to_yaml(tuned(loaded, best)))
-    if json:
+    if as_json:
         print_json({"best": asdict(best), "trials": [asdict(each) for each in found], "recipe": str(path)})
         return
     _show(found, loaded)

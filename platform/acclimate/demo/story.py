@@ -232,7 +232,7 @@ class Story:
         section = RolloutSection(
             at=0, version=version.version, waves=self.size.waves, min_devices=self.size.min_devices, plan=PLAN
         )
-        identity = self._operator.roll_out(FLEET, section.body(f"{release.name}:{release.version}"))
+        identity = self._operator.roll_out(FLEET, section.body(f"{release.name}@{release.version}"))
 
         def ended() -> bool:
             return self._operator.status(identity).ended

@@ -7,7 +7,6 @@ says its content hash. The registry only adds names for versions (`press@candida
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +16,11 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata
 
 from acclimate.errors import RolloutError
+from acclimate.references import split_reference
 from acclimate.rollout.file_store import FileStore
 from acclimate_device.errors import ProtocolError
 from acclimate_device.protocol import LIMITS, MANIFEST, Manifest, Release, loads
 
-_NAME = r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]{0,127})"
-_REFERENCE = re.compile(_NAME + r"(?::(?P<version>[1-9]\d{0,8})|@(?P<alias>[\w.-]{1,128}))?", re.ASCII)
 AliasOf = Callable[[str, str], int]
 """(registered model, alias) to version number."""
 
@@ -78,7 +76,7 @@ class Releases:
     def resolve(
         self, reference: str, fleet: str = "", knows: Callable[[str], bool] = lambda name: True
     ) -> Published:
-        """What `name:version`, `name@alias`, or the newest of `name` stands for.
+        """What `NAME@VERSION`, `NAME@ALIAS`, or the newest of `NAME` stands for.
 
         Args:
             fleet: whose bundles.
@@ -87,12 +85,11 @@ class Releases:
         Raises:
             RolloutError: no such bundle was published, or the registry knows no such alias.
         """
-        match = _REFERENCE.fullmatch(reference)
-        if match is None:
-            raise RolloutError(f"{reference!r} names no release: write NAME:VERSION or NAME@ALIAS")
-        name, version = match["name"], int(match["version"] or 0)
-        if match["alias"] and knows(name):
-            version = self._version_of(name, match["alias"])
+        name, ref = split_reference(reference)
+        alias = "" if ref.isdecimal() else ref
+        version = int(ref) if ref.isdecimal() else 0
+        if alias and knows(name):
+            version = self._version_of(name, alias)
         manifests = self._manifests(fleet)
         versions = _versions(name, manifests) if knows(name) else {}
         if not versions:
@@ -109,7 +106,7 @@ class Releases:
         Raises:
             RolloutError: it was not, or with another content hash.
         """
-        found = self.resolve(f"{release.name}:{release.version}")
+        found = self.resolve(f"{release.name}@{release.version}")
         if found.release.content_hash != release.content_hash:
             raise RolloutError(
                 f"{release.path} is published with content hash {found.release.content_hash[:12]}…, "

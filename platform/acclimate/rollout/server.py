@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import secrets
 import signal
+import socket
 import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
@@ -34,6 +36,7 @@ from acclimate.rollout.store import SqlStore, open_store
 
 log = logging.getLogger(__name__)
 DRAIN_S = 15
+BACKLOG = 2048  # connections that wait while none can be taken
 DRIFT_LOOKS = 100  # at a fleet's drift in one window, so that a short window is looked at in time
 
 
@@ -85,22 +88,40 @@ def serve(
         service.metrics.watch(guard)
         log.info("descriptors", extra={"limit": descriptors, "per_address": settings.connections_per_address})
         server = uvicorn.Server(_config(settings, service, guard))
-        tell(Started(settings.url, admin_token, settings.exposed_in_clear))
-        with _controlling(settings, store, registry, faults), _retraining(retrainer), _stoppable():
-            _run(server)
-        if not server.started:
-            raise RolloutError(
-                f"cannot listen on {settings.host} port {settings.port}: choose another --port"
-            )
+        with _listening(settings) as sockets:
+            tell(Started(settings.url, admin_token, settings.exposed_in_clear))
+            with _controlling(settings, store, registry, faults), _retraining(retrainer), _stoppable():
+                _run(server, sockets)
     finally:
         store.close()
         log.info("stopped")
 
 
-def _run(server: uvicorn.Server) -> None:
-    """Until it is told to stop; a server that cannot listen ends here too, instead of the process."""
+def _run(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+    """Until it is told to stop; a server that cannot start ends here too, instead of the process."""
     with suppress(SystemExit):
-        server.run()
+        server.run(sockets=sockets)
+    if not server.started:
+        raise RolloutError("the service could not start: the lines above say why")
+
+
+@contextmanager
+def _listening(settings: ServiceSettings) -> Iterator[list[socket.socket]]:
+    """The addresses taken before anybody is told of them; clients that come early wait in their queues."""
+    with ExitStack() as opened:
+        try:
+            found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+            sockets = [opened.enter_context(_bound(family, address)) for family, *_, address in found]
+        except OSError as error:
+            raise RolloutError(
+                f"cannot listen on {settings.host} port {settings.port} ({error.strerror}): choose another "
+                "--port, or a --host that is an address of this machine"
+            ) from None
+        yield sockets
+
+
+def _bound(family: int, address: tuple[Any, ...]) -> socket.socket:
+    return socket.create_server(address[:2], family=family, backlog=BACKLOG)
 
 
 @contextmanager

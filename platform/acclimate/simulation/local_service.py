@@ -182,7 +182,7 @@ class LocalOperator:
         return token
 
     def roll_out(self, fleet: str, plan: PlanBody) -> str:
-        release = next(one for one in self._versions if f"{one.name}:{one.version}" == plan.release)
+        release = next(one for one in self._versions if f"{one.name}@{one.version}" == plan.release)
         now = self._clock()
         drafted = operations.draft(self._store, plan.plan(fleet, release), _ACTOR, now, self._draw_id)
         operations.operate(self._store, drafted.id, "start", _ACTOR, "", now)

@@ -153,7 +153,7 @@ class Outcome:
         """Devices at the end by what they run; `failed` for those that stopped."""
         counts: dict[str, int] = {}
         for device in self.devices:
-            name = f"{device.runs.name}:{device.runs.version}" if device.runs else "failed"
+            name = f"{device.runs.name}@{device.runs.version}" if device.runs else "failed"
             counts[name] = counts.get(name, 0) + 1
         return dict(sorted(counts.items()))
 

@@ -60,7 +60,7 @@ class HttpOperator:
         self._service.post("/fleets", {"name": name, "poll_interval_s": poll_s})
 
     def set_baseline(self, fleet: str, release: Release) -> None:
-        self._service.put(f"/fleets/{fleet}/baseline", {"release": f"{release.name}:{release.version}"})
+        self._service.put(f"/fleets/{fleet}/baseline", {"release": f"{release.name}@{release.version}"})
 
     def enrolment_token(self, fleet: str, devices: int) -> str:
         return str(self._service.post(f"/fleets/{fleet}/enrolment-tokens", {"quota": devices})["token"])

@@ -127,7 +127,7 @@ def _let_pass(scenario: Scenario, world: World, fleet: Fleet, name: str, tell: T
     while (elapsed := world.clock() - begun) < scenario.duration:
         if live is None and waiting and waiting[0].section.at <= elapsed:
             live = waiting.pop(0)
-            plan = live.section.body(f"{name}:{live.section.version}")
+            plan = live.section.body(f"{name}@{live.section.version}")
             live.identity = world.operator.roll_out(scenario.name, plan)
         if live is not None:
             status = world.operator.status(live.identity)

@@ -7,8 +7,10 @@ from importlib import resources
 
 import yaml
 
+from acclimate.described import described_fields
 from acclimate.documents import Documents, keys_of
 from acclimate.errors import RecipeError
+from acclimate.tasks import RecordingSchema
 from acclimate.training.recipe import Recipe
 
 _RECIPES = Documents("recipe", resources.files("acclimate") / "recipes", RecipeError)
@@ -30,7 +32,13 @@ def shipped_recipes() -> dict[str, str]:
 
 def recipe_keys() -> list[tuple[str, str, str]]:
     """Every key with its default and meaning, in the order of a recipe."""
-    return list(keys_of(Recipe))
+    rows = list(keys_of(Recipe))
+    after = next(index for index, row in enumerate(rows) if row[0] == "data.recordings") + 1
+    columns = [
+        (f"data.recordings.{name}", default, meaning)
+        for name, default, meaning in described_fields(RecordingSchema)
+    ]
+    return [*rows[:after], *columns, *rows[after:]]
 
 
 def to_yaml(recipe: Recipe) -> str:

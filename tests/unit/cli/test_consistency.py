@@ -1,0 +1,130 @@
+"""What every command has in common, read off the commands themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from acclimate.cli import output
+from acclimate.cli.main import cli
+from acclimate.cli.moments import token_state
+from acclimate.errors import AcclimateError
+from acclimate.references import split_reference
+
+# These show pages or a log and stay open: there is no answer that a script could read.
+WITHOUT_JSON = {"acclimate demo", "acclimate ui", "acclimate jobs logs"}
+
+
+def commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+EVERY = dict(commands(cli, "acclimate"))
+
+
+def options(command: click.Command) -> set[str]:
+    return {name for one in command.params if isinstance(one, click.Option) for name in one.opts}
+
+
+def test_every_command_answers_scripts():
+    assert {path for path, command in EVERY.items() if "--json" not in options(command)} == WITHOUT_JSON
+
+
+def test_what_is_written_is_named_by_one_option():
+    for path, command in EVERY.items():
+        assert not options(command) & {"--out", "--out-file", "--to"}, path
+
+
+def test_no_help_names_another_notation_for_a_version():
+    for path, command in EVERY.items():
+        text = command.get_help(click.Context(command, info_name=path))
+        assert "NAME:VERSION" not in text, path
+        assert " REF " not in f" {command.collect_usage_pieces(click.Context(command))} ", path
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("watch", ("watch", "")),
+        ("watch@3", ("watch", "3")),
+        ("watch@champion", ("watch", "champion")),
+        ("watch:3", ("watch", "3")),
+        ("gas-drift@latest", ("gas-drift", "latest")),
+    ],
+)
+def test_a_version_has_one_notation_and_the_older_one_is_read(text, meant):
+    assert split_reference(text) == meant
+
+
+@pytest.mark.parametrize("text", ["", "@3", "watch@", "watch:champion", "watch 3", "a/b@1", "watch@1\n"])
+def test_what_is_no_reference_is_refused(text):
+    with pytest.raises(AcclimateError, match="NAME@REF"):
+        split_reference(text)
+
+
+def test_what_is_piped_is_whole_and_one_line_a_row(capsys):
+    identity = "r-" + "0123456789abcdef" * 20
+    output.print_table("Rollouts", ["id", "devices", "reason"], [(identity, 7, None), ("r-1", 12, "why [x]")])
+    title, header, first, second = capsys.readouterr().out.splitlines()
+    assert title == "Rollouts"
+    assert header.split() == ["id", "devices", "reason"]
+    assert first.split() == [identity, "7", "-"]
+    assert second.split() == ["r-1", "12", "why", "[x]"]
+
+
+def test_a_terminal_folds_what_is_long(monkeypatch, capsys):
+    from rich.console import Console
+
+    monkeypatch.setattr(output, "out", Console(width=40, force_terminal=True, no_color=True))
+    identity = "0123456789" * 9
+    output.print_table("Rollouts", ["id", "state"], [(identity, "done")])
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    digits = "".join(line.split("│")[1].strip() for line in shown.splitlines() if "│" in line)
+    assert identity in digits
+
+
+def test_a_hint_repeats_what_a_person_gave_and_nothing_else():
+    @click.command()
+    @click.option("--tracking-uri")
+    @click.option("--host", envvar="X_HOST")
+    @click.option("--set", "changes", multiple=True)
+    def command(**given: object) -> None:
+        output.next_step("acclimate ui", "look", ["tracking_uri", "host", "changes"])
+
+    said = CliRunner().invoke(
+        command, ["--tracking-uri", "sqlite:///a b.db", "--set", "a=1", "--set", "b=2"], env={"X_HOST": "h"}
+    )
+    assert "acclimate ui --tracking-uri 'sqlite:///a b.db' --set a=1 --set b=2  #" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("token", "state"),
+    [
+        ({"revoked_at": None, "expires_at": None}, "valid"),
+        ({"revoked_at": None, "expires_at": 11.0}, "valid"),
+        ({"revoked_at": None, "expires_at": 10.0}, "expired"),
+        ({"revoked_at": 5.0, "expires_at": 10.0}, "revoked"),
+        ({"revoked_at": None, "expires_at": None, "used": 3, "quota": 3}, "used up"),
+    ],
+)
+def test_a_token_says_whether_it_lets_anybody_in(token, state):
+    assert token_state(token, 10.0) == state
+
+
+def test_keys_of_a_recipe_are_all_told():
+    said = CliRunner().invoke(cli, ["recipes", "--keys", "--json"])
+    keys = {row["key"] for row in json.loads(said.stdout)}
+    assert {"seed", "training.optimizer.lr", "data.recordings.window", "data.recordings.missing"} <= keys
+    assert len(CliRunner().invoke(cli, ["recipes", "--keys"]).stdout.splitlines()) == len(keys) + 2
