@@ -130,7 +130,7 @@ def register(
 
 @_component
 def export_and_sign(reference: str, bundle: dsl.Output[dsl.Artifact]) -> str:
-    """Export a version as a bundle and sign it into the repository; gives `NAME:VERSION`."""
+    """Export a version as a bundle and sign it into the repository; gives `NAME@VERSION`."""
     from pathlib import Path
 
     from acclimate_pipelines import signing_step

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from acclimate.cli.options import json_option
 from acclimate.cli.output import err, next_step, out, print_json
 from acclimate.rollout import backup as backups
 from acclimate.rollout.settings import ServiceSettings
@@ -17,7 +18,7 @@ from acclimate.rollout.settings import ServiceSettings
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--home", type=click.Path(path_type=Path), help="The service's folder.")
 @click.option("--database-url", help="The service's database [default: SQLite in --home].")
-@click.option("--json", "as_json", is_flag=True, help="Print what the backup holds as JSON.")
+@json_option
 def backup(folder: Path, home: Path | None, database_url: str | None, as_json: bool) -> None:
     """Write database, key, repository and MLflow's embedded store to FOLDER, while the service goes on.
 
@@ -40,7 +41,7 @@ def backup(folder: Path, home: Path | None, database_url: str | None, as_json: b
 @click.option("--home", type=click.Path(path_type=Path), help="The folder to restore to.")
 @click.option("--database-url", help="The empty database to restore to [default: SQLite in --home].")
 @click.option("--dry-run", is_flag=True, help="Only compare every byte of the backup.")
-@click.option("--json", "as_json", is_flag=True, help="Print what the backup holds as JSON.")
+@json_option
 def restore(folder: Path, home: Path | None, database_url: str | None, dry_run: bool, as_json: bool) -> None:
     """Make an installation from the backup in FOLDER, in a home and a database that are empty.
 

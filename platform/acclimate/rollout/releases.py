@@ -15,7 +15,7 @@ from typing import Any
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata
 
-from acclimate.errors import RolloutError
+from acclimate.errors import AcclimateError, RolloutError
 from acclimate.references import split_reference
 from acclimate.rollout.file_store import FileStore
 from acclimate_device.errors import ProtocolError
@@ -85,7 +85,10 @@ class Releases:
         Raises:
             RolloutError: no such bundle was published, or the registry knows no such alias.
         """
-        name, ref = split_reference(reference)
+        try:
+            name, ref = split_reference(reference)
+        except AcclimateError as error:
+            raise RolloutError(str(error)) from None
         alias = "" if ref.isdecimal() else ref
         version = int(ref) if ref.isdecimal() else 0
         if alias and knows(name):

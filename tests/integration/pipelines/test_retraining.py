@@ -84,8 +84,8 @@ def test_steps_work_without_kubeflow_and_the_first_version_becomes_the_baseline(
     again = training_steps.gate(tasks, start, evaluation, "1", 0.0, False, verdict)
     assert (again.passed, again.figures["gain"]) == (True, 0.0), "a version is as good as itself"
     assert not training_steps.gate(tasks, start, evaluation, "1", 0.01, False, verdict).passed
-    assert signing_step.export_and_sign(reference, bundle) == "watch:1"
-    assert delivery_steps.roll_out("wrists", "watch:1", {}) == ""
+    assert signing_step.export_and_sign(reference, bundle) == "watch@1"
+    assert delivery_steps.roll_out("wrists", "watch@1", {}) == ""
     version = Registry.open().version("watch", "1")
     assert version.tags["data_source"] == "watch"
     assert version.tags["recipe_hash"] == load_recipe("watch", SMALL).content_hash()

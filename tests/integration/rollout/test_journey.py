@@ -62,7 +62,7 @@ def run(served, monkeypatch):
 def test_from_nothing_to_a_device_in_a_rollout(served, run, tmp_path, capsys):
     assert "plant" in run("fleet", "create", "plant", "--poll-interval", "1")
     assert "gestures" in run("fleet", "releases")
-    assert "gestures:1" in run("fleet", "baseline", "plant", "gestures:1")
+    assert "gestures@1" in run("fleet", "baseline", "plant", "gestures@1")
 
     made = json.loads(run("fleet", "enrol", "plant", "--json"))
     (tmp_path / "token").write_text(made["token"])
@@ -88,7 +88,7 @@ def test_from_nothing_to_a_device_in_a_rollout(served, run, tmp_path, capsys):
 
     (listed,) = json.loads(run("device", "list", "plant", "--json"))
     assert (listed["id"], listed["hardware_id"]) == (identity, "press-7")
-    assert "run gestures:1" in run("device", "list", "plant").replace("\n", " ")
+    assert "run gestures@1" in run("device", "list", "plant").replace("\n", " ")
     assert "site=A" in run("device", "show", "plant", identity)
     run("device", "attributes", "plant", identity, "site=B", "memory_mb=64")
     assert json.loads(run("device", "show", "plant", identity, "--json"))["device"]["attributes"] == {
@@ -96,7 +96,7 @@ def test_from_nothing_to_a_device_in_a_rollout(served, run, tmp_path, capsys):
         "memory_mb": 64,
     }
 
-    plan = ("rollout", "plan", "plant", "gestures:1", "--target", 'site == "B"')
+    plan = ("rollout", "plan", "plant", "gestures@1", "--target", 'site == "B"')
     never = run(*plan, "--waves", "1:1h", fails=True)
     assert "wave 1 (1 device) could never pass" in never
     assert "min_devices at most 1" in never
@@ -117,7 +117,7 @@ def test_from_nothing_to_a_device_in_a_rollout(served, run, tmp_path, capsys):
 def test_a_person_has_a_version_trained_once_and_is_told_why_not_twice(served, run):
     run("fleet", "create", "press-shop")
     assert "runs no release yet" in run("fleet", "retrain", "press-shop", fails=True)
-    run("fleet", "baseline", "press-shop", "gestures:1")
+    run("fleet", "baseline", "press-shop", "gestures@1")
     started = json.loads(run("fleet", "retrain", "press-shop", "--reason", "new season", "--json"))
     assert started["started"]
     refused = run("fleet", "retrain", "press-shop", fails=True)
@@ -130,11 +130,11 @@ def test_mistakes_are_explained_in_one_line(served, run, monkeypatch):
     assert "no fleet 'nowhere'" in run("fleet", "show", "nowhere", fails=True)
     run("fleet", "create", "shop")
     assert "shop" in run("fleet", "create", "shop", fails=True)
-    missing = run("fleet", "baseline", "shop", "gestures:9", fails=True)
+    missing = run("fleet", "baseline", "shop", "gestures@9", fails=True)
     assert "version 9 of 'gestures' is not published" in missing
     assert "needs a registry" in run("fleet", "baseline", "shop", "gestures@champion", fails=True)
-    assert "wave 'lots'" in run("rollout", "plan", "shop", "gestures:1", "--waves", "lots", fails=True)
-    wrong = run("rollout", "plan", "shop", "gestures:1", "--target", "site = 1", fails=True)
+    assert "wave 'lots'" in run("rollout", "plan", "shop", "gestures@1", "--waves", "lots", fails=True)
+    wrong = run("rollout", "plan", "shop", "gestures@1", "--target", "site = 1", fails=True)
     assert "target" in wrong
     assert "r-none" in run("rollout", "why", "r-none", fails=True)
     monkeypatch.setenv("ACCLIMATE_TOKEN", "acl_wrong")
@@ -144,9 +144,9 @@ def test_mistakes_are_explained_in_one_line(served, run, monkeypatch):
 
 
 def test_a_login_is_kept_readable_by_its_owner_alone(served, run, tmp_path, monkeypatch):
-    from acclimate.cli import service
+    from acclimate import client
 
-    monkeypatch.setattr(service, "credentials_file", lambda: tmp_path / "acclimate" / "credentials.json")
+    monkeypatch.setattr(client, "credentials_file", lambda: tmp_path / "acclimate" / "credentials.json")
     made = json.loads(run("token", "create", "mara", "--role", "viewer", "--days", "1", "--json"))
     run("login", "--url", served.url, "--token", made["token"])
     piped = CliRunner().invoke(cli, ["login", "--url", served.url], input=f"{made['token']}\n")

@@ -30,7 +30,7 @@ def test_the_tuned_recipe_has_the_best_values_found(tmp_path: Path, monkeypatch:
         "0.05",
         "--workers",
         "2",
-        "--out",
+        "--output",
         str(target),
         "--json",
     ]

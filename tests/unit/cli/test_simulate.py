@@ -53,7 +53,7 @@ def test_the_figures_come_as_json_alone_and_the_same_seed_gives_them_again(story
     assert first["made"]["examples"] == first["counted"]["examples"] > 0
     assert first["acknowledged"] == first["counted"]["reports"] > 0
     assert first["rollouts"][-1][2] == "done"
-    assert first["versions"] == {"gestures:2": 3}
+    assert first["versions"] == {"gestures@2": 3}
     assert first["digest"] == again["digest"] != other["digest"]
 
 
@@ -61,7 +61,7 @@ def test_a_person_reads_what_happened_and_what_to_do_next(story: str):
     result = simulate(story, "--set", "devices=2")
     assert result.exit_code == 0
     assert "What 2 devices reported" in result.stdout
-    assert "gestures:2 (2)" in result.stdout
+    assert "gestures@2 (2)" in result.stdout
     assert "version 2 done" in result.stderr
     assert f"next: acclimate simulate {story} --seed 1" in result.stderr
 

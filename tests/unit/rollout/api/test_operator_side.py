@@ -132,7 +132,7 @@ async def test_a_rollout_is_operated_and_says_what_is_possible(world):
     [
         ({"release": "press:1", "wave": []}, "wave"),
         ({"release": "press:9"}, "no bundle is published"),
-        ({"release": "no such thing"}, "names no release"),
+        ({"release": "no such thing"}, "names no version"),
     ],
 )
 async def test_a_wrong_plan_is_explained(world, body, words):
