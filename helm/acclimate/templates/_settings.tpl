@@ -127,6 +127,13 @@ https://{{ required (printf "expose.host is empty: name the host that expose.typ
       name: {{ . }}
       key: {{ $.Values.rollout.adminToken.key }}
 {{- end }}
+{{- with .Values.rollout.oidcClient.existingSecret }}
+- name: ACCLIMATE_OIDC_CLIENT_SECRET
+  valueFrom:
+    secretKeyRef:
+      name: {{ . }}
+      key: {{ $.Values.rollout.oidcClient.key }}
+{{- end }}
 {{- with include "acclimate.registryUrl" . }}
 - name: ACCLIMATE_REGISTRY_URI
   value: {{ . | quote }}

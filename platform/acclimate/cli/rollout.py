@@ -51,15 +51,25 @@ def rollout() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="YAML with any part of the plan (waves, gates, ...).",
 )
+@click.option("--despite-harm", is_flag=True, help="Even if gates rolled this version back here before.")
 @click.option("--start", "start_now", is_flag=True, help="Start it at once.")
 @json_option
-def plan(fleet: str, release: str, path: Path | None, start_now: bool, as_json: bool, **options: Any) -> None:
+def plan(
+    fleet: str,
+    release: str,
+    path: Path | None,
+    despite_harm: bool,
+    start_now: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Plan a rollout of RELEASE (NAME@VERSION or NAME@ALIAS) to FLEET.
 
     Version number and content hash are pinned now; an alias that moves later changes nothing.
     """
     service = connect()
     body = (read_plan(path) if path else {}) | _plan_options(**options) | {"release": release}
+    body |= {"despite_harm": True} if despite_harm else {}
     made = service.post(f"/fleets/{fleet}/rollouts", body)
     if start_now:
         made = service.post(f"/rollouts/{made['rollout']['id']}/start")

@@ -183,17 +183,20 @@ def _router(service: Service) -> Starlette:
 
     registry = service.metrics.registry
     pages = console(service.desk, service.operators, service.door, service.session_secret)
-    return Starlette(
+    app = Starlette(
         routes=[
             *health.routes(service.store, service.roster, registry, service.door, READY_AGE_S),
             *service.devices.routes(),
             Mount("/api", KeepUp(operator_app(service), service)),
             Mount("/console", KeepUp(pages, service)),
             Route("/", _to_console, methods=["GET"]),
+            Route("/console", _to_console, methods=["GET"]),
         ],
         exception_handlers={**dict.fromkeys(problems.HANDLED, problems.answer), Exception: problems.answer},
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # it would lead wherever the Host header says
+    return app
 
 
 def operator_app(service: Service) -> FastAPI:
@@ -205,6 +208,7 @@ def operator_app(service: Service) -> FastAPI:
         version=acclimate.__version__,
         docs_url=None,  # the usual pages load scripts from other hosts
         redoc_url=None,
+        redirect_slashes=False,
         responses={"4XX": problem},
         exception_handlers={**dict.fromkeys(problems.HANDLED, problems.answer), Exception: problems.answer},
     )

@@ -109,7 +109,10 @@ class ApiTokenBody(Strict):
 
 
 class PlanBody(Strict):
-    """A rollout to plan; what is left out takes the plan's defaults, waves those that fit the devices."""
+    """A rollout to plan; what is left out takes the plan's defaults, waves those that fit the devices.
+
+    `despite_harm` plans a release again that gates have rolled back in the fleet before.
+    """
 
     release: Reference
     target: Target = ""
@@ -121,10 +124,11 @@ class PlanBody(Strict):
     silence_s: Seconds = 86_400.0
     min_examples: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     rollback_timeout_s: Seconds = 7 * 86_400.0
+    despite_harm: bool = False
 
     def plan(self, fleet: str, release: Release) -> Plan:
         """The domain's plan; without waves where none are named."""
-        given = self.model_dump(exclude={"release", "waves", "gates"})
+        given = self.model_dump(exclude={"release", "waves", "gates", "despite_harm"})
         waves = tuple(Wave(**one.model_dump()) for one in self.waves or ())
         gates = DEFAULT_GATES if self.gates is None else tuple(Gate(**one.model_dump()) for one in self.gates)
         return Plan(fleet=fleet, release=release, waves=waves, gates=gates, **given)

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from acclimate.errors import RolloutError
 from acclimate.rollout.domain import rollout as steps
 from acclimate.rollout.domain.cohort import Shortfall, position, shortfall
-from acclimate.rollout.domain.evidence import Decision
+from acclimate.rollout.domain.evidence import Action, Decision
 from acclimate.rollout.domain.plan import Plan, check_plan, default_waves
 from acclimate.rollout.domain.rollout import Rollout, State
 from acclimate.rollout.domain.target import parse_target
 from acclimate.rollout.store import Step, Store
+from acclimate_device.protocol import Release
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Operation:
 
 
 _DRAWS = 8
+HARM = Action.ROLL_BACK.value
+"""The controller's decision; a person's is called `rollback`."""
 _WIDENING = frozenset({State.RUNNING, State.HELD, State.PROMOTING})
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation
@@ -90,17 +93,43 @@ def new_id() -> str:
     return f"r-{secrets.token_hex(5)}"
 
 
-def draft(store: Store, plan: Plan, actor: str, now: float, draw_id: Callable[[], str] = new_id) -> Rollout:
+def proven_harmful(store: Store, fleet: str) -> dict[Release, Rollout]:
+    """Releases that gates have rolled back in a fleet, each with its latest such rollout."""
+    returned = store.rollouts(fleet, [State.ROLLING_BACK, State.ROLLED_BACK])
+    return {
+        rollout.plan.release: rollout
+        for rollout in reversed(returned)
+        if any(one.action == HARM for one in store.decisions(rollout.id, 1000))
+    }
+
+
+def draft(
+    store: Store,
+    plan: Plan,
+    actor: str,
+    now: float,
+    draw_id: Callable[[], str] = new_id,
+    despite_harm: bool = False,
+) -> Rollout:
     """Keep a checked plan as a draft; one without waves takes those that fit the devices it targets.
 
     Args:
+        despite_harm: take a release too that gates have rolled back in this fleet before.
         draw_id: makes ids until one draws cohorts large enough for every wave, a few times at most: nothing
             is known of any device's outcome yet, so choosing among draws favours neither arm.
 
     Raises:
-        RolloutError: the plan makes no sense, a wave could never pass, or the fleet is unknown.
+        RolloutError: the plan makes no sense, a wave could never pass, the release is proven harmful, or the
+            fleet is unknown.
     """
     store.fleet(plan.fleet)
+    harmful = {} if despite_harm else proven_harmful(store, plan.fleet)
+    if plan.release in harmful:
+        release = plan.release
+        raise RolloutError(
+            f"{release.name} version {release.version} was rolled back by its gates in rollout "
+            f"{harmful[release].id}: ship another version, or ask for this one despite the harm"
+        )
     matches = parse_target(plan.target)
     targeted = [member.id for member in store.members(plan.fleet) if matches(member.attributes)]
     if not plan.waves:

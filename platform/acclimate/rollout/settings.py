@@ -65,6 +65,19 @@ class ServiceSettings(LogSettings):
     session_lifetime_s: float = Field(
         default=8 * 3600.0, ge=60, le=_YEAR_S, description="of a sign-in to the console"
     )
+    oidc_issuer: str = Field(
+        default="", description="URL of an OpenID provider for signing in to the console; empty means none"
+    )
+    oidc_client_id: str = Field(default="", description="as which the provider knows this service")
+    oidc_client_secret: str = Field(default="", description="the provider's secret for this service")
+    oidc_scope: str = Field(default="openid profile email", description="what the provider is asked for")
+    oidc_claim: str = Field(default="groups", description="claim whose values say what somebody may do")
+    oidc_admins: str = Field(default="", description="values of that claim for administrators, with commas")
+    oidc_operators: str = Field(default="", description="values of that claim for operators, with commas")
+    oidc_viewers: str = Field(default="", description="values of that claim for viewers, with commas")
+    oidc_fleet_claim: str = Field(
+        default="", description="claim that names the one fleet somebody may see; empty means all fleets"
+    )
     poll_interval_s: float = Field(
         default=300.0,
         ge=1,
@@ -160,6 +173,10 @@ class ServiceSettings(LogSettings):
     def _whole(self) -> Self:
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("TLS needs both ACCLIMATE_TLS_CERTIFICATE and ACCLIMATE_TLS_KEY")
+        if self.oidc_issuer and not (self.oidc_client_id and self.oidc_client_secret):
+            raise ValueError(
+                "ACCLIMATE_OIDC_ISSUER needs ACCLIMATE_OIDC_CLIENT_ID and ACCLIMATE_OIDC_CLIENT_SECRET too"
+            )
         return self
 
     @property

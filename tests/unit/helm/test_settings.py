@@ -31,7 +31,8 @@ def test_the_service_knows_every_setting_that_the_chart_gives_it(profile, render
 
 
 def test_every_setting_of_the_service_can_be_given_by_the_chart(render):
-    everything = merged(PROFILES["everything"], {"rollout": {"adminToken": {"existingSecret": "admin"}}})
+    secrets = {"adminToken": {"existingSecret": "admin"}, "oidcClient": {"existingSecret": "sso"}}
+    everything = merged(PROFILES["everything"], {"rollout": secrets})
     assert set(rollout_environment(render, everything)) >= SETTINGS
 
 

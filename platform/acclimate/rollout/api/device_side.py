@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.requests import Request
@@ -71,15 +72,30 @@ class DeviceSide:
 
     async def enrol(self, request: Request) -> Response:
         """One-time token and a key in, identity out."""
-        self._anonymous.take(client_address(request.scope))
-        return _message(await self._enrolments.enrol(await request.body(), self._clock()), 201)
+        body = await request.body()
+        with self._stranger(request) as sparing:
+            return _message(await self._enrolments.enrol(body, self._clock(), sparing), 201)
 
     async def token(self, request: Request) -> Response:
         """Proof of the key in, bearer token out."""
-        self._anonymous.take(client_address(request.scope))
-        answer = _message(await self._enrolments.token(await request.body(), self._clock()))
+        body = await request.body()
+        with self._stranger(request) as sparing:
+            answer = _message(await self._enrolments.token(body, self._clock(), sparing))
         answer.headers["Cache-Control"] = "no-store"
         return answer
+
+    @contextmanager
+    def _stranger(self, request: Request) -> Iterator[bool]:
+        """Keep an address to its rate of failures. What succeeds costs it nothing, so one that fails does not
+        keep honest devices behind the same address out; once it is over its rate, the database is asked no
+        more for it, and what can be told from memory is still answered: gives whether that is so."""
+        address = client_address(request.scope)
+        try:
+            yield self._anonymous.exhausted(address)
+        except ProblemError as problem:
+            if problem.status in (400, 401, 403):
+                self._anonymous.take(address)
+            raise
 
     async def report(self, request: Request) -> Response:
         """Reports in, receipt out once they are durable."""

@@ -44,6 +44,12 @@ class RateLimit:
             self._full_at.popitem(last=False)
         return 0.0
 
+    def exhausted(self, key: str) -> bool:
+        """Whether the next request of `key` would have to wait; takes nothing."""
+        if self._rate <= 0 or key not in self._full_at:
+            return False
+        return self._full_at[key] + 1 / self._rate - self._clock() > self._burst / self._rate + 1e-9
+
     def take(self, key: str, cost: float = 1.0) -> None:
         """Take `cost` requests of `key`.
 

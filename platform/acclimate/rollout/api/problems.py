@@ -7,6 +7,7 @@ reference to the log line that has the stack trace.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import secrets
@@ -73,6 +74,15 @@ def from_validation(error: RequestValidationError) -> ProblemError:
     return ProblemError(422, "invalid-request", f"{first['at']}: {first['detail']}", errors=errors)
 
 
+def why_unavailable(error: BaseException) -> str:
+    """What a client may know of a database that does not take what is written."""
+    orig = getattr(error, "orig", None)
+    full = getattr(orig, "sqlstate", "") == "53100" or "disk is full" in str(orig)
+    if full or getattr(error, "errno", 0) == errno.ENOSPC:
+        return "the service's disk is full: an operator must make room"
+    return "the database cannot be reached"
+
+
 def from_exception(error: Exception) -> ProblemError:
     """The problem that answers any exception."""
     if isinstance(error, ProblemError):
@@ -91,7 +101,7 @@ def from_exception(error: Exception) -> ProblemError:
         error, OperationalError
     ):
         log.warning("database-unavailable", extra={"error": repr(error.orig)})
-        return ProblemError(503, "unavailable", "the database cannot be reached", {"Retry-After": "10"})
+        return ProblemError(503, "unavailable", why_unavailable(error), {"Retry-After": "10"})
     if isinstance(error, DataError):  # the database's own bounds, behind ours
         log.warning("value-not-storable", extra={"error": error.orig})
         return ProblemError(422, "invalid-request", "a value does not fit into its column")

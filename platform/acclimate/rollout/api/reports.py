@@ -20,7 +20,7 @@ from typing import Any
 from anyio import to_thread
 
 from acclimate.rollout.api.metrics import ServiceMetrics
-from acclimate.rollout.api.problems import ProblemError
+from acclimate.rollout.api.problems import ProblemError, why_unavailable
 from acclimate.rollout.domain.report import ReportRecord, record
 from acclimate.rollout.store import Store
 from acclimate_device.errors import ProtocolError
@@ -109,7 +109,7 @@ class ReportDesk:
             await to_thread.run_sync(self._store.add_reports, rows)
         except Exception as error:
             log.warning("reports-not-stored", extra={"reports": len(rows), "error": repr(error)})
-            problem = _unavailable("the database cannot be reached")
+            problem = _unavailable(why_unavailable(error))
         finally:
             self._waiting -= len(rows)
             self._metrics.waiting_reports.set(self._waiting)

@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 from acclimate.rollout.console.scales import Scale, bounds, number, ticks, time_ticks
 
 Axis = Literal["time", "count"]
+_MARKED = 48
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 14.0, 24.0
 
 
@@ -89,8 +90,10 @@ def line_chart(
 def sparkline(title: str, values: Sequence[float], width: int = 120, height: int = 28) -> Markup:
     """A line without axes, for a cell of a table."""
     finite = [value for value in values if math.isfinite(value)]
-    if len(finite) < 2:
+    if not finite:
         return Markup()
+    if len(finite) == 1:
+        finite *= 2  # one hour is a level line
     low, high = bounds(finite)
     across, up = Scale(0, len(finite) - 1, 2, width - 2), Scale(low, high, height - 2, 2)
     path = _path([(across(index), up(value)) for index, value in enumerate(finite)])
@@ -191,12 +194,20 @@ def _line(line: Series, across: Scale, up: Scale) -> Markup:
     if not points:
         return Markup()
     path = _path([(across(point.at), up(point.value)) for point in points])
+    # Few points are each an hour or a report of its own: a lone high one must not look like nothing.
+    marks = [
+        Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="2"/>').format(
+            line.style, across(point.at), up(point.value)
+        )
+        for point in (points[:-1] if len(points) <= _MARKED else ())
+    ]
     last = points[-1]
     limits = "" if math.isnan(last.low) else f" ({number(last.low)} to {number(last.high)})"
     dot = Markup('<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="3.5"><title>{}</title></circle>').format(
         line.style, across(last.at), up(last.value), f"{line.label}: {number(last.value)}{limits}"
     )
-    return Markup('<path class="line {}" d="{}"/>').format(line.style, path) + dot
+    drawn = Markup('<path class="line {}" d="{}"/>').format(line.style, path)
+    return drawn + Markup().join(marks) + dot
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:

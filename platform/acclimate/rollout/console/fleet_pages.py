@@ -31,13 +31,22 @@ def fleets(visit: Visit) -> Response:
         if visit.operator.sees(fleet.name):
             latest = next(iter(store.rollouts(fleet.name)), None)
             counts = store.counts(fleet.name, visit.now - _SHOWN_S)
+            running = {one.release for one in fleet.baselines}
+            running |= {latest.plan.release} if latest and latest.live else set()
             rows.append(
                 {
                     "fleet": fleet,
                     "devices": store.count_devices(fleet.name),
                     "latest": latest,
                     "drift": drift_sparkline(counts),
-                    "loss": next((loss for row in reversed(counts) if (loss := adapted_loss(row))), None),
+                    "loss": next(
+                        (
+                            loss
+                            for row in reversed(counts)
+                            if row.release in running and (loss := adapted_loss(row)) is not None
+                        ),
+                        None,
+                    ),
                 }
             )
     may_create = visit.operator.role >= Role.operator and visit.operator.fleet is None

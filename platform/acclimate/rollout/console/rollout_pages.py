@@ -128,7 +128,8 @@ def plan_rollout(visit: Visit) -> Response:
             target=_printable(form.get("target", "").strip()),
             control_share=share,
         )
-        draft = operations.draft(visit.desk.store, plan, visit.operator.name, visit.now)
+        despite = form.get("despite_harm") == "yes"
+        draft = operations.draft(visit.desk.store, plan, visit.operator.name, visit.now, despite_harm=despite)
     except RolloutError as error:
         return _form(visit, str(error))
     except ValueError:
@@ -145,12 +146,20 @@ def _form(visit: Visit, problem: str) -> Response:
         "control_percent": "10",
         "target": "",
         "release": "",
+        "despite_harm": "",
     }
+    harmful = set(operations.proven_harmful(visit.desk.store, fleet.name))
+    running = {one.release for one in fleet.baselines}
+    published = [one.release for one in visit.desk.published(visit.operator, fleet.name)]
+    fresh = [one for one in published if one not in harmful | running]
+    if fresh:  # never one that is known to harm, unless somebody picks it
+        usual["release"] = f"{fresh[0].name}:{fresh[0].version}"
     return visit.render(
         "new_rollout.html",
         section="Fleets",
         fleet=fleet,
-        releases=visit.desk.published(visit.operator, fleet.name),
+        releases=sorted(published, key=lambda one: one in harmful),
+        harmful=harmful,
         form=usual | dict(visit.form),
         problem=problem,
     )

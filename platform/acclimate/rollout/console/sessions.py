@@ -1,41 +1,71 @@
-"""Who sits before the console: signed session cookies that name an API token, and proof against forged forms.
+"""Who sits before the console: sessions on the server, and proof against forged forms.
 
-A session holds no right of its own. Each request looks the token up again, so revoking it ends its sessions.
+The cookie holds a random name and nothing else that opens anything; what it stands for is looked up at each
+request, so signing out, revoking a session or revoking its API token ends it on every replica at once.
 """
 
 from __future__ import annotations
 
 import hmac
 import secrets
-import time
 
 from starlette.requests import Request
 
 from acclimate.rollout.api.operator.operators import Operator, Operators
 from acclimate.rollout.api.problems import ProblemError
+from acclimate.rollout.api.tokens import Role, hash_token
+from acclimate.rollout.domain.access import ConsoleSession
+from acclimate.rollout.store import Store
 
 COOKIE = "acclimate_session"
+SIGN_ON = "oidc:"
+"""Begins the id of an operator whom an OpenID provider vouches for; others are ids of API tokens."""
+SIGN_ON_COOKIE, SIGN_ON_PATH, AWAY_S = "acclimate_sign_on", "/console/sign-on", 600
 
 
-def open_session(request: Request, operator: Operator) -> None:
-    """Begin a session; whatever an earlier one held is dropped."""
-    request.session.clear()
-    request.session.update(
-        {"token": operator.id, "csrf": secrets.token_urlsafe(24), "since": int(time.time())}
+def open_session(request: Request, store: Store, operator: Operator, lifetime_s: float, now: float) -> None:
+    """Begin a session; whatever the browser held before is dropped."""
+    name = secrets.token_urlsafe(32)
+    opened = ConsoleSession(
+        id=hash_token(name),
+        subject=operator.id,
+        name=operator.name,
+        role=operator.role.name,
+        fleet=operator.fleet,
+        opened_at=now,
+        expires_at=now + lifetime_s,
     )
+    store.open_session(opened)
+    request.session.clear()
+    request.session.update({"id": name, "csrf": secrets.token_urlsafe(24)})
 
 
-def operator_of(request: Request, operators: Operators, lifetime_s: float) -> Operator:
+def operator_of(request: Request, store: Store, operators: Operators, now: float) -> Operator:
     """The operator of this session.
 
     Raises:
         ProblemError: 401, without a session or when it or its token has ended.
     """
-    session = request.session
-    if "token" not in session or time.time() - session.get("since", 0) > lifetime_s:
-        session.clear()
+    found = store.session(hash_token(request.session.get("id", "")), now)
+    if found is None:
+        csrf = request.session.get("csrf")  # of a sign-in that is being filled in
+        request.session.clear()
+        request.session.update({"csrf": csrf} if csrf else {})
         raise ProblemError(401, "not-authenticated", "sign in with an API token")
-    return operators.by_id(session["token"])
+    if not found.subject.startswith(SIGN_ON):
+        return operators.by_id(found.subject)
+    return Operator(found.subject, found.name, Role[found.role], found.fleet)
+
+
+def close_session(request: Request, store: Store, now: float) -> None:
+    """End the session, here and wherever else its cookie was copied to."""
+    store.end_session(hash_token(request.session.get("id", "")), now)
+    request.session.clear()
+
+
+def offer_form(request: Request) -> None:
+    """Make sure that a form on the page can prove where it comes from, signed in or not."""
+    request.session.setdefault("csrf", secrets.token_urlsafe(24))
 
 
 def check_form(request: Request, given: str) -> None:

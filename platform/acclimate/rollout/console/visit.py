@@ -16,7 +16,8 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from acclimate.rollout.api.operator.caller import see
+from acclimate.rollout.api.limits import client_address
+from acclimate.rollout.api.operator.caller import Door, see
 from acclimate.rollout.api.operator.context import Desk
 from acclimate.rollout.api.operator.operators import Operator, Operators
 from acclimate.rollout.api.problems import ProblemError
@@ -90,11 +91,16 @@ Page = Callable[[Visit], Response]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def endpoint(page: Page, desk: Desk, operators: Operators) -> Endpoint:
-    """A Starlette endpoint for a page: checks session and form, then runs the page in a thread."""
+def endpoint(page: Page, desk: Desk, operators: Operators, door: Door) -> Endpoint:
+    """A Starlette endpoint for a page: checks session, rate and form, then runs the page in a thread."""
 
     async def handle(request: Request) -> Response:
-        operator = operator_of(request, operators, desk.settings.session_lifetime_s)
+        try:
+            operator = await to_thread.run_sync(operator_of, request, desk.store, operators, time.time())
+        except ProblemError:
+            door.pass_stranger(client_address(request.scope))
+            raise
+        door.pass_session(operator)
         form = await form_of(request)
         if request.method == "POST":
             check_form(request, form.get("csrf", ""))

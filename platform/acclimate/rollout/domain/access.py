@@ -43,6 +43,24 @@ class EnrolmentToken:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsoleSession:
+    """One sign-in to the console. `id` is the SHA-256 of what the browser holds, in hex.
+
+    Attributes:
+        subject: the API token's id, or `oidc:` and whom an OpenID provider vouches for.
+        name, role, fleet: the operator's, at the time of signing in.
+    """
+
+    id: str
+    subject: str
+    name: str
+    role: str
+    fleet: str | None
+    opened_at: float
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One change: who did what to what. `sequence` is its place in the log, 0 until stored."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from acclimate.rollout.domain.access import ApiToken, AuditEntry, EnrolmentToken
+from acclimate.rollout.domain.access import ApiToken, AuditEntry, ConsoleSession, EnrolmentToken
 from acclimate.rollout.store import rows, tables
 from acclimate.rollout.store.contract import ConflictError, NotFoundError
 from acclimate.rollout.store.database import Database
@@ -18,6 +18,7 @@ TOKENS, ENROLMENTS, AUDIT, SECRETS = (
     tables.audit,
     tables.secrets,
 )
+SESSIONS = tables.sessions
 FIRST_ADMIN_LOCK = 0x41_43_43_41  # any number of our own: "ACCA"
 
 
@@ -65,6 +66,30 @@ class AccessTables:
             connection.execute(update(TOKENS).where(TOKENS.c.id == token_id).values(revoked_at=now))
             entry = AuditEntry(now, actor, "token.revoke", f"token {token_id}", row["name"], row["fleet"])
             write_audit(connection, entry)
+
+    def open_session(self, session: ConsoleSession) -> None:
+        with self._database.write() as connection:
+            connection.execute(SESSIONS.delete().where(SESSIONS.c.expires_at <= session.opened_at))
+            connection.execute(SESSIONS.insert().values(rows.plain(session)))
+            write_audit(connection, _of_session(session, session.opened_at, session.name, "session.open"))
+
+    def session(self, session_id: str, now: float) -> ConsoleSession | None:
+        query = select(SESSIONS).where(SESSIONS.c.id == session_id, SESSIONS.c.expires_at > now)
+        with self._database.read() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else ConsoleSession(**row)
+
+    def sessions(self, now: float) -> list[ConsoleSession]:
+        query = select(SESSIONS).where(SESSIONS.c.expires_at > now).order_by(SESSIONS.c.opened_at.desc())
+        with self._database.read() as connection:
+            return [ConsoleSession(**row) for row in connection.execute(query).mappings()]
+
+    def end_session(self, session_id: str, now: float, actor: str = "") -> None:
+        with self._database.write() as connection:
+            gone = SESSIONS.delete().where(SESSIONS.c.id == session_id).returning(SESSIONS)
+            for row in connection.execute(gone).mappings().all():
+                ended = ConsoleSession(**row)
+                write_audit(connection, _of_session(ended, now, actor or ended.name, "session.close"))
 
     def add_enrolment_token(self, token: EnrolmentToken, actor: str) -> None:
         with self._database.write() as connection:
@@ -140,6 +165,10 @@ class AccessTables:
             connection.execute(first)
             value: bytes = connection.scalars(select(SECRETS.c.value).where(SECRETS.c.name == name)).one()
             return value
+
+
+def _of_session(session: ConsoleSession, at: float, actor: str, action: str) -> AuditEntry:
+    return AuditEntry(at, actor, action, f"session {session.id[:12]}", session.subject, session.fleet)
 
 
 def write_audit(connection: Connection, entry: AuditEntry) -> None:

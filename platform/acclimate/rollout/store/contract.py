@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from acclimate.errors import RolloutError
-from acclimate.rollout.domain.access import ApiToken, AuditEntry, EnrolmentToken
+from acclimate.rollout.domain.access import ApiToken, AuditEntry, ConsoleSession, EnrolmentToken
 from acclimate.rollout.domain.evidence import Arm, Decision, Observation
 from acclimate.rollout.domain.fleet import Attributes, Device, Fleet, Member
 from acclimate.rollout.domain.report import ReportRecord
@@ -139,8 +139,8 @@ class Store(Protocol):
     def enrol(self, token_hash: str, device: Device, now: float) -> Device:
         """Spend one use of an enrolment token and add the device; its fleet is the token's.
 
-        The same token and public key again give the device enrolled before. A known id with another key
-        is a ConflictError.
+        The same token and public key again give the device enrolled before; another token brings a retired
+        device back. A known id with another key is a ConflictError.
         """
 
     def add_devices(self, devices: Sequence[Device], now: float, actor: str) -> None:
@@ -283,6 +283,18 @@ class Store(Protocol):
         """All of them, revoked ones too."""
 
     def revoke_api_token(self, token_id: str, now: float, actor: str) -> None: ...
+
+    def open_session(self, session: ConsoleSession) -> None:
+        """Keep a sign-in to the console, and drop those that have expired."""
+
+    def session(self, session_id: str, now: float) -> ConsoleSession | None:
+        """A session that has neither ended nor expired."""
+
+    def sessions(self, now: float) -> list[ConsoleSession]:
+        """Those that go on, the newest first."""
+
+    def end_session(self, session_id: str, now: float, actor: str = "") -> None:
+        """End a session; by its own operator unless `actor` says who else. One that has ended stays so."""
 
     def add_enrolment_token(self, token: EnrolmentToken, actor: str) -> None: ...
 

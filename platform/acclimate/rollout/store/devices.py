@@ -45,6 +45,14 @@ class DeviceTable:
                 return _enrolled_anew(connection, before, device, row["id"], fleet, now)
             _check_room(connection, fleet, 1)
             device = replace(device, fleet=fleet.name, enrolment=row["id"], revision=fleet.revision)
+            former = _former(connection, device)
+            if former is not None:
+                device = replace(device, epoch=former.epoch + 1)
+                _write_device(connection, device)
+                write_fleet(connection, fleet)
+                who = f"enrolment {row['id']}"
+                audit_fleet(connection, fleet, now, who, "device.return", device.id)
+                return device
             _insert_devices(connection, [device])
             write_fleet(connection, fleet)
             audit_fleet(connection, fleet, now, f"enrolment {row['id']}", "device.enrol", device.id)
@@ -131,6 +139,14 @@ def read_device(connection: Connection, fleet: str, device_id: str) -> Device:
     if row is None:
         raise NotFoundError(f"fleet {fleet!r} has no device {device_id!r}")
     return rows.device_of(row)
+
+
+def _former(connection: Connection, device: Device) -> Device | None:
+    """The same device by its key, retired: a new token lets it come back."""
+    here = (DEVICES.c.fleet == device.fleet) & (DEVICES.c.id == device.id)
+    mine = here & (DEVICES.c.public_key == device.public_key) & DEVICES.c.retired_at.is_not(None)
+    row = connection.execute(select(DEVICES).where(mine)).mappings().first()
+    return None if row is None else rows.device_of(row)
 
 
 def _write_device(connection: Connection, device: Device) -> None:

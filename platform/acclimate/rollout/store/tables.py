@@ -218,6 +218,18 @@ enrolment_tokens = Table(
     Column("revoked_at", Seconds),
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Hash, primary_key=True),
+    Column("subject", String(256), nullable=False),
+    Column("name", String(256), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("fleet", Name),
+    Column("opened_at", Seconds, nullable=False),
+    Column("expires_at", Seconds, nullable=False),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -58,9 +58,18 @@ def test_every_series_gives_a_well_formed_picture_within_its_frame(rows):
             assert 0 <= y <= 200
 
 
-def test_a_sparkline_needs_two_values():
-    assert sparkline("drift", [1.0]) == ""
+def test_a_sparkline_needs_a_value_and_shows_a_single_one():
+    assert sparkline("drift", []) == sparkline("drift", [math.nan]) == ""
+    assert "path" in sparkline("drift", [1.0])
     assert "path" in sparkline("drift", [1.0, 2.0])
+
+
+def test_a_lone_high_point_among_few_is_marked():
+    points = [Point(3600.0 * hour, 60.0 if hour == 2 else 0.0) for hour in range(5)]
+    drawn = parse(line_chart("Drift", "", [Series("drift", "effect", points)]))
+    assert len(drawn.findall("circle")) == 5
+    many = [Point(float(number), 1.0) for number in range(200)]
+    assert len(parse(line_chart("Drift", "", [Series("drift", "effect", many)])).findall("circle")) == 1
 
 
 def test_a_track_shares_its_width_by_devices():

@@ -12,7 +12,8 @@ RELEASE = Release("press", 1, "a" * 64)
 
 async def sign_in(world, headers=None) -> None:
     token = (headers or world.admin)["Authorization"].removeprefix("Bearer ")
-    answer = await world.http.post("/console/login", data={"token": token, "next": "/console/"})
+    form = {"csrf": csrf_of((await world.http.get("/console/login")).text), "token": token}
+    answer = await world.http.post("/console/login", data=form | {"next": "/console/"})
     assert (answer.status_code, answer.headers["location"]) == (303, "/console/")
 
 
@@ -24,14 +25,16 @@ async def test_strangers_are_sent_to_sign_in_and_brought_back(world):
     answer = await world.http.get("/console/fleets/plant")
     assert answer.status_code == 303
     assert answer.headers["location"] == "/console/login?next=/console/fleets/plant"
-    wrong = await world.http.post("/console/login", data={"token": "acl_wrong"})
+    csrf = csrf_of((await world.http.get("/console/login")).text)
+    wrong = await world.http.post("/console/login", data={"token": "acl_wrong", "csrf": csrf})
     assert wrong.status_code == 401
     assert "unknown or was revoked" in wrong.text
 
 
 async def test_the_session_cookie_is_for_the_console_and_no_script(world):
     token = world.admin["Authorization"].removeprefix("Bearer ")
-    answer = await world.http.post("/console/login", data={"token": token})
+    csrf = csrf_of((await world.http.get("/console/login")).text)
+    answer = await world.http.post("/console/login", data={"token": token, "csrf": csrf})
     cookie = answer.headers["set-cookie"].lower()
     assert all(flag in cookie for flag in ("httponly", "samesite=strict", "path=/console"))
     assert token.lower() not in cookie

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 
 from acclimate.rollout.api.operator.caller import AsAdmin, AsViewer
 from acclimate.rollout.api.operator.context import AtDesk, Limit
-from acclimate.rollout.api.operator.schemas import ApiTokenAnswer, Identifier, WhoAmI
+from acclimate.rollout.api.operator.schemas import ApiTokenAnswer, Identifier, SessionAnswer, WhoAmI
 from acclimate.rollout.api.tokens import API_PREFIX, new_token
 from acclimate.rollout.bodies import ApiTokenBody
 from acclimate.rollout.domain.access import ApiToken, AuditEntry
@@ -60,6 +60,22 @@ def revoke_token(desk: AtDesk, operator: AsAdmin, token: Identifier) -> None:
     if token not in {one.id for one in desk.store.api_tokens() if operator.sees(one.fleet)}:
         raise NotFoundError(f"no API token {token!r}")
     desk.store.revoke_api_token(token, time.time(), operator.name)
+
+
+@router.get("/sessions")
+def list_sessions(desk: AtDesk, operator: AsAdmin) -> list[SessionAnswer]:
+    """Who is signed in to the console. An administrator of one fleet sees that fleet's alone."""
+    return [SessionAnswer.of(one) for one in desk.store.sessions(time.time()) if operator.sees(one.fleet)]
+
+
+@router.delete("/sessions/{session}", status_code=204)
+def end_session(desk: AtDesk, operator: AsAdmin, session: Identifier) -> None:
+    """End a session at once, on every replica."""
+    now = time.time()
+    found = [one for one in desk.store.sessions(now) if operator.sees(one.fleet) and one.id[:12] == session]
+    if not found:
+        raise NotFoundError(f"no session {session!r}")
+    desk.store.end_session(found[0].id, now, operator.name)
 
 
 @router.get("/audit")

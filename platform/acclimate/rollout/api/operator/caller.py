@@ -38,6 +38,14 @@ class Door:
         self._limit.take(operator.id)
         return operator
 
+    def pass_session(self, operator: Operator) -> None:
+        """Keep somebody who has signed in to the same rate. ProblemError 429 over it."""
+        self._limit.take(operator.id)
+
+    def pass_stranger(self, address: str) -> None:
+        """Keep an address from which nobody has signed in to its rate. ProblemError 429 over it."""
+        self._anonymous.take(address)
+
 
 async def caller(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_scheme)]

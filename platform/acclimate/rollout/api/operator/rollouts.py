@@ -45,7 +45,10 @@ def plan_rollout(desk: AtDesk, operator: AsOperator, fleet: FleetPath, body: Pla
     desk.store.fleet(fleet)
     plan = body.plan(fleet, desk.release(body.release, operator, fleet))
     with unprocessable("invalid-plan"):
-        return _answer(desk, operations.draft(desk.store, plan, operator.name, time.time()))
+        drafted = operations.draft(
+            desk.store, plan, operator.name, time.time(), despite_harm=body.despite_harm
+        )
+        return _answer(desk, drafted)
 
 
 @router.get("/rollouts/{rollout}")

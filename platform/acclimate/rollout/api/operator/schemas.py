@@ -9,7 +9,7 @@ from fastapi import Path, Query
 from pydantic import BaseModel
 
 from acclimate.rollout.bodies import NO_CONTROL
-from acclimate.rollout.domain.access import ApiToken, EnrolmentToken
+from acclimate.rollout.domain.access import ApiToken, ConsoleSession, EnrolmentToken
 from acclimate.rollout.domain.assignment import Assignment
 from acclimate.rollout.domain.evidence import Observation
 from acclimate.rollout.domain.fleet import FLEET_NAME, Baseline, Device, Fleet
@@ -159,6 +159,24 @@ class EnrolmentTokenAnswer(BaseModel):
         names = EnrolmentTokenAnswer.model_fields
         shown = {name: getattr(kept, name) for name in names if hasattr(kept, name)}
         return EnrolmentTokenAnswer(**shown, token=token)
+
+
+class SessionAnswer(BaseModel):
+    """Somebody who is signed in to the console."""
+
+    id: str
+    subject: str
+    name: str
+    role: str
+    fleet: str | None
+    opened_at: float
+    expires_at: float
+
+    @staticmethod
+    def of(kept: ConsoleSession) -> SessionAnswer:
+        """The answer for a session, by the beginning of its hash."""
+        shown = {name: getattr(kept, name) for name in SessionAnswer.model_fields}
+        return SessionAnswer(**shown | {"id": kept.id[:12]})
 
 
 class WhoAmI(BaseModel):
