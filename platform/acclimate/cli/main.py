@@ -56,6 +56,9 @@ COMMANDS: dict[str, LazyCommand] = {
     "data": LazyCommand("acclimate.cli.data:data", "train", "Build task pools, report on recordings."),
     "train": LazyCommand("acclimate.cli.train:train", "train", "Meta-train a recipe, evaluate, register."),
     "tune": LazyCommand("acclimate.cli.tune:tune", "train", "Find the inner step size and steps."),
+    "compare": LazyCommand(
+        "acclimate.cli.compare:compare", "train", "Choose learner and network by evidence."
+    ),
     "submit": LazyCommand("acclimate.cli.submit:submit", "train", "Train a recipe on a cluster."),
     "jobs": LazyCommand("acclimate.cli.jobs:jobs", "train", "List, read and stop jobs on a cluster."),
     "evaluate": LazyCommand("acclimate.cli.train:evaluate", "train", "Measure a version on held-out tasks."),

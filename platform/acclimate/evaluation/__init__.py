@@ -1,6 +1,7 @@
 """How fast held-out tasks adapt: the meta-learned start beside every rival that needs less."""
 
 from acclimate.evaluation.champion import Challenge, Requirement, challenge, measure_start
+from acclimate.evaluation.compared import Compared, Entry, compared, compared_table
 from acclimate.evaluation.contenders import LABELS, Choice, at_setting, choose
 from acclimate.evaluation.details import Words
 from acclimate.evaluation.evaluate import CHOOSING_DRAWS, HeldOut, Trial, comparisons, evaluate
@@ -23,8 +24,10 @@ __all__ = [
     "LABELS",
     "Challenge",
     "Choice",
+    "Compared",
     "Comparison",
     "Curve",
+    "Entry",
     "Evaluation",
     "EvaluationProtocol",
     "HeldOut",
@@ -37,6 +40,8 @@ __all__ = [
     "at_setting",
     "challenge",
     "choose",
+    "compared",
+    "compared_table",
     "comparison_sentence",
     "comparisons",
     "evaluate",

@@ -56,6 +56,7 @@ def evaluate(
     trials: Sequence[Trial],
     chosen_on: str,
     on_progress: Callable[[str, int, int], None],
+    wanted: Callable[[Start], bool] = lambda start: True,
 ) -> Evaluation:
     """Adaptation curves of the meta-learned start and its rivals on held-out tasks.
 
@@ -67,11 +68,14 @@ def evaluate(
         trials: where settings are chosen, with what was trained without those tasks.
         chosen_on: those tasks in words, for the report.
         on_progress: called with (what, done, total).
+        wanted: which contenders are measured, all by default.
     """
     loss = trained[0].loss
     better = higher_is_better(loss)
-    fields = [lineup(one, protocol) for one in trained]
-    trial_fields = [_known(trial.trained, trained, fields, protocol) for trial in trials]
+    fields = [lineup(one, protocol, wanted) for one in trained]
+    trial_fields = [
+        _known(trial.trained, trained, fields) or lineup(trial.trained, protocol, wanted) for trial in trials
+    ]
     total = len(protocol.shots) * len(fields[0])
     curves: list[Curve] = []
     tasks: tuple[str, ...] = ()
@@ -119,15 +123,10 @@ def comparisons(
 
 
 def _known(
-    one: Trained,
-    trained: Sequence[Trained],
-    fields: Sequence[dict[Start, Contender]],
-    protocol: EvaluationProtocol,
-) -> dict[Start, Contender]:
-    """The line-up of what was trained, made once."""
-    return next((field for each, field in zip(trained, fields, strict=True) if each is one), None) or lineup(
-        one, protocol
-    )
+    one: Trained, trained: Sequence[Trained], fields: Sequence[dict[Start, Contender]]
+) -> dict[Start, Contender] | None:
+    """The line-up of what was trained, where it was made already."""
+    return next((field for each, field in zip(trained, fields, strict=True) if each is one), None)
 
 
 def _curve(

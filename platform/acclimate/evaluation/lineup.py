@@ -10,8 +10,9 @@ import torch
 
 from acclimate.errors import ModelError
 from acclimate.evaluation.contenders import Contender, Descent, Setting, Start
-from acclimate.evaluation.rivals import Features, Nearest, OfSupport, SolvedHead, flat_features
+from acclimate.evaluation.rivals import Features, Nearest, OfSupport, SolvedHead, flat_features, naive_rivals
 from acclimate.evaluation.trees import grow
+from acclimate.initialization import Normalization
 from acclimate.learners import Learner, Loss, MetaParams, under
 from acclimate.learners.headless import headless
 from acclimate.learners.stacked import stacked_forward
@@ -33,6 +34,7 @@ class Trained:
         joint: the joint model, likewise; None where one model for all tasks makes no sense.
         train: of the tasks that were trained on.
         loss: what adaptation lowers, and the metric.
+        normalization: of the inputs and targets.
     """
 
     seed: int
@@ -43,6 +45,7 @@ class Trained:
     joint: MetaParams | None
     train: Sampler
     loss: Loss
+    normalization: Normalization
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,10 @@ def own_start(trained: Trained, protocol: EvaluationProtocol) -> Descent:
     return Descent("meta", learner, meta, settings, protocol.measured_steps)
 
 
-def lineup(trained: Trained, protocol: EvaluationProtocol) -> dict[Start, Contender]:
-    """The contenders by name."""
+def lineup(
+    trained: Trained, protocol: EvaluationProtocol, wanted: Callable[[Start], bool] = lambda start: True
+) -> dict[Start, Contender]:
+    """The contenders that are wanted, by name."""
     steps, rates = protocol.measured_steps, _rates(trained.learner.config.inner_lr, protocol)
     everyone: list[Contender] = [own_start(trained, protocol)]
     if trained.joint is not None:
@@ -96,21 +101,22 @@ def lineup(trained: Trained, protocol: EvaluationProtocol) -> dict[Start, Conten
         everyone.append(Descent("joint", trained.plain, trained.joint, ({},), (0,)))
     everyone.append(Descent("device_only", trained.plain, trained.untrained, rates, steps))
     if protocol.rivals:
-        everyone += _rivals(trained)
-    return {each.start: each for each in everyone}
+        everyone += _rivals(trained, wanted)
+    return {each.start: each for each in everyone if wanted(each.start)}
 
 
-def _rivals(trained: Trained) -> list[Contender]:
+def _rivals(trained: Trained, wanted: Callable[[Start], bool]) -> list[Contender]:
     width, classes = trained.train.outputs, trained.train.schema.kind == "classification"
     found: list[Contender] = [OfSupport(width, classes)]
+    found += naive_rivals(trained.train.schema, trained.normalization, width)
     features: Features = flat_features
     if trained.joint is not None:
         features = _features(trained.plain, trained.joint)
         found.append(SolvedHead(features, _answers(trained.plain, trained.joint, classes), classes))
         absolute = trained.loss.metric_name == "mae"
-        grown = grow(trained.train, width, classes=classes, absolute=absolute, seed=trained.seed)
-        if grown is not None:
-            found.append(grown)
+        if wanted("trees"):
+            grown = grow(trained.train, width, classes=classes, absolute=absolute, seed=trained.seed)
+            found += [] if grown is None else [grown]
     found.append(Nearest(features, width, classes))
     return found
 

@@ -18,6 +18,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from acclimate.evaluation.compared import Compared
 from acclimate.evaluation.contenders import LABELS, Start
 from acclimate.evaluation.report import Curve, Evaluation, adapted_words, headline
 from acclimate.evaluation.statistics import Summary
@@ -67,6 +68,40 @@ def save_plot(evaluation: Evaluation, name: str, path: Path) -> None:
     """Write the picture of what `name` learned as PNG."""
     with plt.rc_context(STYLE):
         figure = draw(evaluation, f"{name}: how fast tasks that were never trained on adapt")
+        figure.savefig(path, dpi=150)
+        plt.close(figure)
+
+
+def save_comparison(found: Compared, name: str, path: Path) -> None:
+    """Write the picture of a comparison as PNG: every candidate with its interval, best on top."""
+    entries = [entry for entry in reversed(found.entries) if not entry.failed]
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(10, 1.6 + 0.42 * len(entries)), layout="constrained")
+        for place, entry in enumerate(entries):
+            strong = entry.name == found.recommended
+            axis.hlines(place, entry.low, entry.high, color=COLOURS[entry.start], linewidth=4, alpha=0.35)
+            axis.plot(
+                entry.mean,
+                place,
+                MARKERS[entry.start],
+                color=COLOURS[entry.start],
+                markersize=11 if strong else 8,
+            )
+        axis.set_yticks(
+            range(len(entries)),
+            [
+                f"{entry.name}{' (recommended)' if entry.name == found.recommended else ''}"
+                for entry in entries
+            ],
+        )
+        axis.set_xlabel(
+            f"{found.metric}, mean and 95 % interval over {found.devices} devices, each held out once"
+        )
+        axis.grid(axis="y", visible=False)
+        axis.grid(axis="x", visible=True)
+        if found.metric != "accuracy":
+            axis.set_xscale("log")
+        axis.set_title(f"{name}: candidates on devices that were never trained on")
         figure.savefig(path, dpi=150)
         plt.close(figure)
 

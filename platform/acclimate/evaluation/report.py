@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from acclimate.evaluation.contenders import LABELS, Start
 from acclimate.evaluation.details import worst_recall
@@ -247,7 +247,14 @@ def units_sentence(evaluation: Evaluation, shots: int) -> str | None:
     return said if missed is None else f"{said}; missed most: {missed[0]}, found {100 * missed[1]:.0f}%"
 
 
-def number(evaluation: Evaluation, value: float) -> str:
+class Measured(Protocol):
+    """What has a metric."""
+
+    @property
+    def metric(self) -> str: ...
+
+
+def number(evaluation: Measured, value: float) -> str:
     return f"{100 * value:.1f}%" if evaluation.metric == "accuracy" else f"{value:.3g}"
 
 

@@ -5,7 +5,7 @@ None of them adapts by gradient steps; each answers the queries of an episode fr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from acclimate.evaluation.contenders import Setting, Start
+from acclimate.evaluation.naive import PERSISTENCE, Forecast, naive_forecasts
+from acclimate.initialization import InputSchema, Normalization
 from acclimate.tasks import Episodes
 
 Features = Callable[[Tensor], Tensor]
@@ -111,6 +113,54 @@ class OfSupport:
         else:
             one = torch.nan_to_num(y.masked_fill(weight == 0, torch.nan).nanmedian(1).values)
         return [one.unsqueeze(1).expand(-1, episodes.query.x.shape[1], -1)]
+
+
+@dataclass(frozen=True)
+class Naive:
+    """A forecast without a model: the latest value, or the value a season ago.
+
+    Attributes:
+        forecasts: by name, of normalized inputs, in the units of their channels.
+        scale: from a channel's normalized units to its target's, for every output.
+        shift: to be added then.
+    """
+
+    start: Start
+    forecasts: Mapping[str, Forecast]
+    scale: Tensor
+    shift: Tensor
+
+    steps: ClassVar[tuple[int, ...]] = (0,)
+
+    @property
+    def settings(self) -> Sequence[Setting]:
+        return tuple({"value": name} for name in self.forecasts)
+
+    def outputs(self, episodes: Episodes, setting: Setting) -> list[Tensor]:
+        value = self.forecasts[str(setting["value"])](episodes.query.x)
+        return [value * self.scale + self.shift]
+
+
+def naive_rivals(schema: InputSchema, normalization: Normalization, outputs: int) -> list[Naive]:
+    """The forecasts without a model that these inputs allow."""
+    found = naive_forecasts(schema)
+    if not found:
+        return []
+    channels = [schema.channels.index(target) for target in schema.targets]
+    mean, scale = (
+        torch.tensor([part[channel] for channel in channels])
+        for part in (normalization.mean, normalization.scale)
+    )
+    wide = outputs // len(channels)  # outputs run lead by lead; scales come by target or by output
+    target_mean, target_scale = (
+        torch.tensor(part if len(part) == outputs else part * wide)
+        for part in (normalization.target_mean, normalization.target_scale)
+    )
+    factor, shift = scale.repeat(wide) / target_scale, (mean.repeat(wide) - target_mean) / target_scale
+    last = {PERSISTENCE: found[PERSISTENCE]}
+    seasons = {name: forecast for name, forecast in found.items() if name != PERSISTENCE}
+    rivals = [Naive("persistence", last, factor, shift)]
+    return rivals + ([Naive("seasonal", seasons, factor, shift)] if seasons else [])
 
 
 def flat_features(x: Tensor) -> Tensor:

@@ -216,7 +216,9 @@ def _reached(evaluation: Evaluation, shots: int) -> str:
 
 
 def _how(curve: Curve) -> str:
-    return f"{curve.shots} {'shot' if curve.shots == 1 else 'shots'}, {adapted_words(curve)}"
+    shots = f"{curve.shots} {'shot' if curve.shots == 1 else 'shots'}"
+    # Folds put together adapted each in its own way.
+    return shots if len(curve.steps) == 1 else f"{shots}, {adapted_words(curve)}"
 
 
 def _gain_words(evaluation: Evaluation, rival: _Gain) -> str:

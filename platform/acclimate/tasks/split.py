@@ -62,12 +62,21 @@ def split_tasks(
 
 def k_folds(data: TaskDistribution, folds: int, *, seed: int = 0) -> Iterator[Split]:
     """Splits that test every group exactly once; `folds` equal to the number of groups leaves one out."""
+    for part in fold_groups(data, folds, seed=seed):
+        yield _checked(data, Split(*_indices(data, set(part), set())))
+
+
+def fold_groups(data: TaskDistribution, folds: int, *, seed: int = 0) -> list[list[str]]:
+    """The names of the groups of each fold; every group is in one.
+
+    Raises:
+        DataError: there are fewer groups than folds.
+    """
     names = sorted(set(data.groups))
     if not 2 <= folds <= len(names):
         raise DataError(f"folds is {folds}: it must lie between 2 and the number of groups, {len(names)}")
     order = generator(seed, Domain.SPLIT).permutation(len(names))
-    for part in np.array_split(order, folds):
-        yield _checked(data, Split(*_indices(data, {names[i] for i in part}, set())))
+    return [[names[i] for i in part] for part in np.array_split(order, folds)]
 
 
 def _count(share: float | int, groups: int, name: str) -> int:

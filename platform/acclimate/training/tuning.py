@@ -8,6 +8,7 @@ two fifths, ... of the steps are ended (ASHA, https://arxiv.org/abs/1810.05934).
 from __future__ import annotations
 
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -83,13 +84,14 @@ def search(
         The trials, best first; fewer than asked for if it was interrupted.
 
     Raises:
-        TrainingError: there is nothing to resume, or every trial failed.
+        TrainingError: there is nothing to resume, or every trial failed or diverged.
     """
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # Trials stay in this folder: a recipe's `source` may be relative to it.
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     _Ended.listener = staticmethod(on_trial)
-    judged = _with_validation(recipe)
-    open_problem(judged)  # a user's mistake shows here, once, and not in every trial
+    judged = _with_validation(recipe)  # a user's mistake shows here, once, and not in every trial
     if resume and not tune.Tuner.can_restore(str(directory)):
         raise TrainingError(f"no search to resume is in {directory}: start one without --resume")
     connected_here = not ray.is_initialized()
@@ -109,8 +111,12 @@ def search(
     done = [_of(result.metrics) for result in results if result.metrics and "loss" in result.metrics]
     if not done and results.errors:
         raise TrainingError(f"every trial failed: {str(results.errors[0]).strip().splitlines()[-1]}")
-    # Who got further was better at every look before: a loss early in training says little beside it.
-    return sorted(done, key=lambda trial: (-trial.step, trial.loss))
+    if done and not any(math.isfinite(trial.loss) for trial in done):
+        raise TrainingError(
+            "every trial diverged: lower training.optimizer.lr, or try smaller step sizes with --inner-lr"
+        )
+    # A trial that was ended early has a loss too, and where it is the lowest it is the best there is.
+    return sorted(done, key=lambda trial: (not math.isfinite(trial.loss), trial.loss, -trial.step))
 
 
 def tuned(recipe: Recipe, best: Trial) -> Recipe:
@@ -212,9 +218,11 @@ def _trial(config: dict[str, Any], recipe: Recipe) -> None:
 
 
 def _with_validation(recipe: Recipe) -> Recipe:
-    if recipe.data.validation:
+    if len(open_problem(recipe).split.validation):
         return recipe
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"validation": _VALIDATION})})
+    judged = recipe.model_copy(update={"data": recipe.data.model_copy(update={"validation": _VALIDATION})})
+    open_problem(judged)
+    return judged
 
 
 def _of(metrics: Mapping[str, Any]) -> Trial:

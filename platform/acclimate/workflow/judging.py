@@ -63,19 +63,13 @@ def evaluate_version(
 def evaluate_starts(problem: Problem, metas: Mapping[str, MetaParams], listener: Listener) -> ev.Evaluation:
     """Adaptation curves on the held-out tasks, from the meta-parameters of each phase."""
     recipe = problem.recipe
-    tasks = problem.split.test[: recipe.evaluation.tasks]
-    held_out = ev.HeldOut(
-        samplers(problem, tasks),
-        groups={problem.data.task_ids[task]: problem.data.groups[task] for task in tasks.tolist()},
-        words=_words(problem),
-    )
     with deterministic():  # as in training: figures must not depend on how many cores there are
         trained = [
             trained_of(problem.again(with_changes(recipe, seed=seed)), metas, None)
             for seed in range(recipe.seed, recipe.seed + recipe.evaluation.seeds)
         ]
-        trials, chosen_on = _trials(problem, metas, trained[0])
-        protocol = protocol_of(recipe)
+        trials, chosen_on = trials_of(problem, metas, trained[0])
+        protocol, held_out = protocol_of(recipe), held_out_of(problem)
         return ev.evaluate(protocol, trained, held_out, trials, chosen_on, listener.on_evaluation)
 
 
@@ -96,7 +90,7 @@ def chosen_initialization(problem: Problem, metas: Mapping[str, MetaParams]) -> 
             )
     with deterministic():
         trained = trained_of(problem, metas, None)
-        trials, _ = _trials(problem, metas, trained)
+        trials, _ = trials_of(problem, metas, trained)
         return shipped(problem, trained, trials)
 
 
@@ -133,6 +127,17 @@ def trained_of(problem: Problem, metas: Mapping[str, MetaParams], fold: int | No
         joint=metas.get(joint_phase(recipe.seed, fold)),
         train=problem.sampler(problem.split.train),
         loss=problem.loss,
+        normalization=problem.normalization,
+    )
+
+
+def held_out_of(problem: Problem) -> ev.HeldOut:
+    """The held-out tasks of a problem."""
+    tasks = problem.split.test[: problem.recipe.evaluation.tasks]
+    return ev.HeldOut(
+        samplers(problem, tasks),
+        groups={problem.data.task_ids[task]: problem.data.groups[task] for task in tasks.tolist()},
+        words=_words(problem),
     )
 
 
@@ -156,7 +161,7 @@ def samplers(problem: Problem, tasks: Indices) -> Callable[[int], Sampler]:
     return lambda shots: problem.sampler(tasks, shots)
 
 
-def _trials(
+def trials_of(
     problem: Problem, metas: Mapping[str, MetaParams], trained: ev.Trained
 ) -> tuple[list[ev.Trial], str]:
     """Where settings are chosen, and that in words."""

@@ -53,6 +53,7 @@ def evaluation() -> Evaluation:
         joint=plain.start(),
         train=problem.sampler(problem.split.train),
         loss=problem.loss,
+        normalization=problem.normalization,
     )
 
     def test(shots: int) -> Sampler:
