@@ -27,6 +27,11 @@
 {{- default (ternary "80" "443" (eq $url.scheme "http")) $port -}}
 {{- end -}}
 
+{{/* Port of host:port or of redis://host:port. */}}
+{{- define "acclimate.redisPort" -}}
+{{- default "6379" (regexFind ":[0-9]+$" . | trimPrefix ":") -}}
+{{- end -}}
+
 {{- define "acclimate.egress.registry" -}}
 {{- if .Values.mlflow.enabled }}
 - to:

@@ -3,10 +3,12 @@
 {{/* (list $ uid): the pod's half of the security context. */}}
 {{- define "acclimate.podSecurity" -}}
 runAsNonRoot: true
+{{- if not (index . 0).Values.openshift.enabled }}
 runAsUser: {{ index . 1 }}
 runAsGroup: {{ index . 1 }}
 fsGroup: {{ index . 1 }}
 fsGroupChangePolicy: OnRootMismatch
+{{- end }}
 seccompProfile:
   type: RuntimeDefault
 {{- end -}}
@@ -22,8 +24,58 @@ capabilities:
 {{- with .Values.images.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* What `pods` of the values gives every container: CA certificates, variables, files. */}}
+{{- define "acclimate.commonEnv" -}}
+{{- if include "acclimate.caBundle" . }}
+# Python's TLS, requests, S3 clients and libpq each ask for it by a name of their own.
+{{- range list "SSL_CERT_FILE" "REQUESTS_CA_BUNDLE" "AWS_CA_BUNDLE" "PGSSLROOTCERT" }}
+- name: {{ . | quote }}
+  value: /etc/acclimate/ca/ca.crt
+{{- end }}
+{{- end }}
+{{- with .Values.pods.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "acclimate.commonMounts" -}}
+{{- if include "acclimate.caBundle" . }}
+- {name: ca, mountPath: /etc/acclimate/ca, readOnly: true}
+{{- end }}
+{{- with .Values.pods.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "acclimate.commonVolumes" -}}
+{{- with include "acclimate.caBundle" . }}
+- name: ca
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with .Values.pods.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "acclimate.caBundle" -}}
+{{- with .Values.pods.caBundle }}
+{{- if and .existingConfigMap .existingSecret }}
+{{- fail "pods.caBundle names a ConfigMap and a Secret: give one of them" }}
+{{- else if .existingConfigMap }}
+configMap:
+  name: {{ .existingConfigMap | quote }}
+  items: [{key: {{ .key | quote }}, path: ca.crt}]
+{{- else if .existingSecret }}
+secret:
+  secretName: {{ .existingSecret | quote }}
+  defaultMode: 0440
+  items: [{key: {{ .key | quote }}, path: ca.crt}]
+{{- end }}
 {{- end }}
 {{- end -}}
 

@@ -13,6 +13,9 @@
 {{- $ctx := index . 0 -}}
 {{- $port := ternary 5432 (int $ctx.Values.database.port) $ctx.Values.postgresql.enabled -}}
 {{- $ssl := ternary "disable" $ctx.Values.database.sslMode $ctx.Values.postgresql.enabled -}}
+{{- if and (hasPrefix "verify-" $ssl) (not (include "acclimate.caBundle" $ctx)) }}
+{{- fail (printf "database.sslMode is %s, and pods.caBundle names no certificates to verify the server with: make a ConfigMap with the server's CA in ca.crt and name it in pods.caBundle.existingConfigMap" $ssl) }}
+{{- end }}
 {{- printf "postgresql+psycopg://%s@%s:%d/%s?sslmode=%s" (index . 1) (include "acclimate.databaseHost" $ctx) $port (index . 2) $ssl -}}
 {{- end -}}
 
@@ -22,8 +25,26 @@
 - name: PGPASSWORD
   valueFrom:
     secretKeyRef:
-      name: {{ .Values.database.existingSecret }}
-      key: {{ .Values.database.passwordKey }}
+      name: {{ .Values.database.existingSecret | quote }}
+      key: {{ .Values.database.passwordKey | quote }}
+{{- end -}}
+
+{{/* MLflow's own database on that server, for the server and for what migrates it. */}}
+{{- define "acclimate.mlflowDatabaseEnv" -}}
+{{- $database := .Values.mlflow.database }}
+{{- $user := ternary .Values.database.user $database.user .Values.postgresql.enabled }}
+{{- $own := and $database.existingSecret (not .Values.postgresql.enabled) | empty | not }}
+- name: MLFLOW_BACKEND_STORE_URI
+  value: {{ include "acclimate.databaseUrl" (list . $user $database.name) | quote }}
+- name: PGPASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ ternary $database.existingSecret .Values.database.existingSecret $own }}
+      key: {{ ternary $database.passwordKey .Values.database.passwordKey $own }}
+- name: MLFLOW_DISABLE_TELEMETRY
+  value: "true"
+- name: HOME
+  value: /tmp
 {{- end -}}
 
 {{- define "acclimate.objectStoreEnv" -}}
@@ -41,13 +62,13 @@
 - name: AWS_ACCESS_KEY_ID
   valueFrom:
     secretKeyRef:
-      name: {{ . }}
-      key: {{ $.Values.objectStore.accessKeyIdKey }}
+      name: {{ . | quote }}
+      key: {{ $.Values.objectStore.accessKeyIdKey | quote }}
 - name: AWS_SECRET_ACCESS_KEY
   valueFrom:
     secretKeyRef:
-      name: {{ . }}
-      key: {{ $.Values.objectStore.secretAccessKeyKey }}
+      name: {{ . | quote }}
+      key: {{ $.Values.objectStore.secretAccessKeyKey | quote }}
 {{- end }}
 {{- end -}}
 
@@ -64,10 +85,10 @@ http://{{ include "acclimate.name" (list . "mlflow") }}.{{ .Release.Namespace }}
 {{- with .Values.mlflow.auth.existingSecret }}
 - name: MLFLOW_TRACKING_USERNAME
   valueFrom:
-    secretKeyRef: {name: {{ . }}, key: username}
+    secretKeyRef: {name: {{ . | quote }}, key: username}
 - name: MLFLOW_TRACKING_PASSWORD
   valueFrom:
-    secretKeyRef: {name: {{ . }}, key: password}
+    secretKeyRef: {name: {{ . | quote }}, key: password}
 {{- end }}
 {{- end -}}
 
@@ -124,8 +145,8 @@ https://{{ required (printf "expose.host is empty: name the host that expose.typ
 - name: ACCLIMATE_ADMIN_TOKEN
   valueFrom:
     secretKeyRef:
-      name: {{ . }}
-      key: {{ $.Values.rollout.adminToken.key }}
+      name: {{ . | quote }}
+      key: {{ $.Values.rollout.adminToken.key | quote }}
 {{- end }}
 {{- with .Values.rollout.oidcClient.existingSecret }}
 - name: ACCLIMATE_OIDC_CLIENT_SECRET
@@ -147,6 +168,7 @@ https://{{ required (printf "expose.host is empty: name the host that expose.typ
   value: {{ $value | toJson | trimAll "\"" | quote }}
 {{- end }}
 {{ include "acclimate.objectStoreEnv" . }}
+{{- include "acclimate.commonEnv" . }}
 {{- with .Values.rollout.extraEnv }}
 {{ toYaml . }}
 {{- end }}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from acclimate.errors import AcclimateError, RegistryError
 from acclimate.mishaps import as_user_error
 from acclimate.registry.location import StoreLocation
+from acclimate.registry.migration import migrate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,6 +35,8 @@ def connect(location: StoreLocation) -> MlflowClient:
 
     for chatty in ("mlflow", "alembic"):  # first use of a database logs a line for each migration
         logging.getLogger(chatty).setLevel(logging.WARNING)  # after the import, which sets it itself
+    if location.tracking_uri.startswith("sqlite:"):
+        migrate(location.tracking_uri)
     with translated(location):
         client = MlflowClient(tracking_uri=location.tracking_uri, registry_uri=location.tracking_uri)
         client.search_experiments(max_results=1)

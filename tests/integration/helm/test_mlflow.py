@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import httpx
 import pytest
@@ -38,6 +41,15 @@ def test_it_keeps_its_runs_refuses_foreign_hosts_and_asks_for_a_login(small, ren
             container, SECRETS, lambda text: postgres.reached(text).replace("/etc/mlflow", str(tmp_path))
         )
         probe = base + container["readinessProbe"]["httpGet"]["path"]
+        [first] = at(objects, "Deployment/acclimate-mlflow", "spec>template>spec>initContainers")
+        migrated = subprocess.run(
+            [sys.executable, *first["command"][1:]],
+            env={**os.environ, **resolved(first, SECRETS, postgres.reached), "HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+        )
+        assert migrated.returncode == 0, migrated.stderr
+        assert migrated.stdout.split()[-1] == ("migrated" if log == "open.log" else "current")
         return started(
             [*container["command"], *arguments], env | {"HOME": str(tmp_path)}, probe, tmp_path / log
         )

@@ -42,6 +42,11 @@ RAY_CLUSTER = closed(
     "rayVersion headGroupSpec workerGroupSpecs",
     rayVersion=TEXT,
     authOptions=closed("mode", mode={"enum": ["disabled", "token"]}, secretName=TEXT),
+    gcsFaultToleranceOptions=closed(
+        "redisAddress",
+        redisAddress=TEXT,
+        redisPassword=closed("valueFrom", valueFrom=closed("secretKeyRef", secretKeyRef=SECRET_KEY)),
+    ),
     enableInTreeAutoscaling={"type": "boolean"},
     autoscalerOptions=closed(
         version={"enum": ["v1", "v2"]},

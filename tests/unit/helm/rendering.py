@@ -122,6 +122,8 @@ EVERYTHING = merged(
         "repository": {"artifactsUrl": ""},
         "mlflow": {"artifacts": {"url": ""}, "auth": {"clients": [{"namespaceSelector": {}}]}},
         "pipelines": {"enabled": True},
+        "ray": {"faultTolerance": {"redisAddress": "redis:6379", "existingSecret": "redis"}},
+        "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "further"}}],
         "rollout": {"tls": {"secretName": "pod-tls"}},
         "expose": {"type": "gateway", "gateway": {"className": "istio", "parentRefs": [{"name": "shared"}]}},
         "networkPolicy": {"clients": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "extraEgress": [{}]},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import pytest
@@ -89,9 +90,31 @@ def test_a_rollout_never_has_fewer_pods_than_asked_for(render):
         assert strategy["maxUnavailable"] == 0, name
 
 
+@pytest.mark.parametrize("name", ["edge.fleet", "123", "9-lives"])
+def test_every_release_name_that_helm_takes_gives_names_that_kubernetes_takes(name, render):
+    for place, item in render(merged(EVERYTHING, {"extraObjects": []}), name=name).items():
+        assert re.fullmatch("[a-z]([a-z0-9-]{0,61}[a-z0-9])?", item["metadata"]["name"]), place
+        assert isinstance(item["metadata"]["labels"]["app.kubernetes.io/instance"], str), place
+
+
+def test_names_that_look_like_numbers_stay_texts(render):
+    secrets = {"images": {"pullSecrets": ["123"]}, "database": {"existingSecret": "456", "passwordKey": "7"}}
+    pod = at(render(merged(MINIMAL, secrets)), "Deployment/acclimate-rollout", "spec>template>spec")
+    assert pod["imagePullSecrets"] == [{"name": "123"}]
+    reference = next(one for one in pod["containers"][0]["env"] if one["name"] == "PGPASSWORD")
+    assert reference["valueFrom"]["secretKeyRef"] == {"name": "456", "key": "7"}
+
+
+def test_steps_of_pipelines_can_write_their_volume(render):
+    job = at(render(EVERYTHING), "Job/acclimate-pipeline-volume", "spec>template>spec")
+    assert job["securityContext"]["fsGroup"] == 65532
+    assert job["volumes"][0]["persistentVolumeClaim"]["claimName"] == "acclimate-pipeline"
+
+
 def test_two_releases_share_a_namespace(render):
-    first = {place for place, item in render(EVERYTHING).items()}
-    second = {place for place, item in render(EVERYTHING, name="second").items()}
+    values = merged(EVERYTHING, {"extraObjects": []})
+    first = {place for place, item in render(values).items()}
+    second = {place for place, item in render(values, name="second").items()}
     assert not first & second
 
 

@@ -92,7 +92,7 @@ def test_every_pod_stands_behind_a_network_policy_both_ways(profile, render):
 
 def test_whoever_reaches_mlflow_from_elsewhere_shows_a_login(profile, render):
     objects = render(PROFILES[profile])
-    server = next(c for place, c in containers(objects) if place.startswith("Deployment/acclimate-mlflow"))
+    server = dict(containers(objects))["Deployment/acclimate-mlflow mlflow"]
     [rule] = objects["NetworkPolicy/acclimate-mlflow"]["spec"]["ingress"]
     own = [peer for peer in rule["from"] if set(peer) == {"podSelector"}]
     assert len(own) == 2, "a peer without a namespace selector is of the release's namespace"

@@ -33,11 +33,21 @@ def test_an_unknown_key_is_refused_at_every_level(section, chart):
     [
         ("rollout.replicas", 0, "replicas"),
         ("rollout.replicas", "three", "replicas"),
+        ("fullnameOverride", "9lives", "fullnameOverride"),
+        ("commonLabels", {"app.kubernetes.io/name": "other"}, "app.kubernetes.io/name"),
+        ("commonLabels", {"team": "edge devices"}, "commonLabels"),
+        ("pods.extraVolumeMounts", [{"name": "data"}], "extraVolumeMounts"),
+        ("ray.faultTolerance.redisAddress", "redis 6379", "redisAddress"),
         ("rollout.image.digest", "sha256:12", "digest"),
         ("rollout.settings.log_format", "xml", "log_format"),
         ("rollout.settings.max_body_bytes", -1, "max_body_bytes"),
         ("rollout.resources.limits.memory", "lots", "memory"),
         ("repository.refresh.schedule", "often", "schedule"),
+        ("repository.refresh.schedule", "17 */4 * *", "schedule"),
+        ("repository.refresh.schedule", "61 * * * *", "schedule"),
+        ("repository.refresh.schedule", "0 24 * * *", "schedule"),
+        ("repository.refresh.schedule", "0 0 32 * *", "schedule"),
+        ("repository.refresh.schedule", "0 0 * * 8", "schedule"),
         ("repository.volume.accessMode", "ReadWriteTwice", "accessMode"),
         ("mlflow.database.name", 'x"; DROP DATABASE acclimate; --', "name"),
         ("objectStore.endpoint", "minio:9000", "endpoint"),
@@ -52,9 +62,27 @@ def test_a_wrong_value_is_refused_by_name(key, value, named, chart):
         chart.render(merged(MINIMAL, nested(key, value)), name="acclimate", namespace="fleet")
 
 
+@pytest.mark.parametrize("schedule", ["17 */4 * * *", "@daily", "0,30 8-18 * * mon-fri", "5 0 1 jan,jul *"])
+def test_schedules_that_cron_takes_pass(schedule, chart):
+    values = merged(MINIMAL, nested("repository.refresh.schedule", schedule))
+    chart.render(values, name="acclimate", namespace="fleet")
+
+
 @pytest.mark.parametrize(
     ("values", "remedy"),
     [
+        (
+            MINIMAL | {"rollout": {"autoscaling": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}}},
+            "minReplicas 9 is above maxReplicas 3",
+        ),
+        (
+            {"database": {"host": "pg", "sslMode": "verify-full"}},
+            "pods.caBundle names no certificates to verify the server with",
+        ),
+        (
+            MINIMAL | {"pods": {"caBundle": {"existingConfigMap": "a", "existingSecret": "b"}}},
+            "give one of them",
+        ),
         ({}, "database.host is empty: name the PostgreSQL server, or set postgresql.enabled=true"),
         (MINIMAL | {"expose": {"type": "ingress"}}, "expose.host is empty"),
         (

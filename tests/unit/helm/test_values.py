@@ -24,9 +24,15 @@ POD = "spec>template>spec"
 CONTAINER = f"{POD}>containers>0"
 ENV = f"{CONTAINER}>env"
 RAY_HEAD = "spec>headGroupSpec>template>spec"
+RAY_WORKER = "spec>workerGroupSpecs>0>template>spec"
 
 TRIAL = {"postgresql": {"enabled": True}}
 WITH_RAY = {"ray": {"enabled": True}}
+WITH_REDIS = {"ray": {"enabled": True, "faultTolerance": {"redisAddress": "redis:6379"}}}
+CA = {"pods": {"caBundle": {"existingConfigMap": "ca"}}}
+PROXY = [{"name": "HTTPS_PROXY", "value": "http://proxy"}]
+VOLUMES = [{"name": "data", "persistentVolumeClaim": {"claimName": "recordings"}}]
+MOUNTS = [{"name": "data", "mountPath": "/data"}]
 EXPOSED = {"expose": {"host": "fleet.example.com", "trustedProxies": ["10.0.0.0/8"]}}
 INGRESS = merged(EXPOSED, {"expose": {"type": "ingress"}})
 GATEWAY = merged(EXPOSED, {"expose": {"type": "gateway", "gateway": {"className": "istio"}}})
@@ -80,6 +86,14 @@ CASES = [
     Case("nameOverride", "meta", "Deployment/acclimate-meta-rollout", "kind", "Deployment"),
     Case("fullnameOverride", "meta", "Deployment/meta-rollout", "kind", "Deployment"),
     Case("commonLabels", {"team": "edge"}, ROLLOUT, "metadata>labels>team", "edge"),
+    Case("pods.caBundle.existingConfigMap", "ca", ROLLOUT, f"{POD}>volumes>ca>configMap>name", "ca"),
+    Case("pods.caBundle.existingSecret", "ca", MLFLOW, f"{POD}>volumes>ca>secret>secretName", "ca"),
+    Case("pods.caBundle.key", "all.pem", MIGRATION, f"{POD}>volumes>ca>configMap>items>0>key", "all.pem", CA),
+    Case("pods.extraEnv", PROXY, REFRESH, f"{REFRESH_JOB}>template>spec>containers>0>env>HTTPS_PROXY>value", "http://proxy"),
+    Case("pods.extraVolumes", VOLUMES, MLFLOW, f"{POD}>volumes>data>persistentVolumeClaim>claimName", "recordings"),
+    Case("pods.extraVolumeMounts", MOUNTS, ROLLOUT, f"{CONTAINER}>volumeMounts>data>mountPath", "/data"),
+    Case("openshift.enabled", True, ROLLOUT, f"{POD}>securityContext>runAsUser", ABSENT),
+    Case("extraObjects", [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-extra"}}], "ConfigMap/acclimate-extra", "kind", "ConfigMap"),
     Case("images.registry", "registry.example.com/a/", ROLLOUT, f"{CONTAINER}>image", "registry.example.com/a/acclimate-rollout:0.1.0"),
     Case("images.pullPolicy", "Always", ROLLOUT, f"{CONTAINER}>imagePullPolicy", "Always"),
     Case("images.pullSecrets", ["registry"], ROLLOUT, f"{POD}>imagePullSecrets", [{"name": "registry"}]),
@@ -116,18 +130,19 @@ CASES = [
     setting("tick_s", 2.5, "2.5"),
     setting("log_format", "text", "text"),
     setting("log_level", "debug", "debug"),
-    Case("rollout.extraEnv", [{"name": "HTTPS_PROXY", "value": "http://proxy"}], ROLLOUT, f"{ENV}>HTTPS_PROXY>value", "http://proxy"),
+    Case("rollout.extraEnv", PROXY, ROLLOUT, f"{ENV}>HTTPS_PROXY>value", "http://proxy"),
     Case("rollout.oidcClient.existingSecret", "sso", ROLLOUT, f"{ENV}>ACCLIMATE_OIDC_CLIENT_SECRET>valueFrom>secretKeyRef>name", "sso"),
     Case("rollout.oidcClient.key", "k", ROLLOUT, f"{ENV}>ACCLIMATE_OIDC_CLIENT_SECRET>valueFrom>secretKeyRef>key", "k", {"rollout": {"oidcClient": {"existingSecret": "sso"}}}),
     Case("rollout.adminToken.existingSecret", "admin", ROLLOUT, f"{ENV}>ACCLIMATE_ADMIN_TOKEN>valueFrom>secretKeyRef>name", "admin"),
     Case("rollout.adminToken.key", "t", ROLLOUT, f"{ENV}>ACCLIMATE_ADMIN_TOKEN>valueFrom>secretKeyRef>key", "t", {"rollout": {"adminToken": {"existingSecret": "admin"}}}),
     Case("rollout.signingKey.existingSecret", "mine", ROLLOUT, f"{POD}>volumes>keys>secret>secretName", "mine"),
     Case("rollout.signingKey.key", "k.pem", ROLLOUT, f"{POD}>volumes>keys>secret>items", [{"key": "k.pem", "path": "service-key.pem"}]),
+    Case("rollout.tls.serverName", "fleet.example.com", "ServiceMonitor/acclimate-rollout", "spec>endpoints>0>tlsConfig>serverName", "fleet.example.com", merged(MONITORED, {"rollout": {"tls": {"secretName": "pod-tls"}}})),
     Case("rollout.tls.secretName", "pod-tls", ROLLOUT, f"{CONTAINER}>readinessProbe>httpGet>scheme", "HTTPS"),
     *resources("rollout.resources", ROLLOUT, CONTAINER, {}),
     Case("rollout.startupSeconds", 61, ROLLOUT, f"{CONTAINER}>startupProbe>failureThreshold", 31),
     Case("rollout.terminationGraceSeconds", 90, ROLLOUT, f"{POD}>terminationGracePeriodSeconds", 90),
-    Case("rollout.autoscaling.enabled", True, ROLLOUT, "spec>replicas", ABSENT),
+    Case("rollout.autoscaling.enabled", True, "HorizontalPodAutoscaler/acclimate-rollout", "kind", "HorizontalPodAutoscaler"),
     Case("rollout.autoscaling.minReplicas", 4, "HorizontalPodAutoscaler/acclimate-rollout", "spec>minReplicas", 4, SCALED),
     Case("rollout.autoscaling.maxReplicas", 9, "HorizontalPodAutoscaler/acclimate-rollout", "spec>maxReplicas", 9, SCALED),
     Case("rollout.autoscaling.targetCPUPercent", 55, "HorizontalPodAutoscaler/acclimate-rollout", "spec>metrics>0>resource>target>averageUtilization", 55, SCALED),
@@ -153,7 +168,7 @@ CASES = [
     Case("database.port", 6432, ROLLOUT, f"{ENV}>ACCLIMATE_DATABASE_URL>value", "postgresql+psycopg://acclimate@db.example.com:6432/acclimate?sslmode=require"),
     Case("database.name", "fleet", ROLLOUT, f"{ENV}>ACCLIMATE_DATABASE_URL>value", "postgresql+psycopg://acclimate@db.example.com:5432/fleet?sslmode=require"),
     Case("database.user", "svc", ROLLOUT, f"{ENV}>ACCLIMATE_DATABASE_URL>value", "postgresql+psycopg://svc@db.example.com:5432/acclimate?sslmode=require"),
-    Case("database.sslMode", "verify-full", ROLLOUT, f"{ENV}>ACCLIMATE_DATABASE_URL>value", "postgresql+psycopg://acclimate@db.example.com:5432/acclimate?sslmode=verify-full"),
+    Case("database.sslMode", "verify-full", ROLLOUT, f"{ENV}>ACCLIMATE_DATABASE_URL>value", "postgresql+psycopg://acclimate@db.example.com:5432/acclimate?sslmode=verify-full", CA),
     Case("database.existingSecret", "pg", ROLLOUT, f"{ENV}>PGPASSWORD>valueFrom>secretKeyRef>name", "pg"),
     Case("database.passwordKey", "pw", MIGRATION, f"{ENV}>PGPASSWORD>valueFrom>secretKeyRef>key", "pw"),
     Case("postgresql.enabled", True, POSTGRES, "spec>replicas", 1),
@@ -205,6 +220,16 @@ CASES = [
     Case("ray.autoscaling.idleSeconds", 9, RAY, "spec>autoscalerOptions>idleTimeoutSeconds", 9, WITH_RAY),
     *resources("ray.head.resources", RAY, f"{RAY_HEAD}>containers>0", WITH_RAY),
     Case("ray.workers", [{"name": "gpu", "replicas": 2, "minReplicas": 1, "maxReplicas": 3, "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": 1}}}], RAY, "spec>workerGroupSpecs>0>template>spec>containers>0>resources>limits>nvidia.com/gpu", 1, WITH_RAY),
+    Case("ray.extraEnv", PROXY, RAY, f"{RAY_HEAD}>containers>0>env>HTTPS_PROXY>value", "http://proxy", WITH_RAY),
+    Case("ray.extraVolumes", VOLUMES, RAY, f"{RAY_WORKER}>volumes>data>persistentVolumeClaim>claimName", "recordings", WITH_RAY),
+    Case("ray.extraVolumeMounts", MOUNTS, RAY, f"{RAY_WORKER}>containers>0>volumeMounts>data>mountPath", "/data", WITH_RAY),
+    Case("ray.home.existingClaim", "runs", RAY, f"{RAY_WORKER}>volumes>home>persistentVolumeClaim>claimName", "runs", WITH_RAY),
+    Case("ray.home.sizeLimit", "3Gi", RAY, f"{RAY_HEAD}>volumes>home>emptyDir>sizeLimit", "3Gi", WITH_RAY),
+    Case("ray.faultTolerance.redisAddress", "redis:6379", RAY, "spec>gcsFaultToleranceOptions>redisAddress", "redis:6379", WITH_RAY),
+    Case("ray.faultTolerance.existingSecret", "redis", RAY, "spec>gcsFaultToleranceOptions>redisPassword>valueFrom>secretKeyRef>name", "redis", WITH_REDIS),
+    Case("ray.faultTolerance.passwordKey", "pw", RAY, "spec>gcsFaultToleranceOptions>redisPassword>valueFrom>secretKeyRef>key", "pw", merged(WITH_REDIS, {"ray": {"faultTolerance": {"existingSecret": "redis"}}})),
+    Case("ray.head.nodeSelector", {"spot": "no"}, RAY, f"{RAY_HEAD}>nodeSelector", {"spot": "no"}, WITH_RAY),
+    Case("ray.head.tolerations", TOLERATIONS, RAY, f"{RAY_HEAD}>tolerations", TOLERATIONS, WITH_RAY),
     Case("ray.submitter.enabled", True, "Role/acclimate-submitter", "rules>0>resources", ["rayjobs"]),
     Case("pipelines.enabled", True, PIPELINE_CLAIM, "kind", "PersistentVolumeClaim"),
     Case("pipelines.volume.existingClaim", "mine", PIPELINE_CLAIM, "", ABSENT, PIPELINES),

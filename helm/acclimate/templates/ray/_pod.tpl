@@ -14,12 +14,14 @@ spec:
     {{- include "acclimate.podSecurity" (list $ctx 65532) | nindent 4 }}
   {{- include "acclimate.placement" .group | nindent 2 }}
   containers:
-    - name: {{ .container }}
+    - name: {{ .container | quote }}
       image: {{ include "acclimate.image" (list $ctx $ctx.Values.ray.image) }}
       imagePullPolicy: {{ $ctx.Values.images.pullPolicy }}
       env:
         - name: HOME
           value: /tmp
+        - name: ACCLIMATE_HOME
+          value: /var/lib/acclimate
         - name: MLFLOW_DISABLE_TELEMETRY
           value: "true"
         {{- with include "acclimate.registryUrl" $ctx }}
@@ -28,6 +30,10 @@ spec:
         {{- end }}
         {{- include "acclimate.registryLogin" $ctx | nindent 8 }}
         {{- include "acclimate.objectStoreEnv" $ctx | nindent 8 }}
+        {{- include "acclimate.commonEnv" $ctx | nindent 8 }}
+        {{- with $ctx.Values.ray.extraEnv }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
       {{- with .ports }}
       ports:
         {{- toYaml . | nindent 8 }}
@@ -39,6 +45,11 @@ spec:
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
         - {name: shm, mountPath: /dev/shm}
+        - {name: home, mountPath: /var/lib/acclimate}
+        {{- include "acclimate.commonMounts" $ctx | nindent 8 }}
+        {{- with $ctx.Values.ray.extraVolumeMounts }}
+        {{- toYaml . | nindent 8 }}
+        {{- end }}
   volumes:
     # Ray's session: logs and spilled objects.
     - name: tmp
@@ -46,4 +57,15 @@ spec:
     # Ray's object store; its pages count as the pod's memory.
     - name: shm
       emptyDir: {medium: Memory}
+    # Checkpoints and task pools: with a claim they outlive the pod, and workers share what one of them built.
+    - name: home
+      {{- if $ctx.Values.ray.home.existingClaim }}
+      persistentVolumeClaim: {claimName: {{ $ctx.Values.ray.home.existingClaim | quote }}}
+      {{- else }}
+      emptyDir: {sizeLimit: {{ $ctx.Values.ray.home.sizeLimit }}}
+      {{- end }}
+    {{- include "acclimate.commonVolumes" $ctx | nindent 4 }}
+    {{- with $ctx.Values.ray.extraVolumes }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
 {{- end -}}

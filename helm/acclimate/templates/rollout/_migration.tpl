@@ -8,6 +8,7 @@
     {{- include "acclimate.databaseEnv" . | nindent 4 }}
     - name: ACCLIMATE_HOME
       value: /tmp
+    {{- include "acclimate.commonEnv" . | nindent 4 }}
   resources:
     requests: {cpu: 50m, memory: 128Mi}
     limits: {cpu: "1", memory: 512Mi}
@@ -15,4 +16,5 @@
     {{- include "acclimate.containerSecurity" . | nindent 4 }}
   volumeMounts:
     - {name: tmp, mountPath: /tmp}
+    {{- include "acclimate.commonMounts" . | nindent 4 }}
 {{- end -}}
