@@ -3,8 +3,9 @@
 Kubeflow reads the annotations of the graph at run time, so this module does not postpone them.
 """
 
+from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,10 @@ class Cluster:
             rollout service serves; mounted in the signing step alone.
         cpu: limit of the steps that compute, as in Kubernetes.
         memory: theirs, as in Kubernetes.
+        training_cpu: limit of the training step; empty: as the others'.
+        training_memory: likewise.
+        pull_secrets: Secrets to pull the image with.
+        node_selector: labels that the nodes of the steps that compute must have.
     """
 
     image: str = components.IMAGE
@@ -51,6 +56,10 @@ class Cluster:
     repository: str = "acclimate-repository"
     cpu: str = "2"
     memory: str = "4Gi"
+    training_cpu: str = ""
+    training_memory: str = ""
+    pull_secrets: tuple[str, ...] = ()
+    node_selector: Mapping[str, str] = field(default_factory=dict)
 
 
 def retraining(cluster: Cluster | None, to_fleet: bool = True) -> Any:
@@ -104,7 +113,12 @@ def retraining(cluster: Cluster | None, to_fleet: bool = True) -> Any:
             _place(task, cluster, (), computes=True)
         _place(trained, cluster, TRAINING_SECRETS, computes=True)
         _place(gated, cluster, REGISTRY_SECRETS, computes=True)
+        if cluster is not None:
+            trained.set_cpu_limit(cluster.training_cpu or cluster.cpu)
+            trained.set_memory_limit(cluster.training_memory or cluster.memory)
         trained.set_retry(3, backoff_duration="30s")  # goes on from its checkpoint
+        # `training.start` may name another version by now; what is trained already is found under its key.
+        trained.set_caching_options(False)
         gated.set_caching_options(False)  # the champion may be another by now
         better = gated.outputs["Output"] == True  # noqa: E712  # builds a condition
         with nullcontext() if cluster is None else dsl.If(better, name="better"):
@@ -165,6 +179,12 @@ def _place(
         # The chart's network policy lets these reach MLflow.
         "podMetadata": {"labels": {"acclimate/registry-client": "true"}},
     }
+    if cluster.pull_secrets:
+        platform["imagePullSecret"] = [
+            {"secretName": name, "secretNameParameter": _constant(name)} for name in cluster.pull_secrets
+        ]
+    if computes and cluster.node_selector:
+        platform["nodeSelector"] = {"labels": dict(cluster.node_selector)}
     if secrets:
         platform["secretAsEnv"] = [
             {

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +22,9 @@ from acclimate.initialization import Initialization
 from acclimate.logged_job import LoggedJob
 from acclimate.registry import Registry
 from acclimate.training.checkpoint import load_checkpoint
-from acclimate.training.problem import data_fingerprint, open_problem
-from acclimate.training.recipe_file import to_yaml
+from acclimate.training.problem import Problem, data_fingerprint, open_problem
+from acclimate.training.recipe import Recipe
+from acclimate.training.recipe_file import load_recipe, to_yaml
 from acclimate.training.run_directory import RunDirectory
 from acclimate.training.stopping import stop_on_signals
 from acclimate.workflow import (
@@ -38,7 +40,7 @@ from acclimate.workflow import (
     train_phases,
 )
 from acclimate_pipelines import pages
-from acclimate_pipelines.prepared import Prepared, pack, unpack
+from acclimate_pipelines.prepared import pack, unpack
 from acclimate_pipelines.step import step
 
 log = logging.getLogger(__name__)
@@ -64,8 +66,8 @@ def report(tasks: Path, document: Path, page: Path) -> None:
 def meta_train(tasks: Path, checkpoints: Path, initialization: Path) -> str:
     """Train every phase; gives the id of the MLflow run.
 
-    Checkpoints are kept under ACCLIMATE_HOME by what determines the result, recipe and data: a step that is
-    tried again goes on there, to the same bits.
+    Checkpoints are kept under ACCLIMATE_HOME by what determines the result (recipe, data and the version that
+    training starts from): a step that is tried again goes on there, to the same bits.
 
     Raises:
         TrainingError: it was asked to stop; what was trained until then is in a checkpoint.
@@ -73,12 +75,12 @@ def meta_train(tasks: Path, checkpoints: Path, initialization: Path) -> str:
     prepared = unpack(tasks)
     problem = open_problem(prepared.located)
     listener = LoggedJob(prepared.recipe.name)
-    directory = _run_directory(prepared)
-    listener.on_data(problem, directory.path)
     registry = Registry.open()
-    _, known = starting_version(prepared.located, registry)
+    pinned, known = starting_version(prepared.recipe, registry)
     start = None if known is None else problem.start_from(known)
-    with stop_on_signals() as should_stop, mlflow_run(registry, prepared.recipe, directory, problem) as run:
+    directory = _run_directory(pinned, problem, "" if known is None else known.content_hash())
+    listener.on_data(problem, directory.path)
+    with stop_on_signals() as should_stop, mlflow_run(registry, pinned, directory, problem) as run:
         address = os.environ.get("RAY_ADDRESS")
         metas = train_phases(problem, start, directory, run, listener, should_stop, address)
         if metas is None:
@@ -170,11 +172,11 @@ def register(
         tags: further lineage, such as the alert that called for it.
     """
     prepared = unpack(tasks)
-    recipe = prepared.recipe
     judged = json.loads(verdict.read_text())
     found = Evaluation.from_json(json.loads(evaluation.read_text()))
     sentence = judge(found).sentence
     registry = Registry.open()
+    recipe = _trained_recipe(registry, run_id)
     run = registry.continue_run(run_id)
     run.log_file(evaluation)
     run.log_metrics([(recipe.training.last_step, found.figures())])
@@ -216,12 +218,17 @@ def _gated(
     return gated
 
 
-def _run_directory(prepared: Prepared) -> RunDirectory:
-    recipe = prepared.recipe
-    evaluated = json.dumps([recipe.evaluation.seeds, recipe.baseline.model_dump()])
-    data = data_fingerprint(open_problem(prepared.located).data)
-    key = hashlib.sha256(f"{recipe.content_hash()} {data} {evaluated}".encode()).hexdigest()[:16]
-    directory = RunDirectory(home() / "pipeline-runs" / recipe.name / key)
+def _run_directory(pinned: Recipe, problem: Problem, start: str) -> RunDirectory:
+    evaluated = json.dumps([pinned.evaluation.seeds, pinned.baseline.model_dump()])
+    parts = (pinned.content_hash(), data_fingerprint(problem.data), start, evaluated)
+    key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+    directory = RunDirectory(home() / "pipeline-runs" / pinned.name / key)
     directory.path.mkdir(parents=True, exist_ok=True)
-    (directory.path / "recipe.yaml").write_text(to_yaml(recipe))
+    (directory.path / "recipe.yaml").write_text(to_yaml(pinned))
     return directory
+
+
+def _trained_recipe(registry: Registry, run_id: str) -> Recipe:
+    """The recipe as it was trained, with the number of the version that it started from."""
+    with tempfile.TemporaryDirectory() as folder:
+        return load_recipe(str(registry.download_run(run_id, Path(folder)) / "recipe.yaml"))

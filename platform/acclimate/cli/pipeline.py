@@ -63,6 +63,15 @@ _cluster_options = _together(
     ),
     click.option("--cpu", default=_defaults.cpu, show_default=True, help="Of a step that computes."),
     click.option("--memory", default=_defaults.memory, show_default=True, help="Of a step that computes."),
+    click.option("--training-cpu", default="", help="Of the training step [default: --cpu]."),
+    click.option("--training-memory", default="", help="Of the training step [default: --memory]."),
+    click.option("--pull-secret", "pull_secrets", multiple=True, help="Secret to pull the image with."),
+    click.option(
+        "--node-selector",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Label of the nodes of steps that compute.",
+    ),
 )
 
 
@@ -71,10 +80,18 @@ def _cluster(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def gathered(**given: Any) -> None:
-        cluster = Cluster(**{field.name: given.pop(field.name) for field in fields(Cluster)})
+        options = {field.name: given.pop(field.name) for field in fields(Cluster)}
+        cluster = Cluster(**options | {"node_selector": _labels(options["node_selector"])})
         command(cluster=cluster, **given)
 
     return _cluster_options(gathered)
+
+
+def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise TrainingError(f"--node-selector {pair!r}: write KEY=VALUE, such as pool=training")
+    return dict(pair.split("=", 1) for pair in pairs)
 
 
 _parameters = _together(

@@ -41,17 +41,22 @@ def started_as(recipe: Recipe, directory: RunDirectory) -> Recipe:
 
 
 def anything_new(recipe: Recipe, ref: str, tracking_uri: str | None = None) -> bool:
-    """Whether training would make other bits than version `ref` of the recipe's name has: another recipe, or
-    other recordings. A retraining that a schedule or an alert asks for need not run otherwise.
+    """Whether training would make other bits than version `ref` of the recipe's name has: another recipe,
+    other recordings, or another version to start from. A retraining that a schedule or an alert asks for need not run otherwise.
 
     Raises:
         RegistryError: there is no such version.
         DataError: the data cannot be opened.
     """
-    tags = Registry.open(tracking_uri).version(recipe.name, ref).tags
-    if tags.get("recipe_hash") != recipe.content_hash():
+    registry = Registry.open(tracking_uri)
+    version = registry.version(recipe.name, ref)
+    start = starting_version(recipe, registry)[0].training.start
+    # To go on from the version itself, with nothing else to learn from, is nothing new either.
+    if str(start or "") not in (version.tags.get("start", ""), str(version.version)):
         return True
-    return tags.get("data_hash") != data_fingerprint(open_problem(recipe).data)
+    if version.tags.get("recipe_hash") != recipe.content_hash():
+        return True
+    return version.tags.get("data_hash") != data_fingerprint(open_problem(recipe).data)
 
 
 @traced("check-data")
@@ -100,6 +105,7 @@ def lineage_of(recipe: Recipe, problem: Problem) -> dict[str, str]:
         "recipe_hash": recipe.content_hash(),
         "data_hash": data_fingerprint(problem.data),
         "data_source": recipe.data.source,
+        **({} if recipe.training.start is None else {"start": str(recipe.training.start)}),
         "training_tasks": str(len(problem.split.train)),
         "acclimate_version": acclimate.__version__,
     }

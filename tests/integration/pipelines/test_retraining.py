@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from acclimate.cli.main import cli
+from acclimate.initialization import Initialization
 from acclimate.registry import Registry
 from acclimate.training.recipe_file import load_recipe, to_yaml
 from acclimate_pipelines import delivery_steps, signing_step, training_steps
@@ -86,6 +87,15 @@ def test_steps_work_without_kubeflow_and_the_first_version_becomes_the_baseline(
     assert not training_steps.gate(tasks, start, evaluation, "1", 0.01, False, verdict).passed
     assert signing_step.export_and_sign(reference, bundle) == "watch@1"
     assert delivery_steps.roll_out("wrists", "watch@1", {}) == ""
+    other = tmp_path / "from-1"
+    training_steps.prepare(to_yaml(load_recipe("watch", (*SMALL, "training.start=latest"))), other)
+    further = training_steps.meta_train(other, tmp_path / "checkpoints-from-1", tmp_path / "start-from-1")
+    assert further != run_id, "another version to start from is another run"
+    hashes = [Initialization.load(folder).content_hash() for folder in (start, tmp_path / "start-from-1")]
+    assert hashes[0] != hashes[1]
+    named = (other, tmp_path / "start-from-1", evaluation, report, verdict, further, {})
+    assert training_steps.register(*named) == "watch@2"
+    assert Registry.open().version("watch", "2").tags["start"] == "1", "the number, not the alias"
     version = Registry.open().version("watch", "1")
     assert version.tags["data_source"] == "watch"
     assert version.tags["recipe_hash"] == load_recipe("watch", SMALL).content_hash()
@@ -118,15 +128,15 @@ def test_from_recordings_to_champion_in_one_command(served: Served, tmp_path: Pa
     assert result.exit_code == 0, result.stderr[-3000:] + repr(result.exception)
     told = json.loads(result.stdout)
     print(f"the pipeline's nine steps took {told['seconds']} s")
-    version = Registry.open().version("watch", "2")
-    assert told["version"]["version"] == 2
+    version = Registry.open().version("watch", "3")
+    assert told["version"]["version"] == 3
     assert version.tags["parent_version"] == "1"
     assert version.tags["trigger"] == "drift"
     assert "held-out tasks" in version.tags["gate"]
     assert version.tags["field.result"] == "done"
     assert "champion" in version.aliases
     pages = [path.read_text() for path in Path(told["artifacts"]).rglob("page")]
-    assert any("watch version 2 on wrists: done" in page for page in pages)
+    assert any("watch version 3 on wrists: done" in page for page in pages)
 
 
 def test_a_step_that_fails_is_named_and_has_said_why(
