@@ -42,7 +42,8 @@ def started_as(recipe: Recipe, directory: RunDirectory) -> Recipe:
 
 def anything_new(recipe: Recipe, ref: str, tracking_uri: str | None = None) -> bool:
     """Whether training would make other bits than version `ref` of the recipe's name has: another recipe,
-    other recordings, or another version to start from. A retraining that a schedule or an alert asks for need not run otherwise.
+    other recordings, or another version to start from. A retraining that a schedule or an alert asks for need
+    not run otherwise.
 
     Raises:
         RegistryError: there is no such version.
