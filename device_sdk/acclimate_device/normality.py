@@ -21,6 +21,7 @@ new.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _NEWS = 0.125
-_NUMBERS = ("weight", "stray", "shrink", "memory", "threshold")
+_NUMBERS = ("weight", "stray", "shrink", "memory", "threshold", "quiet")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Prior:
         shrink: share of the correlations that is taken off, so that C can be inverted.
         memory: windows after which older ones fade.
         threshold: score from which on a window is an alarm.
+        quiet: windows without an alarm after which a further one counts as new.
     """
 
     mean: Floats
@@ -58,6 +60,7 @@ class Prior:
     shrink: float
     memory: float
     threshold: float = math.inf
+    quiet: float = 0.0
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """As a bundle holds it: `normal.mean`, `.between`, `.within`, and `.numbers` with the rest."""
@@ -134,6 +137,13 @@ class Normality:
         self._news += weight
         if self._news >= max(1.0, state.count * _NEWS):
             self._refresh()
+
+    def learned(self, z: Floats) -> Normality:
+        """`learn` of a copy: whoever holds this one goes on with what it knows."""
+        after = copy.copy(self)
+        after.state = copy.copy(self.state)
+        after.learn(z)
+        return after
 
     def learn_many(self, z: Floats) -> None:
         """`learn` for windows (n, d) in their order."""

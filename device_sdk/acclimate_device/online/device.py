@@ -36,7 +36,7 @@ from acclimate_device.online.saved import Adapted
 from acclimate_device.online.schema import Float, Schema
 from acclimate_device.online.versions import Load, ReadFile, Running, Versions
 from acclimate_device.protocol import EventKind, Manifest, Release, Report, Slot
-from acclimate_device.runtime import ClosedFormEngine, load_engine
+from acclimate_device.runtime import ClosedFormEngine, NormalEngine, load_engine
 from acclimate_device.storage import Claim, FileFlash, Flash, SameProcess, Slots, Store
 from acclimate_device.telemetry import Recorder, resources
 
@@ -176,7 +176,8 @@ class Device:
         return self._keeping.health
 
     def predict_one(self, x: Any, key: Hashable | None = None) -> Any:
-        """The label (classification), a number, or an array: (targets,), of forecasts (horizon[, targets]).
+        """The label (classification), whether it is an anomaly, a number, or an array: (targets,), of
+        forecasts (horizon[, targets]).
 
         Args:
             x: of the manifest's shape, in the recorded units; a row may be a mapping from channel names.
@@ -239,8 +240,27 @@ class Device:
         schema = self._active.schema
         return [self.predict_one(x) for x in [self._checked(schema, x) for x in xs]]
 
-    def learn_one(self, x: Any, y: Any) -> None:
+    def score_one(self, x: Any) -> float:
+        """How far one window is from what is normal on this device: its log density below the usual one's.
+
+        Above `threshold` it is an anomaly, of which `predict_one` says True.
+
+        Raises:
+            InputError: not a usable input; nothing changed.
+            LabelError: the bundle does not tell anomalies.
+        """
+        active = self._active
+        engine = active.running.engine
+        if not isinstance(engine, NormalEngine):
+            raise LabelError("the bundle does not tell anomalies: use predict_one")
+        raw = self._checked(active.schema, x)
+        outputs = active.outputs(active.schema.normalize(active.aligned(raw))[None])
+        return float(outputs[0, 0]) + engine.prior.threshold
+
+    def learn_one(self, x: Any, y: Any = None) -> None:
         """Learn from one labelled example: predict it, watch the loss, keep it, adapt when due.
+
+        Where the bundle tells anomalies, learn one window as normal, without a label.
 
         Raises:
             InputError, LabelError: not a usable example; nothing changed.
@@ -343,7 +363,12 @@ class Device:
         if key is not None:
             self._pending.keep(key, raw)
         self._predictions += 1
-        if self._predictions % self.policy.watch_every == 0:
+        strange = active.schema.anomaly and bool(outputs[0] > 0.0)
+        if strange:
+            with self._lock:
+                self._learner.alarmed(active, self._predictions)
+        # An anomaly is no drift: what is strange for a while must not become what inputs look like.
+        if not strange and self._predictions % self.policy.watch_every == 0:
             self._inputs.see(active.schema, raw, self._clock.now())
         self._recorder.predicted((time.perf_counter_ns() - started) / 1000.0)
         return active, outputs

@@ -23,7 +23,7 @@ from acclimate_device.online.schema import Float, Schema, Target
 from acclimate_device.online.support import Support
 from acclimate_device.online.versions import Running
 from acclimate_device.protocol import EventKind
-from acclimate_device.runtime import ClosedFormEngine, GradientEngine, Params
+from acclimate_device.runtime import ClosedFormEngine, GradientEngine, NormalEngine, Params
 from acclimate_device.telemetry import FEWEST, Recorder
 
 Note = Callable[[EventKind, str, str], None]
@@ -104,9 +104,12 @@ class Learner:
         self._support: Support | None = None
         self._warned = False
         self._since_adaptation = self._hurry_left = 0
+        self._last_anomaly = -math.inf  # the number of its prediction
 
     def learn(self, active: Active, raw: Float, target: Target, inputs_drifted: bool) -> Active:
         """Predict a checked example, watch the loss, keep it, adapt when due."""
+        if isinstance(active.running.engine, NormalEngine):
+            return self._learn_normal(active, active.running.engine, raw)
         response = self._watch(active, raw, target)
         if inputs_drifted and response == "report" and self._policy.on_input_shift != "realign":
             response = self._policy.on_input_shift
@@ -126,6 +129,26 @@ class Learner:
             return self.adapt(active)
         return active
 
+    def alarmed(self, active: Active, number: int) -> None:
+        """A predicted window is an anomaly: one that begins after a quiet time is reported.
+
+        Args:
+            number: of the prediction, counted up.
+        """
+        engine = active.running.engine
+        assert isinstance(engine, NormalEngine)
+        quiet, self._last_anomaly = number - self._last_anomaly > engine.prior.quiet, number
+        if quiet:
+            self._recorder.alarms += 1
+            self._note("alarm", "score", "above the threshold of what is normal on this device")
+
+    def _learn_normal(self, active: Active, engine: NormalEngine, raw: Float) -> Active:
+        started = time.perf_counter_ns()
+        params = engine.learn(active.params, active.schema.normalize(active.aligned(raw))[None])
+        self._recorder.steps += 1
+        self._recorder.adapt_us.add((time.perf_counter_ns() - started) / 1000.0)
+        return replace(active, params=params, adapted=True)
+
     def realign(self, active: Active, alignment: Alignment) -> Active:
         """Map inputs back from now on, until labelled examples have the last word."""
         self._note("realigned", "inputs", "until labelled examples decide")
@@ -135,6 +158,8 @@ class Learner:
         """Take the bundle's steps on the support and use what the held-back examples find best; a closed form
         learns the support from its start."""
         engine, started = active.running.engine, time.perf_counter_ns()
+        if isinstance(engine, NormalEngine):  # keeps no window
+            return active
         support = self._support_of(active)
         if isinstance(engine, ClosedFormEngine):
             for example in support.in_order():
@@ -186,6 +211,10 @@ class Learner:
         else:
             self._trial.clear()
         self._reset_watch()
+        old, engine = before.running.engine, running.engine
+        if isinstance(engine, NormalEngine) and isinstance(old, NormalEngine) and before.learnt:
+            params = engine.carried(before.params, old)
+            return replace(active, params=params, adapted=params is not engine.start)
         return self.adapt(active)
 
     def _keep(self, active: Active, raw: Float, target: Target) -> Active:

@@ -28,6 +28,7 @@ class Schema:
         self._input, self.output = manifest.input, manifest.output
         self.loss_name = manifest.adaptation.loss
         self.classification = self.output.kind == "classification"
+        self.anomaly = self.output.kind == "anomaly"
         self.shape = self._input.shape
         self.layout = self.shape, self._input.channels
         self._clamped = 0
@@ -104,6 +105,10 @@ class Schema:
         Raises:
             LabelError: not a label of the bundle, or not finite numbers, one for each target.
         """
+        if self.anomaly:
+            if y is not None:
+                raise LabelError(f"label {y!r} came, but anomalies have none: learn_one(x) takes normal ones")
+            return 0
         if self.classification:
             try:
                 return self._index[y if isinstance(y, str) else str(y)]
@@ -129,10 +134,13 @@ class Schema:
         return ((np.asarray(targets, np.float32) - self._target_mean) / self._target_scale).astype(np.float32)
 
     def prediction(self, outputs: Float) -> Any:
-        """What an application gets for outputs (width,): a label, a float, an array of targets, or, of a
-        forecast of several steps, (horizon,) of one target or (horizon, targets)."""
+        """What an application gets for outputs (width,): a label, whether it is an anomaly, a float, an
+        array of targets, or, of a forecast of several steps, (horizon,) of one target or (horizon, targets).
+        """
         if self.classification:
             return self.output.labels[outputs.argmax()]
+        if self.anomaly:
+            return bool(outputs[0] > 0.0)
         values = outputs * self._target_scale + self._target_mean
         if len(values) == 1:
             return float(values[0])

@@ -33,11 +33,12 @@ gives the same answer, so a lost answer costs nothing. A new version of the prot
 
 A bundle is a folder of `manifest.json`, `predict.onnx`, `adapt.onnx`, `params.safetensors` and
 `sanity.safetensors`, or with heads in closed form of `features.onnx` and `learn.onnx` in place of the two
-graphs. **Each file is one TUF target, `<name>/<version>/<file>`**, in a repository with
-consistent snapshots; the manifest repeats length and SHA-256 of the other four. One target per file, and no
-archive: a download resumes by file and by `Range`, a hash is checked before anything parses the bytes, sizes
-are known before the first byte, there is no unpacking to get wrong, and a file the device already holds (the
-graphs rarely change between versions) is not fetched again.
+graphs, or to tell anomalies of `features.onnx` alone.
+**Each file is one TUF target, `<name>/<version>/<file>`**, in a repository with consistent snapshots; the
+manifest repeats length and SHA-256 of the others. One target per file, and no archive: a download resumes by
+file and by `Range`, a hash is checked before anything parses the bytes, sizes are known beforehand,
+there is no unpacking to get wrong, and a file the device already holds (the graphs rarely change between
+versions) is not fetched again.
 
 Graphs, float32 unless said, in normalized units, with `B = adaptation.batch` and parameters as inputs:
 
@@ -70,6 +71,14 @@ Heads in closed form (`adaptation.kind` is `closed-form`), with d features and t
   quantiles of it in units of that mean, at the levels `prior.levels (L,)`.
 * `sanity.safetensors`: `x (S, *shape)`, `y (S,)` or `(S, C)`, and `outputs (S, C)`: what the mean of the
   heads says of each label before it is learnt, without forgetting.
+
+Anomalies (`adaptation.kind` is `normal`), with d features:
+
+* `features.onnx`: `param.<name>` and `x (batch, *shape)`, to `z (batch, d)`.
+* `params.safetensors`: `param.<name>`; `prior.normal.mean (d,)`, `prior.normal.between (d, d)` and
+  `prior.normal.within (d, d)`, and `prior.normal.numbers`: weight, stray, shrink, memory, threshold and
+  quiet, as in `acclimate_device.normality`.
+* `sanity.safetensors`: `x (S, *shape)` and `outputs (S,)`: the score of each window before it is learned.
 """
 
 from __future__ import annotations
@@ -95,6 +104,7 @@ from acclimate_device.protocol.manifest import (
     FILES,
     LEARN,
     MANIFEST,
+    NORMAL_FILES,
     PARAMS,
     PREDICT,
     SANITY,
@@ -108,6 +118,7 @@ from acclimate_device.protocol.manifest import (
     Input,
     LossName,
     Manifest,
+    NormalWindows,
     Output,
     Preprocessing,
 )
@@ -168,6 +179,7 @@ __all__ = [
     "LIMITS",
     "MANIFEST",
     "MESSAGES",
+    "NORMAL_FILES",
     "PARAMS",
     "PREDICT",
     "PROBLEM_PREFIX",
@@ -197,6 +209,7 @@ __all__ = [
     "Limits",
     "LossName",
     "Manifest",
+    "NormalWindows",
     "Output",
     "Preprocessing",
     "Problem",

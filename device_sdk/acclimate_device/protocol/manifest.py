@@ -22,6 +22,9 @@ FILES = (PREDICT, ADAPT, PARAMS, SANITY)
 CLOSED_FORM_FILES = (FEATURES, LEARN, PARAMS, SANITY)
 """What a bundle whose heads are solved in closed form holds beside its manifest."""
 
+NORMAL_FILES = (FEATURES, PARAMS, SANITY)
+"""What a bundle that tells anomalies holds beside its manifest."""
+
 TaskKind = Literal["classification", "regression", "forecasting", "anomaly"]
 HeadName = Literal["last", "means"]
 LossName = Literal["cross_entropy", "mse", "mae", "huber"]
@@ -166,6 +169,21 @@ class ClosedForm:
 
 
 @dataclass(frozen=True)
+class NormalWindows:
+    """How a device learns what is normal on it, and tells what is not: see `acclimate_device.normality`.
+
+    Attributes:
+        kind: `normal`.
+        shots: normal windows after which its figures were measured.
+        loss: of labels, which this kind does not take.
+    """
+
+    kind: Literal["normal"]
+    shots: Positive
+    loss: LossName = "mse"
+
+
+@dataclass(frozen=True)
 class CurvePoint:
     """The metric over held-out tasks after some adaptation steps: mean and quantiles by name (`p05`...).
 
@@ -242,8 +260,8 @@ class Manifest:
         output: what the outputs mean.
         adaptation: how a device adapts.
         cost: what it costs a device.
-        files: every other file by name: `FILES` or `CLOSED_FORM_FILES`, by the kind of adaptation, no more
-            and no less.
+        files: every other file by name: `FILES`, `CLOSED_FORM_FILES` or `NORMAL_FILES`, by the kind of
+            adaptation, no more and no less.
         learner: what meta-trained it (`maml`, `reptile`, ...).
         run_id: the MLflow run it came from; empty if none.
         sanity_tolerance: largest error a device accepts on the sanity vector: absolute, and of heads in
@@ -254,7 +272,7 @@ class Manifest:
     release: Release
     input: Input
     output: Output
-    adaptation: Adaptation | ClosedForm
+    adaptation: Adaptation | ClosedForm | NormalWindows
     cost: Cost
     files: Annotated[Mapping[Name, File], Items(16)]
     learner: str
@@ -264,7 +282,7 @@ class Manifest:
     schema: Literal[1] = 1
 
     def __post_init__(self) -> None:
-        whole = FILES if isinstance(self.adaptation, Adaptation) else CLOSED_FORM_FILES
+        whole = _FILES_OF[type(self.adaptation)]
         if set(self.files) != set(whole):
             raise ProtocolError(f"Manifest.files: {sorted(self.files)}, a bundle holds {sorted(whole)}")
         _check_normalization("input", self.input.mean, self.input.scale, self.input.shape[0])
@@ -274,11 +292,18 @@ class Manifest:
         labels, width = self.output.labels, self.output.width
         if self.output.kind == "classification" and len(set(labels)) != width:
             raise ProtocolError(f"Manifest.output.labels: {len(set(labels))} distinct, the width is {width}")
-        if isinstance(self.adaptation, ClosedForm):
+        if not isinstance(self.adaptation, Adaptation):
             return
         unknown = set(self.adaptation.rates) - set(self.adaptation.trainable)
         if unknown:
             raise ProtocolError(f"Manifest.adaptation.rates: {sorted(unknown)} are not trainable")
+
+
+_FILES_OF: Mapping[type, tuple[str, ...]] = {
+    Adaptation: FILES,
+    ClosedForm: CLOSED_FORM_FILES,
+    NormalWindows: NORMAL_FILES,
+}
 
 
 def _check_window(entry: Input) -> None:

@@ -35,6 +35,7 @@ EventKind = Literal[
     "storage_failed",  # flash takes no writes: what should be kept is kept in memory
     "storage_recovered",  # it takes them again
     "clock_jumped",  # the wall clock was set
+    "alarm",  # a window that is not normal on this device, after a quiet time
     "unaligned",  # labelled examples found that this does not pay: inputs are taken as they come
 ]
 
@@ -124,6 +125,7 @@ class Report:
         adaptations, kept_starts: adaptations that paid, and that did not.
         warnings, drifts, resets: how many.
         fallbacks: times the device fell back to an older version or the factory initialization.
+        alarms: anomalies that began.
         clamped: inputs held at the edge of what training saw.
         refusals: calls and downloads refused, by error class name.
         events: the first `LIMITS.report_events`.
@@ -155,6 +157,7 @@ class Report:
     resets: Count = 0
     fallbacks: Count = 0
     clamped: Count = 0
+    alarms: Count = 0
     refusals: Annotated[Mapping[str, Count], Items(32)] = field(default_factory=dict)
     events: Annotated[tuple[Event, ...], Items(LIMITS.report_events)] = ()
     events_dropped: Count = 0

@@ -6,5 +6,6 @@ from acclimate_device.runtime.closed_form import ClosedFormEngine
 from acclimate_device.runtime.engine import Engine, Params
 from acclimate_device.runtime.gradient import Batch, GradientEngine
 from acclimate_device.runtime.loading import load_engine
+from acclimate_device.runtime.normal import NormalEngine
 
-__all__ = ["Batch", "ClosedFormEngine", "Engine", "GradientEngine", "Params", "load_engine"]
+__all__ = ["Batch", "ClosedFormEngine", "Engine", "GradientEngine", "NormalEngine", "Params", "load_engine"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from acclimate_device.bundle import Bundle
-from acclimate_device.protocol import ClosedForm
+from acclimate_device.protocol import ClosedForm, NormalWindows
 from acclimate_device.runtime.closed_form import ClosedFormEngine
 from acclimate_device.runtime.engine import Engine
 from acclimate_device.runtime.gradient import GradientEngine
+from acclimate_device.runtime.normal import NormalEngine
 
 
 def load_engine(bundle: Bundle, like: Engine | None = None) -> Engine:
@@ -22,4 +23,6 @@ def load_engine(bundle: Bundle, like: Engine | None = None) -> Engine:
     """
     if isinstance(bundle.manifest.adaptation, ClosedForm):
         return ClosedFormEngine(bundle, like if isinstance(like, ClosedFormEngine) else None)
+    if isinstance(bundle.manifest.adaptation, NormalWindows):
+        return NormalEngine(bundle, like if isinstance(like, NormalEngine) else None)
     return GradientEngine(bundle, like if isinstance(like, GradientEngine) else None)

@@ -16,7 +16,7 @@ MOST_WINDOWS = 2**31 - 1
 REFUSAL_KINDS = 32
 OTHER = "other"
 _COUNTS = ("predictions", "mistakes", "steps", "adaptations", "kept_starts", "warnings", "drifts")
-_MORE_COUNTS = ("resets", "fallbacks", "clamped", "events_dropped")
+_MORE_COUNTS = ("resets", "fallbacks", "clamped", "alarms", "events_dropped")
 
 
 def mergeable(one: Report, two: Report) -> bool:

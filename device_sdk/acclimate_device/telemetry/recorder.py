@@ -46,7 +46,7 @@ class Recorder:
     def _begin(self, began: float) -> None:
         self.began = began
         self.steps = self.adaptations = self.kept_starts = 0
-        self.warnings = self.drifts = self.resets = self.fallbacks = self.clamped = 0
+        self.warnings = self.drifts = self.resets = self.fallbacks = self.clamped = self.alarms = 0
         self._labelled = _Labelled()
         self._input_shift, self.adapt_us, self._predict_us = Sketch(), Sketch(), Sketch()
         self._refusals: Counter[str] = Counter()
@@ -140,6 +140,7 @@ class Recorder:
                 resets=self.resets,
                 fallbacks=self.fallbacks,
                 clamped=self.clamped,
+                alarms=self.alarms,
                 refusals=dict(self._refusals),
                 events=tuple(self._events),
                 events_dropped=self._events_dropped,

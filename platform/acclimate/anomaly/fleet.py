@@ -93,7 +93,8 @@ def fit(
         scored.append((model.scores(devices[index].later), devices[index].later_normal))
     on_progress("setting the threshold", len(judged), len(judged))
     prior = _prior([moments[index] for index in usable], own, weight, shrink)
-    return FleetNormal(replace(prior, threshold=threshold_within(scored, budget)), density)
+    threshold = threshold_within(scored, budget)
+    return FleetNormal(replace(prior, threshold=threshold, quiet=float(budget.quiet)), density)
 
 
 def _moments(rows: Floats, own: int) -> _Moments:

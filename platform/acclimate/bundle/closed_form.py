@@ -26,7 +26,7 @@ from acclimate.learners.heads import HeadName, Heads
 from acclimate.models import build
 from acclimate_device import bundle as device_bundle
 from acclimate_device.errors import BundleError as DeviceBundleError
-from acclimate_device.protocol import FEATURES, LEARN, PARAMS, SANITY, ClosedForm, Manifest
+from acclimate_device.protocol import FEATURES, LEARN, PARAMS, SANITY, ClosedForm, Manifest, NormalWindows
 from acclimate_device.runtime import ClosedFormEngine
 
 LABELS = 20
@@ -34,8 +34,8 @@ _NAMES: dict[HeadName, str] = {"last": "phi", "means": "z"}
 
 
 @dataclass(frozen=True)
-class ClosedFormFiles:
-    """What `closed_form_files` gives.
+class BundleFiles:
+    """What a device receives that adapts without gradient steps.
 
     Attributes:
         files: by name, all but the manifest.
@@ -46,7 +46,7 @@ class ClosedFormFiles:
     """
 
     files: Mapping[str, Mapping[str, Tensor] | bytes]
-    adaptation: ClosedForm
+    adaptation: ClosedForm | NormalWindows
     label_macs: int
     prediction_macs: int
     state_bytes: int
@@ -62,7 +62,7 @@ def learner_of(initialization: Initialization, dtype: torch.dtype = torch.float3
     return learner
 
 
-def closed_form_files(initialization: Initialization) -> ClosedFormFiles:
+def closed_form_files(initialization: Initialization) -> BundleFiles:
     """Trace, prove and count.
 
     Raises:
@@ -90,7 +90,7 @@ def closed_form_files(initialization: Initialization) -> ClosedFormFiles:
     with FlopCounterMode(display=False) as update, torch.no_grad():
         step(*learning.values())
     macs = forward.get_total_flops() // 2
-    return ClosedFormFiles(
+    return BundleFiles(
         files={
             FEATURES: module_to_onnx(features, (*arguments, x), [*inputs, "x"], reads, batched=True),
             LEARN: module_to_onnx(

@@ -20,6 +20,7 @@ from acclimate.bundle.closed_form import closed_form_files, verify_labels
 from acclimate.bundle.cost import parameter_count, prediction_multiply_adds, step_cost
 from acclimate.bundle.graphs import predict_to_onnx, step_to_onnx, trace_step
 from acclimate.bundle.limits import DeviceLimits
+from acclimate.bundle.normal import normal_files, verify_windows
 from acclimate.bundle.probe import Reference, probe_batch, sanity_of
 from acclimate.bundle.step import StepSignature, step_function, step_inputs
 from acclimate.bundle.verification import Agreement, verify_prediction, verify_sanity, verify_step
@@ -136,7 +137,8 @@ def _closed_form(
     expected: Expected | None,
     limits: DeviceLimits | None,
 ) -> Bundle:
-    made = closed_form_files(initialization)
+    anomalies = initialization.schema.kind == "anomaly"
+    made = normal_files(initialization) if anomalies else closed_form_files(initialization)
     files = {
         name: each if isinstance(each, bytes) else _safetensors(each) for name, each in made.files.items()
     }
@@ -159,7 +161,8 @@ def _closed_form(
         expected=expected,
         run_id=run_id,
     )
-    return Bundle(manifest, {MANIFEST: dumps(manifest), **files}, Agreement(verify_labels(manifest, files)))
+    agreed = verify_windows(manifest, files) if anomalies else verify_labels(manifest, files)
+    return Bundle(manifest, {MANIFEST: dumps(manifest), **files}, Agreement(agreed))
 
 
 def _listed(files: Mapping[str, bytes]) -> dict[str, File]:

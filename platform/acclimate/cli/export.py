@@ -12,7 +12,7 @@ from acclimate.cli.output import err, next_step, print_fields, print_json
 
 if TYPE_CHECKING:
     from acclimate.bundle.export import Bundle
-    from acclimate_device.protocol import Adaptation, ClosedForm
+    from acclimate_device.protocol import Adaptation, ClosedForm, NormalWindows
 
 
 @click.command("export")
@@ -43,14 +43,16 @@ def export(reference: str, output: Path, tracking_uri: str | None, as_json: bool
     next_step(f"acclimate repo publish REPOSITORY {output} --key KEYS", "sign it, so that devices trust it")
 
 
-def _how(adaptation: Adaptation | ClosedForm) -> str:
-    from acclimate_device.protocol import ClosedForm
+def _how(adaptation: Adaptation | ClosedForm | NormalWindows) -> str:
+    from acclimate_device.protocol import ClosedForm, NormalWindows
 
     if isinstance(adaptation, ClosedForm):
         told = zip(adaptation.heads, adaptation.forgetting, strict=True)
         return "label by label in closed form: " + ", ".join(
             f"{head}, forgetting {rate}" for head, rate in told
         )
+    if isinstance(adaptation, NormalWindows):
+        return "window by window, to what is normal on the device"
     return f"{len(adaptation.trainable)} tensors in {adaptation.steps} steps"
 
 
