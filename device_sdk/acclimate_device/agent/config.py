@@ -21,7 +21,8 @@ class AgentConfig:
     """What an agent needs to know.
 
     Attributes:
-        service: URL of the rollout service; https, except on this machine.
+        service: URL of the rollout service; https, except on this machine. Or of an MQTT broker that a bridge
+            joins to it, as `mqtts://`.
         state: folder that survives restarts, shared with the application.
         root: the trusted TUF root (`root.json`), which came with the device.
         token_file: holds the one-time enrolment token; may be removed after enrolment.
@@ -104,7 +105,10 @@ def _check_url(where: str, key: str, url: str) -> None:
     parts = urlsplit(url)
     if not url and key == "repository":
         return
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    schemes = ("http", "https", "mqtt", "mqtts") if key == "service" else ("http", "https")
+    if parts.scheme not in schemes or not parts.hostname:
         raise ConfigError(f"{where}: {key} is {url!r}: give a URL such as https://fleet.example.org")
-    if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
-        raise ConfigError(f"{where}: {key} is {url!r}: plain http would show the token: use https")
+    if parts.scheme in ("http", "mqtt") and parts.hostname not in _LOOPBACK:
+        raise ConfigError(
+            f"{where}: {key} is {url!r}: plain {parts.scheme} would show the token: use {parts.scheme}s"
+        )

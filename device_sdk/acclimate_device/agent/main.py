@@ -14,9 +14,11 @@ from pathlib import Path
 
 from acclimate_device import __version__
 from acclimate_device.agent.agent import Agent
+from acclimate_device.agent.certificate import certificate
 from acclimate_device.agent.config import AgentConfig
+from acclimate_device.agent.identity import Identity
 from acclimate_device.agent.service import problem
-from acclimate_device.agent.transport import HttpTransport
+from acclimate_device.agent.transport import HttpTransport, Transport
 from acclimate_device.errors import ConfigError, DeviceError, TransportError
 from acclimate_device.protocol import Enrolled
 from acclimate_device.storage import Claim, FileFlash, Slots, Store
@@ -55,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
         ("enrol", _enrol, "join a fleet with the one-time token; then run"),
         ("run", _run, "poll, download, report, until stopped; enrols first if need be"),
         ("once", _once, "one round: poll, obey, report"),
+        ("certificate", _certificate, "the device's TLS client certificate, for a broker to trust"),
         ("status", _status, "what runs and what waits, without any request"),
     ):
         added = commands.add_parser(name, help=summary)
@@ -130,12 +133,36 @@ def _agent(config: AgentConfig) -> Agent:
             f"root {config.root}: {error.strerror}: copy root.json of the repository here"
         ) from None
 
-    def connect(url: str) -> HttpTransport:
+    flash = FileFlash(config.state)
+
+    def connect(url: str) -> Transport:
+        if url.startswith("mqtt"):
+            return _over_mqtt(url, config, flash)
         return HttpTransport(url, config.ca_file, config.timeout_s, config.proxy or None, config.bytes_per_s)
 
     transport = connect(config.service)
     static = connect(config.repository) if config.repository else None
-    return Agent(transport, FileFlash(config.state), root, config.state / "tuf", static)
+    return Agent(transport, flash, root, config.state / "tuf", static)
+
+
+def _over_mqtt(url: str, config: AgentConfig, flash: FileFlash) -> Transport:
+    try:
+        from acclimate_device.agent.mqtt import MqttTransport
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"service {url}: MQTT needs {error.name}, which is not installed: pip install "
+            "'acclimate-device[gateway,mqtt]'"
+        ) from None
+    return MqttTransport(url, Identity(Store(flash)).key(), config.ca_file, config.timeout_s)
+
+
+def _certificate(config: AgentConfig, options: argparse.Namespace) -> int:
+    pem = certificate(Identity(Store(FileFlash(config.state))).key()).decode()
+    if options.json:
+        _print({"certificate": pem}, options)
+    else:
+        print(pem, end="")
+    return 0
 
 
 def _enrol_now(agent: Agent, config: AgentConfig) -> Enrolled:

@@ -42,6 +42,7 @@ COMMANDS: dict[str, LazyCommand] = {
         "acclimate.cli.backup:backup", "rollout", "Save a service's database, key and bundles to a folder."
     ),
     "restore": LazyCommand("acclimate.cli.backup:restore", "rollout", "Make a service from a backup."),
+    "bridge": LazyCommand("acclimate.cli.bridge:bridge", "mqtt", "Join an MQTT broker to a rollout service."),
     "login": LazyCommand("acclimate.cli.login:login", "rollout", "Sign in to a rollout service"),
     "token": LazyCommand("acclimate.cli.login:token", "rollout", "API tokens for operators and programs"),
     "fleet": LazyCommand("acclimate.cli.fleet:fleet", "rollout", "Fleets and what their devices run"),

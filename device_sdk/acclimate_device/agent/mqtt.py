@@ -1,0 +1,138 @@
+"""Requests over MQTT 5, for fleets on cellular links: one connection, and no polls while nothing changes."""
+
+from __future__ import annotations
+
+import secrets
+import ssl
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from acclimate_device.agent.certificate import present
+from acclimate_device.agent.identity import DeviceKey
+from acclimate_device.agent.transport import Response
+from acclimate_device.errors import TransportError
+from acclimate_device.protocol import STATE_PATH
+from acclimate_device.protocol.mqtt import OFFLINE, ONLINE, carried, headers_of, name_of, topic
+
+_KEEPALIVE_S = 240
+_PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+
+class MqttTransport:
+    """A `Transport` through a broker and `acclimate bridge`.
+
+    The desired state comes retained: a poll that finds it unchanged sends nothing. A new bearer token is
+    shown with the next poll, which is how the bridge may go on asking in the device's name.
+
+    Args:
+        url: `mqtts://host[:port]`, or `mqtt://` on this machine.
+        key: of the device; over TLS its certificate is shown to the broker.
+        ca_file: certificate authorities of the broker; None means the system's.
+        timeout_s: of connecting and of each answer.
+    """
+
+    def __init__(
+        self, url: str, key: DeviceKey, ca_file: Path | None = None, timeout_s: float = 30.0
+    ) -> None:
+        parts = urlsplit(url)
+        self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        self._name, self._timeout_s = name_of(key.public.key_id), timeout_s
+        self._ready, self._answered = threading.Event(), threading.Event()
+        self._client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=self._name, protocol=mqtt.MQTTv5, reconnect_on_failure=True
+        )
+        if parts.scheme == "mqtts":
+            tls = ssl.create_default_context(cafile=ca_file)
+            present(tls, key)
+            self._client.tls_set_context(tls)
+        self._client.will_set(topic(self._name, "presence"), OFFLINE, qos=1, retain=True)
+        self._client.on_connect, self._client.on_message = self._connected, self._came
+        self._client.on_disconnect = lambda *_: self._ready.clear()
+        self._client.on_subscribe = lambda *_: self._ready.set()
+        self._asking, self._started = threading.Lock(), False
+        self._correlation, self._answer = b"", Response(0)
+        self._state: Response | None = None
+        self._shown = ""
+
+    def request(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, max_bytes: int
+    ) -> Response:
+        with self._asking:
+            self._connect()
+            poll = method == "GET" and path == STATE_PATH
+            state = self._state
+            if poll and state is not None and headers.get("Authorization", "") == self._shown:
+                known = headers.get("If-None-Match") == state.headers.get("etag")
+                return Response(304, state.headers) if known else state
+            answer = self._ask(method, path, headers, body)
+            if poll and answer.status in (200, 304):
+                self._shown = headers.get("Authorization", "")
+        if len(answer.body) > max_bytes:
+            raise TransportError(
+                f"{method} {path}: the answer is longer than {max_bytes} bytes", answer.status
+            )
+        return answer
+
+    def close(self) -> None:
+        """Say that the device is offline, and disconnect."""
+        if self._started:
+            self._client.publish(topic(self._name, "presence"), OFFLINE, qos=1, retain=True)
+            self._client.disconnect()
+            self._client.loop_stop()
+            self._started = False
+
+    def _connect(self) -> None:
+        try:
+            if not self._started:
+                self._client.connect(self._host, self._port, _KEEPALIVE_S, clean_start=True)
+                self._client.loop_start()
+                self._started = True
+        except (OSError, ValueError) as error:
+            raise TransportError(f"broker {self._host}:{self._port}: {error}") from None
+        if not self._ready.wait(self._timeout_s):
+            raise TransportError(
+                f"broker {self._host}:{self._port} does not let {self._name} in: does it know the device's "
+                "certificate (acclimate-device certificate)?"
+            )
+
+    def _ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Response:
+        self._answered.clear()
+        self._correlation = secrets.token_bytes(6)
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        properties.CorrelationData = self._correlation
+        properties.UserProperty = [("method", method), ("path", path), *carried(headers)]
+        sent = self._client.publish(topic(self._name, "request"), body or b"", qos=1, properties=properties)
+        if sent.rc != mqtt.MQTT_ERR_SUCCESS:
+            raise TransportError(f"{method} {path}: {mqtt.error_string(sent.rc)}")
+        if not self._answered.wait(self._timeout_s):
+            raise TransportError(
+                f"{method} {path}: no answer in {self._timeout_s:g} s: is acclimate bridge running?"
+            )
+        return self._answer
+
+    def _connected(self, client: mqtt.Client, *rest: Any) -> None:
+        code = rest[2]
+        if code.is_failure:
+            return
+        client.publish(topic(self._name, "presence"), ONLINE, qos=1, retain=True)
+        client.subscribe([(topic(self._name, kind), 1) for kind in ("answer", "state")])
+
+    def _came(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
+        found = message.properties
+        told: list[tuple[str, str]] = list(getattr(found, "UserProperty", []))
+        if message.topic == topic(self._name, "state"):
+            self._state = Response(200, headers_of(told), bytes(message.payload)) if message.payload else None
+        elif getattr(found, "CorrelationData", b"") == self._correlation:
+            status = dict(told).get("status", "")
+            self._answer = Response(
+                int(status) if status.isdecimal() else 0, headers_of(told), bytes(message.payload)
+            )
+            self._answered.set()

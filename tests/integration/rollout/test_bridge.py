@@ -1,0 +1,259 @@
+"""Devices on MQTT: a real broker, the real bridge, the real service."""
+
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import paho.mqtt.client as mqtt
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from acclimate_device.agent import Agent
+from acclimate_device.agent.certificate import certificate
+from acclimate_device.agent.identity import Identity
+from acclimate_device.agent.mqtt import MqttTransport
+from acclimate_device.errors import TransportError
+from acclimate_device.protocol.mqtt import name_of, topic
+from acclimate_device.storage import Store
+from acclimate_device.telemetry import ReportQueue
+from acclimate_device.testing import SimulatedFlash
+from tests.support.serving import Served
+from tests.unit.device.test_network import Authority
+from tests.unit.device.test_queue import report
+
+pytestmark = pytest.mark.slow
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Broker:
+    """A mosquitto of our own. Over TLS it lets in only whose certificate it knows, each to its own topics."""
+
+    def __init__(self, folder: Path, secure: dict[str, bytes] | None = None) -> None:
+        self.port, self.folder = free_port(), folder
+        lines = [f"listener {self.port} 127.0.0.1", "max_inflight_messages 20"]
+        if os.geteuid() == 0:
+            lines.append("user root")  # else it may not read what only root may
+        if secure is None:
+            lines.append("allow_anonymous true")
+        else:
+            (folder / "known.pem").write_bytes(b"".join(secure.values()))
+            (folder / "acl").write_text(
+                "user bridge\ntopic readwrite #\npattern readwrite acclimate/v1/%u/#\n"
+            )
+            authority = Authority()
+            authority.write(folder / "ca.pem")
+            authority.server(folder)
+            lines += [
+                f"cafile {folder}/known.pem",
+                f"certfile {folder}/server.pem",
+                f"keyfile {folder}/server.pem",
+                "require_certificate true",
+                "use_identity_as_username true",
+                f"acl_file {folder}/acl",
+            ]
+        (folder / "mosquitto.conf").write_text("\n".join([*lines, ""]))
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        command = [
+            shutil.which("mosquitto") or "/usr/sbin/mosquitto",
+            "-c",
+            str(self.folder / "mosquitto.conf"),
+        ]
+        with open(self.folder / "mosquitto.log", "ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        until(lambda: socket.create_connection(("127.0.0.1", self.port), 0.2).close() is None)
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(10)
+
+
+def until(holds: Callable[[], object], patience_s: float = 30.0) -> None:
+    end = time.monotonic() + patience_s
+    while True:
+        try:
+            if holds():
+                return
+        except OSError:
+            pass
+        if time.monotonic() > end:
+            raise AssertionError("it never came to hold")
+        time.sleep(0.05)
+
+
+class Bridge:
+    """An `acclimate bridge` process."""
+
+    def __init__(self, service: str, broker: str, *options: str) -> None:
+        self.command = [sys.executable, "-m", "acclimate", "bridge", "--service", service, "--broker", broker]
+        self.command += ["--name", "bridge", "--poll", "0.3", *options]
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self.command)
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    served = Served(tmp_path_factory.mktemp("service"))
+    served.start()
+    call(served, "POST", "/fleets", {"name": "plant"})
+    yield served
+    served.stop()
+
+
+def call(served: Served, method: str, path: str, body: dict | None = None) -> dict:
+    answer = httpx.request(method, f"{served.url}/api/v1{path}", json=body, headers=served.admin, timeout=20)
+    assert answer.is_success, answer.text
+    return answer.json() if answer.content else {}
+
+
+def enrolment(served: Served) -> str:
+    return call(served, "POST", "/fleets/plant/enrolment-tokens", {"quota": 5})["token"]
+
+
+class Gateway:
+    """A device on the broker, with no way to the service but through it."""
+
+    def __init__(self, url: str, folder: Path, ca_file: Path | None = None) -> None:
+        self.flash = SimulatedFlash()
+        self.key = Identity(Store(self.flash)).key()
+        self.transport = MqttTransport(url, self.key, ca_file, timeout_s=10.0)
+        self.agent = Agent(self.transport, self.flash, b"", folder / "tuf")
+        self.queue = ReportQueue(Store(self.flash))
+
+
+def reports_of(served: Served) -> int:
+    return sum(one["reports"] for one in call(served, "GET", "/fleets/plant/counts"))
+
+
+def test_a_device_lives_over_the_broker_alone(service: Served, tmp_path: Path) -> None:
+    broker = Broker(tmp_path)
+    url = f"mqtt://127.0.0.1:{broker.port}"
+    bridge = Bridge(service.url, url)
+    gateway = Gateway(url, tmp_path)
+    watcher, presence = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5), []
+    bridged: list[bytes] = []
+    watcher.on_message = lambda *rest: (bridged if "bridge" in rest[2].topic else presence).append(
+        rest[2].payload
+    )
+    watcher.connect("127.0.0.1", broker.port)
+    watcher.subscribe(topic(name_of(gateway.key.public.key_id), "presence"), 1)
+    watcher.subscribe(topic("bridge", "presence"), 1)
+    watcher.loop_start()
+    try:
+        until(lambda: bridged[-1:] == [b"online"])
+        enrolled = gateway.agent.service.enrol(enrolment(service), "serial 7", {"site": "A"}, "")
+        assert gateway.agent.poll()
+        until(lambda: gateway.transport._state is not None)
+        asked = int(bridge_forwarded(service))
+        for _ in range(20):
+            assert not gateway.agent.poll(), "nothing changed"
+        assert int(bridge_forwarded(service)) == asked, "a poll that changes nothing sends nothing"
+        first = gateway.transport._state
+        call(service, "PATCH", "/fleets/plant", {"poll_interval_s": 77})
+        until(lambda: gateway.transport._state is not first)
+        before = reports_of(service)
+        for number in range(70):
+            gateway.queue.add(report(number))
+        assert gateway.agent.send_reports() == 70
+        assert reports_of(service) == before + 70
+        # the bridge dies; reports wait, and go once it is back
+        bridge.process.kill()
+        bridge.process.wait(10)
+        gateway.queue.add(report(100))
+        gateway.transport._timeout_s = 1.0
+        with pytest.raises(TransportError, match="is acclimate bridge running"):
+            gateway.agent.send_reports()
+        assert len(gateway.queue.reports()) == 1
+        until(lambda: bridged[-1] == b"offline")
+        bridge.start()
+        until(lambda: bridged[-1] == b"online")
+        gateway.transport._timeout_s = 20.0
+        until(lambda: sent(gateway) == 1 or not gateway.queue.reports())
+        until(lambda: reports_of(service) == before + 71)
+        time.sleep(0.5)
+        assert reports_of(service) == before + 71, "each counts once, however often the broker delivers it"
+        # the service dies: nothing is acknowledged
+        service.kill()
+        gateway.queue.add(report(101))
+        with pytest.raises(TransportError, match="503"):
+            gateway.agent.send_reports()
+        service.start()
+        until(lambda: sent(gateway) == 1)
+        assert enrolled.device_id == name_of(gateway.key.public.key_id)
+        assert presence[0] == b"online"
+        gateway.transport._client.socket().shutdown(socket.SHUT_RDWR)
+        gateway.transport._client.loop_stop()
+        until(lambda: presence[-1] == b"offline" or b"offline" in presence)
+    finally:
+        watcher.loop_stop()
+        gateway.transport.close()
+        bridge.stop()
+        broker.stop()
+
+
+def sent(gateway: Gateway) -> int:
+    try:
+        return gateway.agent.send_reports()
+    except TransportError as error:
+        logging.info("%s", error)
+        return 0
+
+
+def bridge_forwarded(served: Served) -> float:
+    """Requests the service has seen of devices: polls by what came of them."""
+    text = httpx.get(f"{served.url}/metrics", timeout=20).text
+    lines = [
+        line for line in text.splitlines() if line.startswith("acclimate_polls_total") and "changed" in line
+    ]
+    return sum(float(line.rpartition(" ")[2]) for line in lines if "unchanged" not in line)
+
+
+def test_over_tls_the_broker_knows_a_device_by_its_key_and_lets_it_to_its_own_topics_only(
+    service: Served, tmp_path: Path
+) -> None:
+    flash = SimulatedFlash()
+    key, stranger = Identity(Store(flash)).key(), Identity(Store(SimulatedFlash())).key()
+    bridge_key = Identity(Store(SimulatedFlash())).key()
+    broker = Broker(tmp_path, {"device": certificate(key), "other": certificate(bridge_key)})
+    try:
+        url, authority = f"mqtts://127.0.0.1:{broker.port}", tmp_path / "ca.pem"
+        known = MqttTransport(url, key, authority, timeout_s=2.0)
+        with pytest.raises(TransportError, match="is acclimate bridge running"):
+            known.request("GET", "/device/v1/state", {}, None, 100)  # it is let in; nobody answers
+        heard: list[str] = []
+        spy = MqttTransport(url, bridge_key, authority, timeout_s=2.0)
+        spy._client.message_callback_add("#", lambda *rest: heard.append(rest[2].topic))
+        with pytest.raises(TransportError):
+            spy.request("GET", "/device/v1/state", {}, None, 100)
+        spy._client.subscribe("acclimate/v1/#", 1)
+        time.sleep(0.3)
+        with pytest.raises(TransportError):
+            known.request("GET", "/device/v1/state", {}, None, 100)
+        assert not [one for one in heard if name_of(key.public.key_id) in one]
+        with pytest.raises(TransportError):
+            MqttTransport(url, stranger, authority, timeout_s=2.0).request("GET", "/", {}, None, 100)
+        known.close()
+        spy.close()
+    finally:
+        broker.stop()
