@@ -24,6 +24,7 @@ from acclimate_device.runtime.session import check_sanity, open_session
 from acclimate_device.runtime.tensors import parse
 
 _START = -3.0  # log of what the start weighs before any label: adaptation pays unless labels say otherwise
+_SILENT = 1e-4  # a share of the start that no prediction needs to hear
 _SPREAD_RATE = np.float32(0.02)  # fifty labels decide how wide a device's errors are beside the fleet's
 _FEATURE: dict[HeadName, str] = {"last": "phi", "means": "z"}
 
@@ -71,6 +72,9 @@ class ClosedFormEngine:
                 if name.startswith("prior.")
             }
             self._fixed = self._fixed_inputs(adaptation.forgetting)
+            if self._classes:
+                self._scale = {head: float(np.exp(self._prior[f"{head}.scale"])) for head in self.heads}
+                self._power = {head: float(self._prior[f"{head}.power"]) for head in self.heads}
             self._trust = np.array([_START, *(0.0 for _ in self.heads)], np.float32)
             self.start: Params = {
                 **{name: tensor for name, tensor in tensors.items() if name.startswith("param.")},
@@ -89,7 +93,11 @@ class ClosedFormEngine:
 
     def outputs(self, params: Params, x: Float) -> Float:
         """Log probabilities, or normalized targets, (n, width) for normalized inputs (n, *shape)."""
-        return self._mixed(params, self._answers(params, self.features(params, x)))
+        shares = experts.weights(params["state.trust"], self._trust)
+        features = self.features(params, x)
+        if shares[0] > _SILENT:
+            return self._mixed(params, self._answers(params, features))
+        return self._mixed(params, self._own(params, features), shares[1:])
 
     def learn(self, params: Params, x: Float, y: NDArray[np.generic]) -> tuple[Params, Float]:
         """One label: the parameters after it, and the outputs (width,) before it.
@@ -138,8 +146,10 @@ class ClosedFormEngine:
     def _answers(self, params: Params, features: Mapping[str, Float]) -> list[Float]:
         """Of the start and of each head: log probabilities or targets, (n, width)."""
         first = [self._answer(head, self._first, features, "") for head in self.heads]
-        own = [self._answer(head, params, features, "state.") for head in self.heads]
-        return [_averaged(first), *own]
+        return [_averaged(first), *self._own(params, features)]
+
+    def _own(self, params: Params, features: Mapping[str, Float]) -> list[Float]:
+        return [self._answer(head, params, features, "state.") for head in self.heads]
 
     def _answer(
         self, head: HeadName, state: Mapping[str, Float], features: Mapping[str, Float], at: str
@@ -158,8 +168,9 @@ class ClosedFormEngine:
             logits = -self._scale[head] * distance / variance - self._power[head] * np.log(variance)
         return _log_softmax(logits + self._prior[f"{head}.bias"])
 
-    def _mixed(self, params: Params, answers: list[Float]) -> Float:
-        shares = experts.weights(params["state.trust"], self._trust)
+    def _mixed(self, params: Params, answers: list[Float], shares: Float | None = None) -> Float:
+        if shares is None:
+            shares = experts.weights(params["state.trust"], self._trust)
         if not self._classes:
             return np.tensordot(shares, np.stack(answers), 1).astype(np.float32)
         chances = sum(share * np.exp(answer) for share, answer in zip(shares, answers, strict=True))
@@ -205,15 +216,14 @@ class ClosedFormEngine:
         return one_hot
 
     def _fixed_inputs(self, forgetting: tuple[float, ...]) -> dict[str, Float]:
-        """What every label is learnt with: the fleet's state, and how fast it is returned to."""
-        if self._classes:
-            self._scale = {head: np.exp(self._prior[f"{head}.scale"]) for head in self.heads}
-            self._power = {head: float(self._prior[f"{head}.power"]) for head in self.heads}
-        gammas = {
-            f"{head}.gamma": np.asarray(gamma, np.float32)
-            for head, gamma in zip(self.heads, forgetting, strict=True)
-        }
-        return {f"start.{name}": tensor for name, tensor in self._first.items()} | gammas
+        """What every label is learnt with: what is forgotten, and what of the fleet takes its place."""
+        fixed: dict[str, Float] = {}
+        for head, kept in zip(self.heads, forgetting, strict=True):
+            gamma = np.asarray(kept, np.float32)
+            fixed[f"{head}.gamma"] = gamma
+            fixed[f"pull.{head}.mean"] = self._first[f"{head}.mean"] * (1 - gamma)
+            fixed[f"pull.{head}.cov"] = self._first[f"{head}.cov"] * (1 - gamma * gamma)
+        return fixed
 
     def _session(self, bundle: Bundle, file: str, like: ClosedFormEngine | None) -> InferenceSession:
         if like is not None and like.manifest.files[file] == self.manifest.files[file]:
@@ -222,7 +232,7 @@ class ClosedFormEngine:
 
     def told(self, params: Params, xs: Float, ys: NDArray[np.generic]) -> Float:
         """The mean of the heads before each label, (labels, width), without forgetting."""
-        remembering = {**self._fixed, **{f"{head}.gamma": np.ones((), np.float32) for head in self.heads}}
+        remembering = self._fixed_inputs((1.0,) * len(self.heads))
         told, now = [], dict(params)
         for x, y in zip(xs, ys, strict=True):
             features = self.features(now, x[None].astype(np.float32))

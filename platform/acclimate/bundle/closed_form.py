@@ -186,7 +186,7 @@ def _learning(
     for name in heads.names:
         own = {f"{name}.{part}": start[f"{name}.{part}"] for part in ("mean", "cov")}
         # Cloned: one tensor under two names would be traced as one input.
-        tensors |= own | {f"start.{key}": tensor.clone() for key, tensor in own.items()}
+        tensors |= own | {f"pull.{key}": tensor.clone() for key, tensor in own.items()}
         tensors[f"{name}.gamma"] = torch.tensor(0.99)
     return tensors
 
@@ -225,6 +225,6 @@ class _Learn(nn.Module):
         reads = {name: given[_NAMES[name]] for name in self._heads.names}
         gamma = {name: given[f"{name}.gamma"] for name in self._heads.names}
         state = {name: given[name] for name in given if name.endswith((".mean", ".cov"))}
-        start = {name.removeprefix("start."): state[name] for name in state if name.startswith("start.")}
-        after = self._heads.moved(start, state, reads, given["y"], gamma)
+        pulled = {name.removeprefix("pull."): state[name] for name in state if name.startswith("pull.")}
+        after = self._heads.moved(pulled, state, reads, given["y"], gamma)
         return tuple(after[name.removeprefix("next.")] for name in self.outputs)

@@ -171,9 +171,7 @@ def recipe_text(
 
 _LEARNER = (
     "learner:",
-    "  algorithm: meta-sgd  # or maml, anil, reptile, maml++: docs/how-to/choose-a-learner.md",
-    "  inner_lr: 0.05",
-    "  inner_steps: 3",
+    "  algorithm: closed-form  # solves the head; or meta-sgd, reptile: docs/how-to/choose-a-learner.md",
     "training:",
     "  optimizer: {name: adam, lr: 0.003, final_lr: 0.0}",
     "  steps: 300  # a first look; look at the curve in MLflow, then raise it",

@@ -126,7 +126,17 @@ class Heads:
             y: `(tasks, 1[, C])`.
             gamma: of each head, by name; shaped to broadcast with `(tasks, 1, 1)`.
         """
-        return self.moved(start, state, self.reads(prior, features), self.targets(y, features), gamma)
+        pulled = self.pulled(start, gamma)
+        return self.moved(pulled, state, self.reads(prior, features), self.targets(y, features), gamma)
+
+    def pulled(self, start: Tensors, gamma: Gammas) -> dict[str, Tensor]:
+        """What forgetting adds before each label, by the state's names; see `last_layer.pull`."""
+        made: dict[str, Tensor] = {}
+        for name in self.names:
+            names = f"{name}.mean", f"{name}.cov"
+            pulled = last_layer.pull(start[names[0]], start[names[1]], gamma[name])
+            made |= dict(zip(names, pulled, strict=True))
+        return made
 
     def reads(self, prior: Tensors, features: Tensor) -> dict[HeadName, Tensor]:
         """What each head reads of the features: phi `(..., d)`, z `(..., r)`."""
@@ -139,7 +149,7 @@ class Heads:
 
     def moved(
         self,
-        start: Tensors,
+        pulled: Tensors,
         state: Tensors,
         reads: Mapping[HeadName, Tensor],
         targets: Tensor,
@@ -150,14 +160,9 @@ class Heads:
         for name in self.names:
             update = last_layer.update if name == "last" else class_means.update
             centred = targets - 1 / self.outputs if self.classes and name == "last" else targets
-            pair = (reads[name], centred)
-            made[f"{name}.mean"], made[f"{name}.cov"] = update(
-                state[f"{name}.mean"],
-                state[f"{name}.cov"],
-                start[f"{name}.mean"],
-                start[f"{name}.cov"],
-                *pair,
-                gamma[name],
+            mean, cov = f"{name}.mean", f"{name}.cov"
+            made[mean], made[cov] = update(
+                state[mean], state[cov], (pulled[mean], pulled[cov]), reads[name], centred, gamma[name]
             )
         return made
 

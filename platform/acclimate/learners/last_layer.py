@@ -22,7 +22,8 @@ def extended(features: Tensor) -> Tensor:
 def covariance(factor: Tensor) -> Tensor:
     """P0 = L L' `(d, d)`: L has `factor`'s lower triangle, and exp(diagonal / 2) on its diagonal."""
     lower = torch.tril(factor, -1) + torch.diag((factor.diagonal() / 2).exp())
-    return lower @ lower.T
+    product = lower @ lower.T
+    return (product + product.T) / 2
 
 
 def posterior(mean: Tensor, prior: Tensor, phi: Tensor, y: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -49,32 +50,39 @@ def posterior(mean: Tensor, prior: Tensor, phi: Tensor, y: Tensor, w: Tensor) ->
     return mean + known.mT @ solved[..., :outputs], (after + after.mT) / 2
 
 
+def pull(mean0: Tensor, cov0: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
+    """What forgetting adds before each label: the fleet's share of mean and covariance, for `update`."""
+    return mean0 * (1 - gamma), cov0 * (1 - gamma * gamma)
+
+
 def update(
-    mean: Tensor, cov: Tensor, mean0: Tensor, cov0: Tensor, phi: Tensor, y: Tensor, gamma: Tensor
+    mean: Tensor,
+    cov: Tensor,
+    pulled: tuple[Tensor, Tensor],
+    phi: Tensor,
+    y: Tensor,
+    gamma: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """One label, in O(d^2): first forget towards the fleet's prior, then condition on the example.
 
     Between labels the device's head follows an AR(1) whose stationary law is the prior, so the covariance
-    never winds up; gamma = 1 is the exact batch posterior. The covariance is symmetrised, which keeps float32
-    within 1e-5 of float64 after 100,000 labels.
+    never winds up; gamma = 1 is the exact batch posterior. The covariance stays symmetric to the bit, because
+    what is taken from it is a product u_i u_j: float32 stays within 1e-5 of float64 for 100,000 labels. It is
+    no move from the prior, whose width would cost float32 its digits (4e-3 after 3,000 labels).
 
     Args:
         mean: W `(..., d, C)`.
         cov: P `(..., d, d)`.
-        mean0: W0.
-        cov0: P0.
+        pulled: from `pull`.
         phi: `(..., 1, d)`.
         y: `(..., 1, C)`.
         gamma: what is left of the device's own after one label, in (0, 1].
     """
-    # Not as a move from the prior, whose width would cost float32 its digits: 4e-3 after 3,000 labels.
-    square = gamma * gamma
-    mean = mean * gamma + mean0 * (1 - gamma)
-    cov = cov * square + cov0 * (1 - square)
+    mean = mean * gamma + pulled[0]
+    cov = cov * (gamma * gamma) + pulled[1]
     u = phi @ cov
-    gain = u.mT / (u @ phi.mT + 1)
-    cov = cov - gain @ u
-    return mean + gain @ (y - phi @ mean), (cov + cov.mT) * 0.5
+    variance = u @ phi.mT + 1
+    return mean + (u.mT / variance) @ (y - phi @ mean), cov - (u.mT @ u) / variance
 
 
 def predict(mean: Tensor, cov: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:

@@ -82,7 +82,7 @@ def test_the_last_layer_by_hand() -> None:
     one = torch.ones(1, 1, dtype=torch.float64)
     state = mean0, cov0 = torch.zeros_like(one), one
     for labels in (1, 2, 3):
-        state = last_layer.update(*state, mean0, cov0, one, one, torch.tensor(1.0))
+        state = last_layer.update(*state, (0 * mean0, 0 * cov0), one, one, torch.tensor(1.0))
         assert float(state[0]) == pytest.approx(labels / (labels + 1))
         assert float(state[1]) == pytest.approx(1 / (labels + 1))
 
@@ -92,7 +92,7 @@ def test_class_means_by_hand() -> None:
     mean0 = torch.zeros(2, 1, dtype=torch.float64)
     cov0 = torch.tensor([[1.0, 0.5], [0.5, 1.0]], dtype=torch.float64)
     z, first = torch.full((1, 1), 2.0, dtype=torch.float64), torch.tensor([[1.0, 0.0]], dtype=torch.float64)
-    mean, cov = class_means.update(mean0, cov0, mean0, cov0, z, first, torch.tensor(1.0))
+    mean, cov = class_means.update(mean0, cov0, (0 * mean0, 0 * cov0), z, first, torch.tensor(1.0))
     assert mean.flatten().tolist() == pytest.approx([1.0, 0.5])
     assert cov.flatten().tolist() == pytest.approx([0.5, 0.25, 0.25, 0.875])
 
@@ -140,10 +140,10 @@ def test_what_is_forgotten_is_the_fleets_again() -> None:
         idle = torch.zeros(TASKS, 1, width, dtype=torch.float64)
         other = nothing if head == "last" else torch.zeros(TASKS, 1, mean.shape[-1], dtype=torch.float64)
         pair = (idle, other) if head == "last" else (other, idle)
+        gamma = torch.tensor(0.9)
+        pulled = last_layer.pull(start[f"{head}.mean"], start[f"{head}.cov"], gamma)
         for _ in range(400):
-            mean, cov = update(
-                mean, cov, start[f"{head}.mean"], start[f"{head}.cov"], *pair, torch.tensor(0.9)
-            )
+            mean, cov = update(mean, cov, pulled, *pair, gamma)
         torch.testing.assert_close(mean, start[f"{head}.mean"].expand_as(mean))
         torch.testing.assert_close(cov, start[f"{head}.cov"].expand_as(cov))
 
