@@ -248,6 +248,7 @@ def _no_alias(verdict: Verdict) -> str:
 def show_evaluation(evaluation: Evaluation) -> None:
     """Print the curves as tables, the result in a sentence for every number of shots, and the verdict."""
     from acclimate.evaluation import (
+        ahead_sentence,
         comparison_sentence,
         headline,
         judge,
@@ -272,6 +273,9 @@ def show_evaluation(evaluation: Evaluation) -> None:
         units = units_sentence(evaluation, shots)
         if units:
             _say(f"  {units}")
+        ahead = ahead_sentence(evaluation, shots)
+        if ahead:
+            _say(f"  {ahead}")
     _say(f"(same budget for all; every setting was chosen on {evaluation.rates_chosen_on})")
     out.print(judge(evaluation).sentence, style="bold", markup=False, highlight=False, soft_wrap=True)
 

@@ -23,18 +23,21 @@ class Words:
         labels: class names in the order of the outputs; empty where they differ from episode to episode.
         targets: names of the real targets; empty for classes. A forecast's outputs run step by step.
         scales: what one unit of each normalized target is in the target's own unit.
+        leads: rows ahead of a forecast's steps; empty elsewhere.
     """
 
     labels: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     scales: tuple[float, ...] = ()
+    leads: tuple[int, ...] = ()
 
 
 def details_of(outputs: Sequence[Tensor], episodes: Sequence[Episodes], words: Words) -> dict[str, float]:
     """Further figures of a contender, means over tasks, by name.
 
     Classes: `balanced_accuracy`, `macro_f1` and `recall.<label>`. Real targets: `mae.<target>` and
-    `rmse.<target>`, in the target's unit.
+    `rmse.<target>`, in the target's unit, and of a forecast over several rows `ahead.<rows>.<target>`, the
+    mean absolute error so many rows ahead.
 
     Args:
         outputs: for the queries of each of `episodes`.
@@ -82,6 +85,9 @@ def _errors(outputs: Sequence[Tensor], episodes: Sequence[Episodes], words: Word
             of_target = error[..., number] * scale
             absolute = (of_target.abs().mean(-1) * w).sum(1) / count
             squared = (of_target.square().mean(-1) * w).sum(1) / count
+            for at, lead in enumerate(words.leads if len(words.leads) > 1 else ()):
+                of_lead = (of_target[..., at].abs() * w).sum(1) / count
+                sums.setdefault(f"ahead.{lead}.{name}", []).append(float(of_lead.mean()))
             sums.setdefault(f"mae.{name}", []).append(float(absolute.mean()))
             sums.setdefault(f"rmse.{name}", []).append(float(squared.sqrt().mean()))
     return {name: float(np.mean(values)) for name, values in sums.items()}

@@ -6,7 +6,7 @@ As JSON it travels with every registered version; `format` changes when a field 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from acclimate.evaluation.details import worst_recall
 from acclimate.evaluation.statistics import Summary
 
 FORMAT = 1
+_MOST_LEADS = 8  # of a forecast that a sentence lists; the JSON has all
 ENOUGH_DEVICES = 8  # held out; of fewer, an interval by Student's t says next to nothing
 
 
@@ -218,6 +219,31 @@ def worst_sentence(evaluation: Evaluation, shots: int) -> str:
         for judged in (evaluation.curve(start, shots).judged,)
     )
     return f"worst task: {worst}"
+
+
+def ahead_sentence(evaluation: Evaluation, shots: int) -> str | None:
+    """A forecast's mean absolute errors by rows ahead, over those of what needs no model (MASE)."""
+    details = evaluation.curve("meta", shots).details
+    errors = {key: value for key, value in details.items() if key.startswith("ahead.")}
+    if not errors:
+        return None
+    unmodelled: tuple[Start, ...] = ("persistence", "seasonal")
+    naive = [start for start in unmodelled if start in evaluation.starts]
+    of_naive = [evaluation.curve(start, shots).details for start in naive]
+    least = {key: min((each[key] for each in of_naive if key in each), default=0.0) for key in errors}
+    targets = len({key.split(".", 2)[2] for key in errors})
+    said = []
+    for key, value in errors.items():
+        _, lead, target = key.split(".", 2)
+        scaled = f" ({value / least[key]:.2f})" if least[key] > 0 else ""
+        said.append(f"{lead}{f' of {target}' if targets > 1 else ''}: {value:.4g}{scaled}")
+    shown = said if len(said) <= _MOST_LEADS else [*said[: _MOST_LEADS // 2], *said[-_MOST_LEADS // 2 :]]
+    over = f" (over that of the better of {_named(naive)})" if naive else ""
+    return f"mean absolute error by rows ahead{over}: {', '.join(shown)}"
+
+
+def _named(starts: Sequence[Start]) -> str:
+    return " and ".join(LABELS[start] for start in starts)
 
 
 def units_sentence(evaluation: Evaluation, shots: int) -> str | None:

@@ -7,7 +7,7 @@ from acclimate.learners.config import LearnerConfig
 from acclimate.learners.gradients import under
 from acclimate.learners.headless import check_head
 from acclimate.learners.heads import heads_in
-from acclimate.learners.inner import Batch, Params, batch_loss, inner_step, rates_at
+from acclimate.learners.inner import Batch, Params, batch_loss, in_units, inner_step, rates_at
 from acclimate.learners.learner import GradientLearner, Learner, MetaParams, Metrics, build_learner
 from acclimate.learners.losses import LOSSES, Loss, loss_for, weighted_mean
 from acclimate.learners.units import units_of
@@ -30,6 +30,7 @@ __all__ = [
     "choose_backend",
     "class_means",
     "heads_in",
+    "in_units",
     "inner_step",
     "last_layer",
     "loss_for",

@@ -27,7 +27,7 @@ def read_inputs(pool: TaskPool, starts: Indices, normalization: Normalization | 
     # gathering all rows of a meta-batch and transposing them.
     values = (
         pool.values
-        if schema.history == 1
+        if schema.history == 1 or schema.lags
         else np.lib.stride_tricks.sliding_window_view(pool.values, schema.history, axis=0)
     )
     taken = schema.history - 1 - np.array(schema.lags)
@@ -35,9 +35,10 @@ def read_inputs(pool: TaskPool, starts: Indices, normalization: Normalization | 
     x = np.empty((*starts.shape, *pool.input_shape), dtype=np.float64 if exact else np.float32)
     steps = None if normalization is None else preparation(pool.schema, normalization, len(pool.input_shape))
     for task in np.ndindex(starts.shape[:-1]):
-        raw = values[starts[task]]
-        if schema.lags:
-            raw = raw[..., taken]
+        if schema.lags:  # few of a long history: gathered one by one, not cut out of it
+            raw = pool.values[starts[task][..., None] + taken].swapaxes(-1, -2)
+        else:
+            raw = values[starts[task]]
         x[task] = raw if steps is None else steps.normalize(steps.clamp(steps.repair(raw)))
     return x
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from acclimate.learners import Learner, MetaParams, weighted_mean
+from acclimate.learners import GradientLearner, Learner, MetaParams, in_units, under, weighted_mean
 from acclimate.tasks import Episodes
 from acclimate.training.problem import Problem
 from acclimate.training.shard import deterministic
@@ -42,10 +42,14 @@ def figures_after(
     steps = 0 if learner.config.algorithm == "joint" else problem.recipe.learner.policy_steps
     sums: dict[str, float] = {"loss": 0.0, problem.loss.metric_name: 0.0}
     for each in episodes:
-        outputs = learner.predict(learner.adapt(meta, each.support, steps)[-1], each.query.x)
+        adapted, units = learner.adapt(meta, each.support, steps)[-1], None
+        if isinstance(learner, GradientLearner):
+            units = learner.inner.units_at(under(meta, "param."), each.query.x)
+        outputs = learner.predict(adapted, each.query.x)
         for name, measure in (
             ("loss", problem.loss.per_example),
             (problem.loss.metric_name, problem.loss.metric),
         ):
-            sums[name] += float(weighted_mean(measure(outputs, each.query.y), each.query.w).mean())
+            counted = in_units(measure, outputs, each.query.y, units if name == "loss" else None)
+            sums[name] += float(weighted_mean(counted, each.query.w).mean())
     return {name: value / len(episodes) for name, value in sums.items()}

@@ -194,4 +194,5 @@ def _words(problem: Problem) -> ev.Words:
     scales = problem.normalization.target_scale
     if len(scales) != len(schema.targets):
         scales = (1.0,) * len(schema.targets)
-    return ev.Words(schema.labels, schema.targets, scales)
+    leads = schema.leads or tuple(range(1, schema.horizon + 1))
+    return ev.Words(schema.labels, schema.targets, scales, leads)
