@@ -134,6 +134,63 @@ def test_a_label_the_bundle_does_not_know_is_refused(y: object) -> None:
 
 
 @BOTH_KINDS
+@pytest.mark.parametrize("learnt", [0, 40])
+def test_many_predicted_together_are_what_they_are_one_by_one(learnt: int) -> None:
+    stream, together, alone = GestureDevice(3), device(), device()
+    for x, y in stream.examples(learnt):
+        together.learn_one(x, y)
+        alone.learn_one(x, y)
+    inputs = [x for x, _ in stream.examples(300)]
+    assert together.predict_many(inputs) == [alone.predict_one(x) for x in inputs]
+    assert together.predict_many([]) == []
+    one, other = report_of(together), report_of(alone)
+    assert one.predictions == other.predictions == 300
+    assert one.input_shift == other.input_shift
+
+
+def test_many_predicted_by_parameters_that_give_nan_are_predicted_by_the_start() -> None:
+    stream, learner = GestureDevice(11), device()
+    learn(learner, stream, 24)
+    active = learner._active
+    broken = {name: value * np.float32(np.nan) for name, value in active.params.items()}
+    learner._active = replace(active, params=broken)
+    assert set(learner.predict_many([x for x, _ in stream.examples(20)])) <= {"circle", "shake", "tap"}
+    assert not learner.adapted
+
+
+def test_after_a_drift_a_device_adapts_four_times_as_often_for_a_while() -> None:
+    """As long as `hurry` says, in labelled examples."""
+    counts = []
+    for hurry in (0, 32):
+        policy = OnlinePolicy(every=16, hurry=hurry, on_warning="report", on_drift="adapt")
+        stream, learner = GestureDevice(10), device(policy=policy)
+        learn(learner, stream, 32)
+        learner._learner._detector = Scripted([1])
+        adapted = []
+        for at, (x, y) in enumerate(stream.examples(64)):
+            before = learner._recorder.steps
+            learner.learn_one(x, y)
+            if learner._recorder.steps > before:
+                adapted.append(at)
+        counts.append(adapted)
+    assert counts[0] == [1, 17, 33, 49]
+    assert counts[1] == [1, 5, 9, 13, 17, 21, 25, 29, 45, 61]
+
+
+class Scripted:
+    """A detector that finds drift at given updates."""
+
+    def __init__(self, at: list[int]) -> None:
+        self.at, self.count = at, 0
+        self.drift_detected = self.warning_detected = False
+
+    def update(self, x: float) -> None:
+        self.drift_detected = self.count in self.at
+        self.count += 1
+
+    def reset(self) -> None: ...
+
+
 def test_labels_may_come_late_or_never() -> None:
     stream, learner = GestureDevice(3), device(policy=OnlinePolicy(pending=20))
     asked = [stream.example() for _ in range(30)]
