@@ -135,6 +135,7 @@ class Slots:
         self._store.delete(f"{slot}/{MANIFEST}")
         for name in self._flash.names(f"{slot}/"):
             self._flash.delete(name)
+        self._flash.sync_names(f"{slot}/")
 
 
 class _Parsed(Generic[T]):

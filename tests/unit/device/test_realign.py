@@ -104,6 +104,21 @@ def test_an_alignment_that_hurts_is_undone_when_labels_come() -> None:
     assert device(flash)._active.alignment is None, "nor does a restart bring it back"
 
 
+def test_a_rejected_alignment_is_not_read_back_after_a_power_cut() -> None:
+    """It was saved while it was in use, and nothing was saved after labels rejected it."""
+    flash, touchy = SimulatedFlash(), InputShift(deviations=3.0, peaks=0.8)
+    under_test, stream = acclimated(3, flash, input_shift=touchy)
+    for at in range(480):
+        under_test.predict_one(stream.example("tap")[0])
+        if at % 10 == 9:
+            under_test.tick()
+    assert under_test._active.alignment is not None
+    under_test._save()
+    assert device(flash.after_power_cut())._active.alignment is not None
+    learn(under_test, stream, REALIGN.judge_from)
+    assert device(flash.after_power_cut())._active.alignment is None
+
+
 def test_an_alignment_survives_a_restart_and_not_a_reset() -> None:
     flash = SimulatedFlash()
     under_test, stream = acclimated(3, flash)
