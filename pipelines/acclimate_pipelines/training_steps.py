@@ -80,7 +80,11 @@ def meta_train(tasks: Path, checkpoints: Path, initialization: Path) -> str:
     start = None if known is None else problem.start_from(known)
     directory = _run_directory(pinned, problem, "" if known is None else known.content_hash())
     listener.on_data(problem, directory.path)
-    with stop_on_signals() as should_stop, mlflow_run(registry, pinned, directory, problem) as run:
+    with (
+        stop_on_signals() as should_stop,
+        directory.held(),
+        mlflow_run(registry, pinned, directory, problem) as run,
+    ):
         address = os.environ.get("RAY_ADDRESS")
         metas = train_phases(problem, start, directory, run, listener, should_stop, address)
         if metas is None:

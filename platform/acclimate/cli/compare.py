@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from acclimate.cli.main import STOPPED
 from acclimate.cli.options import json_option
 from acclimate.cli.output import err, next_step, out, print_json, print_table
 from acclimate.cli.train import change_option
@@ -90,7 +89,7 @@ def compare(
         err.print(f"stopped; finished jobs are in {directory}", style="yellow", markup=False, highlight=False)
         again = ["acclimate compare", recipe, *_given(folds, learners, models, changes)]
         next_step(f"{' '.join(again)} --resume", "go on with the rest, to the same table")
-        sys.exit(STOPPED)
+        sys.exit(should_stop.exit_code)
     if plot:
         write_whole(plot, found.plot.read_bytes())
     path = None

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from acclimate.evaluation import Evaluation, Verdict
     from acclimate.workflow import Outcome
 
-STOPPED = 130  # what a shell reports for Ctrl-C
-
 tag_option = click.option(
     "--tag", "tags", multiple=True, metavar="KEY=VALUE", help="Note on the version, for its lineage."
 )
@@ -219,7 +217,7 @@ def run_job(
     if outcome is None:
         err.print("stopped; a checkpoint is written", style="yellow")
         next_step(f"{again} --resume", "go on to the same bits")
-        sys.exit(STOPPED)
+        sys.exit(should_stop.exit_code)
     return outcome
 
 

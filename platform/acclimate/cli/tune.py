@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from acclimate.cli.main import STOPPED
 from acclimate.cli.options import json_option, output_option
 from acclimate.cli.output import err, next_step, out, print_json, print_table
-from acclimate.cli.train import STOPPED, change_option
+from acclimate.cli.train import change_option
 from acclimate.errors import RecipeError, TrainingError
 from acclimate.files import write_whole
 

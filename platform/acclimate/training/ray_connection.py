@@ -5,16 +5,21 @@ from __future__ import annotations
 import importlib
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
 from ray._private import ray_constants
 from ray.exceptions import RayError
 
 from acclimate.errors import TrainingError
+from acclimate.training.stopping import handlers_kept
+
+_PROBE_S = 5.0
 
 
 def connect(address: str | None, workers: int) -> None:
@@ -28,6 +33,11 @@ def connect(address: str | None, workers: int) -> None:
     Raises:
         TrainingError: the cluster cannot be joined.
     """
+    with handlers_kept():  # Ray's own would end this process at SIGTERM, between two checkpoints
+        _connect(address, workers)
+
+
+def _connect(address: str | None, workers: int) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
@@ -40,6 +50,7 @@ def connect(address: str | None, workers: int) -> None:
             f"{address} is a Jobs API: send the recipe there with `acclimate submit --address {address}`, or "
             "give the cluster itself: auto, host:6379 or ray://host:10001"
         )
+    _probe(address)
     _read_authentication()
     try:
         ray.init(address, **quiet)
@@ -48,6 +59,28 @@ def connect(address: str | None, workers: int) -> None:
         raise TrainingError(
             f"no Ray cluster can be joined at {address} ({first_line}): is it up, is its Ray "
             f"{ray.__version__}, and if it asks for a token, are RAY_AUTH_MODE=token and RAY_AUTH_TOKEN set?"
+        ) from error
+
+
+def _probe(address: str) -> None:
+    """Ask whether anyone listens there: Ray itself would try for minutes.
+
+    Raises:
+        TrainingError: nobody does.
+    """
+    where = urlsplit(address if "://" in address else f"//{address}")
+    try:
+        host, port = where.hostname, where.port
+    except ValueError as error:
+        raise TrainingError(f"--address {address!r}: {error}") from error
+    if host is None or port is None:
+        return  # `auto`, or a name that Ray resolves
+    try:
+        socket.create_connection((host, port), timeout=_PROBE_S).close()
+    except OSError as error:
+        raise TrainingError(
+            f"nothing answers at {host}:{port} ({error}): is the Ray cluster up, and is that the port of its "
+            "head (6379), or with ray:// of its client server (10001)?"
         ) from error
 
 

@@ -6,6 +6,11 @@ evaluation's files, and `finished` once the version is registered.
 
 from __future__ import annotations
 
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -74,6 +79,27 @@ class RunDirectory:
 
     def set_mlflow_run_id(self, run_id: str) -> None:
         write_whole(self.path / "mlflow_run", run_id)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Nobody else trains here meanwhile; the lock goes with this process, however it ends.
+
+        Raises:
+            TrainingError: somebody does.
+        """
+        with (self.path / ".lock").open("a+") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                lock.seek(0)
+                holder = lock.read().strip() or "another process"
+                raise TrainingError(
+                    f"{self.path} is being trained by {holder}: wait for it or stop it, then --resume"
+                ) from error
+            lock.truncate(0)
+            lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+            lock.flush()
+            yield
 
     def finish(self) -> None:
         """Mark as done: there is nothing left to resume."""

@@ -88,7 +88,7 @@ def meta_train(
     start = None if known is None else problem.start_from(known)
     directory = directory or RunDirectory.begin(home(), recipe, datetime.now())
     listener.on_data(problem, directory.path)
-    with mlflow_run(registry, recipe, directory, problem) as recorder:
+    with directory.held(), mlflow_run(registry, recipe, directory, problem) as recorder:
         recorder.log_text(data_report, DATA_REPORT)
         trained: Mapping[str, object] = {}
         if problem.data.schema.kind == "anomaly":

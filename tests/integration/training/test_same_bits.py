@@ -194,6 +194,17 @@ def test_a_killed_driver_and_an_interrupted_one_resume_to_the_same_bits(
     assert "acclimate train" in said
     assert "--resume" in said
 
+    terminated = command("--resume", "--workers", "2")
+    wait_for_step(tmp_path, terminated, 200)
+    beside = command("--resume", "--workers", "0")
+    _, said = beside.communicate(timeout=240)
+    assert beside.returncode == 2, said
+    assert f"is being trained by process {terminated.pid} on" in said
+    os.kill(terminated.pid, signal.SIGTERM)  # as a cluster ends a pod
+    _, said = terminated.communicate(timeout=240)
+    assert terminated.returncode == 0, said
+    assert "a checkpoint is written" in said
+
     resumed = finish(command("--resume", "--workers", "1"))
     recipe = load_recipe(str(tmp_path / "waves.yaml"))
     assert resumed["version"]["content_hash"] == run(recipe, InProcess(planned(recipe)))

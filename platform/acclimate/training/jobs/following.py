@@ -37,7 +37,7 @@ def follow(
         The job, ended.
 
     Raises:
-        UnreachableError: for longer than `patience_s`; the job goes on meanwhile.
+        UnreachableError: for longer than `patience_s`; the job may go on meanwhile.
         TrainingError: there is no such job.
     """
     shown = 0
@@ -67,7 +67,10 @@ def follow(
             now = clock()
             if lost_since is None:
                 lost_since = now
-                on_trouble(f"connection lost, the job goes on; trying again: {error}")
+                on_trouble(
+                    f"connection lost, and with it whether the job goes on (it does unless the head of its "
+                    f"cluster is gone); trying for {patience_s / 60:.0f} min: {error}"
+                )
             if now - lost_since > patience_s:
                 raise
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
