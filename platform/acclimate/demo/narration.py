@@ -25,7 +25,7 @@ def learned(result: Learned) -> Chapter:
         f"Meta-train version {version.version} on the watches of {result.people} people",
         (
             "Each person's arm is one task. Meta-training looks for a start from which any task is learnt "
-            f"in a few gradient steps. It was judged on {_people(STRANGERS)}, whom no version ever trains "
+            f"from a few of its own labels. It was judged on {_people(STRANGERS)}, whom no version ever trains "
             f"on: {headline(evaluation, evaluation.policy_shots)}.",
             " ".join(
                 f"{comparison_sentence(evaluation, one).capitalize()}."

@@ -95,7 +95,6 @@ def _recipe(recordings: Path, size: Size) -> Recipe:
     changes = {
         "training.steps": size.steps,
         "training.workers": size.workers,
-        "learner.inner_lr": 0.03,  # so short a training learns more from gentle steps
         "evaluation.shots": [5],
         "evaluation.draws": size.draws,
         "evaluation.long_steps": 10,
