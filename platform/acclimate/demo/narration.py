@@ -24,8 +24,8 @@ def learned(result: Learned) -> Chapter:
     return Chapter(
         f"Meta-train version {version.version} on the watches of {result.people} people",
         (
-            "Each person's arm is one task. Meta-training looks for a start from which any task is learnt "
-            f"from a few of its own labels. It was judged on {_people(STRANGERS)}, whom no version ever trains "
+            "Each person's arm is one task. Meta-training looks for a start from which any task is learnt by "
+            f"a few of its own labels. It was judged on {_people(STRANGERS)}, whom no version ever trains "
             f"on: {headline(evaluation, evaluation.policy_shots)}.",
             " ".join(
                 f"{comparison_sentence(evaluation, one).capitalize()}."
