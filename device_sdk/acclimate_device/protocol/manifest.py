@@ -264,6 +264,7 @@ class Manifest:
             adaptation, no more and no less.
         learner: what meta-trained it (`maml`, `reptile`, ...).
         run_id: the MLflow run it came from; empty if none.
+        verdict: what its evaluation came to, in one sentence; empty where nobody judged it.
         sanity_tolerance: largest error a device accepts on the sanity vector: absolute, and of heads in
             closed form, whose log probabilities may be large, relative above 1.
         expected: None where nobody measured it.
@@ -278,6 +279,7 @@ class Manifest:
     learner: str
     expected: Expected | None = None
     run_id: str = ""
+    verdict: str = ""
     sanity_tolerance: Annotated[float, Number(0.0, 1.0)] = 1e-4
     schema: Literal[1] = 1
 

@@ -68,6 +68,7 @@ def build_bundle(
     release: Release,
     *,
     run_id: str = "",
+    verdict: str = "",
     expected: Expected | None = None,
     limits: DeviceLimits | None = None,
 ) -> Bundle:
@@ -76,6 +77,7 @@ def build_bundle(
     Args:
         release: name, version and content hash; the hash must be the initialization's.
         run_id: the MLflow run it came from.
+        verdict: what its evaluation came to, in one sentence.
         expected: the adaptation curve on held-out tasks.
         limits: what the smallest device carries; by default only what every device accepts at most.
 
@@ -88,7 +90,7 @@ def build_bundle(
     loss = loss_for(initialization.schema.kind, initialization.adaptation.loss)
     _check_tensors(initialization, model)
     if initialization.prior:
-        return _closed_form(initialization, release, run_id, expected, limits)
+        return _closed_form(initialization, release, run_id, verdict, expected, limits)
     signature = StepSignature.of(initialization)
     batch = probe_batch(initialization, batch_size(initialization))
     params = {name: initialization.params[name] for name in signature.parameters}
@@ -125,6 +127,7 @@ def build_bundle(
         learner=initialization.learner,
         expected=expected,
         run_id=run_id,
+        verdict=verdict,
     )
     verify_sanity(initialization, files[PREDICT], files[ADAPT], signature, sanity, manifest.sanity_tolerance)
     return Bundle(manifest, {MANIFEST: dumps(manifest), **files}, agreement)
@@ -134,6 +137,7 @@ def _closed_form(
     initialization: Initialization,
     release: Release,
     run_id: str,
+    verdict: str,
     expected: Expected | None,
     limits: DeviceLimits | None,
 ) -> Bundle:
@@ -160,6 +164,7 @@ def _closed_form(
         learner=initialization.learner,
         expected=expected,
         run_id=run_id,
+        verdict=verdict,
     )
     agreed = verify_windows(manifest, files) if anomalies else verify_labels(manifest, files)
     return Bundle(manifest, {MANIFEST: dumps(manifest), **files}, Agreement(agreed))

@@ -28,6 +28,7 @@ def bundle_of(registry: Registry, reference: str) -> Bundle:
         initialization,
         Release(version.name, version.version, version.content_hash),
         run_id=version.run_id,
+        verdict=str(version.tags.get("verdict", "")),
         expected=expected_curve(registry.evaluation(name, exact), initialization.adaptation.shots),
         limits=DeviceLimits.declared(recipe.get("device") or {}),
     )

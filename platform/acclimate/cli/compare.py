@@ -55,7 +55,7 @@ def compare(
     output: Path | None,
     plot: Path | None,
     changes: tuple[str, ...],
-    json: bool,
+    as_json: bool,
 ) -> None:
     """Try learners and networks for RECIPE on every device of the fleet, and write the recipe that is best.
 
@@ -96,7 +96,7 @@ def compare(
     if found.recommended is not None:
         path = output or Path(f"{loaded.name}.compared.yaml")
         write_whole(path, recommended_yaml(found))
-    if json:
+    if as_json:
         print_json(
             {**found.found.as_json(), "recipe": None if path is None else str(path), "plot": str(found.plot)}
         )

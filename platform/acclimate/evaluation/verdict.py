@@ -42,7 +42,7 @@ class Verdict:
         sentence: the same with its figures.
         loses_to: the rival that is better by its interval; None where there is none. Such a version is no
             candidate unless somebody says so.
-        against: the rival that the sentence compares with.
+        against: the rival that the sentence compares with; `meta` is the same start, not adapted.
         gain: over it, mean over held-out tasks, above zero where the start is better.
         low: lower end of its 95 % interval, paired by task.
         high: its upper end.
@@ -109,7 +109,7 @@ def judge(evaluation: Evaluation, shots: int | None = None) -> Verdict:
         return _record_more(evaluation, shots, _strongest(evaluation, shots, gains.values()), None)
     if better:
         return _without(evaluation, shots, _strongest(evaluation, shots, better), proven=True)
-    simpler = [gains[start] for start in SIMPLER if start in gains]
+    simpler = [*_unadapted(evaluation, shots), *(gains[start] for start in SIMPLER if start in gains)]
     enough = [each for each in simpler if not each.proven() and each.worthless()]
     if enough:
         return _without(evaluation, shots, _strongest(evaluation, shots, enough), proven=False)
@@ -138,12 +138,29 @@ def _gains(evaluation: Evaluation, shots: int) -> Iterator[_Gain]:
         yield _Gain(start, gains, evaluation.groups, WORTH * error, bounds)
 
 
+def _unadapted(evaluation: Evaluation, shots: int) -> list[_Gain]:
+    """Adaptation against the same start without it, where the start adapts at all."""
+    curve = evaluation.curve("meta", shots)
+    if curve.steps[0] != 0 or len(curve.steps) == 1:
+        return []
+    own, before = (np.array(point.values) for point in (curve.judged, curve.points[0]))
+    if not np.isfinite(own).all() or not np.isfinite(before).all():
+        return []
+    accuracy = evaluation.higher_is_better
+    error = 1 - curve.points[0].mean if accuracy else curve.points[0].mean
+    bounds = (-1.0, 1.0) if accuracy else (-np.inf, np.inf)
+    gains = own - before if accuracy else before - own
+    return [_Gain("meta", gains, evaluation.groups, WORTH * error, bounds)]
+
+
 def _strongest(evaluation: Evaluation, shots: int, gains: Sequence[_Gain] | Any) -> _Gain:
     """The rival that did best: on the validation tasks, which do not judge, and else on the held-out ones."""
     sign = 1.0 if evaluation.higher_is_better else -1.0
 
     def merit(each: _Gain) -> float:
         curve = evaluation.curve(each.against, shots)
+        if each.against == "meta":
+            return sign * curve.points[0].mean
         return sign * (curve.judged.mean if curve.validation is None else curve.validation)
 
     return max(gains, key=merit)
@@ -160,6 +177,8 @@ def _ship(evaluation: Evaluation, shots: int, rival: _Gain) -> Verdict:
 
 def _without(evaluation: Evaluation, shots: int, rival: _Gain, *, proven: bool) -> Verdict:
     curve = evaluation.curve(rival.against, shots)
+    if rival.against == "meta":
+        return _one_for_all(evaluation, shots, rival)
     ship: Ship
     adapted = "" if len(curve.steps) == 1 else f" ({adapted_words(curve)})"
     name = f"{LABELS[rival.against]}{adapted} reaches {number(evaluation, curve.judged.mean)}"
@@ -170,6 +189,15 @@ def _without(evaluation: Evaluation, shots: int, rival: _Gain, *, proven: bool) 
     else:
         head, ship = f"A simple rival is {'better' if proven else 'enough'}", "rival"
     return _verdict(ship, f"{head}: {name}; {versus}", evaluation, rival, loses=proven)
+
+
+def _one_for_all(evaluation: Evaluation, shots: int, rival: _Gain) -> Verdict:
+    before = number(evaluation, evaluation.curve("meta", shots).points[0].mean)
+    said = (
+        f"Ship one joint model for all, such as this start as it is: not adapted it reaches {before}; "
+        f"adapted {_reached(evaluation, shots)}, {_gain_words(evaluation, rival)}"
+    )
+    return _verdict("joint", said, evaluation, rival)
 
 
 def _record_more(evaluation: Evaluation, shots: int, rival: _Gain, needed: int | None) -> Verdict:
@@ -184,7 +212,7 @@ def _record_more(evaluation: Evaluation, shots: int, rival: _Gain, needed: int |
     why = too_few(evaluation.devices) if evaluation.devices < ENOUGH_DEVICES else "nothing is proven"
     said = (
         f"Record more, for {why}: this start reaches {_reached(evaluation, shots)}, "
-        f"{_gain_words(evaluation, rival)} than {LABELS[rival.against]}; {much}"
+        f"{_gain_words(evaluation, rival)} than {_named(rival)}; {much}"
     )
     return _verdict("record-more", said, evaluation, rival, needed=needed)
 
@@ -213,6 +241,10 @@ def _verdict(
 def _reached(evaluation: Evaluation, shots: int) -> str:
     curve = evaluation.curve("meta", shots)
     return f"{evaluation.metric} {number(evaluation, curve.judged.mean)} ({_how(curve)})"
+
+
+def _named(rival: _Gain) -> str:
+    return "the same start not adapted" if rival.against == "meta" else LABELS[rival.against]
 
 
 def _how(curve: Curve) -> str:

@@ -1,0 +1,107 @@
+"""The verdict on hand-made figures: what loses, what is not worth it, what is not proven, what is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from acclimate.evaluation import Evaluation, judge
+from acclimate.evaluation.contenders import Start
+from acclimate.evaluation.report import Curve
+from acclimate.evaluation.statistics import interval, summarize, units_to_decide
+from acclimate.workflow import alias_of
+
+DEVICES = 12
+SPREAD = np.linspace(-0.02, 0.02, DEVICES)
+
+
+def evaluation(metric: str = "accuracy", devices: int = DEVICES, **means: float) -> Evaluation:
+    """Every device at its contender's mean plus a spread, which differs between contenders."""
+    better = metric == "accuracy"
+    tasks = tuple(f"device {number}" for number in range(devices))
+    curves = []
+    for number, (start, mean) in enumerate(means.items()):
+        values = mean + np.roll(SPREAD, number)[:devices]
+        point = summarize(values, tasks, better)
+        curves.append(Curve(start, 5, (0,), (point,), 0, validation=mean))  # type: ignore[arg-type]
+    return Evaluation(metric, better, 5, 1, tasks, 3, (0,), "", tuple(curves), (), tasks)
+
+
+@pytest.mark.parametrize(
+    ("means", "ship", "loses_to"),
+    [
+        ({"meta": 0.9, "joint": 0.7, "support": 0.3, "joint_finetuned": 0.8}, "start", None),
+        ({"meta": 0.7, "joint": 0.8}, "joint", "joint"),
+        ({"meta": 0.8, "joint": 0.8, "support": 0.4}, "joint", None),
+        ({"meta": 0.7, "joint": 0.5, "joint_finetuned": 0.8}, "joint", "joint_finetuned"),
+        ({"meta": 0.8, "joint": 0.5, "support": 0.8}, "rival", None),
+        ({"meta": 0.7, "joint": 0.6, "trees": 0.8}, "rival", "trees"),
+        ({"meta": 0.9, "joint": 0.7, "trees": 0.9}, "start", None),
+        ({"meta": float("nan"), "joint": 0.7}, "joint", "joint"),
+    ],
+)
+def test_what_is_shipped(means: dict[str, float], ship: str, loses_to: Start | None) -> None:
+    verdict = judge(evaluation(**means))
+    assert (verdict.ship, verdict.loses_to) == (ship, loses_to)
+    assert alias_of(verdict) == (None if loses_to else "candidate")
+    assert alias_of(verdict, candidate=True) == "candidate"
+
+
+def test_an_error_counts_the_other_way_round() -> None:
+    assert judge(evaluation("mse", meta=0.5, joint=0.9)).ship == "start"
+    assert judge(evaluation("mse", meta=0.9, joint=0.5)).loses_to == "joint"
+
+
+def test_seven_devices_are_too_few_and_eight_are_not() -> None:
+    few = judge(evaluation(devices=7, meta=0.9, joint=0.7))
+    assert few.ship == "record-more"
+    assert "7 held-out devices are too few" in few.sentence
+    assert few.devices_needed == 8  # so large a gain needs no more
+    assert judge(evaluation(devices=8, meta=0.9, joint=0.7)).ship == "start"
+
+
+def test_a_start_that_need_not_adapt_is_one_model_for_all() -> None:
+    tasks = tuple(map(str, range(DEVICES)))
+    before, after = summarize(0.9 + SPREAD, tasks, True), summarize(0.9 + SPREAD[::-1] / 10, tasks, True)
+    own = Curve("meta", 5, (0, 1), (before, after), 1)
+    joint = Curve("joint", 5, (0,), (summarize(0.7 + SPREAD, tasks, True),), 0)
+    verdict = judge(Evaluation("accuracy", True, 5, 1, tasks, 1, (0,), "", (own, joint), (), tasks))
+    assert (verdict.ship, verdict.against, verdict.loses_to) == ("joint", "meta", None)
+    assert "one joint model for all" in verdict.sentence
+
+
+def test_sessions_of_one_person_are_one_device() -> None:
+    whole = evaluation(meta=0.9, joint=0.7)
+    owned = Evaluation(**{**vars(whole), "groups": ("ann",) * 6 + ("ben",) * 6})
+    assert judge(whole).ship == "start"
+    assert judge(owned).ship == "record-more"
+    assert judge(owned).devices == 2
+
+
+def test_an_unproven_gain_says_how_many_devices_would_decide() -> None:
+    gains = np.array([0.3, -0.25, 0.2, -0.1, 0.25, -0.2, 0.3, -0.1, 0.2, -0.2])
+    tasks = tuple(map(str, range(10)))
+    curves = tuple(
+        Curve(start, 5, (0,), (summarize(values, tasks, True),), 0)
+        for start, values in (("meta", 0.5 + gains), ("joint", np.full(10, 0.5)))
+    )
+    verdict = judge(Evaluation("accuracy", True, 5, 1, tasks, 1, (0,), "", curves, (), tasks))
+    assert verdict.ship == "record-more"
+    # By hand: ((1.96 + 0.84) * deviation / mean) ** 2.
+    assert verdict.devices_needed == int(np.ceil((2.8 * gains.std(ddof=1) / gains.mean()) ** 2))
+
+
+def test_intervals_stay_within_what_is_possible() -> None:
+    values = np.array([1.0, 1.0, 0.9, 0.2])
+    assert summarize(values, "abcd", True).high == 1.0
+    assert summarize(np.array([0.0, 0.0, 0.1, 0.9]), "abcd", False).low == 0.0
+    assert interval(values)[1] > 1.0
+
+
+def test_groups_widen_an_interval_and_no_spread_needs_no_devices() -> None:
+    values = np.array([0.1, 0.1, 0.9, 0.9])
+    low, high = interval(values, ("a", "a", "b", "b"))
+    alone = interval(values)
+    assert low < alone[0] < alone[1] < high
+    assert units_to_decide(np.array([0.1]), 0.0) is None
+    assert units_to_decide(np.array([0.1, 0.1]), 0.0) == 2
