@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 WAIT ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system-packages demo test fast nightly test-images test-cluster lint format docs linkcheck bench clean
+.PHONY: chart-readme help setup system-packages demo test fast nightly test-images test-cluster lint format docs linkcheck bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ system-packages: ## install the Debian packages the tests use, where any is miss
 
 demo: setup ## the whole story on real data in one command (WAIT=0 ends instead of keeping pages open)
 	WAIT=$(WAIT) $(BIN)/acclimate demo
+
+chart-readme: setup ## write the chart's README anew from its values
+	$(BIN)/python docs/reference.py --chart-readme
 
 linkcheck: setup ## ask every other host that the pages link to
 	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/linkcheck

@@ -1,4 +1,5 @@
-"""The reference pages, from the code itself: `python docs/reference.py DIR` writes them.
+"""The reference pages, from the code itself: `python docs/reference.py DIR` writes them, and with
+--chart-readme in DIR's place the chart's README.
 
 Each page is rows with a description; `rows_of` gives them as data, so that a test finds what is undocumented.
 """
@@ -336,6 +337,31 @@ def write(folder: Path) -> None:
             path.write_text(text)
 
 
+def chart_readme() -> str:
+    """The chart's README: how to install it, what it runs, what to mind, and every value."""
+    import yaml
+
+    chart = yaml.safe_load((CHART.parent / "Chart.yaml").read_text())
+    images = yaml.safe_load(chart["annotations"]["artifacthub.io/images"])
+    needs = [f"- {one.strip()}" for one in chart["annotations"]["acclimate/needs"].split(";")]
+    lines = [
+        "<!-- Written by `make chart-readme`. -->",
+        "",
+        f"# {chart['name']}",
+        "",
+        chart["description"],
+        "",
+    ]
+    lines += [(CHART.parent / "files" / "introduction.md").read_text().strip(), ""]
+    lines += ["## What it does not install", "", *needs, "", "## Images", ""]
+    lines += ["For a cluster without a way out, copy these and set `images.registry`:", ""]
+    lines += [f"- `{one['image']}`: {one['name']}" for one in images]
+    lines += ["", "## Values", "", "| value | default | meaning |", "| --- | --- | --- |"]
+    for row in chart_values():
+        lines.append(f"| {_code(row.name)} | {_code(row.form)} | {_prose(row.meaning)} |")
+    return "\n".join(lines) + "\n"
+
+
 def _text(page: Page, rows: list[Row]) -> str:
     lines = [f"# {page.title}", "", page.opening, ""]
     section = None
@@ -362,4 +388,7 @@ def _prose(text: str) -> str:
 
 
 if __name__ == "__main__":
-    write(Path(sys.argv[1]))
+    if sys.argv[1] == "--chart-readme":
+        (CHART.parent / "README.md").write_text(chart_readme())
+    else:
+        write(Path(sys.argv[1]))

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tests.unit.helm.rendering import ABSENT, CHART, MINIMAL, at, leaves, merged, nested
+from docs.reference import chart_readme
+from tests.unit.helm.rendering import ABSENT, CHART, MINIMAL, at, containers, leaves, merged, nested
 
 ROLLOUT = "Deployment/acclimate-rollout"
 SERVICE = "Service/acclimate-rollout"
@@ -272,6 +273,16 @@ def test_value_has_its_effect(case, render):
     changed = merged(base, nested(case.key, case.value))
     assert at(render(changed), case.place, case.path) == case.expected
     assert at(render(base), case.place, case.path) != case.expected, "the case would pass without the value"
+
+
+def test_the_charts_readme_is_fresh():
+    assert (CHART / "README.md").read_text() == chart_readme(), "run: make chart-readme"
+
+
+def test_the_list_of_images_is_what_the_chart_runs(render):
+    listed = yaml.safe_load((CHART / "Chart.yaml").read_text())["annotations"]["artifacthub.io/images"]
+    used = {container["image"] for _, container in containers(render(merged(TRIAL, WITH_RAY, PIPELINES)))}
+    assert {one["image"] for one in yaml.safe_load(listed)} == used
 
 
 def commented_keys(text: str) -> dict[str, bool]:
