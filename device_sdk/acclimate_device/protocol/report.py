@@ -162,7 +162,7 @@ class Report:
     events: Annotated[tuple[Event, ...], Items(LIMITS.report_events)] = ()
     events_dropped: Count = 0
     resources: Resources = Resources()
-    clock_offset_s: float = 0.0
+    clock_offset_s: Annotated[float, Number(-LIMITS.time_s[1], LIMITS.time_s[1])] = 0.0
 
 
 @dataclass(frozen=True)

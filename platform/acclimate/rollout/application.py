@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -31,6 +31,7 @@ from acclimate.rollout.api.operator.caller import Door
 from acclimate.rollout.api.operator.context import Desk
 from acclimate.rollout.api.operator.operators import Operators
 from acclimate.rollout.api.proofs import Freshness
+from acclimate.rollout.api.report_endpoint import ReportEndpoint
 from acclimate.rollout.api.reports import ReportDesk
 from acclimate.rollout.api.request_log import RequestLog, side_of
 from acclimate.rollout.api.roster import Roster
@@ -107,12 +108,17 @@ class Service:
         )
         self.devices = DeviceSide(
             enrolments,
-            self.reports,
             self.gatekeeper,
             releases,
             targets,
             anonymous,
+            clock,
+        )
+        self.report_endpoint = ReportEndpoint(
+            self.reports,
+            self.gatekeeper,
             RateLimit(settings.report_bytes_rate, settings.report_bytes_burst, time.monotonic),
+            settings.max_body_bytes,
             clock,
         )
         self.session_secret = key.derive("console sessions").hex()
@@ -154,22 +160,30 @@ class Service:
 def application(service: Service) -> ASGIApp:
     """The ASGI application of a service."""
     settings = service.settings
-    limited = BodyLimit(_router(service), settings.max_body_bytes, frozenset({REPORT_PATH}))
-    observed: Any = RequestLog(limited, service.metrics, settings.https)
-    traced = trace_requests(observed, lambda method, path: f"{method} {side_of(path)}")
-    proxied: Any = ProxyHeadersMiddleware(traced, trusted_hosts=settings.proxies)
-    return PollFirst(service.state, proxied)
+
+    def observed(app: ASGIApp) -> Any:
+        logged: Any = RequestLog(app, service.metrics, settings.https)
+        return trace_requests(logged, lambda method, path: f"{method} {side_of(path)}")
+
+    limited = BodyLimit(_router(service), settings.max_body_bytes)
+    proxied: Any = ProxyHeadersMiddleware(observed(limited), trusted_hosts=settings.proxies)
+    bare = {STATE_PATH: service.state, REPORT_PATH: observed(service.report_endpoint)}
+    return BareFirst(bare, proxied)
 
 
-class PollFirst:
-    """Sends polls straight to their endpoint and everything else through the framework."""
+class BareFirst:
+    """Sends what devices ask all day straight to its endpoint and everything else through the framework.
 
-    def __init__(self, state: ASGIApp, rest: ASGIApp) -> None:
-        self._state, self._rest = state, rest
+    Args:
+        bare: endpoints by path.
+    """
+
+    def __init__(self, bare: Mapping[str, ASGIApp], rest: ASGIApp) -> None:
+        self._bare, self._rest = bare, rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        polled = scope["type"] == "http" and scope["path"] == STATE_PATH
-        await (self._state if polled else self._rest)(scope, receive, send)
+        bare = self._bare.get(scope["path"]) if scope["type"] == "http" else None
+        await (bare or self._rest)(scope, receive, send)
 
 
 def _router(service: Service) -> Starlette:

@@ -54,7 +54,12 @@ class LocalService:
         self, folder: Path, versions: Sequence[Files], clock: SimulatedClock, tick_s: float, seed: int
     ) -> None:
         settings = ServiceSettings(
-            home=folder, device_rate=0, anonymous_rate=0, device_token_lifetime_s=_WEEKS_S, tick_s=tick_s
+            home=folder,
+            device_rate=0,
+            report_bytes_rate=0,
+            anonymous_rate=0,
+            device_token_lifetime_s=_WEEKS_S,
+            tick_s=tick_s,
         )
         folder.mkdir(parents=True, exist_ok=True)
         self.clock, self._tick_s = clock, tick_s

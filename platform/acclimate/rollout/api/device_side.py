@@ -15,7 +15,6 @@ from acclimate.rollout.api.enrolment import EnrolmentDesk
 from acclimate.rollout.api.files import serve_file
 from acclimate.rollout.api.limits import RateLimit, client_address
 from acclimate.rollout.api.problems import ProblemError
-from acclimate.rollout.api.reports import ReportDesk, read_batch
 from acclimate.rollout.api.roster import Section
 from acclimate.rollout.api.state import Gatekeeper
 from acclimate.rollout.file_store import FileStore
@@ -35,36 +34,32 @@ OPENAPI_PATH = "/device/v1/openapi.json"
 
 
 class DeviceSide:
-    """Handlers of what devices ask for, but polls.
+    """Handlers of what devices ask for, but polls and reports.
 
     Args:
         releases: says where a fleet's part of the TUF repository lies.
         targets: the files of bundles, which may lie in an object store.
-        report_bytes: by device, of reports as they are stored: a small body unpacks into a large one.
         clock: Unix seconds.
     """
 
     def __init__(
         self,
         enrolments: EnrolmentDesk,
-        reports: ReportDesk,
         gatekeeper: Gatekeeper,
         releases: Releases,
         targets: FileStore,
         anonymous: RateLimit,
-        report_bytes: RateLimit,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._enrolments, self._reports, self._gatekeeper = enrolments, reports, gatekeeper
+        self._enrolments, self._gatekeeper = enrolments, gatekeeper
         self._releases, self._targets, self._anonymous = releases, targets, anonymous
-        self._report_bytes, self._clock = report_bytes, clock
+        self._clock = clock
 
     def routes(self) -> list[Route]:
         """Starlette routes."""
         return [
             Route(ENROLMENT_PATH, self.enrol, methods=["POST"]),
             Route(TOKEN_PATH, self.token, methods=["POST"]),
-            Route(REPORT_PATH, self.report, methods=["POST"]),
             Route(REPOSITORY_PATH + "/metadata/{path:path}", self.metadata, methods=["GET"]),
             Route(REPOSITORY_PATH + "/targets/{path:path}", self.target, methods=["GET"]),
             Route(OPENAPI_PATH, openapi, methods=["GET"]),
@@ -96,13 +91,6 @@ class DeviceSide:
             if problem.status in (400, 401, 403):
                 self._anonymous.take(address)
             raise
-
-    async def report(self, request: Request) -> Response:
-        """Reports in, receipt out once they are durable."""
-        access, _, _ = self._gatekeeper.admit(_authorization(request))
-        delivery = read_batch(await request.body(), request.headers.get("content-encoding", ""))
-        self._report_bytes.take(f"{access.fleet} {access.device}", delivery.size)
-        return _message(await self._reports.take(access.fleet, access.device, delivery, self._clock()))
 
     async def metadata(self, request: Request) -> Response:
         """The TUF metadata: signed, so that it may be served by anyone and cached by nobody for long."""

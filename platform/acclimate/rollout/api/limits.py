@@ -67,12 +67,11 @@ class RateLimit:
 class BodyLimit:
     """Refuses bodies over `max_bytes`, announced or not, before anything reads them whole.
 
-    Bodies with a `Content-Encoding` are refused too, so that no small body can unpack into a large one; only
-    the paths in `unpacking` see theirs, and bound what they unpack themselves.
+    Bodies with a `Content-Encoding` are refused too, so that no small body can unpack into a large one.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int, unpacking: frozenset[str] = frozenset()) -> None:
-        self._app, self._max_bytes, self._unpacking = app, max_bytes, unpacking
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app, self._max_bytes = app, max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -81,7 +80,7 @@ class BodyLimit:
         headers = dict(scope["headers"])
         announced = headers.get(b"content-length", b"0")
         encoding = headers.get(b"content-encoding", b"identity").lower()
-        if encoding != b"identity" and scope["path"] not in self._unpacking:
+        if encoding != b"identity":
             await _refuse(send, ProblemError(415, "encoded-body", "send the body without a Content-Encoding"))
         elif not announced.isdigit() or len(announced) > 18 or int(announced) > self._max_bytes:
             await _refuse(send, self._too_large())

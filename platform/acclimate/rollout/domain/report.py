@@ -48,6 +48,12 @@ class ReportRecord:
     sequence: int = 0
 
 
+def _moment(at: float) -> float:
+    """Within what calendars know, wherever an offset leads."""
+    earliest, latest = protocol.LIMITS.time_s
+    return min(max(at, earliest), latest)
+
+
 def record(
     fleet: str, device: str, received_at: float, report: protocol.Report, payload: str = ""
 ) -> ReportRecord:
@@ -58,8 +64,8 @@ def record(
         device=device,
         id=report.id,
         received_at=received_at,
-        started_at=report.started_at + report.clock_offset_s,
-        ended_at=report.ended_at + report.clock_offset_s,
+        started_at=_moment(report.started_at + report.clock_offset_s),
+        ended_at=_moment(report.ended_at + report.clock_offset_s),
         counter=report.counter,
         name=report.release.name,
         version=report.release.version,

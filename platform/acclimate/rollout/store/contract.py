@@ -139,8 +139,8 @@ class Store(Protocol):
     def enrol(self, token_hash: str, device: Device, now: float) -> Device:
         """Spend one use of an enrolment token and add the device; its fleet is the token's.
 
-        The same token and public key again give the device enrolled before; another token brings a retired
-        device back. A known id with another key is a ConflictError.
+        The same token and public key again give the device enrolled before; a token made after
+        a device was retired brings it back. A known id with another key is a ConflictError.
         """
 
     def add_devices(self, devices: Sequence[Device], now: float, actor: str) -> None:

@@ -42,17 +42,9 @@ class DeviceTable:
             _check_enrolment(connection, row, fleet, now)
             before = _with_key(connection, fleet.name, device.public_key)
             if before is not None:
-                return _enrolled_anew(connection, before, device, row["id"], fleet, now)
+                return _enrolled_anew(connection, before, device, row, fleet, now)
             _check_room(connection, fleet, 1)
             device = replace(device, fleet=fleet.name, enrolment=row["id"], revision=fleet.revision)
-            former = _former(connection, device)
-            if former is not None:
-                device = replace(device, epoch=former.epoch + 1)
-                _write_device(connection, device)
-                write_fleet(connection, fleet)
-                who = f"enrolment {row['id']}"
-                audit_fleet(connection, fleet, now, who, "device.return", device.id)
-                return device
             _insert_devices(connection, [device])
             write_fleet(connection, fleet)
             audit_fleet(connection, fleet, now, f"enrolment {row['id']}", "device.enrol", device.id)
@@ -141,14 +133,6 @@ def read_device(connection: Connection, fleet: str, device_id: str) -> Device:
     return rows.device_of(row)
 
 
-def _former(connection: Connection, device: Device) -> Device | None:
-    """The same device by its key, retired: a new token lets it come back."""
-    here = (DEVICES.c.fleet == device.fleet) & (DEVICES.c.id == device.id)
-    mine = here & (DEVICES.c.public_key == device.public_key) & DEVICES.c.retired_at.is_not(None)
-    row = connection.execute(select(DEVICES).where(mine)).mappings().first()
-    return None if row is None else rows.device_of(row)
-
-
 def _write_device(connection: Connection, device: Device) -> None:
     here = (DEVICES.c.fleet == device.fleet) & (DEVICES.c.id == device.id)
     connection.execute(update(DEVICES).where(here).values(rows.device_values(device)))
@@ -187,25 +171,29 @@ def _with_key(connection: Connection, fleet: str, public_key: str) -> Device | N
 
 
 def _enrolled_anew(
-    connection: Connection, before: Device, given: Device, enrolment: str, fleet: Fleet, now: float
+    connection: Connection, before: Device, given: Device, token: rows.Row, fleet: Fleet, now: float
 ) -> Device:
-    """The same device under a new token; the bearer tokens it had are void. One that was retired stays so."""
+    """The same device under a new token; the bearer tokens it had are void.
+
+    One that was retired comes back only with a token made after that: whoever made it knew.
+    """
     if before.retired_at is not None:
-        return before
+        if token["created_at"] <= before.retired_at:
+            return before
+        _check_room(connection, fleet, 1)
     device = replace(
         before,
-        enrolment=enrolment,
+        enrolment=token["id"],
+        retired_at=None,
         epoch=before.epoch + 1,
         revision=fleet.revision,
         attributes=given.attributes or before.attributes,
         hardware_id=given.hardware_id or before.hardware_id,
         sdk=given.sdk or before.sdk,
     )
-    values = rows.device_values(device)
-    here = (DEVICES.c.fleet == device.fleet) & (DEVICES.c.id == device.id)
-    connection.execute(update(DEVICES).where(here).values(values))
+    _write_device(connection, device)
     write_fleet(connection, fleet)
-    audit_fleet(connection, fleet, now, f"enrolment {enrolment}", "device.enrol-again", device.id)
+    audit_fleet(connection, fleet, now, f"enrolment {token['id']}", "device.enrol-again", device.id)
     return device
 
 

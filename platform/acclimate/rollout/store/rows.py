@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -26,9 +26,12 @@ _EVIDENCE = TypeAdapter(tuple[GateEvidence, ...])
 Row = RowMapping
 
 
-def names(kind: type[Any], *without: str) -> list[str]:
-    """A record's field names, which are its columns."""
+def _names(kind: type[Any], *without: str) -> list[str]:
     return [field.name for field in fields(kind) if field.name not in without]
+
+
+names: Callable[..., list[str]] = functools.cache(_names)
+"""A record's field names (all but those in `without`), which are its columns; read-only."""
 
 
 def plain(record: Any, *without: str) -> dict[str, Any]:
