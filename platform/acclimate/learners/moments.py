@@ -79,10 +79,21 @@ def _spread(stray: Tensor, held: Tensor, number: Tensor) -> Tensor:
     noise = (held / number.clamp_min(1)).sum(0) / held.sum(0).clamp_min(1)
     raw = raw - torch.diag(noise)
     tasks = held.sum(0)
-    unbiased = (tasks / (tasks - 1).clamp_min(1)).sqrt()  # the fleet's mean is of the same tasks
-    raw = raw * unbiased.outer(unbiased)
+    unbiased = tasks / (tasks - 1).clamp_min(1)  # the fleet's mean is of the same tasks
+    wider = (unbiased * _unseen(tasks)).sqrt()
+    raw = raw * wider.outer(wider)
     known = tasks > 1
     usual = raw.diagonal()[known].clamp_min(_FLOOR).mean() if bool(known.any()) else raw.new_tensor(1.0)
     raw = torch.where(known.outer(known), raw, torch.diag(usual.expand(len(raw))))
     values, vectors = torch.linalg.eigh((raw + raw.T) / 2)
     return (vectors * values.clamp_min(_FLOOR)) @ vectors.T
+
+
+def _unseen(tasks: Tensor) -> Tensor:
+    """How much wider devices to come scatter than the spread of these few tasks says, by their number.
+
+    The variance of Student's predictive law after so many normal observations, (n + 1) / n (n - 1) / (n - 3):
+    1.07 for 45 tasks, 1.6 for eight. Of three or fewer it is infinite; they get a few tens, for what two
+    or three devices have in common need not be common at all.
+    """
+    return (tasks + 1) / tasks.clamp_min(1) * (tasks - 1).clamp_min(1) / (tasks - 3).clamp_min(0.1)
