@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import yaml
 
 from acclimate.cli.bars import progress_bars
@@ -33,8 +34,8 @@ FORECASTS = ((64, 64), (32, 32), (16, 16), (8, 8))  # likewise; forecasts are ma
 @click.option("--name", help="Of the registered model [default: the file's name].")
 @click.option(
     "--kind",
-    type=click.Choice(["classification", "regression", "forecasting"]),
-    help="What is predicted: classes, a number from other columns, or a column's future.",
+    type=click.Choice(["classification", "regression", "forecasting", "anomaly"]),
+    help="What is predicted: classes, a number from other columns, a column's future, or what is not normal.",
 )
 @click.option("--task", metavar="COLUMN", help="Names the device, person or site.")
 @click.option("--group", metavar="COLUMN", help="Names who owns several tasks: held out together.")
@@ -65,7 +66,7 @@ def init(data: str, output: Path | None, name: str | None, force: bool, as_json:
         pool = open_tasks(data, recordings=guessed.declaration, progress=progress)
     if not isinstance(pool, TaskPool):
         raise DataError(f"{data!r} is the name of a shipped data set: train it with `acclimate train {data}`")
-    shots, query = _shots(pool)
+    shots, query = _own_windows(pool) if pool.schema.kind == "anomaly" else _shots(pool)
     held_out = HeldOut.of(len(set(pool.groups)))
     body = choose_body(pool, held_out.test)
     text = recipe_text(name, data, guessed, held_out, shots, query, body)
@@ -138,6 +139,12 @@ class HeldOut:
         return self.groups - self.test - self.validation
 
 
+def _own_windows(pool: TaskPool) -> tuple[int, int]:
+    """Normal windows that a device learns from, a quarter of what it has and at most 500."""
+    windows = [pool.examples_of(task) for task in range(len(pool.task_ids))]
+    return max(1, min(500, int(np.median(windows)) // 4)), 15
+
+
 def recipe_text(
     name: str, data: str, guessed: Guess, held_out: HeldOut, shots: int, query: int, body: Body
 ) -> str:
@@ -145,7 +152,9 @@ def recipe_text(
     training = held_out.training
     batch = 16 if training >= 16 else max(1, training)
     shard = next(size for size in (4, 3, 2, 1) if batch % size == 0)
-    each = " of each class" if "label" in guessed.declaration else ""
+    each = {"classification": " of each class", "anomaly": ", normal ones,"}.get(
+        guessed.declaration["kind"], ""
+    )
     lines = [
         f"# Written by `acclimate init {data}`: guesses, to be read. Every key: `acclimate recipes --keys`.",
         f"name: {name}",
@@ -162,13 +171,25 @@ def recipe_text(
         "model:",
         f"  name: {body.name}  # {body.reason}",
         *([f"  options: {_value(body.options)}"] if body.options else []),
-        *(_FORECAST_LEARNER if body.name == "forecast" else _LEARNER),
+        *_learner(guessed, body),
         f"  meta_batch: {batch}  # tasks a step",
         f"  shard: {shard}  # tasks a worker computes at a time",
     ]
     return "\n".join(lines) + "\n"
 
 
+def _learner(guessed: Guess, body: Body) -> tuple[str, ...]:
+    if guessed.declaration["kind"] == "anomaly":
+        return _ANOMALY_LEARNER
+    return _FORECAST_LEARNER if body.name == "forecast" else _LEARNER
+
+
+_ANOMALY_LEARNER = (
+    "learner: {algorithm: closed-form}",
+    "anomaly:",
+    "  false_alarms: 30  # of a device in a month: the threshold keeps this budget on healthy devices",
+    "training:",
+)
 _LEARNER = (
     "learner:",
     "  algorithm: closed-form  # solves the head; or meta-sgd, reptile: docs/how-to/choose-a-learner.md",

@@ -30,6 +30,10 @@ def choose_body(pool: TaskPool, held_out: int) -> Body:
     own_past = set(pool.schema.targets) <= set(pool.schema.channels)
     if pool.schema.kind == "forecasting" and len(pool.input_shape) == 2 and own_past:
         return Body("forecast", "windows in their own units, seasons, what changes from the last value")
+    if pool.schema.kind == "anomaly":
+        if len(pool.input_shape) == 2 and pool.input_shape[1] > LONGEST_WINDOW:
+            return Body("spectral", f"windows of {pool.input_shape[1]} rows are signals")
+        return Body("levels", "last value, mean and spread of each channel; or spectral")
     if len(pool.input_shape) == 1:
         return Body("mlp", "single rows; or package.module:callable")
     if len(pool.input_shape) == 3:

@@ -18,25 +18,38 @@ import pandas as pd
 
 from acclimate.errors import DataError
 from acclimate.tasks.fitting import fitted
-from acclimate.tasks.rhythm import Rhythm, runs, seconds
+from acclimate.tasks.rhythm import LONGEST_WINDOW, Rhythm, runs, seconds
 from acclimate.tasks.sample import Sample, sample
 from acclimate.tasks.seasons import forecast_entries
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.parquet import FILE
 from acclimate.tasks.sources.types import is_number
 from acclimate.tasks.wide import long_form
-from acclimate.tasks.words import COUNTER, LABEL, PART, RECORDING, TARGET, TASK, TIME, words
+from acclimate.tasks.words import COUNTER, LABEL, NORMAL, PART, RECORDING, TARGET, TASK, TIME, words
 
 WIDE_TASK, WIDE_VALUE = "series", "value"
 MOST_LABELS = 50
+SHORT_WINDOW = 8  # rows in which an anomaly of slow signals shows
 LONG_STRETCH = 1024  # rows of a recording from which on it is a signal, not a table
 COPY = 0.9999
 """Correlation with a target from which on a channel is the target in disguise."""
 REMEMBERS = 0.5
 """Correlation of a number with its last value from which on its past tells it: it can be forecast."""
 ROLES = ("task", "group", "time", "recording", "label", "target")
-_FIRST = ("kind", "task", "group", "time", "recording", "label", "targets", "channels", "wide", "window")
-_AHEAD = ("seasons", "horizon", "leads", "stride", "calendar")
+_FIRST = (
+    "kind",
+    "task",
+    "group",
+    "time",
+    "recording",
+    "label",
+    "normal",
+    "targets",
+    "channels",
+    "wide",
+    "window",
+)
+_AHEAD = ("wide", "window", "seasons", "horizon", "leads", "stride", "calendar")
 ORDER = (*_FIRST, *_AHEAD, "sample_rate_hz", "max_gap", "missing", "repeated", "relative", "timeline")
 
 
@@ -215,6 +228,9 @@ class _Guesser:
             best = column, f"{values.nunique()} classes: {', '.join(map(str, values.dropna().unique()[:6]))}"
             break
         self._column("label", best)
+        if self.given.get("kind") == "anomaly":
+            self._aim_at_anomalies()
+            return
         if "label" in self.found:
             self._set("kind", "classification", f"column {self.found['label']!r} holds classes")
             return
@@ -223,6 +239,14 @@ class _Guesser:
             self.free.remove(numbers[0])
             self._set("kind", "regression", f"column {numbers[0]!r} is named like a target and holds numbers")
             self._set("targets", [numbers[0]], "its name says so")
+
+    def _aim_at_anomalies(self) -> None:
+        self._set("kind", "anomaly", "as you said")
+        if "label" in self.found:
+            values = self.frame[self.found["label"]].dropna().astype(str)
+            known = [one for one in values.unique() if one.lower() in NORMAL.split()]
+            normal = known or [values.mode()[0]]
+            self._set("normal", normal, "its name says so" if known else "the most frequent label")
 
     def _aim_at(self, target: str) -> None:
         """The number that a person named: from other columns, or from its own past where that tells it."""
@@ -316,6 +340,8 @@ class _Guesser:
 
     def _window(self) -> None:
         window, reason = self.rhythm.window()
+        if self.found["kind"] == "anomaly" and window <= LONGEST_WINDOW:
+            window, reason = min(window, SHORT_WINDOW), "short, so that an alarm comes soon"
         if "window" in self.given:
             window, reason = self.given["window"], "as you said"
         self._set("window", window, reason)
@@ -346,7 +372,11 @@ class _Guesser:
     def _quality(self) -> None:
         tasks = list(self.rhythm.tasks())
         label = self.found.get("label")
-        if label and all(len(runs(one[label])) <= one[label].nunique() for one in tasks):
+        if (
+            label
+            and self.found["kind"] != "anomaly"
+            and all(len(runs(one[label])) <= one[label].nunique() for one in tasks)
+        ):
             self._set("timeline", "label", "each label was recorded in one stretch of its own")
         if "time" in self.found:
             declared = [

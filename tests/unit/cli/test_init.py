@@ -149,6 +149,21 @@ def test_a_clock_in_milliseconds_that_restarts_with_each_recording(pumps):
     assert (found["recording"], found["sample_rate_hz"], "max_gap" in found) == ("run", 100.0, False)
 
 
+def test_what_is_not_normal_needs_no_label_and_takes_one_to_be_judged_by(pumps):
+    found = declared(pumps.assign(state=np.where(pumps.pressure > 2.5, "odd", "ok")), "--kind", "anomaly")
+    assert (found["kind"], found["label"], found["normal"], found["window"]) == (
+        "anomaly",
+        "state",
+        ["ok"],
+        8,
+    )
+    recipe = load_recipe("fleet.yaml")
+    assert (recipe.model.name, recipe.learner.algorithm) == ("levels", "closed-form")
+    assert recipe.anomaly.false_alarms == 30
+    bare = declared(pumps.drop(columns="state"), "--kind", "anomaly", "--force")
+    assert "label" not in bare
+
+
 def test_mistakes_name_the_remedy(pumps):
     pumps.to_parquet("fleet.parquet")
     with pytest.raises(DataError, match="'pmp' is no column"):
