@@ -6,7 +6,7 @@ PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 WAIT ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: chart-readme help setup system-packages demo test fast nightly test-images test-cluster lint format docs linkcheck bench clean
+.PHONY: chart-readme help setup system-packages demo test fast nightly coverage mutation release-rehearsal test-images test-cluster lint format docs linkcheck bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,8 +49,18 @@ docs: setup ## build the pages into docs/_build/html; a warning is an error
 test: setup system-packages lint ## everything CI runs: lint, types, import direction, all tests
 	$(BIN)/pytest -q -n 2 --dist loadfile
 
-fast: setup ## the tests that need no server, under a minute
-	$(BIN)/pytest -q -m 'not slow and not nightly'
+fast: setup ## the tests that need no server, in an order drawn anew each time
+	$(BIN)/pytest -q -p randomly -m 'not slow and not nightly'
+
+coverage: setup system-packages ## all tests, and what they cover, by file
+	$(BIN)/pytest -q -n 2 --dist loadfile --cov=acclimate --cov=acclimate_device --cov=acclimate_pipelines \
+	  --cov-report=term:skip-covered --cov-report=html:out/coverage
+
+mutation: setup ## mutants of the rooms that must not be wrong, and those that no test killed
+	$(BIN)/python tools/mutants.py
+
+release-rehearsal: setup ## build both distributions, the chart and the notes, install them bare and run them
+	$(BIN)/python tools/release.py
 
 nightly: setup system-packages ## the long tests: fault injection, fuzzing, images; an hour on two cores
 	$(BIN)/pytest -q -m nightly

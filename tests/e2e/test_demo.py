@@ -47,7 +47,7 @@ def test_the_demo_tells_the_whole_story(tmp_path: Path):
     stopped_by = store.decisions(third.id, 1000)
     store.close()
     assert (second_rollout.plan.release.version, second_rollout.state) == (2, "done")
-    assert fleet["versions"] == {"watch:2": fleet["devices"]}
+    assert fleet["versions"] == {"watch@2": fleet["devices"]}
     assert registry.version("watch", "champion").version == 2
 
     # The harmful version stopped at its first wave, on evidence and by nobody's hand.

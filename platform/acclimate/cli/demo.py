@@ -8,6 +8,7 @@ import signal
 import tempfile
 import time
 import webbrowser
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from acclimate.demo.chapters import Chapter
     from acclimate.demo.stage import Stage
     from acclimate.demo.story import Story
+
+SAY_EVERY_S = 10.0
 
 
 @click.command()
@@ -58,7 +61,7 @@ def demo(wait: bool, browser: bool, small: bool) -> None:
     from acclimate.cli.progress import JobProgress
 
     with ExitStack() as opened:
-        story = opened.enter_context(Story(stage, size))
+        story = opened.enter_context(Story(stage, size, waiting()))
         with JobProgress() as progress:
             told = tell(story, progress, say)
         took = time.monotonic() - began
@@ -70,6 +73,22 @@ def demo(wait: bool, browser: bool, small: bool) -> None:
             show_pages(opened, stage, story, file, browser)
             return
     next_step(f"ACCLIMATE_HOME={folder} acclimate serve", "open the console on what the demo left behind")
+    out.print(f"The console's token: {story.service.token}", highlight=False, soft_wrap=True)
+
+
+def waiting() -> Callable[[str], None]:
+    """Says what a chapter waits for: at a terminal in place, elsewhere a line every ten seconds."""
+    said_at = 0.0
+
+    def tell(what: str) -> None:
+        nonlocal said_at
+        if err.is_terminal:
+            err.print(f"  {what}", style="dim", markup=False, highlight=False, end="\x1b[K\r")
+        elif time.monotonic() - said_at >= SAY_EVERY_S:
+            said_at = time.monotonic()
+            err.print(f"  {what}", markup=False, highlight=False, soft_wrap=True)
+
+    return tell
 
 
 def say(chapter: Chapter) -> None:

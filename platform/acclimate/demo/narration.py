@@ -8,10 +8,10 @@ from statistics import median
 
 from acclimate.demo.chapters import Chapter
 from acclimate.demo.figures import arms_of, owners
+from acclimate.demo.happened import Drifted, Learned, Retrained, RolledOut, Settled
 from acclimate.demo.people import CONSENTING, STRANGERS
 from acclimate.demo.pictures import curves_picture, detection_picture, evidence_pictures
 from acclimate.demo.stage import DRIFT_SHARE
-from acclimate.demo.story import Drifted, Learned, Retrained, RolledOut, Settled
 from acclimate.evaluation import Evaluation, comparison_sentence, headline, worst_sentence
 from acclimate.rollout.console.pictures import wave_track
 from acclimate.rollout.domain.rollout import State
@@ -239,7 +239,13 @@ def summary(
     noticed = sum(one.delay_s is not None for one in drifted.detections)
     made, counted = outcome.made(), outcome.counted
     lost = made["examples"] - counted.get("examples", 0.0)
+    _, worst, after = drifted.accuracies
     return (
+        (
+            "right on the devices: as shipped, adapted",
+            f"{_percent(settled.first_accuracy)}, {_percent(settled.accuracy)}",
+        ),
+        ("after the arm changed: at once, adapted again", f"{_percent(worst)}, {_percent(after)}"),
         (
             "devices, all on a loadable version",
             f"{sum(one.runs is not None for one in outcome.devices)} of {settled.devices}",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from acclimate.demo.story import Drifted, RolledOut, Settled
+from acclimate.demo.happened import Drifted, RolledOut, Settled
 from acclimate.evaluation import Evaluation
 from acclimate.evaluation.contenders import LABELS
 from acclimate.rollout.console.charts import Mark, Point, Rule, Series, line_chart

@@ -5,26 +5,30 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from pydantic import TypeAdapter
+
+from acclimate.client import ServiceClient
 from acclimate.demo.figures import accuracy
+from acclimate.demo.happened import Drifted, Learned, Retrained, RolledOut, Settled
 from acclimate.demo.people import CONSENTING, STRANGERS, TRAINED, arms, record
 from acclimate.demo.size import Size
 from acclimate.demo.stage import FLEET, Stage
-from acclimate.errors import ScenarioError
+from acclimate.errors import RolloutError, ScenarioError
 from acclimate.evaluation import Evaluation
 from acclimate.initialization import Initialization
 from acclimate.registry import VersionInfo
+from acclimate.rollout.domain.access import AuditEntry
 from acclimate.rollout.domain.evidence import Decision, Observation
 from acclimate.rollout.domain.rollout import Rollout
-from acclimate.rollout.store import open_store
 from acclimate.simulation import (
-    Detection,
     Equipment,
     Fleet,
     Happening,
+    HttpOperator,
     Outcome,
     Scenario,
     ServedWorld,
@@ -35,95 +39,36 @@ from acclimate.simulation import (
 from acclimate.simulation.scenario import RolloutSection
 from acclimate.tasks.datasets import watch
 from acclimate.workflow import Listener, meta_train
-from acclimate_device.protocol import Release
 
 ARMS = "arms"
 """The drift: each watch moves to its owner's other arm."""
 
 
 @dataclass(frozen=True)
-class Learned:
-    """A version was meta-trained and registered."""
+class _Live:
+    """The service and its fleet, from the moment that devices enrol."""
 
-    version: VersionInfo
-    evaluation: Evaluation
-    people: int
-    took_s: float
-
-
-@dataclass(frozen=True)
-class Settled:
-    """The fleet enrolled and adapted; times are seconds after its start, accuracies of the whole fleet.
-
-    Attributes:
-        first_accuracy: before most devices had adapted.
-        accuracy: over the last seconds.
-    """
-
-    release: Release
-    devices: int
-    until_s: float
-    first_accuracy: float
-    accuracy: float
-
-
-@dataclass(frozen=True)
-class Drifted:
-    """Every watch changed arms at `began_s`; the service asked for a training at `asked_s`, seconds after the
-    fleet's start.
-
-    Attributes:
-        accuracies: just before, right after the change, and at the end.
-        detections: what each device made of it.
-        false_alarms: drifts that devices noticed before.
-    """
-
-    began_s: float
-    asked_s: float
-    until_s: float
-    accuracies: tuple[float, float, float]
-    detections: tuple[Detection, ...]
-    false_alarms: int
-
-
-@dataclass(frozen=True)
-class Retrained:
-    """The training that the service started by itself has ended."""
-
-    version: VersionInfo
-    evaluation: Evaluation
-    audit: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class RolledOut:
-    """A rollout ended, with all that it rests on; `began_s` and `until_s` as above.
-
-    Attributes:
-        by_hand: the gates stayed undecided, and a person promoted it or rolled it back.
-    """
-
-    rollout: Rollout
-    observations: tuple[Observation, ...]
-    decisions: tuple[Decision, ...]
-    began_s: float
-    until_s: float
-    by_hand: bool
-
-    @property
-    def version(self) -> int:
-        return self.rollout.plan.release.version
+    service: ServiceClient
+    operator: HttpOperator
+    fleet: Fleet
+    started: float
 
 
 class Story:
     """The demo on a stage, told phase by phase, in the order of the methods. Use it as a context.
 
     The service goes on until the context ends.
+
+    Args:
+        on_wait: hears what is waited for and how far it is, twice a second.
     """
 
-    def __init__(self, stage: Stage, size: Size) -> None:
-        self.stage, self.size = stage, size
+    def __init__(self, stage: Stage, size: Size, on_wait: Callable[[str], None] = lambda what: None) -> None:
+        self.stage, self.size, self._on_wait = stage, size, on_wait
         self._open = ExitStack()
+        self._handed_in: set[str] = set()
+        self._recording = threading.Lock()
+        self._running: _Live | None = None
         self.service: ServiceProcess = stage.service()
 
     def __enter__(self) -> Story:
@@ -146,22 +91,18 @@ class Story:
         release, factory = self.stage.sign(f"{version.name}@{version.version}")
         self._open.enter_context(self.service)
         world = ServedWorld(self.service.url, self.service.token, self.stage.root)
-        self._operator = world.operator
-        self._operator.add_fleet(FLEET, poll_s=2.0)
-        self._operator.set_baseline(FLEET, release)
-        self._store = self._open.enter_context(
-            closing(open_store(f"sqlite:///{self.stage.home / 'rollout.db'}"))
-        )
+        operator = world.operator
+        operator.add_fleet(FLEET, poll_s=2.0)
+        operator.set_baseline(FLEET, release)
         scenario = _scenario(self.size)
-        token = self._operator.enrolment_token(FLEET, scenario.devices)
+        token = operator.enrolment_token(FLEET, scenario.devices)
         metadata = self.stage.home / "devices"
         equipment = Equipment(factory, world.root, world.connect, metadata, token, SharedEngines())
         streams = open_streams(scenario.stream)
-        self._fleet = Fleet(scenario, streams, equipment, world.clock, self._hand_in_recordings)
-        self._handed_in: set[str] = set()
-        self._recording = threading.Lock()
-        self._started = world.clock()
-        self._open.enter_context(self._fleet)
+        fleet = Fleet(scenario, streams, equipment, world.clock, self._hand_in_recordings)
+        client = ServiceClient(self.service.url, self.service.token)
+        self._running = _Live(client, operator, fleet, world.clock())
+        self._open.enter_context(fleet)
         self._wait(
             "devices to adapt", lambda: self._adapted() >= 0.9 and self._lessons() >= self.size.lessons
         )
@@ -176,7 +117,7 @@ class Story:
         began, lessons = self._now(), self._lessons() + self.size.lessons_after
         self._fleet.begin(ARMS)
         self._wait("the service to ask for a training", lambda: self._audited("retraining.start") is not None)
-        asked = (self._audited("retraining.start") or time.time()) - self._started
+        asked = (self._audited("retraining.start") or time.time()) - self._live.started
         self._wait("devices to adapt again", lambda: self._adapted() >= 0.9 and self._lessons() >= lessons)
         outcome, now, span = self._fleet.outcome(), self._now(), self.size.settle_s
         moments = ((began - span, began), (began, began + span), (now - span, now))
@@ -191,7 +132,7 @@ class Story:
             return any(self._audited(f"retraining.{how}") for how in ("done", "fail"))
 
         self._wait("the training to end", ended)
-        audit = [entry for entry in self._store.audit(fleet=FLEET) if "retraining" in entry.action]
+        audit = [entry for entry in self._audit() if "retraining" in entry.action]
         registry, name = self.stage.registry, self.stage.recipe.name
         if self._audited("retraining.done") is None:
             raise ScenarioError(f"the training that the service started failed: {audit[0].detail}")
@@ -237,26 +178,27 @@ class Story:
         def ended() -> bool:
             return self._operator.status(identity).ended
 
-        by_hand = not self._fleet.run_until(ended, self.size.decide_s, look_s=0.5)
-        if by_hand:
+        what = f"the rollout of version {version.version}"
+        if not self._fleet.run_until(self._telling(what, ended), self.size.decide_s, look_s=0.5):
             self._decide(identity, undecided)
-        self._wait(f"the rollout of version {version.version}", ended)
+        self._wait(what, ended)
         until = self._now()
         self._fleet.run(self.size.settle_s / 2)
-        return RolledOut(
-            self._store.rollout(identity),
-            tuple(self._store.observations(identity)),
-            tuple(reversed(self._store.decisions(identity, 1000))),
-            began,
-            until,
-            by_hand,
+        service, path = self._live.service, f"/rollouts/{identity}"
+        found = TypeAdapter(Rollout).validate_python(service.get(path)["rollout"])
+        observations = TypeAdapter(tuple[Observation, ...]).validate_python(
+            service.get(f"{path}/observations")
         )
+        decisions = TypeAdapter(tuple[Decision, ...]).validate_python(
+            service.get(f"{path}/decisions", limit=1000)
+        )
+        return RolledOut(found, observations, decisions[::-1], began, until)
 
     def _decide(self, identity: str, undecided: Literal["promote", "rollback"]) -> None:
         """Promote wave by wave until the rollout has ended, or roll it back."""
         reason = "the gates hold: neither harm nor its absence is proven"
         for _ in range(self.size.waves.count(",") + 1 if undecided == "promote" else 1):
-            with suppress(ScenarioError):  # it may have moved by itself since we looked
+            with suppress(RolloutError):  # it may have moved by itself since we looked
                 self._operator.operate(identity, undecided, reason)
             self._fleet.run_until(
                 lambda: self._operator.status(identity).ended, self.size.settle_s / 2, look_s=0.5
@@ -274,8 +216,22 @@ class Story:
         outcome.counted = self._operator.counted(FLEET)
         return outcome
 
+    @property
+    def _live(self) -> _Live:
+        if self._running is None:
+            raise ScenarioError("no device has settled yet: tell the story in the order of its methods")
+        return self._running
+
+    @property
+    def _operator(self) -> HttpOperator:
+        return self._live.operator
+
+    @property
+    def _fleet(self) -> Fleet:
+        return self._live.fleet
+
     def _now(self) -> float:
-        return time.time() - self._started
+        return time.time() - self._live.started
 
     def _lessons(self) -> float:
         """Labelled examples a device has reported, on average."""
@@ -287,11 +243,22 @@ class Story:
 
     def _audited(self, action: str) -> float | None:
         """When the service last did something about training."""
-        entries = self._store.audit(fleet=FLEET)
-        return next((entry.at for entry in entries if entry.action == action), None)
+        return next((entry.at for entry in self._audit() if entry.action == action), None)
+
+    def _audit(self) -> list[AuditEntry]:
+        """The service's own account of the fleet, newest first."""
+        return TypeAdapter(list[AuditEntry]).validate_python(self._live.service.get("/audit", limit=1000))
+
+    def _telling(self, what: str, until: Callable[[], bool]) -> Callable[[], bool]:
+        def look() -> bool:
+            adapted, lessons = f"{100 * self._adapted():.0f} %", self._lessons()
+            self._on_wait(f"{what}: {adapted} of the devices adapted, {lessons:.0f} labels each")
+            return until()
+
+        return look
 
     def _wait(self, what: str, until: Callable[[], bool]) -> None:
-        if not self._fleet.run_until(until, self.size.patience_s, look_s=0.5):
+        if not self._fleet.run_until(self._telling(what, until), self.size.patience_s, look_s=0.5):
             raise ScenarioError(
                 f"waited {self.size.patience_s:g} s for {what} in vain: this machine may be too busy; the "
                 f"service's log is {self.service.home / 'serve.log'}"
@@ -301,7 +268,7 @@ class Story:
         """A device that noticed drift hands in what its owner consented to, once: both arms' recordings."""
         if happening.report is None or not happening.report.drifts:
             return
-        person = self._fleet.devices[happening.device].feed.task.rpartition("-")[0]
+        person = self._live.fleet.devices[happening.device].feed.task.rpartition("-")[0]
         with self._recording:
             if person in CONSENTING and person not in self._handed_in:
                 self._handed_in.add(person)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from acclimate.demo import narration
 from acclimate.demo.chapters import Chapter
+from acclimate.demo.happened import Drifted, Learned, Retrained, RolledOut, Settled
 from acclimate.demo.page import page
 from acclimate.demo.pictures import fleet_picture
-from acclimate.demo.story import Drifted, Learned, Retrained, RolledOut, Settled, Story
+from acclimate.demo.story import Story
 from acclimate.rollout.console.pictures import Picture
 from acclimate.simulation import Outcome
 from acclimate.workflow import Listener

@@ -1,0 +1,126 @@
+"""Mutation testing of the rooms that must not be wrong: `python tools/mutants.py [ROOM ...] [--sample N]`.
+
+cosmic-ray makes one small change at a time in a copy of the checkout and runs the room's tests. A mutant that
+they do not notice is a test that is missing, or code that says nothing. Survivors are listed with their lines
+under `out/mutants`; `tools/mutants-accepted.txt` holds those that nobody could notice, each with its reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from cosmic_ray.work_db import WorkDB, use_db
+from cosmic_ray.work_item import WorkerOutcome, WorkItem, WorkResult
+
+ROOT = Path(__file__).parents[1]
+ACCEPTED = Path(__file__).with_name("mutants-accepted.txt")
+ENOUGH = 0.9
+# A room: its source, and the tests that are to notice.
+ROOMS = {
+    "domain": ("platform/acclimate/rollout/domain", "tests/unit/rollout/domain"),
+    "learners": ("platform/acclimate/learners", "tests/unit/learners"),
+    "storage": ("device_sdk/acclimate_device/storage", "tests/unit/device"),
+    "online": ("device_sdk/acclimate_device/online", "tests/unit/device"),
+    "telemetry": ("device_sdk/acclimate_device/telemetry", "tests/unit/device"),
+}
+# `|` stands in annotations, which nobody evaluates.
+UNNOTICED = re.compile(r"core/ReplaceBinaryOperator_BitOr_.*")
+CONFIG = """
+[cosmic-ray]
+module-path = "{source}"
+timeout = 300.0
+excluded-modules = []
+test-command = "{python} -m pytest -q -x -p no:cacheprovider -m 'not slow and not nightly' {tests}"
+
+[cosmic-ray.distributor]
+name = "local"
+"""
+
+
+def main() -> int:
+    """Try the rooms asked for; 1 where fewer than nine of ten mutants were killed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(ROOMS)} [default: all]")
+    parser.add_argument("--sample", type=int, help="so many mutants a room, drawn by --seed [default: all]")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    if unknown := set(options.rooms) - set(ROOMS):
+        parser.error(f"no room is called {', '.join(unknown)}: there are {', '.join(ROOMS)}")
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = Path(scratch) / "tree"
+        left_out = shutil.ignore_patterns(".git", ".venv", "out", "acclimate-home", "__pycache__")
+        shutil.copytree(ROOT, tree, ignore=left_out)
+        shares = [score(room, tree, options.sample, options.seed) for room in options.rooms or ROOMS]
+    return 0 if min(shares) >= ENOUGH else 1
+
+
+def score(room: str, tree: Path, sample: int | None, seed: int) -> float:
+    """Try a room's mutants, print what survived, and give the share that was killed."""
+    source, tests = ROOMS[room]
+    config, session = tree / f"{room}.toml", tree / f"{room}.sqlite"
+    config.write_text(CONFIG.format(source=source, tests=tests, python=sys.executable))
+    for step in (["init", config.name, session.name], ["baseline", config.name]):
+        subprocess.run([cosmic_ray(), *step], cwd=tree, check=True)
+    with use_db(str(session), WorkDB.Mode.open) as work:
+        skip(work, sample, seed)
+    subprocess.run([cosmic_ray(), "exec", config.name, session.name], cwd=tree, check=True)
+    with use_db(str(session), WorkDB.Mode.open) as work:
+        items = {item.job_id: item for item in work.work_items}
+        tried = {job: found for job, found in work.results if found.worker_outcome != WorkerOutcome.SKIPPED}
+    survivors = [about(items[job], found) for job, found in tried.items() if not found.is_killed]
+    share = 1 - len(survivors) / max(len(tried), 1)
+    print(f"{room}: {share:.0%} of {len(tried)} mutants killed; these survived:")
+    print(*(f"  {one['name']}" for one in survivors), sep="\n", flush=True)
+    output = ROOT / "out" / "mutants"
+    output.mkdir(parents=True, exist_ok=True)
+    document = {"killed": share, "tried": len(tried), "survivors": survivors}
+    (output / f"{room}.json").write_text(json.dumps(document, indent=2) + "\n")
+    return share
+
+
+def skip(work: WorkDB, sample: int | None, seed: int) -> None:
+    """Leave out what nobody could notice, and all but the sample."""
+    pending: list[WorkItem] = sorted(work.pending_work_items, key=name)
+    known = accepted()
+    seen = [item for item in pending if not UNNOTICED.match(item.mutations[0].operator_name)]
+    wanted = [item for item in seen if name(item) not in known]
+    if sample is not None and sample < len(wanted):
+        wanted = random.Random(seed).sample(wanted, sample)
+    kept = {item.job_id for item in wanted}
+    left_out = [item.job_id for item in pending if item.job_id not in kept]
+    work.set_multiple_results(left_out, WorkResult(WorkerOutcome.SKIPPED))
+
+
+def accepted() -> set[str]:
+    """The mutants that nobody could notice."""
+    lines = ACCEPTED.read_text().splitlines()
+    return {line.partition(" # ")[0].strip() for line in lines if not line.startswith("#")}
+
+
+def name(item: WorkItem) -> str:
+    """A mutant as a line of a list: where, and which change."""
+    one = item.mutations[0]
+    return f"{one.module_path}:{one.start_pos[0]} {one.operator_name.removeprefix('core/')} {one.occurrence}"
+
+
+def about(item: WorkItem, found: WorkResult) -> dict[str, Any]:
+    """A survivor, for the file."""
+    return {"name": name(item), "diff": found.diff}
+
+
+def cosmic_ray() -> str:
+    """The command beside this Python."""
+    return str(Path(sys.executable).with_name("cosmic-ray"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
