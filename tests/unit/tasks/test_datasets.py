@@ -63,11 +63,17 @@ def test_parking_predicts_the_rate_from_the_clock(opened):
     assert pool.targets.max() <= 1
 
 
-def test_parking_forecasts_stay_within_a_day(opened):
+def test_parking_forecasts_count_half_hours_of_opening(opened):
     recorded("parking_birmingham30", "parking.parquet")
     pool = opened("parking", mode="forecast", window=3, horizon=2)
-    days = pool.times[pool.starts] // 86_400
-    assert (days == pool.times[pool.starts + 4] // 86_400).all()
+    assert pool.info.schema.seasons == (18, 126)
+    assert set(np.diff(pool.rows)) == {77 * 18}
+    row = pool.rows[pool.index("BHMBCCMKT01")]
+    assert pool.values[row, 0] == pytest.approx(61 / 577)
+    hours = pool.times[row : row + 19] % 86_400 / 3600
+    assert hours.tolist() == [8 + slot / 2 for slot in range(18)] + [8.0]
+    profile = opened("parking")
+    assert np.nanmean(pool.targets) == pytest.approx(profile.targets.mean(), abs=0.01)
     sampler = pool.sampler(np.arange(28), EpisodePlan(5, 5))
     assert sampler.outputs == 2
 

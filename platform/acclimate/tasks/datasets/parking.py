@@ -38,45 +38,53 @@ ORIGINAL = {
 }
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 CLOCK = ("hour", *WEEKDAYS)
-HALF_HOUR_S = 1800.0
-READER = 1
+HALF_HOURS = 18  # of a day, from 8:00 to 16:30: what is recorded
+OPENS = 16  # half-hours after midnight
+READER = 2
 
 
 def load(
     files: Files,
     *,
     mode: Literal["profile", "forecast"] = "profile",
-    window: int = 4,
+    window: int = 24,
     horizon: int = 4,
     min_rows: int = 1000,
 ) -> tuple[Source, RecordingSchema]:
     """The occupancy rate, 0 to 1, from the clock alone (`profile`) or from its past (`forecast`).
 
     Args:
-        window: half-hours of the past that a forecast sees.
-        horizon: half-hours ahead that it makes.
+        window: latest half-hours that a forecast sees beside those of a day and a week before.
+        horizon: half-hours of opening ahead that it makes.
         min_rows: shorter car parks are left out; the default leaves 28 of 30.
     """
     if mode not in ("profile", "forecast"):
         raise DataError(f"mode is {mode!r}: it must be 'profile' or 'forecast'")
     paths = files.find(("parking_birmingham30", "parking"), FORMS, PUBLISHED)
     mark = fingerprint(paths, {"min_rows": min_rows}, READER)
+    if mode == "forecast":
+        regular = deferred("parking by the half-hour", mark, lambda: _opening_hours(read(paths[0]), min_rows))
+        return _forecast(regular, window, horizon)
     source = deferred("parking", mark, lambda: _recordings(read(paths[0]), min_rows))
-    if mode == "profile":
-        return source, RecordingSchema(
-            kind="regression", task="car_park", time="time", channels=CLOCK, targets=("rate",)
-        )
+    return source, RecordingSchema(
+        kind="regression", task="car_park", time="time", channels=CLOCK, targets=("rate",)
+    )
+
+
+def _forecast(source: Source, window: int, horizon: int) -> tuple[Source, RecordingSchema]:
+    """Rows are half-hours of opening: a day is 18 of them, and windows run on over nights."""
     return source, RecordingSchema(
         kind="forecasting",
         task="car_park",
         time="time",
-        channels=("rate", *CLOCK),
+        channels=("rate",),
         targets=("rate",),
         window=window,
         stride=1,
         horizon=horizon,
-        max_gap=1.5 * HALF_HOUR_S,
-        sample_rate_hz=1 / HALF_HOUR_S,
+        seasons=(HALF_HOURS, 7 * HALF_HOURS),
+        calendar=("day", "week"),
+        missing="season",
     )
 
 
@@ -100,17 +108,45 @@ def _csv(path: Path) -> bytes:
         return archive.read(next(name for name in archive.namelist() if name.endswith("dataset.csv")))
 
 
-def _recordings(table: Any, min_rows: int) -> Any:
+def _opening_hours(table: Any, min_rows: int) -> Any:
+    """A row for each half-hour of opening, whether it was recorded or not."""
+    table = _long(table, min_rows)
+    seconds = pc.cast(table["time"], pa.int64()).to_numpy()
+    half_hour = np.round(seconds / 1800).astype(np.int64)
+    day, at = half_hour // 48, half_hour % 48 - OPENS
+    parks, park = np.unique(table["car_park"].to_numpy(zero_copy_only=False), return_inverse=True)
+    first, days = day.min(), np.ptp(day) + 1
+    rate = np.full((len(parks), days, HALF_HOURS), np.nan)
+    opening = (at >= 0) & (at < HALF_HOURS)
+    rate[park[opening], day[opening] - first, at[opening]] = _rate(table)[opening]
+    moments = (first + np.arange(days))[:, None] * 48 + OPENS + np.arange(HALF_HOURS)
+    return pa.table(
+        {
+            "car_park": np.repeat(parks, rate[0].size),
+            "time": pa.array(np.tile(moments.ravel() * 1800, len(parks)), pa.timestamp("s")),
+            "rate": rate.ravel(),
+        }
+    )
+
+
+def _long(table: Any, min_rows: int) -> Any:
     counts = table.group_by("car_park").aggregate([("time", "count")])
     long = counts.filter(pc.greater_equal(counts["time_count"], min_rows))["car_park"]
-    table = table.filter(pc.is_in(table["car_park"], value_set=long.combine_chunks()))
+    return table.filter(pc.is_in(table["car_park"], value_set=long.combine_chunks()))
+
+
+def _rate(table: Any) -> Any:
+    return np.clip(table["occupancy"].to_numpy() / table["capacity"].to_numpy(), 0.0, 1.0)
+
+
+def _recordings(table: Any, min_rows: int) -> Any:
+    table = _long(table, min_rows)
     seconds = pc.cast(table["time"], pa.int64()).to_numpy()
     weekday = (seconds // 86_400 + 3) % 7  # 1970-01-01 was a Thursday
-    rate = np.clip(table["occupancy"].to_numpy() / table["capacity"].to_numpy(), 0.0, 1.0)
     columns = {
         "car_park": table["car_park"],
         "time": table["time"],
-        "rate": rate,
+        "rate": _rate(table),
         "hour": seconds % 86_400 / 3600,
     }
     columns |= {name: (weekday == day).astype(np.float32) for day, name in enumerate(WEEKDAYS)}
