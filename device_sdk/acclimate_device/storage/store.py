@@ -11,6 +11,7 @@ which may pass: nothing is moved then.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import struct
 from contextlib import AbstractContextManager
@@ -107,10 +108,12 @@ class Store:
             for file in self.flash.names(prefix):
                 if file.endswith(_COPIES):
                     names.add(file[: -len(_COPIES[0])])
-                elif file.endswith(_FRESH):
-                    self.flash.delete(file)  # a write that the power cut off
-                else:
-                    self.set_aside(file, "not a file of this device's")
+                    continue
+                with contextlib.suppress(StorageError):  # then it lies there for now, and is no record
+                    if file.endswith(_FRESH):
+                        self.flash.delete(file)  # a write that the power cut off
+                    else:
+                        self.set_aside(file, "not a file of this device's")
         return sorted(names)
 
     def size(self, prefix: str) -> int:
@@ -134,10 +137,11 @@ class Store:
         self._note("set_aside", file, reason)
 
     def set_aside_record(self, name: str, reason: str) -> None:
-        """Move both copies of a record out of the way."""
-        for ending in _COPIES:
-            if self.flash.size(f"{name}{ending}") is not None:
-                self.set_aside(f"{name}{ending}", reason)
+        """Move both copies of a record out of the way, if the flash takes it."""
+        with contextlib.suppress(StorageError):
+            for ending in _COPIES:
+                if self.flash.size(f"{name}{ending}") is not None:
+                    self.set_aside(f"{name}{ending}", reason)
 
     def take_mishaps(self) -> list[Mishap]:
         """What was found damaged since the last call."""
@@ -161,9 +165,10 @@ class Store:
         latest = _latest(copies)
         if not latest.number:
             _raise_unreadable(copies)
-            for copy in copies:
-                if copy.fault:
-                    self.set_aside(copy.file, copy.fault)
+            with contextlib.suppress(StorageError):  # then it lies there for now, and is no record
+                for copy in copies:
+                    if copy.fault:
+                        self.set_aside(copy.file, copy.fault)
             return
         behind = [copy for copy in copies if copy.number != latest.number]
         try:

@@ -223,7 +223,8 @@ class ReportQueue:
         kept: list[Span] = []
         for span in sorted(found, key=lambda one: (one.first, -one.last)):
             if kept and span.last <= kept[-1].last:
-                self._store.delete(self._path(span))
+                with contextlib.suppress(StorageError):
+                    self._store.delete(self._path(span))
             else:
                 kept.append(span)
         return kept

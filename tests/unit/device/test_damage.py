@@ -137,6 +137,7 @@ def test_a_tenth_of_the_corruptions_of_single_files(lived: Lived) -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(7200)
 def test_every_corruption_of_every_single_file(lived: Lived) -> None:
     everything = cases(lived)
     for name, how, data in everything:

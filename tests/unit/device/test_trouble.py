@@ -102,6 +102,19 @@ def test_a_full_disk_drains_by_sending() -> None:
     assert len(sent) == len(set(sent)) == 70
 
 
+def test_on_read_only_flash_neither_damage_nor_foreign_files_stop_the_queue() -> None:
+    flash = SimulatedFlash()
+    queue = ReportQueue(Store(flash))
+    for number in range(5):
+        queue.add(report(number))
+    for name in flash.names("outbox/")[2:4]:
+        flash.flip(name, 99)
+    flash.write("outbox/foreign", b"x")
+    flash.refuses = "Read-only file system"
+    batch = ReportQueue(Store(flash)).next_batch()
+    assert len(batch.reports) == 4
+
+
 def test_on_read_only_flash_a_trial_is_not_begun_for_its_starts_could_not_be_counted(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
     gateway.ship(2)

@@ -1,0 +1,213 @@
+"""A device's storage against a model of it: under random faults, nothing acknowledged is ever lost."""
+
+import os
+import random
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from acclimate_device.agent.identity import Identity
+from acclimate_device.clock import Clock
+from acclimate_device.errors import StorageError
+from acclimate_device.protocol import Enrolled, PublicKey, Report, dumps, loads
+from acclimate_device.storage import Boot, Slots, Store
+from acclimate_device.telemetry import ReportQueue
+from acclimate_device.testing import PowerCutError, SimulatedFlash
+from tests.unit.device.test_queue import report
+
+OPERATIONS = 0
+
+
+class DeviceMachine(RuleBasedStateMachine):
+    """One flash, an application's and an agent's view of it, a service, a network, a clock.
+
+    Reports are numbered by minutes, so that a merged one tells which it holds.
+    """
+
+    @initialize()
+    def begin(self) -> None:
+        self.flash = SimulatedFlash()
+        self.wall, self.age = 1e9, 0.0
+        self.minute = 0
+        self.kept: set[int] = set()  # durable by the queue's word
+        self.service: dict[str, bytes] = {}
+        self.boot, self.maybe_boot = Boot(), [Boot()]
+        self.start()
+        self.key = Identity(Store(self.flash)).key().public
+        Identity(Store(self.flash)).save(Enrolled("d", "f", (PublicKey("A" * 43 + "="),)))
+
+    def start(self) -> None:
+        self.application, self.agent = Store(self.flash), Store(self.flash)
+        self.queue = ReportQueue(self.application, max_bytes=12_000, batch=4)
+        self.sender = ReportQueue(self.agent, max_bytes=12_000, batch=4)
+        self.clock = Clock(lambda: self.wall, lambda: self.age)
+        self.elapsed = self.clock.elapsed()
+
+    def attempt(self, call: object) -> bool:
+        """Run something that the power may not survive; whether it ended."""
+        global OPERATIONS
+        OPERATIONS += 1
+        try:
+            call()
+        except PowerCutError:
+            chosen = random.Random(self.flash.calls)
+            outcomes = []
+            for left in self.flash.outcomes():
+                outcomes.append(left)
+                if len(outcomes) == 32:
+                    break
+            self.flash = chosen.choice(outcomes)
+            self.restart()
+            return False
+        return True
+
+    @rule(number=st.integers(1, 6))
+    def add(self, number: int) -> None:
+        for _ in range(number):
+            minute, self.minute = self.minute, self.minute + 1
+            if not self.attempt(lambda minute=minute: self.queue.add(report(minute))):
+                return
+            if not self.queue.held:
+                self.kept |= set(range(self.minute))
+
+    @rule(answer=st.sampled_from(["arrives", "is lost", "settles half"]))
+    def send(self, answer: str) -> None:
+        def exchange() -> None:
+            batch = self.sender.next_batch()
+            if batch is None:
+                return
+            for one in batch.reports:
+                taken = self.service.setdefault(one.id, dumps(one))
+                assert taken == dumps(one), "the content under an id changed"
+            settled = [one.id for one in batch.reports]
+            if answer == "settles half":
+                settled = settled[: len(settled) // 2]
+            if answer != "is lost":
+                self.sender.acknowledge(batch, settled)
+
+        try:
+            self.attempt(exchange)
+        except StorageError:
+            assert self.flash.unreadable or self.flash.refuses
+
+    @rule()
+    def obey(self) -> None:
+        after = Boot(counter=self.boot.counter + 1, lineage=self.boot.lineage)
+        self.maybe_boot = [*self.maybe_boot, after]
+        try:
+            if self.attempt(lambda: Slots(self.application).save_boot(after)):
+                self.boot, self.maybe_boot = after, [after]
+        except StorageError:
+            assert self.flash.refuses or self.flash.unreadable
+
+    @rule(calls=st.integers(0, 12))
+    def cut_power_soon(self, calls: int) -> None:
+        self.flash.cut_at = self.flash.calls + calls
+
+    @rule()
+    def restart(self) -> None:
+        """What never became durable is forgotten; its minutes are given out again."""
+        self.start()
+        cut, self.flash.cut_at = self.flash.cut_at, None
+        waiting = {minute for one in self.queue.reports() for minute in _minutes(dumps(one))}
+        self.flash.cut_at = cut
+        sent = {minute for one in self.service.values() for minute in _minutes(one)}
+        assert self.kept <= waiting | sent, "a report that was kept is gone"
+        self.kept = waiting | sent
+        self.minute = 1 + max(self.kept, default=-1)
+
+    @rule(refusal=st.sampled_from(["", "", "No space left on device", "Read-only file system"]))
+    def flash_refuses(self, refusal: str) -> None:
+        self.flash.refuses = refusal
+
+    @rule(data=st.data())
+    def wear(self, data: st.DataObject) -> None:
+        """Damage one copy of something, and let it be read before the other one goes too."""
+        refuses, self.flash.refuses = self.flash.refuses, ""
+        cut, self.flash.cut_at = self.flash.cut_at, None
+        names = [
+            name for name in self.flash.names("") if name.endswith((".0", ".1")) and self.flash.read(name)
+        ]
+        names = [name for name in names if self.flash.size(name[:-1] + "01"[name.endswith("0")])]
+        if names:
+            name = data.draw(st.sampled_from(names))
+            how = data.draw(st.sampled_from(["flip", "gone", "foreign"]))
+            if how == "flip":
+                self.flash.flip(name, data.draw(st.integers(0, 8 * self.flash.size(name) - 1)))
+            elif how == "gone":
+                self.flash.delete(name)
+            else:
+                self.flash.write(f"outbox/{data.draw(st.integers(0, 99))}.tmp", b"x")
+            record = name[:-2]
+            assert Store(self.flash).read(record) is not None
+            self.flash.sync_names("")
+        self.flash.refuses, self.flash.cut_at = refuses, cut
+
+    @rule(seconds=st.sampled_from([-1e9, -3600, -10, 0, 10, 3600, 1e9]))
+    def set_clock(self, seconds: float) -> None:
+        self.wall += seconds
+        self.age += 1.0
+        self.wall += 1.0
+        assert abs(self.clock.leapt() - seconds) < 1e-3
+        assert self.clock.elapsed() > self.elapsed
+        self.elapsed = self.clock.elapsed()
+
+    @invariant()
+    def who_it_is_and_what_it_obeyed_stays(self) -> None:
+        store = Store(self.flash)
+        cut, self.flash.cut_at = self.flash.cut_at, None
+        refuses, self.flash.refuses = self.flash.refuses, ""
+        assert Identity(store).key().public == self.key
+        assert Slots(store).boot() in self.maybe_boot
+        self.flash.cut_at, self.flash.refuses = cut, refuses
+
+    def teardown(self) -> None:
+        """The network and the flash are fine again: everything that was kept arrives, once."""
+        if not hasattr(self, "flash"):
+            return
+        self.flash.cut_at, self.flash.refuses = None, ""
+        self.queue.flush()
+        while batch := self.sender.next_batch():
+            for one in batch.reports:
+                self.service.setdefault(one.id, dumps(one))
+            self.sender.acknowledge(batch, {one.id for one in batch.reports})
+        counted: set[int] = set()
+        for one in self.service.values():
+            minutes = _minutes(one)
+            assert not counted & minutes, f"counted twice: {counted & minutes}"
+            counted |= minutes
+        assert self.kept <= counted, self.kept - counted
+
+
+def _minutes(raw: bytes) -> set[int]:
+    one = loads(Report, raw, 10**6)
+    minutes = set(range(int(one.started_at) // 60, int(one.ended_at) // 60))
+    assert len(minutes) == one.windows, "a window is gone, or counted twice"
+    return minutes
+
+
+def run(examples: int, steps: int) -> None:
+    chosen = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+    )
+    run_state_machine_as_test(DeviceMachine, settings=chosen)
+
+
+def test_hundreds_of_random_operations_lose_nothing() -> None:
+    run(12, 50)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(6 * 3600)
+def test_a_million_random_operations_lose_nothing() -> None:
+    wanted = int(os.environ.get("ACCLIMATE_OPERATIONS", "1000000"))
+    run(wanted // 200, 200)
+    print(f"device: {OPERATIONS} random operations survived")
