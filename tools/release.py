@@ -128,26 +128,18 @@ def chart(out: Path) -> None:
 
 def try_out(elsewhere: Path, wheels: list[Path]) -> None:
     """Install each wheel alone in a fresh environment and run its commands from a folder of their own."""
-    device, platform = wheels
+    device, platform = map(str, wheels)
+    bare = ("python", "-m", "acclimate_device.protocol")
     for name, given, commands in (
-        ("device", [device], (["acclimate-device", "--help"], ["python", "-m", "acclimate_device.protocol"])),
-        (
-            "platform",
-            [device, platform],
-            (["acclimate", "--version"], ["acclimate", "--help"], ["acclimate", "doctor", "--json"]),
-        ),
+        ("device", [device], [bare]),
+        ("gateway", [f"{device}[gateway]"], [bare, ("acclimate-device", "--help")]),
+        ("platform", [device, platform], [("acclimate", "--version"), ("acclimate", "doctor", "--json")]),
     ):
         home = elsewhere / name
         venv.create(home, with_pip=True)
-        print(f"installing {', '.join(wheel.name for wheel in given)} alone", flush=True)
-        run(
-            str(home / "bin" / "pip"),
-            "install",
-            "--quiet",
-            "-c",
-            str(ROOT / "constraints.txt"),
-            *map(str, given),
-        )
+        print(f"a fresh environment with {' and '.join(Path(each).name for each in given)}", flush=True)
+        pinned = ("--quiet", "--disable-pip-version-check", "-c", str(ROOT / "constraints.txt"))
+        run(str(home / "bin" / "pip"), "install", *pinned, *given)
         for command in commands:
             print(f"  {' '.join(command)}", flush=True)
             said = run(str(home / "bin" / command[0]), *command[1:], cwd=home)

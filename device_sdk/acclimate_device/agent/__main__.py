@@ -2,6 +2,6 @@
 
 import sys
 
-from acclimate_device.agent.main import main
+from acclimate_device.command import main
 
 sys.exit(main())

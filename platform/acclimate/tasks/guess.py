@@ -18,6 +18,7 @@ import pandas as pd
 
 from acclimate.errors import DataError
 from acclimate.tasks.fitting import fitted
+from acclimate.tasks.looks import is_dated, is_float, is_text
 from acclimate.tasks.rhythm import LONGEST_WINDOW, Rhythm, runs, seconds
 from acclimate.tasks.sample import Sample, sample
 from acclimate.tasks.seasons import forecast_entries
@@ -117,7 +118,7 @@ class _Guesser:
         self.frame, self.given = sampled.frame, given
         named = {str(given[key]) for key in ROLES if key in given}
         self.free = [column for column in self.frame.columns if column not in named]
-        self.file = FILE if FILE in self.free and _is_text(self.frame[FILE]) else ""  # the name of each file
+        self.file = FILE if FILE in self.free and is_text(self.frame[FILE]) else ""  # the name of each file
         self.found: dict[str, Any] = {}
         self.reasons: dict[str, str] = {}
         self.left_out: dict[str, str] = {}
@@ -166,13 +167,13 @@ class _Guesser:
     def _task(self) -> None:
         best = None
         repeated = [one for one in self.free if 2 <= self.frame[one].nunique() <= len(self.frame) / 2]
-        named = [one for one in self._named(TASK) if one in repeated and not _is_float(self.frame[one])]
+        named = [one for one in self._named(TASK) if one in repeated and not is_float(self.frame[one])]
         if named:
             best = named[0], f"its name says so; {self.frame[named[0]].nunique()} of them in the sample"
         else:
             unlike = set(self._named(f"{LABEL} {TARGET} {RECORDING} {TIME} {PART}"))
-            texts = [one for one in repeated if _is_text(self.frame[one]) and one not in (*unlike, self.file)]
-            if self.file in self.free and not _is_dated(self.frame[FILE]):
+            texts = [one for one in repeated if is_text(self.frame[one]) and one not in (*unlike, self.file)]
+            if self.file in self.free and not is_dated(self.frame[FILE]):
                 best = FILE, f"a file each: {self.frame[FILE].nunique()} of them in the sample"
             elif texts:
                 best = (
@@ -221,7 +222,7 @@ class _Guesser:
             texts = []
         for column in [*self._named(LABEL), *self._named(TARGET), *texts]:
             values = self.frame[column]
-            if not 2 <= values.nunique() <= MOST_LABELS or _is_float(values):
+            if not 2 <= values.nunique() <= MOST_LABELS or is_float(values):
                 continue
             if self.given.get("kind") == "regression" and pd.api.types.is_numeric_dtype(values):
                 continue
@@ -271,7 +272,7 @@ class _Guesser:
         return float(np.median(known)) if known else 0.0
 
     def _is_class(self, column: str) -> bool:
-        return _is_text(self.frame[column]) or pd.api.types.is_bool_dtype(self.frame[column])
+        return is_text(self.frame[column]) or pd.api.types.is_bool_dtype(self.frame[column])
 
     def _channels(self) -> None:
         left_out, channels = self.left_out, []
@@ -331,7 +332,7 @@ class _Guesser:
             for one in self.free
             if one != self.file and 2 <= self.frame[one].nunique() <= len(self.frame) / 8
         ]
-        texts = [one for one in texts if not _is_float(self.frame[one])]
+        texts = [one for one in texts if not is_float(self.frame[one])]
         label = [self.found["label"]] if "label" in self.found else []
         best = self.rhythm.restarts([*([FILE] if self.file in self.free else []), *label, *texts])
         if best is not None:
@@ -398,21 +399,3 @@ class _Guesser:
         return bool(steps) and all(
             len(one) > 10 and (one >= 0).all() and (one > 0).mean() > 0.1 for one in steps
         )
-
-
-def _is_text(values: pd.Series) -> bool:
-    return bool(
-        pd.api.types.is_object_dtype(values)
-        or pd.api.types.is_string_dtype(values)
-        or isinstance(values.dtype, pd.CategoricalDtype)
-    )
-
-
-def _is_float(values: pd.Series) -> bool:
-    """Whether it holds numbers with fractions; whole numbers stored as floats are codes."""
-    return bool(pd.api.types.is_float_dtype(values) and (values.dropna() % 1 != 0).any())
-
-
-def _is_dated(files: pd.Series) -> bool:
-    """Whether files are named by days: each then holds all devices of one."""
-    return bool(files.astype(str).str.contains(r"(?:19|20)\d\d[-_]?[01]\d[-_]?[0-3]\d").all())

@@ -10,21 +10,21 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from acclimate.learners import LearnerConfig
 from acclimate.tasks import EpisodePlan
 from acclimate.tasks.augmentation import Augmentation
-
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-
-
-class Section(BaseModel):
-    """Part of a recipe: immutable, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+from acclimate.training.sections import (
+    AnomalySection,
+    BaselineSection,
+    Count,
+    DeviceSection,
+    EvaluationSection,
+    Fraction,
+    Positive,
+    Section,
+)
 
 
 class DataSection(Section):
@@ -283,76 +283,6 @@ class TrainingSection(Section):
     def last_step(self) -> int:
         """After which training ends."""
         return min(self.steps, self.stop_at or self.steps)
-
-
-class BaselineSection(Section):
-    """The joint model that the report compares with, trained on the same tasks."""
-
-    joint: bool = Field(default=True, description="train it; off where no one model fits all tasks (`ways`)")
-    steps: Count | None = Field(default=None, description="outer steps; as many as `training` if left out")
-    lr: Positive | None = Field(
-        default=None, description="its step size; as in `training.optimizer` if left out"
-    )
-
-
-class EvaluationSection(Section):
-    """The adaptation curves on held-out tasks."""
-
-    shots: tuple[Count, ...] = Field(
-        default=(1, 5), min_length=1, description="supports to adapt on, a curve each"
-    )
-    steps: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        default=(0, 1, 2, 5, 10), min_length=1, description="gradient steps after which the metric is taken"
-    )
-    tasks: Count = Field(default=500, description="held-out tasks measured at most")
-    draws: Count = Field(default=5, description="episodes drawn of each")
-    seeds: Count = Field(
-        default=1, description="training seeds; further ones train again, for the report only"
-    )
-    long_steps: Count = Field(
-        default=50, description="a further point, far beyond what a device should have to do"
-    )
-    rates: tuple[Positive, ...] = Field(
-        default=(0.003, 0.01, 0.03, 0.1, 0.3),
-        min_length=1,
-        description="step sizes tried for everybody who descends, on validation tasks",
-    )
-    rivals: bool = Field(
-        default=True,
-        description="measure rivals that need no meta-learning: mean and nearest of the support, a solved "
-        "head on the joint model, pooled boosted trees",
-    )
-
-    @model_validator(mode="after")
-    def _ascending(self) -> EvaluationSection:
-        if list(self.steps) != sorted(set(self.steps)):
-            raise ValueError(f"steps are {list(self.steps)}: list them ascending, each once")
-        return self
-
-
-class AnomalySection(Section):
-    """What alarms may cost, where the data are of kind `anomaly`."""
-
-    false_alarms: Positive = Field(
-        default=30.0, description="false alarms that a device may give in a month, which sets the threshold"
-    )
-    quiet: Count = Field(
-        default=12, description="windows without an alarm after which a further one counts as new"
-    )
-
-
-class DeviceSection(Section):
-    """What the smallest device of the fleet carries; `acclimate export` refuses a version that needs more."""
-
-    parameters: Count | None = Field(default=None, description="numbers in the parameters")
-    file_bytes: Count | None = Field(default=None, description="all files of a bundle but its manifest")
-    peak_memory_bytes: Count | None = Field(
-        default=None, description="tensor bytes alive at once in one adaptation step"
-    )
-    macs_per_step: Count | None = Field(
-        default=None, description="multiply-adds of one adaptation step over a full batch"
-    )
-    macs_per_prediction: Count | None = Field(default=None, description="multiply-adds of one prediction")
 
 
 class Recipe(Section):

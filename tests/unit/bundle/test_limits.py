@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 from acclimate.bundle.limits import DeviceLimits
-from acclimate.training.recipe import DeviceSection
+from acclimate.training.sections import DeviceSection
 from acclimate_device.protocol import LIMITS
 
 
