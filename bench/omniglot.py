@@ -1,6 +1,6 @@
-"""Omniglot 5-way 1-shot with MAML on characters never seen in training: accuracy against time.
+"""Omniglot 5-way 1-shot on characters never seen in training: accuracy against time.
 
-    python -m bench.omniglot --data ../shared/data/omniglot --out out/omniglot
+    python -m bench.omniglot --data ../shared/data/omniglot --out out/omniglot [--learner closed-form]
 
 The protocol of the MAML paper (https://arxiv.org/abs/1703.03400): 1,200 random characters with their
 rotations to train on, the other 423 to judge on, as many query images as support images, batch statistics of
@@ -29,6 +29,14 @@ from bench.outer_loop import Moment, meta_train
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+LEARNERS = {
+    "maml": LearnerConfig("maml", inner_lr=0.4, inner_steps=1),
+    "closed-form": LearnerConfig("closed-form", exchangeable=True),
+}
+SETTINGS = {
+    "maml": "maml, 1 inner step at 0.4, second order",
+    "closed-form": "closed-form, last layer with a prior of zero for each class",
+}
 WAYS, SHOTS, TASKS_A_STEP, UNSEEN = 5, 1, 16, 423
 
 
@@ -41,7 +49,7 @@ def main() -> None:
     plan = EpisodePlan(shots=SHOTS, query_shots=SHOTS, ways=WAYS, order="random")
     training, unseen = (pool.sampler(tasks, plan, seed=arguments.seed) for tasks in (split.train, split.test))
     model = build(ModelSpec("conv4", training.input_shape, WAYS, {"filters": 64}))
-    config = LearnerConfig("maml", inner_lr=0.4, inner_steps=1)
+    config = LEARNERS[arguments.learner]
     learner = build_learner(config, model, loss_for("classification"), outer_steps=arguments.steps)
     print(f"engine: {learner.backend.name} ({learner.backend.reason}); load {os.getloadavg()[0]:.1f}")
     curve: list[dict[str, Any]] = []
@@ -87,7 +95,7 @@ def _point(moment: Moment, scores: list[float]) -> dict[str, Any]:
 
 def _write(arguments: argparse.Namespace, curve: list[dict[str, Any]]) -> None:
     setting = {
-        "learner": "maml, 1 inner step at 0.4, second order",
+        "learner": SETTINGS[arguments.learner],
         "model": "conv4, 64 filters, batch-statistics norm",
         "tasks_a_step": TASKS_A_STEP,
         "outer": f"Adam {arguments.outer_lr}, cosine over {arguments.steps} steps",
@@ -99,7 +107,9 @@ def _write(arguments: argparse.Namespace, curve: list[dict[str, Any]]) -> None:
     minutes = [point["train_minutes"] for point in curve]
     accuracy = [100 * point["accuracy"] for point in curve]
     band = [100 * point["ci95"] for point in curve]
-    axes.errorbar(minutes, accuracy, band, marker="o", ms=3, lw=1, label="MAML, unseen characters")
+    axes.errorbar(
+        minutes, accuracy, band, marker="o", ms=3, lw=1, label=f"{arguments.learner}, unseen characters"
+    )
     for level, limit in ((95, 10), (97.5, 30)):
         axes.plot([0, limit], [level, level], ":", color="grey", lw=1)
         axes.annotate(f"{level} % within {limit} min", (limit, level), ha="right", va="bottom", fontsize=8)
@@ -121,6 +131,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--data", type=Path, help="folder with the Omniglot files; else they are downloaded")
     parser.add_argument("--out", type=Path, default=Path("out/omniglot"))
+    parser.add_argument("--learner", choices=sorted(LEARNERS), default="maml")
     parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--every", type=int, default=250, help="steps between evaluations")
     parser.add_argument("--outer-lr", type=float, default=1e-3)
