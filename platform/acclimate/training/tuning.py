@@ -91,6 +91,11 @@ def search(
     os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
     logging.getLogger("ray.tune").setLevel(logging.ERROR)
     _Ended.listener = staticmethod(on_trial)
+    if recipe.closed_form:
+        raise TrainingError(
+            f"{recipe.name!r} solves heads in closed form, which takes neither a rate nor a number of steps: "
+            "compare it with other learners by `acclimate compare`, or set learner.algorithm to tune one"
+        )
     judged = _with_validation(recipe)  # a user's mistake shows here, once, and not in every trial
     if resume and not tune.Tuner.can_restore(str(directory)):
         raise TrainingError(f"no search to resume is in {directory}: start one without --resume")
