@@ -45,6 +45,7 @@ EXTRAS: Mapping[str, tuple[tuple[str, ...], str]] = {
         ),
         "traces over OTLP",
     ),
+    "mqtt": (("paho.mqtt",), "bridge: devices that speak MQTT"),
     "s3": (("boto3", "s3fs"), "recordings, bundles and runs in an S3-compatible store"),
     "docs": (("sphinx", "myst_parser", "furo"), "build the documentation"),
     GATEWAY: (("numpy", "onnxruntime", "tuf", "cryptography"), "the device SDK: run it here, simulate"),
@@ -243,6 +244,7 @@ def _service(where: Configuration) -> Iterator[Finding]:
     shown = _without_password(where.service_url)
     if status == 200:
         yield Finding("rollout service", "ok", f"{shown} answers")
+        yield from _inside_service(where.service_url)
     elif where.service_asked_for:
         remedy = "start it with `acclimate serve`, or correct ACCLIMATE_URL / `acclimate login --url`"
         yield Finding("rollout service", "error", f"{shown} {_said(status)}", remedy)
@@ -254,6 +256,22 @@ def _service(where: Configuration) -> Iterator[Finding]:
         yield Finding(
             "rollout service", "note", found, "acclimate serve, once there is a version to roll out"
         )
+
+
+def _inside_service(url: str) -> Iterator[Finding]:
+    """What the running service finds of itself, where there is a token that may ask."""
+    try:
+        from acclimate.client import connect
+
+        service = connect()
+        found = service.get("/health") if service.url == url.rstrip("/") else []
+    except (ModuleNotFoundError, AcclimateError) as error:
+        if isinstance(error, AcclimateError):
+            remedy = "acclimate login, with a token that sees all fleets"
+            yield Finding("service: inside", "note", f"not looked at: {error}", remedy)
+        return
+    for one in found:
+        yield Finding(f"service: {one['check']}", one["level"], one["found"], one["remedy"])
 
 
 def _traces(url: str) -> Iterator[Finding]:

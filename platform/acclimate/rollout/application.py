@@ -27,6 +27,7 @@ from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.limits import BodyLimit, RateLimit
 from acclimate.rollout.api.metrics import Collected, ServiceMetrics, fault_metrics, fleet_metrics
 from acclimate.rollout.api.operator import access, devices, fleets, retraining, rollouts
+from acclimate.rollout.api.operator import health as operator_health
 from acclimate.rollout.api.operator.caller import Door
 from acclimate.rollout.api.operator.context import Desk
 from acclimate.rollout.api.operator.operators import Operators
@@ -90,7 +91,7 @@ class Service:
         metadata = FileStore((settings.tuf / "metadata").absolute().as_uri())
         targets = FileStore(settings.artifacts)
         releases = Releases(metadata, targets, alias_of, settings.tuf / "tenants")
-        self.desk = Desk(store, releases, settings, retrainer)
+        self.desk = Desk(store, releases, settings, retrainer, faults)
         anonymous = RateLimit(settings.anonymous_rate, settings.anonymous_burst, time.monotonic)
         self.door = Door(
             self.operators,
@@ -227,7 +228,7 @@ def operator_app(service: Service) -> FastAPI:
         exception_handlers={**dict.fromkeys(problems.HANDLED, problems.answer), Exception: problems.answer},
     )
     app.state.desk, app.state.door = service.desk, service.door
-    for part in (fleets, devices, rollouts, retraining, access):
+    for part in (fleets, devices, rollouts, retraining, access, operator_health):
         app.include_router(part.router, prefix="/v1")
 
     return app

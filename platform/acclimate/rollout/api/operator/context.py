@@ -13,6 +13,7 @@ from starlette.requests import Request
 from acclimate.errors import RolloutError
 from acclimate.rollout.api.operator.operators import Operator
 from acclimate.rollout.api.problems import ProblemError
+from acclimate.rollout.faults import Faults
 from acclimate.rollout.releases import Published, Releases
 from acclimate.rollout.retraining import Retrainer
 from acclimate.rollout.settings import ServiceSettings
@@ -24,12 +25,13 @@ Limit = Annotated[int, Query(ge=1, le=1000)]
 
 @dataclass(frozen=True)
 class Desk:
-    """The store, the published releases, the settings, and who trains again (None: nobody)."""
+    """The store, the published releases, the settings, who trains again (None: nobody), and what fails."""
 
     store: Store
     releases: Releases
     settings: ServiceSettings
     retrainer: Retrainer | None = None
+    faults: Faults | None = None
 
     def release(self, reference: str, operator: Operator, fleet: str) -> Release:
         """The published release that `reference` names, for one fleet.
