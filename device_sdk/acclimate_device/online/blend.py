@@ -58,12 +58,12 @@ class Blend:
         answer: Float = np.where(np.isfinite(picked), picked, candidates[0])
         return answer
 
-    def score(self, lead: int, candidates: Float, actual: Float) -> None:
-        """Learn what the targets (targets,) really were at a lead, by its position, forecast as `candidates`
-        (candidates, targets)."""
+    def score(self, candidates: Float, actual: Float) -> None:
+        """Learn what the targets (targets,) really were now, forecast as `candidates` (candidates, leads,
+        targets); NaN where nothing was forecast, or measured."""
         errors = np.abs(candidates - actual).astype(np.float64)
-        self._short.add(lead, errors)
-        self._long.add(lead, errors)
+        self._short.add(errors)
+        self._long.add(errors)
 
 
 class _Recent:
@@ -74,10 +74,10 @@ class _Recent:
         self._sum: Errors = np.zeros(shape)
         self._count: Errors = np.zeros(shape)
 
-    def add(self, lead: int, errors: Errors) -> None:
+    def add(self, errors: Errors) -> None:
         known = np.isfinite(errors)
-        self._sum[:, lead] = np.where(known, self._keep * self._sum[:, lead] + errors, self._sum[:, lead])
-        self._count[:, lead] = np.where(known, self._keep * self._count[:, lead] + 1.0, self._count[:, lead])
+        self._sum = np.where(known, self._keep * self._sum + errors, self._sum)
+        self._count = np.where(known, self._keep * self._count + 1.0, self._count)
 
     def estimate(self, prior: float) -> Errors:
         """Mean errors; while little is known, those of others are drawn to somewhat more than the start's."""

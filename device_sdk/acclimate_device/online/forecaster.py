@@ -130,11 +130,13 @@ class Forecaster:
         return np.stack([start, adapted, last, *seasonal])
 
     def _score(self) -> None:
-        actual, now = self._series.latest(), self._series.rows
+        now = self._series.rows
+        for_now = np.full((self._blend.experts + 2, *self._shape), np.nan, np.float32)
         for lead, step in enumerate(self._series.steps):
             made = self._made.get(now - step)
             if made is not None:
-                self._blend.score(lead, made[:, lead], actual)
+                for_now[:, lead] = made[:, lead]
+        self._blend.score(for_now, self._series.latest())
         self._made.pop(now - self._series.steps[-1], None)
 
     def _learn(self) -> None:

@@ -196,7 +196,7 @@ def test_a_blend_answers_with_the_best_and_never_for_long_with_worse():
         elif moment >= 2500:
             sums[1] += np.abs(forecasts[:, 0, 0])
             late.append(abs(float(answer[0, 0])))
-        blend.score(0, candidates[:, 0], np.zeros(1, np.float32))
+        blend.score(candidates, np.zeros(1, np.float32))
     assert sum(late[:2000]) <= 1.05 * sums[0].min()
     assert sum(late[2000:]) <= 1.05 * sums[1].min()
 
