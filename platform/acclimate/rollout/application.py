@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from anyio import to_thread
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,6 +19,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 import acclimate
 from acclimate.rollout.api import health, problems
 from acclimate.rollout.api.background import Background
+from acclimate.rollout.api.blocking import in_thread
 from acclimate.rollout.api.conditions import conditions
 from acclimate.rollout.api.device_side import DeviceSide
 from acclimate.rollout.api.enrolment import EnrolmentDesk
@@ -152,7 +152,7 @@ class Service:
         if not waiting:
             return
         try:
-            await to_thread.run_sync(self.store.record_taken, waiting)
+            await in_thread(self.store.record_taken, waiting)
         except Exception:
             self.taken.put_back(waiting)
             raise

@@ -9,17 +9,18 @@ the other, so nothing depends on the order of threads.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import dataclasses
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from anyio import to_thread
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from acclimate.rollout import operations
+from acclimate.rollout.api.blocking import INLINE
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.tokens import ENROLMENT_PREFIX, hash_token
 from acclimate.rollout.application import Service, application
@@ -38,6 +39,7 @@ from acclimate_device.protocol import STATE_PATH, Release
 
 _ACTOR = "simulation"
 _Answer = tuple[int, list[tuple[bytes, bytes]], bytes]
+Answered = TypeVar("Answered")
 _WEEKS_S = 10 * 7 * 86_400.0
 
 
@@ -71,9 +73,9 @@ class LocalService:
         self._controller = Controller(self._store, _ACTOR, clock, lease_s=2 * tick_s)
         self._loop = asyncio.new_event_loop()
         # One request at a time: a thread for each blocking call was 60 % of the time, for nothing.
-        self._in_threads = to_thread.run_sync
-        to_thread.run_sync = _here  # type: ignore[assignment]  # the same call, without its options
-        self._commits = self._loop.create_task(self._service.reports.run())
+        self._context = contextvars.copy_context()
+        self._context.run(INLINE.set, True)
+        self._commits = self._loop.create_task(self._service.reports.run(), context=self._context)
         self._app = application(self._service)
         self.operator = LocalOperator(self._store, clock, rng, [release_of(files) for files in versions])
         self.refresh()
@@ -86,14 +88,13 @@ class LocalService:
 
     def refresh(self) -> None:
         """Let the service take in what changed in its store."""
-        self._loop.run_until_complete(self._service.refresh())
+        self._run(self._service.refresh())
 
     def close(self) -> None:
         """End the service."""
         self._commits.cancel()
         self._loop.run_until_complete(asyncio.gather(self._commits, return_exceptions=True))
         self._loop.close()
-        to_thread.run_sync = self._in_threads
         self._store.close()
 
     def request(
@@ -107,7 +108,7 @@ class LocalService:
         if path == STATE_PATH:
             status, given, data = self._service.state.answer(scope)
         else:
-            status, given, data = self._loop.run_until_complete(self._exchange(scope, body or b""))
+            status, given, data = self._run(self._exchange(scope, body or b""))
         if len(data) > max_bytes:
             raise TransportError(f"{method} {path}: the answer is longer than {max_bytes} bytes")
         found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in given}
@@ -134,8 +135,12 @@ class LocalService:
         await self._app(scope, receive, send)
         return answer["status"], answer["headers"], b"".join(chunks)
 
+    def _run(self, work: Coroutine[Any, Any, Answered]) -> Answered:
+        """Let the service do something, and nothing beside it."""
+        return self._loop.run_until_complete(self._loop.create_task(work, context=self._context))
+
     def _tick(self) -> float:
-        self._loop.run_until_complete(self._service.write_taken())
+        self._run(self._service.write_taken())
         self._controller.tick()
         self.refresh()
         return self._tick_s
@@ -157,11 +162,6 @@ def _scope(method: str, path: str, headers: Mapping[str, str], body: bytes) -> d
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 80),
     }
-
-
-async def _here(call: Callable[..., Any], *arguments: Any, **_: Any) -> Any:
-    """A blocking call, made where it is."""
-    return call(*arguments)
 
 
 class LocalOperator:

@@ -6,7 +6,6 @@ corrected by a person.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from acclimate.errors import DataError
+from acclimate.nearest import did_you_mean
 from acclimate.tasks.fitting import fitted
 from acclimate.tasks.looks import is_dated, is_float, is_text
 from acclimate.tasks.rhythm import LONGEST_WINDOW, Rhythm, runs, seconds
@@ -86,9 +86,8 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
     named = {key: str(given[key]) for key in ROLES if key in given}
     for key, column in named.items():
         if column not in source.columns:
-            near = difflib.get_close_matches(column, source.columns, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else "there are"
-            raise DataError(f"--{key} {column!r} is no column: {hint} {', '.join(map(repr, source.columns))}")
+            hint = did_you_mean(column, source.columns, f"there are {', '.join(map(repr, source.columns))}")
+            raise DataError(f"--{key} {column!r} is no column: {hint}")
         twice = [other for other in named if other != key and named[other] == column]
         if twice and {key, twice[0]} != {"task", "group"}:
             raise DataError(f"--{key} and --{twice[0]} both name {column!r}: a column has one role")

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import time
 
-from anyio import to_thread
-
+from acclimate.rollout.api.blocking import in_thread
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.problems import ProblemError
 from acclimate.rollout.api.proofs import (
@@ -76,7 +75,7 @@ class EnrolmentDesk:
             sdk=enrolment.sdk,
         )
         try:
-            device = await to_thread.run_sync(self._store.enrol, hash_token(enrolment.token), device, now)
+            device = await in_thread(self._store.enrol, hash_token(enrolment.token), device, now)
         except (EnrolmentRefusedError, ConflictError) as error:
             raise ProblemError(403, "enrolment-refused", str(error)) from None
         if device.retired_at is not None:
@@ -109,7 +108,7 @@ class EnrolmentDesk:
         """Hashes of the enrolment tokens that still let somebody in, as they were a few seconds ago."""
         if time.monotonic() - self._good_at > GOOD_S:
             self._good_at = time.monotonic()
-            self._good = await to_thread.run_sync(self._read_good_tokens, now)
+            self._good = await in_thread(self._read_good_tokens, now)
         return self._good
 
     def _read_good_tokens(self, now: float) -> set[str]:
@@ -130,7 +129,7 @@ class EnrolmentDesk:
             return found[0].fleet.name, found[1]
         for fleet in self._roster.sections:  # devices that were retired long ago are kept in the store alone
             try:
-                device = await to_thread.run_sync(self._store.device, fleet, device_id)
+                device = await in_thread(self._store.device, fleet, device_id)
             except NotFoundError:
                 continue
             return fleet, self._roster.enrolled(device)
@@ -142,7 +141,7 @@ class EnrolmentDesk:
         if not request.attributes or request.attributes == member.attributes:
             return member
         who, sdk = f"device {member.id}", request.sdk or None
-        changed = await to_thread.run_sync(
+        changed = await in_thread(
             self._store.set_attributes, fleet, member.id, request.attributes, now, who, sdk
         )
         return self._roster.enrolled(changed)

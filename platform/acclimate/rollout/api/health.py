@@ -6,12 +6,12 @@ import ipaddress
 import time
 from collections.abc import Awaitable, Callable
 
-from anyio import to_thread
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from acclimate.rollout.api.blocking import in_thread
 from acclimate.rollout.api.limits import client_address
 from acclimate.rollout.api.operator.caller import Door
 from acclimate.rollout.api.problems import ProblemError
@@ -39,7 +39,7 @@ def routes(
         if not roster.ready or age_s > max_age_s:
             raise ProblemError(503, "unavailable", "the fleets are not loaded or out of date")
         try:
-            await to_thread.run_sync(store.ping, time.time())
+            await in_thread(store.ping, time.time())
         except Exception as error:
             raise ProblemError(503, "unavailable", "the database does not take what is written") from error
         return JSONResponse({"status": "ready", "fleets": len(roster.sections)})
@@ -50,7 +50,7 @@ def routes(
                 bearer(request.headers.get("authorization")), client_address(request.scope)
             )
             operator.require_all_fleets()
-        text = await to_thread.run_sync(generate_latest, registry)
+        text = await in_thread(generate_latest, registry)
         return Response(text, media_type=CONTENT_TYPE_LATEST)
 
     handlers: dict[str, Callable[[Request], Awaitable[Response]]] = {

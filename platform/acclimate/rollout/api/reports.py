@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anyio import to_thread
-
+from acclimate.rollout.api.blocking import in_thread
 from acclimate.rollout.api.metrics import ServiceMetrics
 from acclimate.rollout.api.problems import ProblemError, why_unavailable
 from acclimate.rollout.domain.report import ReportRecord, record
@@ -106,7 +105,7 @@ class ReportDesk:
         started = time.monotonic()
         problem: ProblemError | None = None
         try:
-            await to_thread.run_sync(self._store.add_reports, rows)
+            await in_thread(self._store.add_reports, rows)
         except Exception as error:
             log.warning("reports-not-stored", extra={"reports": len(rows), "error": repr(error)})
             problem = _unavailable(why_unavailable(error))

@@ -11,8 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from anyio import to_thread
-
+from acclimate.rollout.api.blocking import in_thread
 from acclimate.rollout.domain.assignment import Assignment, assign
 from acclimate.rollout.domain.fleet import Device, Fleet, Member
 from acclimate.rollout.domain.rollout import Rollout
@@ -53,7 +52,7 @@ class Roster:
         Changes are applied on the event loop, so that no poll sees half of them.
         """
         known = {name: section.fleet.revision for name, section in self.sections.items()}
-        self.apply(await to_thread.run_sync(self._store.changes, known))
+        self.apply(await in_thread(self._store.changes, known))
         self.refreshed_at = time.monotonic()
 
     def apply(self, changes: Sequence[FleetChanges]) -> None:

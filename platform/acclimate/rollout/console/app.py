@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
@@ -17,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from acclimate.errors import RolloutError
+from acclimate.rollout.api.blocking import in_thread
 from acclimate.rollout.api.limits import client_address
 from acclimate.rollout.api.operator.caller import Door
 from acclimate.rollout.api.operator.context import Desk
@@ -62,7 +62,7 @@ def console(desk: Desk, operators: Operators, door: Door, secret: str) -> Starle
     sign_on = _sign_on(desk.settings, secret)
 
     async def enter(request: Request, operator: Operator) -> None:
-        await to_thread.run_sync(open_session, request, desk.store, operator, lifetime_s, time.time())
+        await in_thread(open_session, request, desk.store, operator, lifetime_s, time.time())
 
     def sign_in_page(request: Request, target: str, problem: str = "", status: int = 200) -> Response:
         offer_form(request)
@@ -121,7 +121,7 @@ def console(desk: Desk, operators: Operators, door: Door, secret: str) -> Starle
 
     async def logout(request: Request) -> Response:
         check_form(request, (await form_of(request)).get("csrf", ""))
-        await to_thread.run_sync(close_session, request, desk.store, time.time())
+        await in_thread(close_session, request, desk.store, time.time())
         return RedirectResponse(f"{BASE}/login", 303, PAGE_HEADERS)
 
     async def failed(request: Request, error: Exception) -> Response:

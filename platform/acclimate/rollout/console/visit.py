@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from anyio import to_thread
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from acclimate.rollout.api.blocking import in_thread
 from acclimate.rollout.api.limits import client_address
 from acclimate.rollout.api.operator.caller import Door, see
 from acclimate.rollout.api.operator.context import Desk
@@ -96,7 +96,7 @@ def endpoint(page: Page, desk: Desk, operators: Operators, door: Door) -> Endpoi
 
     async def handle(request: Request) -> Response:
         try:
-            operator = await to_thread.run_sync(operator_of, request, desk.store, operators, time.time())
+            operator = await in_thread(operator_of, request, desk.store, operators, time.time())
         except ProblemError:
             door.pass_stranger(client_address(request.scope))
             raise
@@ -104,7 +104,7 @@ def endpoint(page: Page, desk: Desk, operators: Operators, door: Door) -> Endpoi
         form = await form_of(request)
         if request.method == "POST":
             check_form(request, form.get("csrf", ""))
-        return await to_thread.run_sync(page, Visit(request, operator, desk, form, time.time()))
+        return await in_thread(page, Visit(request, operator, desk, form, time.time()))
 
     return handle
 

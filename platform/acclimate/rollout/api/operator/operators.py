@@ -7,9 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from anyio import to_thread
-
 from acclimate.errors import RolloutError
+from acclimate.rollout.api.blocking import in_thread
 from acclimate.rollout.api.problems import ProblemError, unauthenticated
 from acclimate.rollout.api.tokens import API_PREFIX, Role, hash_token, new_token
 from acclimate.rollout.domain.access import ApiToken
@@ -51,7 +50,7 @@ class Operators:
 
     async def refresh(self) -> None:
         """Take in new and revoked tokens."""
-        tokens = await to_thread.run_sync(self._store.api_tokens)
+        tokens = await in_thread(self._store.api_tokens)
         self._tokens = {token.hash: token for token in tokens}
 
     def knows(self, token: str | None) -> bool:
