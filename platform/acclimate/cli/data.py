@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import yaml
+from pydantic import ValidationError
 
 from acclimate.cli.bars import progress_bars
 from acclimate.cli.options import json_option
@@ -19,6 +20,7 @@ from acclimate.initialization import Missing
 from acclimate.tasks import DATASETS, EpisodePlan, Sinusoids, TaskPool, open_tasks, report_on
 from acclimate.tasks.report import DataReport
 from acclimate.tasks.report_page import report_page
+from acclimate.training.recipe import EpisodesSection
 from acclimate.training.recipe_file import load_recipe, shipped_recipes
 
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -236,10 +238,13 @@ def _recipe(source: str) -> dict[str, Any] | None:
 
 
 def _plan(chosen: dict[str, Any]) -> EpisodePlan:
+    """As evaluation cuts them."""
     try:
-        return EpisodePlan(**chosen)
-    except TypeError as error:
-        raise DataError(f"section `episodes` of the recipe: {error}") from error
+        return EpisodesSection.model_validate(chosen).plan()
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(f"section `episodes` of the recipe: {where}: {first['msg']}") from error
 
 
 def _parse_option(text: str) -> tuple[str, Any]:

@@ -36,7 +36,8 @@ COMMANDS: dict[str, LazyCommand] = {
     "doctor": LazyCommand(
         "acclimate.cli.doctor:doctor", "train", "Look at this installation, say what to mend."
     ),
-    "init": LazyCommand("acclimate.cli.init:init", "train", "Write a recipe from a look at your Parquet."),
+    "new": LazyCommand("acclimate.cli.new:new", "train", "Make a folder with data, recipe and application."),
+    "init": LazyCommand("acclimate.cli.init:init", "train", "Write a recipe from a look at your data."),
     "serve": LazyCommand("acclimate.cli.serve:serve", "rollout", "Serve devices, operators and the console"),
     "backup": LazyCommand(
         "acclimate.cli.backup:backup", "rollout", "Save a service's database, key and bundles to a folder."
