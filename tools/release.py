@@ -129,7 +129,7 @@ def chart(out: Path) -> None:
 def try_out(elsewhere: Path, wheels: list[Path]) -> None:
     """Install each wheel alone in a fresh environment and run its commands from a folder of their own."""
     device, platform = map(str, wheels)
-    bare = ("python", "-m", "acclimate_device.protocol")
+    bare = ("python", "-m", "acclimate_device.protocol", ".")
     for name, given, commands in (
         ("device", [device], [bare]),
         ("gateway", [f"{device}[gateway]"], [bare, ("acclimate-device", "--help")]),

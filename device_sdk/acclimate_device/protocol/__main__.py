@@ -18,6 +18,8 @@ def schema_files() -> dict[str, str]:
 
 
 def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m acclimate_device.protocol FOLDER")
     directory = Path(sys.argv[1])
     directory.mkdir(parents=True, exist_ok=True)
     for name, text in schema_files().items():
