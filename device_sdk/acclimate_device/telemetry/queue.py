@@ -72,7 +72,8 @@ class ReportQueue:
     """Reports in the store below `prefix`. Threads and processes may share one.
 
     Args:
-        max_bytes: what all records may take, both copies of each; beyond it, old reports are merged.
+        max_bytes: what all records may take, both copies of each; beyond it, old reports are merged. The
+            newest are kept as they are: of a full batch, less than about 400 kB has no effect.
         batch: reports sent at once.
         new_id: makes the id of a merged report.
 
@@ -113,10 +114,13 @@ class ReportQueue:
             return
         try:
             with self._store.lock():
+                spans, sealed = self._spans(), self._sealed()
                 while self._held:
-                    self._append(self._held[0])
+                    number = 1 + max(sealed, spans[-1].last if spans else -1)
+                    spans.append(Span(number, number))
+                    self._store.write(self._path(spans[-1]), dumps(self._held[0]))
                     del self._held[0]
-                self._tidy()
+                self._tidy([span for span in spans if span.first > sealed])
             self.trouble = ""
         except StorageError as error:
             self.trouble = str(error)
@@ -163,23 +167,21 @@ class ReportQueue:
         """What the queue takes on flash, in bytes."""
         return self._store.size(self._prefix)
 
-    def _append(self, report: Report) -> None:
-        spans = self._spans()
-        number = 1 + max(self._sealed(), spans[-1].last if spans else -1)
-        self._store.write(self._path(Span(number, number)), dumps(report))
-
-    def _tidy(self) -> None:
-        """Pack new reports once there is a batch of them, and merge old ones where they take too much."""
-        fresh = [span for span in self._unsealed() if span.first == span.last]
-        if len(fresh) > self._batch:
-            oldest = fresh[: self._batch]
-            self._replace(oldest, [report for span in oldest for report in self._read(span)])
-        while self.size() > self._max_bytes and self._merge_once():
+    def _tidy(self, unsealed: list[Span]) -> None:
+        """Pack new reports once there is a batch of them; then merge old ones where all take too much."""
+        fresh = [span for span in unsealed if span.first == span.last]
+        if len(fresh) <= self._batch:
+            return
+        oldest = fresh[: self._batch]
+        room = sum(self._store.size(self._path(span)) for span in oldest)  # as many come before the next pack
+        self._replace(oldest, [report for span in oldest for report in self._read(span)])
+        while self.size() > self._max_bytes - room and self._merge_once():
             pass
 
     def _merge_once(self) -> bool:
         """Merge two neighbouring packs, the finest and oldest first; whether any could be."""
-        pairs = pairwise(span for span in self._unsealed() if span.first != span.last)
+        sealed = self._sealed()
+        pairs = pairwise(span for span in self._spans() if span.first > sealed and span.first != span.last)
         for one, two in sorted(pairs, key=lambda pair: pair[1].last - pair[0].first):
             merged = self._merged((*self._read(one), *self._read(two)))
             if len(merged) <= self._batch:  # else they speak of too many versions
@@ -228,10 +230,6 @@ class ReportQueue:
             else:
                 kept.append(span)
         return kept
-
-    def _unsealed(self) -> list[Span]:
-        sealed = self._sealed()
-        return [span for span in self._spans() if span.first > sealed]
 
     def _to_send(self) -> tuple[Span, ...]:
         """What was sealed already, or else the oldest, which is sealed now: one pack, or new reports."""
