@@ -134,14 +134,15 @@ def test_float32_stays_at_the_batch_posterior(updates: int) -> None:
     heads, rng = engine(), np.random.default_rng(0)
     heads._fixed = heads._fixed_inputs((1.0, 1.0))
     xs = rng.normal(size=(200, 1, 3, 8)).astype(np.float32)
-    phis = np.stack([heads.features(heads.start, x)["phi"][0] for x in xs]).astype(np.float64)
+    seen = [heads.features(heads.start, x) for x in xs]
+    phis = np.stack([each["phi"][0] for each in seen]).astype(np.float64)
     cov0, mean0 = (heads.start[f"state.last.{part}"].astype(np.float64) for part in ("cov", "mean"))
     precision = np.linalg.inv(cov0)
     total = precision @ mean0
-    params = heads.start
+    params = dict(heads.start)
     for _ in range(updates):
         at, y = int(rng.integers(200)), int(rng.integers(3))
-        params, _ = heads.learn(params, xs[at], np.array([y]))
+        params |= heads._updated(params, seen[at], heads._target(np.array([y])), heads._fixed)
         precision = precision + np.outer(phis[at], phis[at])
         total = total + np.outer(phis[at], np.eye(3)[y] - 1 / 3)
     expected = phis @ np.linalg.solve(precision, total)
