@@ -21,9 +21,10 @@ from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from acclimate.evaluation.contenders import Contender, Start, rebuilt
+from acclimate.evaluation.contenders import Start, at_setting
 from acclimate.evaluation.plot import STYLE
 from acclimate.evaluation.statistics import interval
+from acclimate.learners import Learner, MetaParams, build_learner
 from acclimate.training.problem import Problem, joint_recipe, open_problem
 from acclimate.training.recipe_file import load_recipe
 from bench.field_runs import Trained, train
@@ -47,6 +48,16 @@ PUBLISHED = (
     ("PCA, 2 days of the server only", "0.844", "0.462"),
 )
 Floats = NDArray[np.float32]
+
+
+class Adapting(NamedTuple):
+    """A start, and the learner whose inner loop adapts it."""
+
+    learner: Learner
+    meta: MetaParams
+
+    def with_rate(self, inner_lr: float) -> Adapting:
+        return Adapting(*at_setting(self.learner, self.meta, {"inner_lr": inner_lr}))
 
 
 class Server(NamedTuple):
@@ -122,18 +133,19 @@ def _errors(
     yield "persistence", squared(test_x[..., -1].repeat(1, schema.horizon))
 
 
-def _methods(trained: Trained, seed: int, problem: Problem) -> Iterator[tuple[str, Contender, int]]:
+def _methods(trained: Trained, seed: int, problem: Problem) -> Iterator[tuple[str, Adapting, int]]:
     """A start and its number of steps; a baseline's step size and steps are those the evaluation chose."""
     learner = problem.learner()
-    meta = Contender(learner, trained.metas[f"meta-{seed}"])
+    meta = Adapting(learner, trained.metas[f"meta-{seed}"])
     yield "start", meta, 0
     yield "meta", meta, trained.recipe.learner.policy_steps
-    plain = rebuilt(learner, replace(learner.config, algorithm="joint", trainable="all", serial=False))
-    joint = Contender(plain, trained.metas[f"joint-{seed}"])
+    config = replace(learner.config, algorithm="joint", trainable="all", serial=False)
+    plain = build_learner(config, learner.model, learner.loss)
+    joint = Adapting(plain, trained.metas[f"joint-{seed}"])
     yield "joint", joint, 0
     rate, steps = _chosen(trained, "joint_finetuned")
     yield "joint_finetuned", joint.with_rate(rate), steps
-    untrained = Contender(plain, open_problem(joint_recipe(problem.recipe)).start())
+    untrained = Adapting(plain, open_problem(joint_recipe(problem.recipe)).start())
     rate, steps = _chosen(trained, "device_only")
     yield "device_only", untrained.with_rate(rate), steps
     yield "device_only_long", untrained.with_rate(rate), 100
@@ -141,8 +153,7 @@ def _methods(trained: Trained, seed: int, problem: Problem) -> Iterator[tuple[st
 
 def _chosen(trained: Trained, start: Start) -> tuple[float, int]:
     curve = trained.evaluation.curve(start, max(trained.evaluation.shots))
-    assert curve.inner_lr is not None  # baselines always have one
-    return curve.inner_lr, curve.steps[curve.chosen]
+    return float(curve.setting["inner_lr"]), curve.steps[curve.chosen]
 
 
 def cut(rows: Floats, window: int, horizon: int) -> tuple[torch.Tensor, torch.Tensor]:

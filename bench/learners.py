@@ -123,7 +123,7 @@ def table(name: str, every: list[list[Result]]) -> str:
         rest = f"{shown} | {best.rate:g} | {best.training_s:.1f} s"
         lines.append(row(best.evaluation, "meta", best.label, rest))
     for start_name in BASELINES:
-        rate = baselines.curve(start_name, most).inner_lr
+        rate = baselines.curve(start_name, most).setting.get("inner_lr")
         rest = f"| {'' if rate is None else f'{rate:g}'} |"
         lines.append(row(baselines, start_name, LABELS[start_name], rest))
     return "\n".join([*lines, "", _provenance(name, every)])

@@ -122,15 +122,18 @@ def http_api() -> Iterator[Row]:
 def metrics() -> Iterator[Row]:
     """Every metric the service exposes at `/metrics`."""
     from acclimate.rollout.api.conditions import conditions
-    from acclimate.rollout.api.metrics import ServiceMetrics, fleet_metrics
+    from acclimate.rollout.api.metrics import ServiceMetrics, fault_metrics, fleet_metrics
+    from acclimate.rollout.faults import Faults
     from acclimate.rollout.settings import ServiceSettings
     from acclimate.rollout.store import open_store
 
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"sqlite:///{folder}/store.db")
         try:
-            watched = conditions(store, ServiceSettings(home=Path(folder)), time.time)
-            families = [*ServiceMetrics().registry.collect(), *fleet_metrics(store), *watched]
+            faults = Faults()
+            watched = conditions(store, ServiceSettings(home=Path(folder)), time.time, faults)
+            families = [*ServiceMetrics().registry.collect(), *fleet_metrics(store, faults), *watched]
+            families += fault_metrics(faults)
         finally:
             store.close()
     for family in families:

@@ -88,20 +88,19 @@ class Bridge:
     def _connected(self, client: mqtt.Client, *rest: Any) -> None:
         code = rest[2]
         if code.is_failure:
-            log.error("event=broker-refused reason=%s", code)
+            log.error("broker-refused", extra={"reason": str(code)})
             return
         client.subscribe(f"$share/bridges/{topic('+', 'request')}", 1)
         client.subscribe(topic("+", "presence"), 1)
         client.publish(self._presence, ONLINE, qos=1, retain=True)
-        log.info("event=bridge-connected broker=%s:%d", *self._broker)
+        log.info("bridge-connected", extra={"broker": "{}:{}".format(*self._broker)})
 
     def _came(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         device = device_of(message.topic)
         if message.topic.endswith("/presence"):
             (self.online.add if message.payload == ONLINE else self.online.discard)(device)
-            log.info(
-                "event=presence device=%s said=%s online=%d", device, message.payload[:16], len(self.online)
-            )
+            said = message.payload[:16].decode(errors="replace")
+            log.info("presence", extra={"device": device, "said": said, "online": len(self.online)})
             client.ack(message.mid, message.qos)
         else:
             self._pool.submit(self._forward, device, message)
@@ -127,7 +126,7 @@ class Bridge:
                 self._known[device] = headers.get("authorization", ""), etag
             self.forwarded += 1
         except Exception:  # one request's trouble is not the next one's
-            log.exception("event=request-not-forwarded device=%s", device)
+            log.exception("request-not-forwarded", extra={"device": device})
         finally:
             self.client.ack(message.mid, message.qos)
 
@@ -138,7 +137,7 @@ class Bridge:
         if answer.status == 200:
             self._retain(device, answer)
             self._known[device] = authorization, answer.headers.get("etag", "")
-            log.info("event=state-changed device=%s", device)
+            log.info("state-changed", extra={"device": device})
         elif answer.status in (401, 403):  # its token ended, or it was retired: it asks anew, or never
             del self._known[device]
             self.client.publish(topic(device, "state"), b"", qos=1, retain=True)
@@ -155,6 +154,6 @@ class Bridge:
         try:
             answer: Response = self._local.transport.request(method, path, headers, body, _MOST_BYTES)
         except TransportError as error:
-            log.warning("event=service-unreachable error=%s", error)
+            log.warning("service-unreachable", extra={"error": error})
             return Response(503, {"retry-after": str(int(LIMITS.poll_s[0] * 30))})
         return answer

@@ -217,18 +217,22 @@ class RayPool:
         for worker in self._running():
             silent = worker.silent_s
             if silent > pace.hung_after(worker.answered):
-                log.warning("worker pid=%s hangs for %.0f s and is replaced", worker.pid, silent)
+                log.warning(
+                    "worker-hangs-and-is-replaced", extra={"pid": worker.pid, "silent_s": round(silent)}
+                )
                 current.return_shards(worker)
                 self._replace(worker)
             elif worker.answered and not worker.late and silent > pace.overdue_after:
                 worker.late = True
+                usual = pace.usual if pace.usual is None else round(pace.usual, 2)
                 log.warning(
-                    "step %d: worker pid=%s is silent for %.1f s where others take %.1f s; its shards go to "
-                    "whoever is free",
-                    current.number,
-                    worker.pid,
-                    silent,
-                    pace.usual,
+                    "worker-is-late-and-its-shards-go-to-others",
+                    extra={
+                        "pid": worker.pid,
+                        "step": current.number,
+                        "silent_s": round(silent, 2),
+                        "usual_s": usual,
+                    },
                 )
 
     def _answers(self) -> list[tuple[_Worker, Any]]:

@@ -83,8 +83,8 @@ def test_there_is_always_a_version_to_run(kind: str) -> None:
 
 
 def test_heads_in_closed_form_survive_a_cut_at_any_of_a_few_calls() -> None:
-    for cut_at in range(3, 120, 29):
-        assert survives(cut_at, TORN[0], "closed-form")[0]
+    cut = [survives(cut_at, TORN[0], "closed-form")[0] for cut_at in range(3, 76, 24)]
+    assert all(cut), "so many calls are never made: the power was not cut"
 
 
 def test_a_record_is_the_old_or_the_new_one_at_every_cut() -> None:
