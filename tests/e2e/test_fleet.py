@@ -54,7 +54,7 @@ def test_whatever_fails_every_device_ends_on_a_version_that_loads(story: Outcome
 
 
 def test_acknowledged_equals_counted(story: Outcome):
-    assert story.acknowledged == story.counted["reports"] > 1_000
+    assert story.acknowledged == story.counted["reports"] > 500  # each of three polls
     assert all(device.waiting == 0 for device in story.devices)
 
 

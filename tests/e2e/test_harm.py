@@ -50,7 +50,7 @@ def test_no_device_beyond_the_first_wave_ever_ran_it(story: Outcome):
 
 
 def test_the_fleet_ends_on_the_old_version_and_is_as_good_as_before(story: Outcome):
-    assert story.versions() == {"gestures:1": DEVICES}
+    assert story.versions() == {"gestures@1": DEVICES}
     ran = {one.number for one in story.devices for _, report in one.reports if report.release.version == 2}
     before, *_, last = story.windows(BEFORE_S, ran)
     assert before.loss is not None
