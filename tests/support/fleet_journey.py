@@ -88,7 +88,7 @@ def roll_out(operator: Operator, folder: Path) -> None:
     assert devices.returncode == 0, said[-3000:]
     outcome = json.loads(printed)
     name = published[0]["name"]
-    assert outcome["versions"] == {f"{name}:2": DEVICES}, said
+    assert outcome["versions"] == {f"{name}@2": DEVICES}, said
     assert outcome["acknowledged"] == outcome["counted"]["reports"] > DEVICES
     [rollout] = operator.read("rollout", "list", "--fleet", FLEET)
     assert rollout["rollout"]["state"] == "done", rollout

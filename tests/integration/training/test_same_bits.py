@@ -196,11 +196,13 @@ def test_a_killed_driver_and_an_interrupted_one_resume_to_the_same_bits(
 
     terminated = command("--resume", "--workers", "2")
     wait_for_step(tmp_path, terminated, 200)
+    os.kill(terminated.pid, signal.SIGSTOP)  # or it might be done before the other one looks
     beside = command("--resume", "--workers", "0")
     _, said = beside.communicate(timeout=240)
     assert beside.returncode == 2, said
     assert f"is being trained by process {terminated.pid} on" in said
     os.kill(terminated.pid, signal.SIGTERM)  # as a cluster ends a pod
+    os.kill(terminated.pid, signal.SIGCONT)
     _, said = terminated.communicate(timeout=240)
     assert terminated.returncode == 0, said
     assert "a checkpoint is written" in said
