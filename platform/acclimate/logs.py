@@ -116,7 +116,12 @@ def _told(record: logging.LogRecord) -> dict[str, Any]:
     context = dict(_bound.get())
     for source in _sources:
         context |= source()
-    own = {name: value for name, value in vars(record).items() if name not in _OF_RECORDS}
+    # Libraries hang private fields on records, Ray a time of its own: those are not the event's.
+    own = {
+        name: value
+        for name, value in vars(record).items()
+        if name not in _OF_RECORDS and not name.startswith("_")
+    }
     return {name: _shown(value) for name, value in (context | own).items()} | said
 
 
