@@ -14,14 +14,14 @@ from acclimate.project import COMMANDS, make_project
 @click.command()
 @click.argument("name")
 @json_option
-def new(name: str, json: bool) -> None:
+def new(name: str, as_json: bool) -> None:
     """Make the folder NAME: sample data, a recipe and a device application.
 
     Prints the five commands to a first result, and what their output holds.
     """
     folder = make_project(name, Path.cwd())
     files = sorted(path.name for path in folder.iterdir())
-    if json:
+    if as_json:
         steps = [{"command": one.of(name), "expect": one.promise(name)} for one in COMMANDS]
         print_json({"folder": str(folder), "files": files, "commands": steps})
         return
