@@ -314,12 +314,7 @@ def _scenario(size: Size) -> Scenario:
             },
             "arrivals": {"over": 4.0},
             "policy": {"every": 48, "hurry": 48, "on_input_shift": "reset", "watch_every": 1},
-            "input_shift": {
-                "block": 7,
-                "reference": 8,
-                "recent": 3,
-                "drift_threshold": 14.0,
-            },  # a block is one round
+            "input_shift": {"block": 7, "reference": 8},  # a block is one round
             "drifts": [{"name": ARMS, "kind": "other-task"}],
             "service": {"poll": 2.0},
         }
