@@ -1,6 +1,7 @@
 """Fixtures that more than one kind of test uses."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,15 @@ from tests.support.postgres import PostgresServer
 
 # Ray runs workers at niceness 15: beside a busy neighbour a test would wait for them for minutes.
 os.environ.setdefault("RAY_worker_niceness", "0")
+
+
+@pytest.fixture(autouse=True)
+def shared_folders_keep_their_rights() -> Iterator[None]:
+    """Nothing that a test runs closes the machine's folders to others: a service once did, with `/tmp`."""
+    folders = {"/tmp", tempfile.gettempdir()}
+    before = {folder: os.stat(folder).st_mode for folder in folders}
+    yield
+    assert {folder: os.stat(folder).st_mode for folder in folders} == before
 
 
 @pytest.fixture(scope="session")

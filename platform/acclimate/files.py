@@ -10,8 +10,10 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import glob
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +47,18 @@ def create_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
 
 @contextlib.contextmanager
 def scratch_file(path: Path, mode: int = 0o644) -> Iterator[Path]:
-    """A file to write, which takes the place of `path` on success and vanishes on failure."""
+    """A file to write, which takes the place of `path` on success and vanishes on failure.
+
+    A link stays a link: what it names is written. What is no regular file, `/dev/null` or a pipe, is never
+    replaced: it gets the content at the end.
+    """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with tempfile.TemporaryDirectory() as folder:
+            scratch = Path(folder) / "scratch"
+            yield scratch
+            path.write_bytes(scratch.read_bytes())
+        return
     with _scratch_file(path, mode) as scratch:
         yield scratch
         _sync(scratch)
@@ -74,6 +87,12 @@ def scratch_folder(path: Path, mode: int = 0o755) -> Iterator[Path]:
     finally:
         os.close(held)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def others_may(path: Path) -> str:
+    """What accounts that are neither the owner nor of the group may do: `write`, `read`, or nothing."""
+    mode = path.stat().st_mode
+    return "write" if mode & stat.S_IWOTH else "read" if mode & stat.S_IROTH else ""
 
 
 def reserve(path: Path) -> None:
@@ -125,7 +144,7 @@ def _held_folder(path: Path) -> tuple[Path, int]:
 
 def _clear_away(path: Path) -> None:
     """Remove the scratch folders of writers that were killed."""
-    for left in path.parent.glob(f"{_prefix(path)}*"):
+    for left in path.parent.glob(f"{glob.escape(_prefix(path))}*"):
         with contextlib.suppress(OSError):
             held = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
             try:

@@ -10,6 +10,7 @@ import pwd
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
@@ -36,6 +37,7 @@ class PostgresServer:
         self._account = pwd.getpwnam("postgres") if os.getuid() == 0 else None
         if self._account:
             os.chown(self._folder, self._account.pw_uid, self._account.pw_gid)
+            check_reachable(self._folder)
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
@@ -96,13 +98,15 @@ class PostgresServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self, program: str, *arguments: str) -> None:
-        subprocess.run(
+        done = subprocess.run(
             [BINARIES[-1] / program, *arguments],
-            check=True,
-            stdout=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
             cwd=self._folder,
             **self._identity(),
         )
+        if done.returncode:
+            raise RuntimeError(f"{program} failed in {self._folder}: {done.stdout}{done.stderr}")
 
     def _popen(self, program: str, *arguments: str, log: object) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -116,6 +120,17 @@ class PostgresServer:
 
     def _identity(self) -> dict[str, int]:
         return {"user": self._account.pw_uid, "group": self._account.pw_gid} if self._account else {}
+
+
+def check_reachable(folder: Path) -> None:
+    """Every folder above lets other accounts through, or it is named."""
+    for above in folder.parents:
+        if not above.stat().st_mode & stat.S_IXOTH:
+            mode = oct(stat.S_IMODE(above.stat().st_mode))
+            raise RuntimeError(
+                f"user postgres cannot reach {folder}: {above} is {mode}. Set TMPDIR to a folder that others "
+                f"may enter, or chmod o+x {above}"
+            )
 
 
 def _free_port() -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -35,6 +37,21 @@ def test_a_file_that_is_there_is_never_created_anew(tmp_path):
         create_whole(tmp_path / "key", b"second")
     assert (tmp_path / "key").read_bytes() == b"first"
     assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+def test_a_link_stays_a_link_and_what_is_no_file_is_written_not_replaced(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    write_whole(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_whole(tmp_path / "pipe", "through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe", "real"]
 
 
 def fill(folder: Path, content: str) -> None:

@@ -117,7 +117,8 @@ def restore(folder: Path, settings: ServiceSettings, tell: Tell) -> Backup:
         settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         tell("files")
         for path, target in places.items():
-            _copy(folder / path, target)
+            if not target.exists():  # what is there is the same, and keeps its owner and rights
+                _copy(folder / path, target)
     except OSError as error:
         raise RolloutError(f"the restore stopped: {error.strerror or error} ({error.filename})") from error
     tell("database")

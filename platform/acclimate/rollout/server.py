@@ -6,7 +6,6 @@ import logging
 import secrets
 import signal
 import socket
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -50,10 +49,11 @@ class Started:
 
 
 def prepare(settings: ServiceSettings) -> SqlStore:
-    """Make the service's folder, open the database and bring its schema up to date."""
+    """Make the service's folder, open the database and bring its schema up to date.
+
+    A folder that is there keeps its rights: it may be a volume's, or hold what others need.
+    """
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(PermissionError):  # a volume's, whose rights are others' business
-        settings.home.chmod(stat.S_IMODE(settings.home.stat().st_mode) & 0o750)
     return open_store(settings.database)
 
 
@@ -75,6 +75,8 @@ def serve(
     """
     logs.configure(settings.log_format, settings.log_level)
     store = prepare(settings)
+    for path, may in settings.exposed.items():
+        log.warning("open to other accounts", extra={"path": str(path), "others_may": may})
     try:
         key = ServiceKey.load_or_create(settings.key_file)
         admin_token = first_admin(store, settings.admin_token, time.time())

@@ -11,6 +11,7 @@ from typing import Self
 
 from pydantic import Field, field_validator, model_validator
 
+from acclimate.files import others_may
 from acclimate.home import home
 from acclimate.settings import LogSettings
 
@@ -206,6 +207,14 @@ class ServiceSettings(LogSettings):
             return self.public_url.rstrip("/")
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def exposed(self) -> dict[Path, str]:
+        """What other accounts of this machine may `read` or `write` of what the service keeps to itself."""
+        kept = [self.home, self.key_file]
+        if self.database.startswith("sqlite:///"):
+            kept.append(Path(self.database.removeprefix("sqlite:///")))
+        return {path: may for path in kept if path.exists() and (may := others_may(path))}
 
     @property
     def database(self) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.postgres import check_reachable
 from tests.unit.helm.rendering import (
     CHART,
     MINIMAL,
@@ -89,6 +90,7 @@ def postgres(small) -> Iterator[Postgres]:
     as_user = {}
     if os.getuid() == 0:  # PostgreSQL refuses to run as root
         shutil.chown(folder, "postgres", "postgres")
+        check_reachable(folder)
         shutil.chown(folder / "password", "postgres")
         as_user = {"user": "postgres", "group": "postgres", "extra_groups": []}
 

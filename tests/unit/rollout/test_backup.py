@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import stat
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -158,15 +159,59 @@ def test_a_copy_that_left_its_data_behind_is_refused(tmp_path: Path, lived_in):
         open_store(f"sqlite:///{tmp_path / 'text.db'}")
 
 
-def test_what_the_service_keeps_is_its_owners_alone(tmp_path: Path):
+def test_what_the_service_makes_is_its_owners_alone(tmp_path: Path):
     settings = ServiceSettings(home=tmp_path / "home")
-    settings.home.mkdir(mode=0o755)
     store = prepare(settings)
     fill(store)
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in settings.home.iterdir()}
     assert set(modes.values()) == {0o600}, modes
-    assert stat.S_IMODE(settings.home.stat().st_mode) == 0o750
+    assert stat.S_IMODE(settings.home.stat().st_mode) == 0o700
+    assert settings.exposed == {}
     store.close()
+
+
+@pytest.mark.parametrize("mode", [0o1777, 0o755, 0o2770])
+def test_what_was_there_keeps_its_rights_and_is_named(mode: int, tmp_path: Path):
+    settings = ServiceSettings(home=tmp_path / "home")
+    settings.home.mkdir()
+    settings.home.chmod(mode)
+    database = settings.home / "rollout.db"
+    database.touch()
+    database.chmod(0o664)
+    store = prepare(settings)
+    fill(store)
+    assert stat.S_IMODE(settings.home.stat().st_mode) == mode
+    assert stat.S_IMODE(database.stat().st_mode) == 0o664
+    expected = {0o1777: {settings.home: "write"}, 0o755: {settings.home: "read"}, 0o2770: {}}[mode]
+    assert settings.exposed == {**expected, database: "read"}
+    store.close()
+
+
+def test_a_restore_leaves_what_is_there_as_it_is(lived_in, tmp_path: Path):
+    settings, _ = lived_in
+    back_up(settings, tmp_path / "backup", NOW, quiet)
+    fresh = ServiceSettings(home=tmp_path / "restored")
+    fresh.home.mkdir()
+    fresh.home.chmod(0o1777)
+    shutil.copy(settings.key_file, fresh.key_file)
+    fresh.key_file.chmod(0o640)
+    restore(tmp_path / "backup", fresh, quiet)
+    assert stat.S_IMODE(fresh.home.stat().st_mode) == 0o1777
+    assert stat.S_IMODE(fresh.key_file.stat().st_mode) == 0o640
+
+
+def test_a_database_of_something_else_is_refused_and_stays_as_it_is(tmp_path: Path):
+    other = tmp_path / "other.db"
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE sessions (id TEXT)")
+        connection.execute("CREATE TABLE alembic_version (version_num TEXT)")
+    other.chmod(0o644)
+    before = other.read_bytes(), other.stat()
+    with pytest.raises(RolloutError, match=r"other\.db has tables of something else \(alembic_version, ses"):
+        open_store(f"sqlite:///{other}")
+    assert (other.read_bytes(), other.stat().st_mode) == (before[0], before[1].st_mode)
+    with pytest.raises(RolloutError, match="/dev/null is no file"):
+        open_store("sqlite:////dev/null")
 
 
 def test_of_replicas_that_start_together_one_makes_the_first_administrator(tmp_path: Path):

@@ -90,7 +90,7 @@ class CommandLauncher:
         out, log = self._folder / f"{trigger.id}.out", self._folder / f"{trigger.id}.log"
         words = self.words(trigger)
         try:
-            with open(out, "wb") as stdout, open(log, "wb") as stderr:
+            with open(out, "wb", opener=_private) as stdout, open(log, "wb", opener=_private) as stderr:
                 process = subprocess.Popen(
                     words,
                     stdin=subprocess.DEVNULL,
@@ -125,6 +125,10 @@ class CommandLauncher:
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in SECRETS}
         return kept | ({"MLFLOW_TRACKING_URI": self._tracking_uri} if self._tracking_uri else {})
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)  # whatever the rights of the folder, which may be older than we
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ never refused half-way; it syncs at every commit. PostgreSQL reads in one snapsh
 from __future__ import annotations
 
 import functools
+import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ from acclimate.traces import trace_statements
 BUSY_TIMEOUT_S = 30.0
 READ_ONLY = ("25006", "57P01")
 """SQL states: a transaction that may only read; a server that is shutting down."""
+OURS = frozenset({"fleets", "devices", "reports", "leases"})
+"""Tables that the service's databases have had from the first."""
 REPORT_ORDER_LOCK = 0x41_43_43_4C  # any number of our own: "ACCL"
 
 
@@ -180,22 +183,43 @@ def _sqlite_engine(url: URL) -> Engine:
 
 
 def _prepare_file(path: Path) -> None:
-    """Make the file readable by its owner alone, and refuse one that is only the shell of a database."""
+    """A new file is its owner's alone. One that is there stays as it is, or is refused: the shell of a
+    database without its data, or what something else keeps."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    with suppress(PermissionError):  # another account's, which this one may use
-        path.chmod(0o600)
-    if path.stat().st_size and not path.with_name(path.name + "-wal").exists() and not _has_tables(path):
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    if not path.is_file():
+        raise RolloutError(f"{path} is no file: name another for the database")
+    if not path.stat().st_size:
+        return
+    tables = _tables(path)
+    if tables:
+        check_ours(tables, str(path))
+    elif not path.with_name(path.name + "-wal").exists():
         raise RolloutError(
             f"{path} has {path.stat().st_size} bytes and no table: a copy that left the data behind in "
             f"{path.name}-wal. Restore a backup with `acclimate restore`, or remove the file to begin anew"
         )
 
 
-def _has_tables(path: Path) -> bool:
+def check_ours(tables: Collection[str], where: str) -> None:
+    """Refuse a database in which something else keeps its tables.
+
+    Raises:
+        RolloutError: there are tables, and ours are not among them.
+    """
+    if tables and not OURS.issubset(tables):
+        some = ", ".join(sorted(tables)[:3])
+        raise RolloutError(
+            f"{where} has tables of something else ({some}): give the service a database of its own"
+        )
+
+
+def _tables(path: Path) -> list[str]:
     try:
         with closing(sqlite3.connect(path)) as connection:
-            return connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None
+            found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            return [name for (name,) in found if not name.startswith("sqlite_")]
     except sqlite3.Error as error:
         raise RolloutError(
             f"{path} is no SQLite database ({error}): name another, or restore a backup"

@@ -7,12 +7,12 @@ from importlib.resources import files
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.store.access import AccessTables
-from acclimate.rollout.store.database import Database, unreachable
+from acclimate.rollout.store.database import Database, check_ours, unreachable
 from acclimate.rollout.store.devices import DeviceTable
 from acclimate.rollout.store.fleets import FleetTables
 from acclimate.rollout.store.leases import LEASES, LeaseTable
@@ -68,10 +68,11 @@ def migrate(connection: Connection, revision: str = "head") -> None:
     """Apply the migrations that are missing, up to `revision`.
 
     Raises:
-        RolloutError: a newer version of the service has been here.
+        RolloutError: a newer version of the service has been here, or something else lives here.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
+    check_ours(inspect(connection).get_table_names(), "the database")
     config = Config()
     config.set_main_option("script_location", str(files("acclimate.rollout.store") / "migrations"))
     config.attributes["connection"] = connection

@@ -33,6 +33,8 @@ async def test_what_fails_is_named_with_a_remedy(world, monkeypatch, tmp_path):
     assert (checks["database"]["level"], "disk is full" in checks["database"]["found"]) == ("error", True)
     assert "OSError: disk full (1 times" in checks["rollout r-1"]["found"]
     assert checks["signature of timestamp"]["level"] == "warning"
+    world.service.settings.home.chmod(0o1777)
+    assert "may write" in (await found(world))["rights"]["found"]
     assert all(one["remedy"] for one in checks.values() if one["level"] != "ok")
 
 

@@ -33,7 +33,7 @@ def health(desk: AtDesk, operator: AsViewer) -> list[HealthFinding]:
     """What this replica finds of itself: its database, its disk, signatures that end, and work that fails."""
     operator.require_all_fleets()
     now = time.time()
-    return [*_database(desk, now), *_disk(desk), *_ends(desk, now), *_faults(desk, now)]
+    return [*_database(desk, now), *_disk(desk), *_rights(desk), *_ends(desk, now), *_faults(desk, now)]
 
 
 def _database(desk: Desk, now: float) -> Iterator[HealthFinding]:
@@ -57,6 +57,14 @@ def _disk(desk: Desk) -> Iterator[HealthFinding]:
     remedy = "make room: a full disk stops reports" if little else ""
     found = f"{free / 1e9:.1f} GB free at {desk.settings.home}"
     yield HealthFinding(check="disk", level="warning" if little else "ok", found=found, remedy=remedy)
+
+
+def _rights(desk: Desk) -> Iterator[HealthFinding]:
+    """Nothing here changes the rights of what was there before: it is said, and left to its owner."""
+    for path, may in desk.settings.exposed.items():
+        found = f"other accounts of the machine may {may} {path}"
+        remedy = f"chmod o-rwx {path}, unless others are meant to"
+        yield HealthFinding(check="rights", level="warning", found=found, remedy=remedy)
 
 
 def _ends(desk: Desk, now: float) -> Iterator[HealthFinding]:
