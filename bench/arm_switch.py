@@ -113,9 +113,9 @@ def _live(
     for number, (x, label) in enumerate(examples):
         line.append(device.predict_one(x) == label)
         if learns_for is None or number < learns_for:
-            before = device._recorder.drifts
+            before = device._life.recorder.drifts
             device.learn_one(x, label)
-            if device._recorder.drifts > before:
+            if device._life.recorder.drifts > before:
                 drifts.append(number)
     return line, drifts
 

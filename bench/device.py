@@ -147,8 +147,8 @@ def step() -> None:
     rows = [({str(i): float(v) for i, v in enumerate(x.ravel())}, y) for x, y in stream]
     for x, y in stream[:40]:
         device.learn_one(x, y)
-    active = device._active
-    engine, batch = active.running.engine, device._learner._support.batches(12)[0]
+    active = device._life.active
+    engine, batch = active.running.engine, device._life.learner._support.batches(12)[0]
     network = torch.nn.Sequential(
         torch.nn.Flatten(), torch.nn.Linear(24, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3)
     )

@@ -148,7 +148,7 @@ def test_from_file_to_device_with_the_platforms_figures(kind, form, gaps, starts
     raw = read_inputs(pool, starts_of, None)
     x = read_inputs(pool, starts_of, initialization.normalization)
     device = Device(bundle.files.get, SimulatedFlash(), OnlinePolicy(judge_from=1, every=2, hold_back=3))
-    schema, engine = device._active.schema, device._active.running.engine
+    schema, engine = device._life.active.schema, device._life.active.running.engine
     for one, prepared in zip(raw, x, strict=True):
         np.testing.assert_array_equal(schema.normalize(schema.input(one)), prepared)  # bit for bit
 
@@ -172,7 +172,7 @@ def test_from_file_to_device_with_the_platforms_figures(kind, form, gaps, starts
 
     for one, answer in zip(raw, answers, strict=True):
         device.learn_one(one, answer)
-    assert device._recorder.steps > 0
+    assert device._life.recorder.steps > 0
     assert np.isfinite(np.asarray(probabilities_or_numbers(device, raw[-1]))).all()
 
 

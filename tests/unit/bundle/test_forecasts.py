@@ -80,13 +80,13 @@ def test_a_forecast_of_several_steps_runs_and_adapts_on_a_device(trained):
         forecast = device.predict_one(one.x)
         assert forecast.shape == (HORIZON, TARGETS)
         if not device.adapted and number < 3:
-            x = torch.from_numpy(device._active.schema.normalize(one.x))[None, None]
+            x = torch.from_numpy(device._life.active.schema.normalize(one.x))[None, None]
             platform = predict(params, x).reshape(HORIZON, TARGETS).numpy() * scale + mean
             assert forecast == pytest.approx(platform, rel=1e-4)
         # the forecast and the answer have one shape, and an answer may be given flat
         answer = one.y.reshape(HORIZON, TARGETS)
         device.learn_one(one.x, answer if number % 2 else one.y)
-    steps = device._recorder.steps
+    steps = device._life.recorder.steps
     assert steps > 0, "the device never adapted"
     assert 10 < forecast[0, 0] < 40
     assert 5_000 < forecast[0, 1] < 20_000

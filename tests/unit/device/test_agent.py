@@ -88,7 +88,7 @@ def test_a_version_travels_from_the_service_to_the_application_and_back_comes_a_
     gateway.use()
     assert gateway.device.release == release_of(2)
     gateway.use()
-    assert gateway.device._versions.boot.good == "a"
+    assert gateway.device._life.versions.boot.good == "a"
     gateway.device.close()
     assert gateway.agent.send_reports() == 2
     old, new = sorted(
@@ -117,7 +117,7 @@ def test_unchanged_graphs_are_not_fetched_again(gateway) -> None:
     fetched = [path for path in gateway.repository.fetched if path.endswith("onnx")]
     assert len(fetched) == 2
     assert gateway.device.release == release_of(3)
-    assert gateway.device._versions.boot.good == "b"
+    assert gateway.device._life.versions.boot.good == "b"
 
 
 @pytest.mark.parametrize("cut_after", [0, 1, 300, 2000, 5000, 9000])
@@ -141,15 +141,15 @@ def test_reset_drops_adapted_state_once(gateway) -> None:
     stream = GestureDevice(3)
     for x, y in stream.examples(24):
         gateway.device.learn_one(x, y)
-    resets = gateway.device._recorder.resets
+    resets = gateway.device._life.recorder.resets
     gateway.service.assign("reset", gateway.device.release)
     gateway.repository.publish(tiny_bundle())
     gateway.agent.poll()
     gateway.device.tick()
-    assert gateway.device._recorder.resets == resets + 1
-    assert gateway.device._versions.boot.lineage == 1, "what was saved before is never read back"
+    assert gateway.device._life.recorder.resets == resets + 1
+    assert gateway.device._life.versions.boot.lineage == 1, "what was saved before is never read back"
     gateway.device.tick()
-    assert gateway.device._recorder.resets == resets + 1
+    assert gateway.device._life.recorder.resets == resets + 1
 
 
 def test_hold_downloads_nothing_and_changes_nothing(gateway) -> None:
@@ -327,7 +327,7 @@ def test_a_version_that_never_proves_itself_is_left_after_its_trials(gateway) ->
     assert gateway.device.release.version == 2
     assert [gateway.application().release.version for _ in range(4)] == [2, 2, 1, 1]
     last = gateway.application()
-    assert last._versions.boot.failed == (release_of(2).content_hash,)
+    assert last._life.versions.boot.failed == (release_of(2).content_hash,)
     last.tick()
     assert last.release.version == 1, "the same assignment is not obeyed twice"
 
@@ -340,7 +340,7 @@ def test_a_damaged_slot_is_left_for_the_factory_initialization(gateway) -> None:
     gateway.flash.flip("a/params.safetensors", 9000)
     again = gateway.application()
     assert again.release.version == 1
-    assert "factory" in [event.kind for event in again._recorder._events]
+    assert "factory" in [event.kind for event in again._life.recorder._events]
     with pytest.raises(BundleError):
         Device({}.get, SimulatedFlash())
 

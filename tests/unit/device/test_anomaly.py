@@ -74,7 +74,7 @@ def test_a_new_device_learns_what_is_normal_on_it_and_tells_what_is_not(bundle):
     assert sum(map(device.predict_one, fine)) <= 1
     assert sum(map(fresh.predict_one, odd)) < 38  # the fleet alone does not know its level
     assert device.adapted
-    threshold = device._active.running.engine.prior.threshold
+    threshold = device._life.active.running.engine.prior.threshold
     assert (device.score_one(odd[0]) > threshold) is device.predict_one(odd[0])
 
 

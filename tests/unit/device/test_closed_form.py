@@ -30,23 +30,23 @@ def device(flash: SimulatedFlash | None = None, **options: object) -> Device:
 
 
 def shares(of: Device) -> dict[str, float]:
-    running = of._active.running.engine
+    running = of._life.active.running.engine
     assert isinstance(running, ClosedFormEngine)
-    return running.shares(of._active.params)
+    return running.shares(of._life.active.params)
 
 
 def normalized(of: Device, x: object) -> np.ndarray:
-    return of._active.schema.normalize(of._active.schema.input(x))[None]
+    return of._life.active.schema.normalize(of._life.active.schema.input(x))[None]
 
 
 def test_each_label_is_learnt_at_once() -> None:
     stream, learner = GestureDevice(1), device()
-    before = learner._active.params
+    before = learner._life.active.params
     learner.learn_one(*stream.example())
     assert learner.adapted
-    after = learner._active.params
+    after = learner._life.active.params
     assert {name for name in after if after[name] is not before[name]} <= set(
-        learner._active.running.engine.moving
+        learner._life.active.running.engine.moving
     )
     assert not np.array_equal(after["state.last.mean"], before["state.last.mean"])
 
@@ -85,13 +85,13 @@ class AfterSixty:
 
 def test_drift_reopens_what_is_known() -> None:
     stream, learner = GestureDevice(3), device(detector=AfterSixty())
-    start = learner._active.running.engine.start
+    start = learner._life.active.running.engine.start
     traces = []
     for x, y in stream.examples(60):
         learner.learn_one(x, y)
-        traces.append(float(learner._active.params["state.last.cov"].trace()))
+        traces.append(float(learner._life.active.params["state.last.cov"].trace()))
     assert traces[-2] < 0.8 * traces[0]
-    np.testing.assert_array_equal(learner._active.params["state.last.cov"], start["state.last.cov"])
+    np.testing.assert_array_equal(learner._life.active.params["state.last.cov"], start["state.last.cov"])
     assert np.mean([learner.predict_one(x) == y for x, y in stream.examples(40)]) > 0.9, "and keeps it"
     other = {"circle": "shake", "shake": "tap", "tap": "circle"}
     for x, y in stream.examples(60):
@@ -124,8 +124,8 @@ def test_what_was_learnt_but_is_not_used_survives_a_restart() -> None:
     learner.close()
     again = device(flash)
     assert again.adapted == learner.adapted
-    for name in learner._active.running.engine.moving:
-        np.testing.assert_array_equal(again._active.params[name], learner._active.params[name])
+    for name in learner._life.active.running.engine.moving:
+        np.testing.assert_array_equal(again._life.active.params[name], learner._life.active.params[name])
 
 
 @pytest.mark.parametrize("updates", [3000, pytest.param(100_000, marks=pytest.mark.nightly)])

@@ -65,7 +65,7 @@ class Renamed:
 
 def report_of(under_test: Device):
     under_test.close()
-    return under_test._keeping._queue.reports()[-1]
+    return under_test._life.keeping._queue.reports()[-1]
 
 
 @BOTH_KINDS
@@ -114,14 +114,22 @@ BAD_INPUTS = {
 def test_a_bad_input_is_refused_and_changes_nothing(x: object, says: str) -> None:
     stream, learner = GestureDevice(2), device()
     learn(learner, stream, 10)
-    before = learner._active, list(learner._learner._support.judges()), len(learner._learner._support)
+    before = (
+        learner._life.active,
+        list(learner._life.learner._support.judges()),
+        len(learner._life.learner._support),
+    )
     calls = (learner.predict_one, lambda x: learner.learn_one(x, "tap"), lambda x: learner.predict_many([x]))
     for call in calls:
         with pytest.raises(InputError, match=says):
             call(x)
     with pytest.raises(InputError):
         learner.learn_many([stream.example()[0], x], ["tap", "tap"])
-    assert (learner._active, learner._learner._support.judges(), len(learner._learner._support)) == before
+    assert (
+        learner._life.active,
+        learner._life.learner._support.judges(),
+        len(learner._life.learner._support),
+    ) == before
     assert report_of(learner).refusals == {"InputError": 4}
 
 
@@ -130,7 +138,7 @@ def test_a_label_the_bundle_does_not_know_is_refused(y: object) -> None:
     learner = device()
     with pytest.raises(LabelError, match="use one of circle, shake, tap"):
         learner.learn_one(GestureDevice(2).example()[0], y)
-    assert len(learner._learner._support) == 0 if learner._learner._support else True
+    assert len(learner._life.learner._support) == 0 if learner._life.learner._support else True
 
 
 @BOTH_KINDS
@@ -151,9 +159,9 @@ def test_many_predicted_together_are_what_they_are_one_by_one(learnt: int) -> No
 def test_many_predicted_by_parameters_that_give_nan_are_predicted_by_the_start() -> None:
     stream, learner = GestureDevice(11), device()
     learn(learner, stream, 24)
-    active = learner._active
+    active = learner._life.active
     broken = {name: value * np.float32(np.nan) for name, value in active.params.items()}
-    learner._active = replace(active, params=broken)
+    learner._life.active = replace(active, params=broken)
     assert set(learner.predict_many([x for x, _ in stream.examples(20)])) <= {"circle", "shake", "tap"}
     assert not learner.adapted
 
@@ -165,12 +173,12 @@ def test_after_a_drift_a_device_adapts_four_times_as_often_for_a_while() -> None
         policy = OnlinePolicy(every=16, hurry=hurry, on_warning="report", on_drift="adapt")
         stream, learner = GestureDevice(10), device(policy=policy)
         learn(learner, stream, 32)
-        learner._learner._detector = Scripted([1])
+        learner._life.learner._detector = Scripted([1])
         adapted = []
         for at, (x, y) in enumerate(stream.examples(64)):
-            before = learner._recorder.steps
+            before = learner._life.recorder.steps
             learner.learn_one(x, y)
-            if learner._recorder.steps > before:
+            if learner._life.recorder.steps > before:
                 adapted.append(at)
         counts.append(adapted)
     assert counts[0] == [1, 17, 33, 49]
@@ -208,7 +216,7 @@ def test_a_shift_of_the_inputs_is_noticed_without_any_label() -> None:
     for x, _ in stream.examples(600):
         learner.predict_one(x)
     learner.tick()
-    assert learner._recorder.drifts == 0
+    assert learner._life.recorder.drifts == 0
     stream._gain *= -1.5
     for x, _ in stream.examples(400):
         learner.predict_one(x)
@@ -245,7 +253,7 @@ def test_a_device_that_only_reports_keeps_what_it_learnt() -> None:
 
 def test_adaptation_that_does_not_pay_is_not_used() -> None:
     """Support under wrong names, held-back examples under the right ones: the start is the better choice."""
-    active, stream = device()._active, GestureDevice(5)
+    active, stream = device()._life.active, GestureDevice(5)
     schema = active.schema
     wrong, right = Support(schema, 4, 8, 10**6), Support(schema, 4, 8, 1)
     for x, y in stream.examples(30):
@@ -320,9 +328,9 @@ def test_a_prediction_never_waits_and_never_sees_half_a_version() -> None:
     """While another thread swaps between two sets of parameters, every output is of one of them, whole."""
     learner, stream = device(), GestureDevice(9)
     probe = np.asarray(stream.example()[0], np.float32)
-    start = learner._active
+    start = learner._life.active
     learn(learner, stream, 24)
-    adapted = learner._active
+    adapted = learner._life.active
     whole = {tuple(one.outputs(one.schema.normalize(probe)[None])[0].tolist()) for one in (start, adapted)}
     assert len(whole) == 2
     stop, seen = threading.Event(), set()
@@ -335,10 +343,10 @@ def test_a_prediction_never_waits_and_never_sees_half_a_version() -> None:
     threads = [threading.Thread(target=predict) for _ in range(3)]
     for thread in threads:
         thread.start()
-    with learner._lock:  # held throughout, as by an adaptation that takes long
+    with learner._life.lock:  # held throughout, as by an adaptation that takes long
         for _ in range(2000):
-            learner._active = start
-            learner._active = adapted
+            learner._life.active = start
+            learner._life.active = adapted
         waited = threading.Event()
         waited.wait(0.05)
         stop.set()
@@ -352,9 +360,9 @@ def test_a_prediction_never_waits_and_never_sees_half_a_version() -> None:
 def test_adapted_parameters_that_give_nan_are_left_for_the_start() -> None:
     stream, learner = GestureDevice(11), device()
     learn(learner, stream, 24)
-    active = learner._active
+    active = learner._life.active
     broken = {name: value * np.float32(np.nan) for name, value in active.params.items()}
-    learner._active = replace(active, params=broken)
+    learner._life.active = replace(active, params=broken)
     assert learner.predict_one(stream.example()[0]) in ("circle", "shake", "tap")
     assert not learner.adapted
     report = report_of(learner)

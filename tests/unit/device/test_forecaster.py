@@ -134,7 +134,7 @@ def test_it_learns_from_what_it_forecast_and_comes_to_trust_the_best(pool, files
             start = device.predict_start_one(forecaster._series.input())[1]
             made[row] = forecast[1], start, forecaster._series.at_lags([18])[0, 0]
     blend, start, day = (float(np.mean(errors[name])) for name in ("blend", "start", "day"))
-    assert device._recorder.steps > 0
+    assert device._life.recorder.steps > 0
     assert day < 0.5 * start
     assert blend <= 1.02 * day
 

@@ -17,7 +17,7 @@ WINDOWS = 3472
 
 def losses() -> list[float]:
     """Of every candidate example, under the start, as the attacker computes them."""
-    active = device()._active
+    active = device()._life.active
     schema = active.schema
     found = []
     for seed in range(14):
@@ -98,7 +98,7 @@ def test_events_tell_no_loss_of_few_examples() -> None:
     watch(learner, Drifted(stream), 480)
     learn(learner, Drifted(stream), REALIGN.judge_from)
     learner.close()
-    details = [event.detail for one in learner._keeping._queue.reports() for event in one.events]
+    details = [event.detail for one in learner._life.keeping._queue.reports() for event in one.events]
     assert "held-back loss below that of inputs as they come" in details
 
 

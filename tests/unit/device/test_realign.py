@@ -59,7 +59,9 @@ def acclimated(
 def events(under_test: Device) -> list[tuple[str, str]]:
     under_test.close()
     return [
-        (one.kind, one.source) for report in under_test._keeping._queue.reports() for one in report.events
+        (one.kind, one.source)
+        for report in under_test._life.keeping._queue.reports()
+        for one in report.events
     ]
 
 
@@ -80,8 +82,8 @@ def test_labels_confirm_an_alignment_that_pays_and_it_stays() -> None:
     under_test, stream = acclimated(1)
     watch(under_test, Drifted(stream), 480)
     learn(under_test, Drifted(stream), 40)
-    assert under_test._active.alignment is not None
-    assert under_test._active.alignment.judged
+    assert under_test._life.active.alignment is not None
+    assert under_test._life.active.alignment.judged
     assert accuracy(under_test, Drifted(stream)) > 0.9
     assert ("realigned", "held-back examples") in events(under_test)
 
@@ -95,13 +97,13 @@ def test_an_alignment_that_hurts_is_undone_when_labels_come() -> None:
         under_test.predict_one(stream.example("tap")[0])
         if at % 10 == 9:
             under_test.tick()
-    assert under_test._active.alignment is not None
+    assert under_test._life.active.alignment is not None
     hurt = accuracy(under_test, stream)
     learn(under_test, stream, REALIGN.judge_from)
-    assert under_test._active.alignment is None
+    assert under_test._life.active.alignment is None
     assert accuracy(under_test, stream) > hurt
     assert ("unaligned", "held-back examples") in events(under_test)
-    assert device(flash)._active.alignment is None, "nor does a restart bring it back"
+    assert device(flash)._life.active.alignment is None, "nor does a restart bring it back"
 
 
 def test_a_rejected_alignment_is_not_read_back_after_a_power_cut() -> None:
@@ -112,11 +114,11 @@ def test_a_rejected_alignment_is_not_read_back_after_a_power_cut() -> None:
         under_test.predict_one(stream.example("tap")[0])
         if at % 10 == 9:
             under_test.tick()
-    assert under_test._active.alignment is not None
-    under_test._save()
-    assert device(flash.after_power_cut())._active.alignment is not None
+    assert under_test._life.active.alignment is not None
+    under_test._life._save()
+    assert device(flash.after_power_cut())._life.active.alignment is not None
     learn(under_test, stream, REALIGN.judge_from)
-    assert device(flash.after_power_cut())._active.alignment is None
+    assert device(flash.after_power_cut())._life.active.alignment is None
 
 
 def test_an_alignment_survives_a_restart_and_not_a_reset() -> None:
@@ -125,35 +127,35 @@ def test_an_alignment_survives_a_restart_and_not_a_reset() -> None:
     watch(under_test, Drifted(stream), 480)
     under_test.close()
     again, probe = device(flash), next(Drifted(stream).examples(1))[0]
-    assert again._active.alignment == under_test._active.alignment is not None
+    assert again._life.active.alignment == under_test._life.active.alignment is not None
     assert again.predict_proba_one(probe) == under_test.predict_proba_one(probe)
     again.reset()
-    assert again._active.alignment is None
-    assert device(flash)._active.alignment is None
+    assert again._life.active.alignment is None
+    assert device(flash)._life.active.alignment is None
 
 
 def test_a_version_swap_keeps_the_alignment_of_the_sensor() -> None:
     under_test, stream = acclimated(0)
     watch(under_test, Drifted(stream), 480)
-    aligned = under_test._active.alignment
-    under_test._switch(under_test._active.running)
-    assert under_test._active.alignment == aligned is not None
+    aligned = under_test._life.active.alignment
+    under_test._life._switch(under_test._life.active.running)
+    assert under_test._life.active.alignment == aligned is not None
     assert accuracy(under_test, Drifted(stream)) > 0.8
 
 
 def test_a_device_that_only_reports_takes_inputs_as_they_come() -> None:
     under_test, stream = acclimated(1, policy=OnlinePolicy())
     watch(under_test, Drifted(stream), 480)
-    assert under_test._active.alignment is None
+    assert under_test._life.active.alignment is None
     assert ("drift", "InputShift") in events(under_test)
 
 
 def test_a_channel_that_died_is_refused_and_told() -> None:
     under_test, stream = acclimated(1)
     watch(under_test, Drifted(stream, gain=(1.0, 0.0, 1.0), offset=(0.0, 9.0, 0.0)), 480)
-    assert under_test._active.alignment is None
+    assert under_test._life.active.alignment is None
     under_test.close()
-    (report,) = under_test._keeping._queue.reports()
+    (report,) = under_test._life.keeping._queue.reports()
     assert report.refusals == {"AlignmentError": 1}
     (refusal,) = [event for event in report.events if event.kind == "refused"]
     assert "channel 'y'" in refusal.detail
