@@ -15,7 +15,6 @@ import time
 from dataclasses import dataclass
 
 from acclimate.rollout.domain.evidence import Arm, Observation
-from acclimate.rollout.domain.gates import proves_harm
 from acclimate.rollout.domain.plan import DEFAULT_GATES, Wave, gate_alpha
 from acclimate.rollout.domain.rollout import State
 from acclimate.rollout.domain.tally import Tally
@@ -58,7 +57,8 @@ def simulate(seed: int, kind: str, harm: float, pairs: int = PAIRS) -> Outcome:
         for arm in arms:
             loss = noise(kind, rng) + (harm if arm == "canary" else 0.0)
             tally.add(observation(rng, arm, pair, loss))
-            if caught is None and any(map(proves_harm, tally.gates, alphas)):
+            looks = zip(tally.gates, alphas, strict=True)
+            if caught is None and any(gate.proves_harm(alpha) for gate, alpha in looks):
                 caught = pair
         if z_caught is None and pair >= 20 and z_test(tally):
             z_caught = pair

@@ -120,10 +120,6 @@ class Normality:
         """Half the log determinant of the covariance: what makes scores of different priors comparable."""
         return -float(np.log(np.diag(self._whiten)).sum())
 
-    def is_anomaly(self, z: Floats) -> bool:
-        """Whether a window scores above the threshold."""
-        return self.score(z) > self.prior.threshold
-
     def learn(self, z: Floats) -> None:
         """Take one window (d,) as normal."""
         distance, state = self._distance(z), self.state

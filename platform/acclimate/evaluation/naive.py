@@ -1,4 +1,4 @@
-"""Forecasts that need no model, and errors against them: what a forecast has to beat to be worth a device.
+"""Forecasts that need no model: what a forecast has to beat to be worth a device.
 
 Everything works on normalized inputs as episodes hold them, `(..., channels, time)` with the latest value
 last, and gives outputs as a model does, `(..., leads * targets)`, lead by lead.
@@ -70,19 +70,6 @@ def lags_of(schema: InputSchema) -> tuple[int, ...]:
 def season_lags(schema: InputSchema, season: int) -> list[int]:
     """For each lead, how many rows before the latest the value of the same moment a season before lies."""
     return [-(-lead // season) * season - lead for lead in leads_of(schema)]
-
-
-def by_lead(values: Tensor, schema: InputSchema) -> Tensor:
-    """Outputs or errors `(..., leads * targets)` as `(..., leads, targets)`."""
-    return values.reshape(*values.shape[:-1], len(leads_of(schema)), len(schema.targets))
-
-
-def scaled_error(error: Tensor, reference: Tensor) -> Tensor:
-    """MASE: mean absolute errors over those of a forecast without a model (Hyndman and Koehler 2006,
-    https://doi.org/10.1016/j.ijforecast.2006.03.001), here on the same rows; infinite where that is perfect
-    and this is not, 1 where both are."""
-    both = torch.where(error == 0, torch.ones_like(error), torch.full_like(error, torch.inf))
-    return torch.where(reference > 0, error / reference.clamp(min=torch.finfo(error.dtype).tiny), both)
 
 
 def _targets(x: Tensor, schema: InputSchema) -> Tensor:

@@ -9,7 +9,7 @@ zero pads. With one torch thread, equal arguments give equal bits in every proce
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -92,11 +92,6 @@ class GradientLearner:
     def trainable(self) -> tuple[str, ...]:
         """Names of the parameters that adaptation moves."""
         return self.inner.trainable
-
-    @property
-    def pinned_config(self) -> LearnerConfig:
-        """The configuration with `compile` settled, for workers that must use this backend or fail."""
-        return replace(self.config, compile="off" if self.backend.name == "plain" else "on")
 
     def init(self, params: Params) -> MetaParams:
         """With every learned rate at `inner_lr`."""

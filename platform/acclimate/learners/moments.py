@@ -7,8 +7,6 @@ import math
 import torch
 from torch import Tensor
 
-from acclimate.learners import last_layer
-
 SHRINK = 0.2  # of the within-class covariance towards a multiple of the identity
 STRAY = 0.5  # of the measured spread of class means between devices
 _FLOOR = 1e-3
@@ -44,21 +42,6 @@ def class_mean_prior(features: Tensor, y: Tensor, w: Tensor, classes: int) -> di
         "power": features.new_tensor(0.1 * dimensions),
         "bias": features.new_zeros(classes),
     }
-
-
-def last_layer_mean(features: Tensor, y: Tensor, w: Tensor, classes: int, ridge: float = 10.0) -> Tensor:
-    """W0 `(d, C)` for `last_layer`: the ridge regression of all tasks' labels, the fleet's own answer.
-
-    Args:
-        features: `(tasks, examples, d - 1)`.
-        y: classes `(tasks, examples)`.
-        w: `(tasks, examples)`; 0 pads.
-    """
-    phi = last_layer.extended(features).flatten(0, 1)
-    targets = (torch.nn.functional.one_hot(y, classes).to(phi.dtype) - 1 / classes).flatten(0, 1)
-    weighted = phi * w.reshape(-1, 1)
-    eye = torch.eye(phi.shape[-1], dtype=phi.dtype)
-    return torch.linalg.solve(weighted.T @ phi + ridge * eye, weighted.T @ targets)
 
 
 def _whitening(features: Tensor, means: Tensor, y: Tensor, w: Tensor, degrees: Tensor) -> Tensor:

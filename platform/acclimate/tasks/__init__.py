@@ -10,7 +10,7 @@ from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.report import DataReport, report_on
 from acclimate.tasks.sinusoid import Sinusoids
 from acclimate.tasks.sources import Source, from_arrays, from_files, from_frame
-from acclimate.tasks.split import Split, k_folds, split_tasks
+from acclimate.tasks.split import Split, split_tasks
 from acclimate.tasks.stream import StreamExample, stream
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "from_arrays",
     "from_files",
     "from_frame",
-    "k_folds",
     "open_dataset",
     "open_tasks",
     "report_on",

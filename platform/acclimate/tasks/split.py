@@ -60,12 +60,6 @@ def split_tasks(
     return _checked(data, Split(*_indices(data, set(tested), set(validated))))
 
 
-def k_folds(data: TaskDistribution, folds: int, *, seed: int = 0) -> Iterator[Split]:
-    """Splits that test every group exactly once; `folds` equal to the number of groups leaves one out."""
-    for part in fold_groups(data, folds, seed=seed):
-        yield _checked(data, Split(*_indices(data, set(part), set())))
-
-
 def fold_groups(data: TaskDistribution, folds: int, *, seed: int = 0) -> list[list[str]]:
     """The names of the groups of each fold; every group is in one.
 

@@ -59,8 +59,3 @@ def test_long_windows_reach_seasons_too() -> None:
     schema = replace(pool.schema, seasons=(24,))
     x = torch.arange(48.0).expand(1, 2, 48)
     assert naive.seasonal(x, schema, 24).tolist() == [[24, 24, 25, 25]]
-
-
-def test_scaled_errors_by_hand() -> None:
-    error, reference = torch.tensor([1.0, 0.0, 3.0, 0.0]), torch.tensor([2.0, 2.0, 0.0, 0.0])
-    assert naive.scaled_error(error, reference).tolist() == [0.5, 0.0, float("inf"), 1.0]

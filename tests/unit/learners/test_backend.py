@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 import torch
@@ -53,12 +52,6 @@ def test_without_a_compiler_auto_falls_back_with_a_reason_and_on_refuses(
     assert choose_backend(LearnerConfig(), build(CONV)).name == "plain"
     with pytest.raises(ModelError, match="install gcc"):
         choose_backend(LearnerConfig(compile="on"), build(CONV))
-
-
-def test_a_pinned_configuration_keeps_the_backend() -> None:
-    for compile_, pinned in (("off", "off"), ("auto", "off")):
-        learner = build_learner(LearnerConfig(compile=compile_), build(MLP), LOSSES["mse"])
-        assert learner.pinned_config == replace(learner.config, compile=pinned)
 
 
 def gradient_hash(spec: ModelSpec, compile_: str, algorithm: str = "maml") -> str:

@@ -44,7 +44,8 @@ class Picture:
 
 def effect_picture(plan: Plan, gate: Gate, observations: Sequence[Observation]) -> Picture | None:
     """Canary minus control with the band that holds at all times, as devices settled; None without data."""
-    band = [one for one in difference_band(plan, gate, observations) if one.difference is not None]
+    grown, margin = difference_band(plan, gate, observations)
+    band = [one for one in grown if one.difference is not None]
     if not band:
         return None
     points = [
@@ -56,7 +57,6 @@ def effect_picture(plan: Plan, gate: Gate, observations: Sequence[Observation]) 
         )
         for one in band
     ]
-    margin = tolerated(gate, observations)
     rules = [Rule(0.0, "no difference", "zero")]
     if margin:
         rules.append(Rule(margin, "tolerated harm", "bad"))
@@ -206,17 +206,6 @@ def _wave_style(rollout: Rollout, index: int) -> str:
     if index < rollout.wave - 1 or rollout.state in (State.DONE, State.PROMOTING):
         return "done"
     return "held" if rollout.state in (State.HELD, State.PAUSED) else "now"
-
-
-def tolerated(gate: Gate, observations: Sequence[Observation]) -> float:
-    """The gate's tolerance in the unit of its chart; 0 where it has none."""
-    if gate.statistic == "rate":
-        return gate.tolerance
-    losses = [one.loss for one in observations if one.arm == "control" and one.order and one.loss is not None]
-    if gate.statistic == "quantile" or len(losses) < 2:
-        return 0.0
-    mean = sum(losses) / len(losses)
-    return gate.tolerance * math.sqrt(sum((loss - mean) ** 2 for loss in losses) / (len(losses) - 1))
 
 
 def _both(

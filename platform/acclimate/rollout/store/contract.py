@@ -54,6 +54,10 @@ class Taken:
     content_hash: str
     at: float
 
+    def observation(self) -> Observation:
+        """What is known of the device in the rollout so far."""
+        return Observation(self.device, self.arm, self.wave, self.at, self.counter, self.content_hash)
+
 
 @dataclass(frozen=True, slots=True)
 class FleetChanges:

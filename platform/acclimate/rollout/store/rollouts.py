@@ -116,9 +116,8 @@ class RolloutTables:
     def record_taken(self, taken: Sequence[Taken]) -> None:
         if not taken:
             return
-        fresh = Observation("", "canary", 0, 0.0, 0, "")
         values = [
-            rows.plain(replace(fresh, **_seen(one))) | {"rollout": one.rollout}  # type: ignore[arg-type] # _seen's keys
+            rows.plain(one.observation()) | {"rollout": one.rollout}
             for one in sorted(taken, key=lambda one: (one.rollout, one.device))
         ]
         insert = self._database.insert(OBSERVATIONS)
@@ -164,17 +163,6 @@ def _fleet_after(fleet: Fleet, rollout: Rollout) -> Fleet:
     if rollout.state is State.DONE:
         return with_baseline(fleet, rollout.plan.target, rollout.plan.release, fleet.revision)
     return replace(fleet, floor=fleet.revision) if rollout.state in ENDED else fleet
-
-
-def _seen(taken: Taken) -> dict[str, object]:
-    return {
-        "device": taken.device,
-        "arm": taken.arm,
-        "wave": taken.wave,
-        "taken_at": taken.at,
-        "counter": taken.counter,
-        "content_hash": taken.content_hash,
-    }
 
 
 def _audit(connection: Connection, rollout: Rollout, at: float, actor: str, action: str, detail: str) -> None:

@@ -9,7 +9,8 @@ import pytest
 from acclimate.rollout.domain.evidence import Arm, GateEvidence, Observation, Verdict
 from acclimate.rollout.domain.gates import difference_band, judge, judge_gate
 from acclimate.rollout.domain.plan import Gate
-from acclimate.rollout.domain.tally import GateTally, Tally
+from acclimate.rollout.domain.statistics import statistic_of
+from acclimate.rollout.domain.tally import Tally
 from tests.support.rollout_samples import NEW, NOW, OLD, a_plan
 
 Make = Callable[[random.Random, Arm], dict[str, object]]
@@ -22,7 +23,7 @@ def settled(arm: Arm, order: int, **fields: object) -> Observation:
 
 
 def judged(gate: Gate, pairs: int, make: Make, arms: tuple[Arm, ...] = ("canary", "control")) -> GateEvidence:
-    rng, tally = random.Random(0), GateTally(gate)
+    rng, tally = random.Random(0), statistic_of(gate)
     for number in range(pairs):
         for arm in arms:
             tally.add(settled(arm, number + 1, **make(rng, arm)))
@@ -142,8 +143,9 @@ def test_the_band_of_a_chart_narrows_to_the_gates_last_word():
         for place, arm in enumerate(("canary", "control"))
     ]
     plan = a_plan(gates=(LOSS,))
-    band = difference_band(plan, LOSS, seen, points=20)
+    band, margin = difference_band(plan, LOSS, seen, points=20)
     assert len(band) == 20
     assert band[-1] == judge(plan, Tally(plan, seen))[0]
+    assert margin == pytest.approx(0.5 * 0.1, rel=0.2)  # half of control's deviation
     widths = [one.upper - one.lower for one in band if one.upper is not None and one.lower is not None]
     assert widths[-1] < widths[0] / 2

@@ -9,7 +9,6 @@ branch_labels = None
 depends_on = None
 
 LIVE = sa.text("state IN ('running', 'paused', 'held', 'promoting', 'rolling_back')")
-SEQUENCE = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
