@@ -521,6 +521,15 @@ class AccessContract:
         assert len(store.audit(fleet="home")) == 2
         assert [one.action for one in store.audit(fleet="home", actions=["device.add"])] == ["device.add"]
 
+    def test_a_proof_is_spent_once_until_it_is_stale(self, store: Store):
+        assert store.spend_proof("d-1", "a" * 32, NOW + 10)
+        assert not store.spend_proof("d-1", "a" * 32, NOW + 10)
+        assert store.spend_proof("d-2", "a" * 32, NOW + 10)
+        store.forget_proofs(NOW + 9)
+        assert not store.spend_proof("d-1", "a" * 32, NOW + 20)
+        store.forget_proofs(NOW + 11)
+        assert store.spend_proof("d-1", "a" * 32, NOW + 20)
+
     def test_all_replicas_get_the_same_secret(self, store: Store):
         assert store.secret("mac", b"first") == b"first"
         assert store.secret("mac", b"second") == b"first"

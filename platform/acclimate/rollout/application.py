@@ -103,7 +103,7 @@ class Service:
             tokens, self.roster, RateLimit(settings.device_rate, settings.device_burst, time.monotonic), clock
         )
         self.state = StateEndpoint(self.gatekeeper, key, self.taken, self.metrics)
-        freshness = Freshness(PublicKey.of(key.public_bytes).key_id, clock)
+        freshness = Freshness(PublicKey.of(key.public_bytes).key_id, clock, store.spend_proof)
         enrolments = EnrolmentDesk(
             store, self.roster, key, tokens, freshness, settings.device_token_lifetime_s
         )

@@ -197,6 +197,7 @@ class Controller:
 
     def _prune(self) -> None:
         """One page of old reports a tick until there are none left, so that no tick outlasts the lease."""
+        self._store.forget_proofs(self._clock())
         if self._store.prune(self._clock() - self._retention_s, self._token) == 0:
             self._pruned_at = self._clock()
 

@@ -99,7 +99,7 @@ class EnrolmentDesk:
         request = open_token_request(body, PublicKey.of(member.public_key))
         if member.retired:
             raise _retired(member.id)
-        self._freshness.take(request)
+        await self._freshness.take(request)
         member = await self._updated(fleet, member, request, now)
         access = Access(fleet, member.id, member.epoch, int(now + self._lifetime_s))
         return Token(self._tokens.issue(access), self._lifetime_s)

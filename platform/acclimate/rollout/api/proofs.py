@@ -11,7 +11,8 @@ from collections.abc import Callable
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from acclimate.rollout.api.problems import ProblemError
+from acclimate.rollout.api.blocking import in_thread
+from acclimate.rollout.api.problems import ProblemError, why_unavailable
 from acclimate_device.errors import ProtocolError, UntrustedError
 from acclimate_device.protocol import (
     LIMITS,
@@ -97,22 +98,32 @@ def trusting(key: PublicKey) -> Callable[[str, bytes, bytes], bool]:
 class Freshness:
     """Accepts each proof once, while it is fresh.
 
+    A repeat is refused from memory, so that whoever repeats one costs the database nothing; that no other
+    replica has accepted it, nor this one before it restarted, the store knows.
+
     Args:
+        spend: remembers a device's nonce until a moment; False where it is known already. It blocks.
         audience: id of this service's key; a proof made for another service is refused.
         clock: Unix seconds.
         max_nonces: nonces remembered; more fresh ones than that are refused rather than forgotten.
     """
 
-    def __init__(self, audience: str, clock: Callable[[], float], max_nonces: int = 500_000) -> None:
-        self._audience, self._clock, self._max_nonces = audience, clock, max_nonces
+    def __init__(
+        self,
+        audience: str,
+        clock: Callable[[], float],
+        spend: Callable[[str, str, float], bool],
+        max_nonces: int = 500_000,
+    ) -> None:
+        self._audience, self._clock, self._spend, self._max_nonces = audience, clock, spend, max_nonces
         self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    def take(self, request: TokenRequest) -> None:
+    async def take(self, request: TokenRequest) -> None:
         """Use the proof up.
 
         Raises:
             ProblemError: 401 for another audience, a clock too far off or a nonce seen before; 503 when too
-                many are fresh at once.
+                many are fresh at once, or the store cannot say.
         """
         now = self._clock()
         if request.audience != self._audience:
@@ -125,7 +136,18 @@ class Freshness:
             self._seen.popitem(last=False)
         nonce = (request.device_id, request.nonce)
         if nonce in self._seen:
-            raise ProblemError(401, "nonce-reused", "ask again with a new nonce")
+            raise _reused()
         if len(self._seen) >= self._max_nonces:
             raise ProblemError(503, "unavailable", "too many devices ask at once", {"Retry-After": "60"})
-        self._seen[nonce] = now + 2 * LIMITS.clock_skew_s
+        expires_at = self._seen[nonce] = now + 2 * LIMITS.clock_skew_s
+        try:
+            fresh = await in_thread(self._spend, *nonce, expires_at)
+        except Exception as error:
+            del self._seen[nonce]  # the device may try the same again
+            raise ProblemError(503, "unavailable", why_unavailable(error), {"Retry-After": "10"}) from error
+        if not fresh:
+            raise _reused()
+
+
+def _reused() -> ProblemError:
+    return ProblemError(401, "nonce-reused", "ask again with a new nonce")

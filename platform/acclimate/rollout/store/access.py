@@ -18,7 +18,7 @@ TOKENS, ENROLMENTS, AUDIT, SECRETS = (
     tables.audit,
     tables.secrets,
 )
-SESSIONS = tables.sessions
+SESSIONS, PROOFS = tables.sessions, tables.proofs
 FIRST_ADMIN_LOCK = 0x41_43_43_41  # any number of our own: "ACCA"
 
 
@@ -90,6 +90,15 @@ class AccessTables:
             for row in connection.execute(gone).mappings().all():
                 ended = ConsoleSession(**row)
                 write_audit(connection, _of_session(ended, now, actor or ended.name, "session.close"))
+
+    def spend_proof(self, device: str, nonce: str, expires_at: float) -> bool:
+        proof = {"device": device, "nonce": nonce, "expires_at": expires_at}
+        with self._database.write() as connection:
+            return self._database.insert_new(connection, PROOFS, [proof]) == 1
+
+    def forget_proofs(self, now: float) -> None:
+        with self._database.write() as connection:
+            connection.execute(PROOFS.delete().where(PROOFS.c.expires_at < now))
 
     def add_enrolment_token(self, token: EnrolmentToken, actor: str) -> None:
         with self._database.write() as connection:

@@ -300,6 +300,12 @@ class Store(Protocol):
     def end_session(self, session_id: str, now: float, actor: str = "") -> None:
         """End a session; by its own operator unless `actor` says who else. One that has ended stays so."""
 
+    def spend_proof(self, device: str, nonce: str, expires_at: float) -> bool:
+        """Remember that a device has used a nonce; False if any replica knew it already."""
+
+    def forget_proofs(self, now: float) -> None:
+        """Drop those that are stale, and refused for that, by now."""
+
     def add_enrolment_token(self, token: EnrolmentToken, actor: str) -> None: ...
 
     def enrolment_tokens(self, fleet: str) -> list[EnrolmentToken]: ...

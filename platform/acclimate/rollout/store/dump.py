@@ -22,8 +22,8 @@ from acclimate.rollout.store.database import Database
 from acclimate.rollout.store.sql import migrate
 
 PAGE = 1_000
-LEFT_OUT = {"leases", "sessions"}
-"""Who leads and who sits before the console at this moment is nobody's business later."""
+LEFT_OUT = {"leases", "proofs", "sessions"}
+"""Who leads, proves a key or sits before the console at this moment is nobody's business later."""
 
 
 @dataclass(frozen=True)

@@ -230,6 +230,15 @@ sessions = Table(
     Column("expires_at", Seconds, nullable=False),
 )
 
+proofs = Table(
+    "proofs",
+    metadata,
+    Column("device", Name, primary_key=True),
+    Column("nonce", String(32), primary_key=True),
+    Column("expires_at", Seconds, nullable=False),
+    Index("proofs_by_time", "expires_at"),
+)
+
 audit = Table(
     "audit",
     metadata,

@@ -17,7 +17,7 @@ from acclimate_device.protocol import (
     Summary,
     dumps,
 )
-from tests.unit.rollout.conftest import PretendDevice
+from tests.unit.rollout.conftest import PretendDevice, running
 
 pytestmark = pytest.mark.anyio
 RELEASE = Release("press", 1, "a" * 64)
@@ -113,6 +113,9 @@ async def test_a_proof_works_once(world):
     proof = device.token_request()
     assert (await world.http.post(TOKEN_PATH, content=proof)).status_code == 200
     again = await world.http.post(TOKEN_PATH, content=proof)
+    assert (again.status_code, again.json()["type"]) == (401, "urn:acclimate:problem:nonce-reused")
+    async with running(world.service.settings) as other:  # another replica, or this one after a restart
+        again = await other.http.post(TOKEN_PATH, content=proof)
     assert (again.status_code, again.json()["type"]) == (401, "urn:acclimate:problem:nonce-reused")
     stale = await world.http.post(TOKEN_PATH, content=device.token_request(issued_at=1.0))
     assert stale.json()["type"] == "urn:acclimate:problem:clock-skew"

@@ -58,29 +58,69 @@ def test_every_flipped_bit_is_refused():
         assert opened == REQUEST, index
 
 
-def test_a_proof_is_accepted_once_while_fresh():
+class Spent:
+    """What a store remembers, for as many replicas as share it."""
+
+    def __init__(self) -> None:
+        self.known: set[tuple[str, str]] = set()
+
+    def __call__(self, device: str, nonce: str, expires_at: float) -> bool:
+        fresh = (device, nonce) not in self.known
+        self.known.add((device, nonce))
+        return fresh
+
+
+async def refused_taking(freshness: Freshness, request: TokenRequest) -> tuple[int, str]:
+    with pytest.raises(ProblemError) as refusal:
+        await freshness.take(request)
+    return refusal.value.status, refusal.value.name
+
+
+@pytest.mark.anyio
+async def test_a_proof_is_accepted_once_while_fresh():
     now = [1000.0]
-    freshness = Freshness(AUDIENCE, lambda: now[0])
-    freshness.take(REQUEST)
-    assert refused(freshness.take, REQUEST) == (401, "nonce-reused")
+    freshness = Freshness(AUDIENCE, lambda: now[0], Spent())
+    await freshness.take(REQUEST)
+    assert await refused_taking(freshness, REQUEST) == (401, "nonce-reused")
     now[0] += LIMITS.clock_skew_s + 1
-    assert refused(freshness.take, REQUEST) == (401, "clock-skew")
+    assert await refused_taking(freshness, REQUEST) == (401, "clock-skew")
 
 
-def test_a_proof_for_another_service_or_of_a_wrong_clock_is_refused():
-    freshness = Freshness(AUDIENCE, lambda: 1000.0)
+@pytest.mark.anyio
+async def test_a_proof_is_accepted_once_by_all_replicas_and_tried_again_where_the_store_failed():
+    spent = Spent()
+    one, other = (Freshness(AUDIENCE, lambda: 1000.0, spent) for _ in range(2))
+    await one.take(REQUEST)
+    assert await refused_taking(other, REQUEST) == (401, "nonce-reused")
+
+    def fails(*given: object) -> bool:
+        raise OSError(28, "No space left on device")
+
+    third = Freshness(AUDIENCE, lambda: 1000.0, fails)
+    assert await refused_taking(third, REQUEST) == (503, "unavailable")
+    third._spend = Spent()
+    await third.take(REQUEST)
+
+
+@pytest.mark.anyio
+async def test_a_proof_for_another_service_or_of_a_wrong_clock_is_refused():
+    freshness = Freshness(AUDIENCE, lambda: 1000.0, Spent())
     other = dataclasses.replace(REQUEST, audience="b" * 64)
-    assert refused(freshness.take, other) == (401, "signature-invalid")
+    assert await refused_taking(freshness, other) == (401, "signature-invalid")
     for wrong in (0.0, 2000.0, float("nan")):
-        assert refused(freshness.take, dataclasses.replace(REQUEST, issued_at=wrong)) == (401, "clock-skew")
+        assert await refused_taking(freshness, dataclasses.replace(REQUEST, issued_at=wrong)) == (
+            401,
+            "clock-skew",
+        )
 
 
-def test_remembered_nonces_are_bounded_and_expire():
+@pytest.mark.anyio
+async def test_remembered_nonces_are_bounded_and_expire():
     now = [1000.0]
-    freshness = Freshness(AUDIENCE, lambda: now[0], max_nonces=2)
+    freshness = Freshness(AUDIENCE, lambda: now[0], Spent(), max_nonces=2)
     for index in range(2):
-        freshness.take(dataclasses.replace(REQUEST, nonce=f"{index:032x}"))
+        await freshness.take(dataclasses.replace(REQUEST, nonce=f"{index:032x}"))
     more = dataclasses.replace(REQUEST, nonce="f" * 32)
-    assert refused(freshness.take, more) == (503, "unavailable")
+    assert await refused_taking(freshness, more) == (503, "unavailable")
     now[0] = 2000.0
-    freshness.take(dataclasses.replace(more, issued_at=2000.0))
+    await freshness.take(dataclasses.replace(more, issued_at=2000.0))
