@@ -175,22 +175,38 @@ _reader: Callable[[Any], Reader] = functools.cache(_compile)
 
 
 def _dataclass_reader(kind: Any) -> Reader:
+    """Writes the fields where `kind(**found)` would put them, unless that checks more: being frozen, it makes
+    a call for each of them, and reports have dozens."""
     hints = get_type_hints(kind, include_extras=True)
-    plan = [(name, default, _reader(hints[name])) for name, default in fields(kind)]
+    plan = [(name, _reader(hints[name])) for name, _ in fields(kind)]
+    required = {name for name, default in fields(kind) if default is dataclasses.MISSING}
+    checked = hasattr(kind, "__post_init__")
+    usual = {name: default for name, default in fields(kind) if default is not dataclasses.MISSING}
+    fresh = {
+        field.name: field.default_factory
+        for field in dataclasses.fields(kind)
+        if field.default_factory is not dataclasses.MISSING
+    }
 
     def read_fields(value: Any) -> Any:
         if type(value) is not dict:
             raise _Mismatch(f"an object is expected, not {_show(value)}")
-        found = {}
-        for name, default, reader in plan:
+        found = usual.copy()
+        for name, make in fresh.items():
+            found[name] = make()
+        for name, reader in plan:
             if name in value:
                 try:
                     found[name] = reader(value[name])
                 except _Mismatch as mismatch:
                     raise mismatch.under(f".{name}") from None
-            elif default is dataclasses.MISSING:
+            elif name in required:
                 raise _Mismatch("missing", f".{name}")
-        return kind(**found)
+        if checked:
+            return kind(**found)
+        made = object.__new__(kind)
+        made.__dict__.update(found)
+        return made
 
     return read_fields
 
@@ -198,9 +214,13 @@ def _dataclass_reader(kind: Any) -> Reader:
 def _bounded(reader: Reader, bound: Text | Number | Items) -> Reader:
     if isinstance(bound, Text):
         match = re.compile(bound.pattern).fullmatch if bound.pattern else None
+        longest = bound.max_length
 
         def text(value: Any) -> Any:
-            result = reader(value)
+            usual = type(value) is str and len(value) <= longest and value.isprintable()
+            if usual and (match is None or match(value)):
+                return value
+            result = reader(value)  # which says what is wrong
             if len(result) > bound.max_length:
                 raise _Mismatch(f"{len(result)} characters, at most {bound.max_length} are accepted")
             if match and not match(result):
@@ -211,7 +231,11 @@ def _bounded(reader: Reader, bound: Text | Number | Items) -> Reader:
     if isinstance(bound, Number):
         lowest, highest = bound.minimum, bound.maximum
 
+        usual = int if reader is _integer else float if reader is _real else None
+
         def number(value: Any) -> Any:
+            if type(value) is usual and lowest <= value <= highest:
+                return value
             result = reader(value)
             if not lowest <= result <= highest:
                 raise _Mismatch(f"{_show(value)} lies outside {lowest} to {highest}")
@@ -316,19 +340,22 @@ def _tagged(kinds: Mapping[str, Reader], value: Any) -> Any:
 def _array(reader: Reader, value: Any) -> Any:
     if type(value) is not list:
         raise _Mismatch(f"an array is expected, not {_show(value)}")
-    result = []
-    for index, item in enumerate(value):
+    try:
+        return tuple([reader(item) for item in value])
+    except _Mismatch:
+        pass
+    for index, item in enumerate(value):  # once more, for which one it was
         try:
-            result.append(reader(item))
+            reader(item)
         except _Mismatch as mismatch:
             raise mismatch.under(f"[{index}]") from None
-    return tuple(result)
+    raise AssertionError("a reader gives the same answer twice")
 
 
 def _row(readers: tuple[Reader, ...], value: Any) -> Any:
     if type(value) is not list or len(value) != len(readers):
         raise _Mismatch(f"an array of {len(readers)} is expected, not {_show(value)}")
-    return tuple(reader(item) for reader, item in zip(readers, value, strict=True))
+    return tuple([reader(item) for reader, item in zip(readers, value, strict=True)])
 
 
 def _object(key_reader: Reader, reader: Reader, value: Any) -> Any:

@@ -97,9 +97,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         address = self.client[0] if self.client else ""
         if not self._guard.admit(address):
-            transport.write(
-                b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 60\r\nconnection: close\r\n\r\n"
-            )
+            transport.write(_FULL)
             transport.close()
             return
         self._address = address

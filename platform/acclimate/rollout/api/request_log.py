@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import random
 import re
-import secrets
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -27,7 +28,9 @@ class RequestLog:
     """
 
     def __init__(self, app: ASGIApp, metrics: ServiceMetrics, https: bool) -> None:
-        self._app, self._metrics = app, metrics
+        self._app = app
+        self._requests = functools.cache(metrics.requests.labels)  # of few values each
+        self._seconds = functools.cache(metrics.request_seconds.labels)
         self._headers = [(b"x-content-type-options", b"nosniff")]
         if https:
             self._headers.append((b"strict-transport-security", b"max-age=31536000"))
@@ -50,7 +53,7 @@ class RequestLog:
                 ]
             await send(message)
 
-        with bound(request=identity, **_rollout(scope)):
+        with bound(request=identity, **_rollout(scope["path"])):
             try:
                 await self._app(scope, receive, observed)
             finally:
@@ -60,9 +63,11 @@ class RequestLog:
         path = scope["path"]
         side = side_of(path)
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        self._metrics.requests.labels(side, method, str(status)).inc()
-        self._metrics.request_seconds.labels(side).observe(seconds)
+        self._requests(side, method, str(status)).inc()
+        self._seconds(side).observe(seconds)
         level = logging.DEBUG if path in _QUIET or side == "device" else logging.INFO
+        if not log.isEnabledFor(level):
+            return
         about = {"method": method, "path": path[:200], "status": status, "ms": round(seconds * 1000, 1)}
         log.log(level, "request", extra=about)
 
@@ -75,12 +80,14 @@ def side_of(path: str) -> str:
     return "other"
 
 
-def _rollout(scope: Scope) -> dict[str, str]:
+def _rollout(path: str) -> dict[str, str]:
     """The rollout that a request is about, if its path names one."""
-    found = _ROLLOUT.search(scope["path"])
+    found = _ROLLOUT.search(path) if "/rollouts/" in path else None
     return {"rollout": found[1]} if found else {}
 
 
 def _identity(scope: Scope) -> str:
-    given = dict(scope["headers"]).get(b"x-request-id", b"")
-    return given.decode() if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _GIVEN_ID.fullmatch(value):
+            return str(value.decode())
+    return f"{random.getrandbits(64):016x}"  # to find lines that belong together, no secret

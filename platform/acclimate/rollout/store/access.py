@@ -92,9 +92,9 @@ class AccessTables:
                 write_audit(connection, _of_session(ended, now, actor or ended.name, "session.close"))
 
     def spend_proof(self, device: str, nonce: str, expires_at: float) -> bool:
-        proof = {"device": device, "nonce": nonce, "expires_at": expires_at}
+        proof = (device, nonce, expires_at)
         with self._database.write() as connection:
-            return self._database.insert_new(connection, PROOFS, [proof]) == 1
+            return self._database.insert_new(connection, PROOFS, PROOFS.columns.keys(), [proof]) == 1
 
     def forget_proofs(self, now: float) -> None:
         with self._database.write() as connection:

@@ -96,15 +96,23 @@ class Database:
         """An INSERT that knows ON CONFLICT."""
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
-    def insert_new(self, connection: Connection, table: Table, values: Sequence[dict[str, Any]]) -> int:
+    def insert_new(
+        self, connection: Connection, table: Table, names: Sequence[str], values: Sequence[Sequence[Any]]
+    ) -> int:
         """Insert the rows that break no unique constraint; how many did not.
 
         On PostgreSQL the rows travel as one array a column, three times as quick as a list of VALUES.
+
+        Args:
+            names: of the columns.
+            values: of each row, in the order of `names`.
         """
+        names = tuple(names)
         if self.is_sqlite:
-            return connection.execute(_insert_rows(table, tuple(values[0])), values).rowcount
-        columns = {name: [row[name] for row in values] for name in values[0]}
-        return connection.execute(_insert_arrays(connection.dialect, table, tuple(columns)), columns).rowcount
+            rows = [dict(zip(names, row, strict=True)) for row in values]
+            return connection.execute(_insert_rows(table, names), rows).rowcount
+        columns = dict(zip(names, map(list, zip(*values, strict=True)), strict=True))
+        return connection.execute(_insert_arrays(connection.dialect, table, names), columns).rowcount
 
     def order_reports(self, connection: Connection) -> None:
         """Make commits of reports one after another until this one ends, so that sequence numbers become

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -47,6 +48,8 @@ SUMS = [
 SUMMED = ["reports", *SUMS, "refusals"]
 COUNTED = [name for name in SUMMED if not name.endswith("loss_sum")]
 WITHOUT_PAYLOAD = [REPORTS.c[name] for name in rows.names(ReportRecord, "payload")]
+STORED = rows.names(ReportRecord, "sequence")
+_VALUES = attrgetter(*STORED)
 HOUR_S = 3600
 OTHER = Release("other", 1, "0" * 64)
 """Stands for every release that a fleet was never given: factory initializations, and invented ones."""
@@ -60,10 +63,10 @@ class ReportTables:
     def add_reports(self, reports: Sequence[ReportRecord]) -> int:
         if not reports:
             return 0
-        values = [rows.plain(report, "sequence") for report in reports]
+        values = list(map(_VALUES, reports))
         with self._database.write() as connection:
             self._database.order_reports(connection)
-            return self._database.insert_new(connection, REPORTS, values)
+            return self._database.insert_new(connection, REPORTS, STORED, values)
 
     def reports_after(self, fleet: str, sequence: int, limit: int = 10_000) -> list[ReportRecord]:
         query = select(*WITHOUT_PAYLOAD).where(REPORTS.c.fleet == fleet, REPORTS.c.sequence > sequence)

@@ -23,6 +23,16 @@ def test_an_access_token_says_who_holds_it_until_it_expires():
     assert tokens.check(token, 1000.0) is None
 
 
+def test_what_is_remembered_of_tokens_neither_outlives_them_nor_holds_forged_ones():
+    few = AccessTokens(b"s" * 32, kept=2)
+    genuine = few.issue(access)
+    for _ in range(3):
+        assert few.check(genuine, 999.0) == access
+        assert few.check(genuine, 1000.0) is None
+        assert few.check(genuine[:-2] + "AA", 0.0) is None
+    assert few._opened.cache_info().currsize == 1
+
+
 def test_a_token_of_another_secret_is_nobodys():
     assert AccessTokens(b"t" * 32).check(tokens.issue(access), 0.0) is None
 
