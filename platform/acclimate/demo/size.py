@@ -17,7 +17,6 @@ class Size:
         lessons, lessons_after: labelled examples a device sees before its watch changes arms, and then.
         every_s: seconds between two examples of a device, here; a real exercise window takes two.
         settle_s: how long the fleet lives between two chapters.
-        decide_s: how long the gates may take over a version before a person decides.
         patience_s: longest wait for drift to be noticed, a training or a rollout to end.
         waves: of every rollout. Half of the fleet is control, so the last wave reaches the other half; then
             everyone. The first is large enough for proof: harm this size takes about a dozen pairs. Each must
@@ -34,7 +33,6 @@ class Size:
     lessons_after: int = 60
     every_s: float = 0.2
     settle_s: float = 6.0
-    decide_s: float = 30.0
     patience_s: float = 240.0
     waves: str = "40%:0s, 50%:0s"
     min_devices: int = 3

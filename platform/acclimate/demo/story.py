@@ -42,6 +42,8 @@ from acclimate.workflow import Listener, meta_train
 
 ARMS = "arms"
 """The drift: each watch moves to its owner's other arm."""
+POLL_S = 1.0
+"""A report covers three polls, and its losses leave the device only where it holds some of them."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Story:
         self._open.enter_context(self.service)
         world = ServedWorld(self.service.url, self.service.token, self.stage.root)
         operator = world.operator
-        operator.add_fleet(FLEET, poll_s=2.0)
+        operator.add_fleet(FLEET, poll_s=POLL_S)
         operator.set_baseline(FLEET, release)
         scenario = _scenario(self.size)
         token = operator.enrolment_token(FLEET, scenario.devices)
@@ -165,8 +167,8 @@ class Story:
         """Export, sign and roll out a version in gated waves, and wait until the rollout has ended.
 
         Args:
-            undecided: what the operator does where the gates, on so few devices, prove neither harm nor its
-                absence within `decide_s`.
+            undecided: what the operator does where every device has settled and the gates, on so few, prove
+                neither harm nor its absence.
         """
         release, _ = self.stage.sign(f"{version.name}@{version.version}")
         began = self._now()
@@ -179,20 +181,28 @@ class Story:
             return self._operator.status(identity).ended
 
         what = f"the rollout of version {version.version}"
-        if not self._fleet.run_until(self._telling(what, ended), self.size.decide_s, look_s=0.5):
+        self._wait(what, lambda: ended() or self._all_settled(identity))
+        if not self._fleet.run_until(ended, self.size.settle_s / 2, look_s=0.5):
             self._decide(identity, undecided)
         self._wait(what, ended)
         until = self._now()
         self._fleet.run(self.size.settle_s / 2)
         service, path = self._live.service, f"/rollouts/{identity}"
         found = TypeAdapter(Rollout).validate_python(service.get(path)["rollout"])
-        observations = TypeAdapter(tuple[Observation, ...]).validate_python(
-            service.get(f"{path}/observations")
-        )
+        observations = self._observations(identity)
         decisions = TypeAdapter(tuple[Decision, ...]).validate_python(
             service.get(f"{path}/decisions", limit=1000)
         )
         return RolledOut(found, observations, decisions[::-1], began, until)
+
+    def _observations(self, identity: str) -> tuple[Observation, ...]:
+        found = self._live.service.get(f"/rollouts/{identity}/observations")
+        return TypeAdapter(tuple[Observation, ...]).validate_python(found)
+
+    def _all_settled(self, identity: str) -> bool:
+        """Every device of both arms has shown what the gates will ever learn of it in this wave."""
+        observations = self._observations(identity)
+        return bool(observations) and all(one.order is not None for one in observations)
 
     def _decide(self, identity: str, undecided: Literal["promote", "rollback"]) -> None:
         """Promote wave by wave until the rollout has ended, or roll it back."""
@@ -316,6 +326,6 @@ def _scenario(size: Size) -> Scenario:
             "policy": {"every": 48, "hurry": 48, "on_input_shift": "reset", "watch_every": 1},
             "input_shift": {"block": 7, "reference": 8},  # a block is one round
             "drifts": [{"name": ARMS, "kind": "other-task"}],
-            "service": {"poll": 2.0},
+            "service": {"poll": POLL_S},
         }
     )
