@@ -17,6 +17,7 @@ import pandas as pd
 
 from acclimate.errors import DataError
 from acclimate.nearest import did_you_mean
+from acclimate.tasks.channels import useless
 from acclimate.tasks.fitting import fitted
 from acclimate.tasks.looks import is_dated, is_float, is_text
 from acclimate.tasks.rhythm import LONGEST_WINDOW, Rhythm, runs, seconds
@@ -26,14 +27,11 @@ from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.parquet import FILE
 from acclimate.tasks.sources.types import is_number
 from acclimate.tasks.wide import long_form
-from acclimate.tasks.words import COUNTER, LABEL, NORMAL, PART, RECORDING, TARGET, TASK, TIME, words
+from acclimate.tasks.words import LABEL, NORMAL, PART, RECORDING, TARGET, TASK, TIME, words
 
 WIDE_TASK, WIDE_VALUE = "series", "value"
 MOST_LABELS = 50
 SHORT_WINDOW = 8  # rows in which an anomaly of slow signals shows
-LONG_STRETCH = 1024  # rows of a recording from which on it is a signal, not a table
-COPY = 0.9999
-"""Correlation with a target from which on a channel is the target in disguise."""
 REMEMBERS = 0.5
 """Correlation of a number with its last value from which on its past tells it: it can be forecast."""
 ROLES = ("task", "group", "time", "recording", "label", "target")
@@ -122,6 +120,7 @@ class _Guesser:
         self.reasons: dict[str, str] = {}
         self.left_out: dict[str, str] = {}
         self.rhythm = Rhythm(sampled, self.found, given)
+        self.whole = sampled.share >= 1.0
 
     def guess(self) -> Guess:
         self._task()
@@ -179,6 +178,8 @@ class _Guesser:
                     texts[0],
                     f"text with {self.frame[texts[0]].nunique()} values; check that it is the device",
                 )
+        if best is None and "task" not in self.given:
+            best = self._series(repeated)
         if best is None and "group" in self.given:
             best = str(self.given["group"]), "every owner is one task, for no other column names a device"
         if best is None and "task" not in self.given:
@@ -187,6 +188,17 @@ class _Guesser:
                 f"--task; there are {', '.join(map(repr, self.frame.columns))}"
             )
         self._column("task", best)
+
+    def _series(self, columns: Sequence[str]) -> tuple[str, str] | None:
+        """A column, whatever its name, that tells apart the rows of one moment."""
+        time = str(self.given["time"]) if "time" in self.given else (self._time() or ("",))[0]
+        if not time or not self.frame[time].duplicated().any():
+            return None
+        for column in columns:
+            whole = is_text(self.frame[column]) or pd.api.types.is_integer_dtype(self.frame[column])
+            if column != time and whole and not self.frame.duplicated([column, time]).any():
+                return column, f"it tells the rows of one {time!r} apart; check that it is the device"
+        return None
 
     def _time(self) -> tuple[str, str] | None:
         stamps = [one for one in self.free if pd.api.types.is_datetime64_any_dtype(self.frame[one])]
@@ -274,48 +286,15 @@ class _Guesser:
         return is_text(self.frame[column]) or pd.api.types.is_bool_dtype(self.frame[column])
 
     def _channels(self) -> None:
-        left_out, channels = self.left_out, []
-        for column in self.free:
-            values = self.frame[column]
-            if column == self.file:
-                left_out[column] = "names the file, and may give the answer away"
-            elif not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
-                left_out[column] = f"holds {values.dtype}, not numbers"
-            elif words(column) & set(COUNTER.split()):
-                left_out[column] = "is named like a counter or an identifier"
-            elif values.nunique() < 2:
-                left_out[column] = "never changes"
-            elif self._is_copy(values):
-                left_out[column] = "is the target in disguise: correlation above 0.9999"
-            else:
-                channels.append(column)
-        still = self._still(channels)
-        left_out |= dict.fromkeys(still, "stands still within every recording: it names one")
-        channels = [column for column in channels if column not in still]
+        left_out = useless(self.frame, self.free, self.found, self.file, self.whole)
+        channels = [column for column in self.free if column not in left_out]
+        self.left_out |= left_out
         if not channels:
             raise DataError(
                 "no numeric column is left as an input channel: "
                 + "; ".join(f"{name!r} {why}" for name, why in left_out.items())
             )
         self._set("channels", channels, "every other numeric column")
-
-    def _is_copy(self, values: pd.Series) -> bool:
-        if self.found.get("kind") != "regression":
-            return False
-        target = self.frame[self.found["targets"][0]]
-        with np.errstate(all="ignore"):
-            return bool(abs(values.astype(float).corr(target.astype(float))) > COPY)
-
-    def _still(self, channels: list[str]) -> list[str]:
-        """Of signals, channels that never move within a recording, such as a gain or a file's number."""
-        keys = [self.found[key] for key in ("task", "recording", "label") if key in self.found]
-        if len(keys) < 2:
-            return []
-        groups = self.frame.groupby(keys, observed=True)
-        if groups.size().median() < LONG_STRETCH:
-            return []
-        distinct = groups[channels].nunique()
-        return [column for column in channels if (distinct[column] <= 1).all()]
 
     def _aim_without_target(self) -> None:
         if "kind" in self.found:

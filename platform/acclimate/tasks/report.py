@@ -150,6 +150,8 @@ def _incomplete(pool: TaskPool, counts: npt.NDArray[Any]) -> dict[str, list[str]
 
 LOST = 0.25
 """Share of windows that gaps may cost before it is a fault."""
+FEW = 0.1
+"""Share of the tasks that may be too short for one example before it is a fault: every fleet has a few."""
 
 
 def _survival(report: DataReport) -> Iterator[Finding]:
@@ -158,7 +160,7 @@ def _survival(report: DataReport) -> Iterator[Finding]:
     if lost:
         gaps = [task for task in lost if report.possible.get(task, 0) > 0]
         yield Finding(
-            "error",
+            "error" if gaps or len(lost) > FEW * report.tasks else "warning",
             f"{len(lost)} of {report.tasks} task(s) have no example at all: {names(lost)}"
             + (f"; {len(gaps)} of them because of missing values" if gaps else ""),
             ("set `missing: hold`, or " if gaps else "")

@@ -266,3 +266,39 @@ def test_off_is_a_word_and_no_boolean(pumps):
     assert load_recipe("fleet.yaml").learner.compile == "off"
     assert load_recipe("fleet.yaml", ["learner.compile=on"]).learner.compile == "on"
     assert load_recipe("fleet.yaml", ["learner.first_order=true"]).learner.first_order is True
+
+
+class TestColumnsOfStrangers:
+    """Tables of no IoT project: growth of animals, sales of shops."""
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("ACCLIMATE_HOME", str(tmp_path / "home"))
+        self.random = np.random.default_rng(1)
+
+    def test_a_device_of_an_unknown_name_is_what_tells_the_rows_of_one_moment_apart(self):
+        """And what never changes within one is no input; one animal that left early stops nobody."""
+        chick, day = np.meshgrid(np.arange(1, 31), np.arange(0, 22, 2), indexing="ij")
+        grown = 40 + day * (3 + chick % 7) + self.random.normal(size=day.shape)
+        table = pd.DataFrame(
+            {"weight": grown.ravel(), "time": day.ravel(), "chick": chick.ravel(), "diet": chick.ravel() % 4}
+        )
+        table = table[(table.chick != 18) | (table.time < 4)].sort_values("time", kind="stable")
+        found = declared(table)
+        assert (found["task"], found["channels"]) == ("chick", ["weight"])
+
+    def test_a_channel_that_begins_late_is_left_out_not_the_rows_before_it(self):
+        shop, week = np.meshgrid(np.arange(12), np.arange(140), indexing="ij")
+        table = pd.DataFrame(
+            {
+                "id": [f"1_{one}" for one in shop.ravel()],
+                "Date": pd.Timestamp("2010-02-05") + pd.to_timedelta(week.ravel() * 7, unit="D"),
+                "Weekly_Sales": self.random.normal(size=week.size),
+                "Temperature": self.random.normal(size=week.size),
+                "MarkDown": np.where(week.ravel() < 92, np.nan, 1.0 * week.ravel()),
+                "IsHoliday": week.ravel() % 13 == 0,
+            }
+        )
+        found = declared(table)
+        assert found["channels"] == ["Weekly_Sales", "Temperature"]
