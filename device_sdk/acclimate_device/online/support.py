@@ -87,16 +87,21 @@ class Support:
         if not schema.classification and schema.output.targets != self.schema.output.targets:
             return moved
         known = {label: index for index, label in enumerate(schema.output.labels)}
-        for shelf in self._shelves.values():
-            for part in ("support", "held_back"):
-                for example in getattr(shelf, part):
-                    target = example.target
-                    if schema.classification:
-                        label = self.schema.output.labels[target]
-                        if label not in known:
-                            continue
-                        target = known[label]
-                    getattr(moved._shelf(target), part).append(Example(next(moved._order), example.x, target))
+        placed = [
+            (part, example)
+            for shelf in self._shelves.values()
+            for part in ("support", "held_back")
+            for example in getattr(shelf, part)
+        ]
+        # in the order in which they came: heads in closed form forget, and what comes last counts most
+        for part, example in sorted(placed, key=lambda one: one[1].order):
+            target = example.target
+            if schema.classification:
+                label = self.schema.output.labels[target]
+                if label not in known:
+                    continue
+                target = known[label]
+            getattr(moved._shelf(target), part).append(Example(next(moved._order), example.x, target))
         return moved
 
     def _place(self, example: Example) -> None:

@@ -99,11 +99,8 @@ def test_drift_reopens_what_is_known() -> None:
     assert np.mean([learner.predict_one(x) == other[y] for x, y in stream.examples(40)]) > 0.9
 
 
-def test_a_new_version_is_taught_what_the_support_holds() -> None:
-    stream, flash = GestureDevice(5), SimulatedFlash()
-    learner = device(flash)
-    for x, y in stream.examples(40):
-        learner.learn_one(x, y)
+def next_version(learner: Device, flash: SimulatedFlash) -> None:
+    """Give the device the bundle it has as version 2."""
     files = tiny_bundle("closed-form")
     manifest = read_bundle(files.get).manifest
     release = replace(manifest.release, version=2, content_hash="2" * 64)
@@ -112,8 +109,34 @@ def test_a_new_version_is_taught_what_the_support_holds() -> None:
     slots.save_assignment(Assignment(DesiredState("d", "f", 1, "run", release), "a"))
     learner.tick()
     assert learner.release.version == 2
+
+
+def test_a_new_version_is_taught_what_the_support_holds() -> None:
+    stream, flash = GestureDevice(5), SimulatedFlash()
+    learner = device(flash)
+    for x, y in stream.examples(40):
+        learner.learn_one(x, y)
+    next_version(learner, flash)
     assert learner.adapted
     assert np.mean([learner.predict_one(x) == y for x, y in stream.examples(40)]) > 0.9
+
+
+def test_a_canary_begins_as_control_does() -> None:
+    """Or every new version would look worse than it is: both learn the support in the order in
+    which it came, for what comes last counts most."""
+    flashes = [SimulatedFlash(), SimulatedFlash()]
+    canary, control = (device(flash) for flash in flashes)
+    for x, y in GestureDevice(5).examples(60):
+        canary.learn_one(x, y)
+        control.learn_one(x, y)
+    next_version(canary, flashes[0])
+    Slots(Store(flashes[1])).save_assignment(
+        Assignment(DesiredState("d", "f", 1, "reset", control.release), "factory")
+    )
+    control.tick()
+    learnt = [one._life.active.params for one in (canary, control)]
+    for name, tensor in learnt[0].items():
+        np.testing.assert_array_equal(tensor, learnt[1][name], err_msg=name)
 
 
 def test_what_was_learnt_but_is_not_used_survives_a_restart() -> None:
