@@ -1,5 +1,7 @@
 """A small fleet of the real SDK against the real service, with everything that goes wrong in the field."""
 
+from collections import Counter
+
 import pytest
 
 from acclimate.simulation import Outcome, Scenario, simulate
@@ -54,8 +56,25 @@ def test_whatever_fails_every_device_ends_on_a_version_that_loads(story: Outcome
 
 
 def test_acknowledged_equals_counted(story: Outcome):
-    assert story.acknowledged == story.counted["reports"] > 500  # each of three polls
+    made = sum(len(device.reports) for device in story.devices)
+    assert story.acknowledged == story.counted["reports"] == made
     assert all(device.waiting == 0 for device in story.devices)
+
+
+def test_reports_cover_the_time_that_devices_lived(story: Outcome):
+    """A report covers three polls and ends with the next round after them, a quarter of an hour late at most
+    while rounds fail. What a restart cuts off of an open one is the only time that nobody hears of."""
+    longest = 3 * STORY.service.poll + 900.0
+    ends = story.started_at + story.duration_s
+    began = {one.device: one.at for one in story.happenings if one.kind == "enrolled"}
+    restarts = Counter(one.device for one in story.happenings if one.kind == "restarted")
+    assert sum(device.number not in restarts for device in story.devices) > 20
+    for device in story.devices:
+        spans = [report.ended_at - report.started_at for _, report in device.reports]
+        assert max(spans) <= longest
+        unheard = ends - began[device.number] - sum(spans)
+        assert -10.0 <= unheard <= 10.0 + restarts[device.number] * longest
+        assert len(spans) >= (ends - began[device.number]) / longest - restarts[device.number]
 
 
 def test_devices_that_were_turned_adapt_again(story: Outcome):

@@ -155,7 +155,10 @@ class ServiceSettings(LogSettings):
         description="shortest time between two trainings for one fleet, whoever asks",
     )
     tick_s: float = Field(
-        default=1.0, ge=0.01, le=86_400, description="how often the controller looks at the running rollouts"
+        default=1.0,
+        ge=0.01,
+        le=30.0,
+        description="how often a replica takes in changes and its controller looks at the running rollouts",
     )
 
     @field_validator("home", mode="after")

@@ -49,7 +49,8 @@ class LocalService:
     Args:
         folder: an empty folder for the database, the key and the repository.
         versions: the bundles to publish.
-        tick_s: seconds between the controller's looks.
+        tick_s: simulated seconds between the controller's looks, as long as the story likes: nobody waits
+            for a readiness, so a real service's bound says nothing here.
     """
 
     def __init__(
@@ -61,7 +62,6 @@ class LocalService:
             report_bytes_rate=0,
             anonymous_rate=0,
             device_token_lifetime_s=_WEEKS_S,
-            tick_s=tick_s,
         )
         folder.mkdir(parents=True, exist_ok=True)
         self.clock, self._tick_s = clock, tick_s

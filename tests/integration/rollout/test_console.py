@@ -3,6 +3,7 @@ elsewhere."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -38,9 +39,11 @@ def served(tmp_path_factory) -> Iterator[Served]:
     world.until(State.RUNNING)
     for _ in range(4):
         world.round()
+    # The world's clock stands still, so no controller may move it: somebody else leads.
+    assert store.acquire_lease("controller", "test", time.time() + 60, 36_000) is not None
     store.close()
     service = Served(home)
-    service.start(ACCLIMATE_TICK_S="3600")  # the world's clock stands still, so no controller moves it
+    service.start()
     yield service
     service.stop()
 

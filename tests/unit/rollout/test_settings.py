@@ -36,6 +36,7 @@ def test_the_environment_sets_and_options_win():
         ({"ACCLIMATE_PORT": "99999999"}, "ACCLIMATE_PORT is '99999999'.*65535"),
         ({"ACCLIMATE_POLL_INTERVAL_S": "-5"}, "ACCLIMATE_POLL_INTERVAL_S is '-5'.* 1"),
         ({"ACCLIMATE_TICK_S": "nan"}, "ACCLIMATE_TICK_S is 'nan'"),
+        ({"ACCLIMATE_TICK_S": "31"}, "ACCLIMATE_TICK_S is '31'.*30"),  # readiness asks for a look a minute
         ({"ACCLIMATE_PUBLIC_URL": "fleet.example"}, "https://host"),
         ({"ACCLIMATE_PORT": "0", "ACCLIMATE_TICK_S": "x"}, "ACCLIMATE_PORT.*; ACCLIMATE_TICK_S"),
     ],
