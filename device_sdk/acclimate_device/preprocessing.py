@@ -54,6 +54,11 @@ class Preparation:
         self._high = column(steps.high, np.float32) if steps.high else None
 
     @property
+    def inverse(self) -> Float:
+        """What each channel is multiplied with, for arrays of the input's axes."""
+        return self._inverse
+
+    @property
     def exact(self) -> bool:
         """Whether inputs are needed as float64, because float32 would lose steps."""
         return len(self._relative) > 0 or self._offset is not None

@@ -11,7 +11,8 @@ from acclimate_device.protocol import LIMITS, Cost
 
 @dataclass(frozen=True)
 class DeviceLimits:
-    """The most a bundle may cost; None leaves a figure unbounded. The names are those of the manifest's cost.
+    """The most a bundle may cost; None leaves a figure unbounded. The names are those of the manifest's cost,
+    and of `bundle.mcu.size.Footprint`.
 
     Attributes:
         parameters: numbers in the parameters.
@@ -19,6 +20,7 @@ class DeviceLimits:
         peak_memory_bytes: tensor bytes alive at once in one adaptation step.
         macs_per_step: multiply-adds of one adaptation step over a full batch.
         macs_per_prediction: multiply-adds of one prediction.
+        ram_bytes, flash_bytes, instructions_per_label: of a microcontroller, see `bundle.mcu.size`.
     """
 
     parameters: int | None = None
@@ -26,6 +28,9 @@ class DeviceLimits:
     peak_memory_bytes: int | None = None
     macs_per_step: int | None = None
     macs_per_prediction: int | None = None
+    ram_bytes: int | None = None
+    flash_bytes: int | None = None
+    instructions_per_label: int | None = None
 
     @staticmethod
     def declared(section: Mapping[str, object]) -> DeviceLimits:
@@ -52,7 +57,7 @@ class DeviceLimits:
         exceeded = [
             f"{field.name} {getattr(cost, field.name):,} (at most {limit:,})"
             for field in fields(self)
-            if (limit := getattr(self, field.name)) is not None and getattr(cost, field.name) > limit
+            if (limit := getattr(self, field.name)) is not None and getattr(cost, field.name, 0) > limit
         ]
         if exceeded:
             raise BundleError(

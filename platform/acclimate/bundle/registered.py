@@ -32,3 +32,16 @@ def bundle_of(registry: Registry, reference: str) -> Bundle:
         expected=expected_curve(registry.evaluation(name, exact), initialization.adaptation.shots),
         limits=DeviceLimits.declared(recipe.get("device") or {}),
     )
+
+
+def limits_of(registry: Registry, reference: str) -> DeviceLimits:
+    """What the recipe of `NAME@REF` declares of its smallest device.
+
+    Raises:
+        AcclimateError: `reference` is no such notation.
+        RegistryError: there is no such version.
+        BundleError: a key or a value is no limit.
+    """
+    name, ref = split_reference(reference)
+    recipe = yaml.safe_load(registry.document(name, ref or CANDIDATE, "recipe.yaml") or "") or {}
+    return DeviceLimits.declared(recipe.get("device") or {})

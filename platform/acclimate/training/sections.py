@@ -85,3 +85,8 @@ class DeviceSection(Section):
         default=None, description="multiply-adds of one adaptation step over a full batch"
     )
     macs_per_prediction: Count | None = Field(default=None, description="multiply-adds of one prediction")
+    ram_bytes: Count | None = Field(default=None, description="of a microcontroller, for `export --target c`")
+    flash_bytes: Count | None = Field(default=None, description="of a microcontroller: code and weights")
+    instructions_per_label: Count | None = Field(
+        default=None, description="of a microcontroller with a floating-point unit, for one label"
+    )

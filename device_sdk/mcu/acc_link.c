@@ -1,0 +1,157 @@
+/* The serial line: COBS frames (Cheshire and Baker 1999), a zero between. kind, sequence, body, CRC-32 of these. */
+#include <string.h>
+
+#include "acc_internal.h"
+
+enum { ASK_HELLO = 1, ASK_BEGIN, ASK_DATA, ASK_FINISH, ASK_REPORT, ASK_REST, ASK_PREDICT, ASK_LEARN, ASK_RESET, ASK_SAVE };
+enum { HEAD = 2, TAIL = 4, BODY = 240 };
+
+static uint32_t word(const uint8_t *p) {
+    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+static void set_word(uint8_t *p, uint32_t v) {
+    for (int i = 0; i < 4; i++) p[i] = (uint8_t)(v >> (8 * i));
+}
+
+/* An answer: the kind with its high bit set, the same sequence, a signed result, a body. */
+static void answer(acc_link *l, uint8_t kind, uint8_t sequence, int32_t result, const uint8_t *body, uint32_t count) {
+    uint8_t plain[HEAD + 4 + BODY + TAIL], coded[HEAD + 4 + BODY + TAIL + 3];
+    uint32_t at = 1, code = 0, length = HEAD + 4 + count;
+    plain[0] = (uint8_t)(kind | 0x80u);
+    plain[1] = sequence;
+    set_word(plain + HEAD, (uint32_t)result);
+    if (count) memcpy(plain + HEAD + 4, body, count);
+    set_word(plain + length, acc_crc(0, plain, length));
+    length += TAIL;
+    for (uint32_t i = 0; i < length; i++) {
+        if (plain[i]) coded[at++] = plain[i];
+        if (!plain[i] || at - code == 255) {
+            coded[code] = (uint8_t)(at - code);
+            code = at++;
+        }
+    }
+    coded[code] = (uint8_t)(at - code);
+    coded[at++] = 0;
+    l->send(l->context, coded, at);
+}
+
+static void hello(acc_link *l, uint8_t sequence) {
+    uint8_t body[32 + 8 + 32 + 4];
+    const acc_header *header = acc_header_of(l->device);
+    memcpy(body, acc_topology, 32);
+    set_word(body + 32, header->counter);
+    set_word(body + 36, header->version);
+    memcpy(body + 40, header->content_hash, 32);
+    set_word(body + 72, l->device->state.adapted);
+    answer(l, ASK_HELLO, sequence, ACC_OK, body, sizeof body);
+}
+
+/* Body: times of the window's beginning and end. Answers the bytes there are, which ASK_REST fetches. */
+static void report(acc_link *l, uint8_t sequence, const uint8_t *body, uint32_t count) {
+    uint8_t id[16];
+    if (count != 8 || !l->random || l->random(l->context, id, sizeof id)) {
+        answer(l, ASK_REPORT, sequence, ACC_FRAME, 0, 0);
+        return;
+    }
+    const int32_t made =
+        acc_report(l->device, id, word(body), word(body + 4), (char *)l->buffer.bytes, ACC_REPORT_BYTES);
+    l->report_bytes = made > 0 ? (uint32_t)made : 0;
+    answer(l, ASK_REPORT, sequence, made, 0, 0);
+}
+
+static void rest(acc_link *l, uint8_t sequence, const uint8_t *body, uint32_t count) {
+    const uint32_t at = count == 4 ? word(body) : UINT32_MAX;
+    if (at >= l->report_bytes) {
+        answer(l, ASK_REST, sequence, ACC_FRAME, 0, 0);
+        return;
+    }
+    const uint32_t left = l->report_bytes - at, some = left < BODY ? left : BODY;
+    answer(l, ASK_REST, sequence, (int32_t)some, l->buffer.bytes + at, some);
+}
+
+/* Body: a place, then bytes of the example from there on: the label or the values, then the input. The last piece has
+ * it predicted or learnt; each one before is answered ACC_OK. */
+static void example(acc_link *l, uint8_t kind, uint8_t sequence, const uint8_t *body, uint32_t count) {
+    uint8_t *to = l->buffer.bytes + (kind == ASK_PREDICT ? offsetof(acc_example, x) : 0);
+    const uint32_t whole = (uint32_t)(sizeof(acc_example) - (kind == ASK_PREDICT ? offsetof(acc_example, x) : 0));
+    l->report_bytes = 0; /* the buffer was the report's */
+    if (count < 4 || word(body) > whole || count - 4 > whole - word(body)) {
+        answer(l, kind, sequence, ACC_FRAME, 0, 0);
+        return;
+    }
+    memcpy(to + word(body), body + 4, count - 4);
+    if (word(body) + count - 4 < whole) {
+        answer(l, kind, sequence, ACC_OK, 0, 0);
+    } else if (kind == ASK_PREDICT) {
+        float outputs[ACC_OUTPUTS];
+        const int result = acc_predict(l->device, l->buffer.example.x, outputs);
+        const uint32_t told = result < 0 ? 0 : sizeof outputs < BODY ? (uint32_t)sizeof outputs : BODY;
+        answer(l, kind, sequence, result, (const uint8_t *)outputs, told);
+    } else {
+#if ACC_CLASSES
+        answer(l, kind, sequence, acc_learn(l->device, l->buffer.example.x, l->buffer.example.target[0]), 0, 0);
+#else
+        answer(l, kind, sequence, acc_learn(l->device, l->buffer.example.x, l->buffer.example.target), 0, 0);
+#endif
+    }
+}
+
+static void obey(acc_link *l, const uint8_t *frame, uint32_t length) {
+    acc_device *d = l->device;
+    const uint8_t kind = frame[0], sequence = frame[1], *body = frame + HEAD;
+    const uint32_t count = length - HEAD - TAIL;
+    switch (kind) {
+    case ASK_HELLO: hello(l, sequence); return;
+    case ASK_BEGIN: answer(l, kind, sequence, count == 4 ? acc_update_begin(d, word(body)) : ACC_FRAME, 0, 0); return;
+    case ASK_DATA: /* a place first: a frame that was answered but asked again is not written twice */
+        if (count < 4 || !d->incoming.length) answer(l, kind, sequence, ACC_FRAME, 0, 0);
+        else if (word(body) != d->incoming.at) answer(l, kind, sequence, word(body) + count - 4 == d->incoming.at ? ACC_OK : ACC_FRAME, 0, 0);
+        else answer(l, kind, sequence, acc_update_write(d, body + 4, count - 4), 0, 0);
+        return;
+    case ASK_FINISH: answer(l, kind, sequence, acc_update_finish(d), 0, 0); return;
+    case ASK_REPORT: report(l, sequence, body, count); return;
+    case ASK_REST: rest(l, sequence, body, count); return;
+    case ASK_PREDICT:
+    case ASK_LEARN: example(l, kind, sequence, body, count); return;
+    case ASK_RESET: answer(l, kind, sequence, acc_reset(d), 0, 0); return;
+    case ASK_SAVE: answer(l, kind, sequence, acc_save(d), 0, 0); return;
+    default: answer(l, kind, sequence, ACC_FRAME, 0, 0); return;
+    }
+}
+
+/* Undo COBS in place; the plain bytes, 0 where the frame is none. */
+static uint32_t decoded(uint8_t *frame, uint32_t length) {
+    uint32_t from = 0, to = 0;
+    while (from < length) {
+        const uint32_t code = frame[from++];
+        if (code - 1 > length - from) return 0;
+        for (uint32_t i = 1; i < code; i++) frame[to++] = frame[from++];
+        if (code < 255 && from < length) frame[to++] = 0;
+    }
+    return to;
+}
+
+void acc_link_begin(acc_link *l, acc_device *device, int (*random)(void *, uint8_t *, uint32_t),
+                    void (*send)(void *, const uint8_t *, uint32_t), void *context) {
+    memset(l, 0, sizeof *l);
+    l->device = device;
+    l->random = random;
+    l->send = send;
+    l->context = context;
+}
+
+void acc_link_take(acc_link *l, const uint8_t *bytes, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (bytes[i]) {
+            if (l->filled == ACC_FRAME_BYTES) l->overflow = 1;
+            else l->frame[l->filled++] = bytes[i];
+            continue;
+        }
+        const uint32_t length = l->overflow ? 0 : decoded(l->frame, l->filled);
+        l->filled = 0;
+        l->overflow = 0;
+        /* a damaged frame is not answered: the gateway asks again */
+        if (length >= HEAD + TAIL && acc_crc(0, l->frame, length - TAIL) == word(l->frame + length - TAIL))
+            obey(l, l->frame, length);
+    }
+}

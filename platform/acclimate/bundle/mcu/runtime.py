@@ -1,0 +1,23 @@
+"""Where the C runtime's sources are, and what a firmware folder holds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import acclimate_device
+from acclimate.errors import BundleError
+
+
+def runtime_files() -> dict[str, bytes]:
+    """The C runtime: headers and sources by name.
+
+    Raises:
+        BundleError: this installation has none.
+    """
+    package = Path(acclimate_device.__file__).parent
+    for folder in (package.parent / "mcu", Path(sys.prefix) / "share" / "acclimate" / "mcu"):
+        files = sorted((*folder.glob("*.c"), *folder.glob("*.h")))
+        if files:
+            return {file.name: file.read_bytes() for file in files}
+    raise BundleError(f"the C runtime is not beside {package}: install acclimate-device again")

@@ -1,0 +1,28 @@
+"""The sample bundle's firmware, compiled once."""
+
+from __future__ import annotations
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from tests.support.mcu_host import GESTURES, build, generate
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+
+
+def verify(signature, key, message, length) -> int:
+    try:
+        Ed25519PublicKey.from_public_bytes(bytes(key[:32])).verify(
+            bytes(signature[:64]), bytes(message[:length])
+        )
+    except InvalidSignature:
+        return 0
+    return 1
+
+
+@pytest.fixture(scope="session")
+def gestures(tmp_path_factory):
+    """The firmware, signed, and its library."""
+    folder = tmp_path_factory.mktemp("mcu") / "gestures"
+    return generate(GESTURES, folder, 1, KEY.sign), build(folder)

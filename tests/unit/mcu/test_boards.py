@@ -1,0 +1,60 @@
+"""The firmware of every Cortex-M: no warning, no allocation, the host's decisions, RAM as predicted."""
+
+from __future__ import annotations
+
+import subprocess
+import zlib
+
+import numpy as np
+import pytest
+
+from acclimate.bundle.limits import DeviceLimits
+from acclimate.errors import BundleError
+from tests.support.mcu_board import BOARDS, run
+from tests.support.mcu_host import GESTURES, STRICT, HostDevice, generate
+from tests.unit.mcu.test_decisions import stream
+
+ALLOCATES = {"malloc", "free", "calloc", "realloc", "_sbrk", "_malloc_r", "printf", "vfprintf"}
+COMPILERS = {
+    "gcc": ["gcc"],
+    "gcc -m32": ["gcc", "-m32"],
+    "clang": ["clang"],
+    **{board: ["arm-none-eabi-gcc", "-mthumb", *flags] for board, (flags, _) in BOARDS.items()},
+}
+
+
+@pytest.mark.parametrize("name", COMPILERS)
+def test_no_compiler_warns(gestures, name: str, tmp_path) -> None:
+    folder = gestures[1].with_suffix("")
+    command = [*COMPILERS[name], *STRICT, "-Os", "-c", *map(str, sorted(folder.glob("*.c")))]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_a_board_decides_as_the_host(gestures, board: str, tmp_path) -> None:
+    made, library = gestures
+    windows, classes = stream(0, 240)
+    predictions, _ = HostDevice(library, made.files["weights.blob"]).stream(windows, classes)
+    ran = run(library.with_suffix(""), tmp_path, board, windows, classes)
+    assert ran.said["begun"] == 0
+    assert ran.said["decisions"] == zlib.crc32(np.asarray(predictions, "<i4").tobytes())
+    assert not ran.symbols & ALLOCATES
+    assert abs(made.footprint.ram_bytes / ran.ram - 1) < 0.05
+    assert ran.said["stack"] < 2048
+    print(board, ran.said, "ram", ran.ram, "flash", ran.flash)
+
+
+def test_the_same_bundle_gives_the_same_bytes(gestures, tmp_path) -> None:
+    assert generate(GESTURES, tmp_path / "again").files["model.c"] == gestures[0].files["model.c"]
+
+
+def test_what_does_not_fit_is_refused_with_what_takes_most(tmp_path) -> None:
+    limits = DeviceLimits(ram_bytes=1000, flash_bytes=2000, instructions_per_label=10)
+    with pytest.raises(
+        BundleError, match=r"ram_bytes [\d,]+ \(at most 1,000\).*takes most of the RAM"
+    ) as told:
+        generate(GESTURES, tmp_path / "none", limits=limits)
+    assert "flash_bytes" in str(told.value)
+    assert "instructions_per_label" in str(told.value)
+    assert not (tmp_path / "none").exists()
