@@ -97,7 +97,14 @@ class World:
         everything = next(one for one in self.store.changes({}) if one.fleet.name == "home")
         taken, reports = [], []
         for member in everything.members:
-            told = assign(everything.fleet, everything.live, member.id, member.attributes, member.revision)
+            told = assign(
+                everything.fleet,
+                everything.live,
+                member.id,
+                member.attributes,
+                member.revision,
+                member.doubled,
+            )
             if told.arm is not None and told.action != "hold" and told.release is not None:
                 taken.append(self._taken(member, told))
             report = self._obey(member, told)

@@ -21,7 +21,7 @@ from acclimate.rollout.store import (
     Store,
     Taken,
 )
-from acclimate_device.protocol import Release
+from acclimate_device.protocol import Release, Start
 from tests.support.rollout_samples import NEW, NOW, OLD, a_device, a_fleet, a_report, a_rollout
 
 EVIDENCE = GateEvidence(
@@ -92,6 +92,30 @@ class FleetContract:
 
 
 class DeviceContract:
+    def test_a_second_machine_holds_a_device_until_somebody_resolves_it(self, store: Store):
+        a_fleet_with(store, 2)
+        one, other = Start("a" * 32, 5, "1" * 64), Start("b" * 32, 5, "2" * 64)
+        name = a_device(0).id
+        before = store.start("home", name, one, NOW)
+        assert store.start("home", name, one, NOW + 1) == before == store.device("home", name)
+        held = store.start("home", name, other, NOW + 2)
+        assert held.doubled_at == NOW + 2
+        assert "other hardware" in held.doubled
+        assert held.revision > before.revision, "every replica learns of it"
+        assert store.start("home", name, one, NOW + 3) == held
+        assert store.doubled_devices("home") == [held]
+        assert [one.id for one in store.members("home") if one.doubled] == [name]
+        assert (audit := store.audit()[0]).action == "device.doubled"
+        assert name in audit.detail
+        resolved = store.resolve_device("home", name, NOW + 4, "ada")
+        assert (resolved.doubled_at, resolved.doubled) == (None, "")
+        assert store.doubled_devices("home") == []
+        assert (
+            store.start("home", name, one, NOW + 5)
+            == resolved
+            == store.resolve_device("home", name, NOW, "ada")
+        )
+
     def test_devices_come_in_pages_by_id(self, store: Store):
         a_fleet_with(store, 5)
         first = store.devices("home", limit=2)
@@ -175,7 +199,12 @@ class EnrolmentContract:
         store.add_enrolment_token(self.TOKEN, "ada")
         store.add_enrolment_token(replace(self.TOKEN, id="later", hash="e" * 64), "ada")
         first = store.enrol("f" * 64, a_device(1), NOW)
+        for number, hardware in ((5, "1"), (5, "2")):
+            store.start("home", first.id, Start(hardware * 32, number, hardware * 64), NOW + 4)
+        assert store.device("home", first.id).doubled_at is not None
         again = store.enrol("e" * 64, replace(a_device(1), attributes={"site": "B"}), NOW + 5)
+        assert (again.doubled_at, again.doubled) == (None, ""), "whoever made the token knew"
+        assert store.start("home", first.id, Start("3" * 32, 1, "3" * 64), NOW + 6).doubled_at is None
         assert (again.id, again.enrolment, again.attributes) == (first.id, "later", {"site": "B"})
         assert again.epoch == first.epoch + 1, "the bearer tokens it had are void"
         assert store.device("home", first.id) == again

@@ -22,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from acclimate_device.agent.identity import Identity
+from acclimate_device.agent.machine import Starts
 from acclimate_device.agent.outbox import Outbox
 from acclimate_device.agent.repository import Repository
 from acclimate_device.agent.service import Service, problem
@@ -61,6 +62,7 @@ class Agent:
         clock: Unix seconds.
         rng: for jitter.
         new_id: makes nonces and the ids of reports: 32 hexadecimal digits.
+        hardware: what is soldered to this machine, see `machine.serials`.
     """
 
     def __init__(
@@ -73,14 +75,16 @@ class Agent:
         clock: Callable[[], float] = time.time,
         rng: random.Random | None = None,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+        hardware: Callable[[], str] | None = None,
     ) -> None:
         self._store = Store(flash)
         self.identity = Identity(self._store)
-        self.service = Service(transport, self.identity, clock, new_id, self._keep_offset)
+        starts = Starts(self._store, new_id, hardware)
+        self.service = Service(transport, self.identity, clock, new_id, self._keep_offset, starts)
         self._static = repository
         self._slots = Slots(self._store)
         self._outbox = Outbox(ReportQueue(self._store, new_id=new_id), self.service, clock, new_id)
-        self._repository = Repository(self._get, root, metadata, flash)
+        self._repository = Repository(self._get, root, metadata, flash, lambda: self.service.clock_offset_s)
         self._clock, self._rng, self._new_id = clock, rng or random.Random(), new_id
         self._etag = ""
         self._poll_s = 60.0

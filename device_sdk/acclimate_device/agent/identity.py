@@ -13,6 +13,7 @@ from acclimate_device.storage import Store
 
 _RECORD_BYTES = 16 * 1024
 _KEY, _ENROLLED = "key", "enrolled"
+_NEXT, _CHANGING = "next-key", "changing-key"
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,36 @@ class Identity:
     def renew_key(self) -> DeviceKey:
         """Another key: to the service this is another device, until it enrols."""
         private = Ed25519PrivateKey.generate()
-        self._store.delete(_ENROLLED)
+        for record in (_ENROLLED, _CHANGING, _NEXT):
+            self._store.delete(record)
         self._store.write(_KEY, private.private_bytes_raw())
         return DeviceKey(private)
+
+    def next_key(self) -> DeviceKey:
+        """The key to change to, made at the first call and kept before it is used."""
+        raw = self._store.read(_NEXT)
+        if raw is None:
+            raw = Ed25519PrivateKey.generate().private_bytes_raw()
+            self._store.write(_NEXT, raw)
+        return DeviceKey(Ed25519PrivateKey.from_private_bytes(raw))
+
+    def changing(self) -> bool:
+        """Whether the service was asked to take the next key and its answer is not known."""
+        return self._store.read(_CHANGING) is not None and self._store.read(_NEXT) is not None
+
+    def begin_change(self) -> tuple[DeviceKey, DeviceKey]:
+        """The key in use and the next one; from now on either may be the one that the service knows."""
+        both = self.key(), self.next_key()
+        self._store.write(_CHANGING, b"1")
+        return both
+
+    def end_change(self, taken: bool) -> None:
+        """The service took the next key, or it can take none."""
+        if taken:
+            self._store.write(_KEY, self.next_key().private.private_bytes_raw())
+        self._store.delete(_CHANGING)
+        if taken:
+            self._store.delete(_NEXT)
 
     def enrolled(self) -> Enrolled | None:
         """What the service said at enrolment; None before."""

@@ -58,11 +58,14 @@ def parser() -> argparse.ArgumentParser:
         ("run", _run, "poll, download, report, until stopped; enrols first if need be"),
         ("once", _once, "one round: poll, obey, report"),
         ("certificate", _certificate, "the device's TLS client certificate, for a broker to trust"),
+        ("rotate-key", _rotate_key, "go over to another key; to the service it stays the same device"),
         ("status", _status, "what runs and what waits, without any request"),
     ):
         added = commands.add_parser(name, help=summary)
         added.set_defaults(command=command, alone=name != "status")
         added.add_argument("--json", action="store_true", help="print JSON")
+        if name == "certificate":
+            added.add_argument("--next", action="store_true", help="of the key that rotate-key goes over to")
         if name == "enrol":
             added.add_argument(
                 "--again", action="store_true", help="even if it did: the service lost its database"
@@ -156,8 +159,17 @@ def _over_mqtt(url: str, config: AgentConfig, flash: FileFlash) -> Transport:
     return MqttTransport(url, Identity(Store(flash)).key(), config.ca_file, config.timeout_s)
 
 
+def _rotate_key(config: AgentConfig, options: argparse.Namespace) -> int:
+    agent = _agent(config)
+    agent.service.change_key()
+    enrolled = agent.service.enrolled()
+    _print({"device_id": enrolled.device_id, "key_id": agent.identity.key().public.key_id}, options)
+    return 0
+
+
 def _certificate(config: AgentConfig, options: argparse.Namespace) -> int:
-    pem = certificate(Identity(Store(FileFlash(config.state))).key()).decode()
+    identity = Identity(Store(FileFlash(config.state)))
+    pem = certificate(identity.next_key() if options.next else identity.key()).decode()
     if options.json:
         _print({"certificate": pem}, options)
     else:

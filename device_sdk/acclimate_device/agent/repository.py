@@ -6,6 +6,7 @@ used. Bytes are fetched in ranges into flash, and nothing parses them before the
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,8 @@ Get = Callable[[str, Mapping[str, str], int], Response]
 _CHUNK_BYTES, _SMALLEST_CHUNK_BYTES = 256 * 1024, 8 * 1024
 _METADATA_BYTES = 5_000_000
 _PARTIAL = "download/"
+_CLOCK_OFF_S = 3600.0
+"""A clock that differs from the service's by more is wrong, not merely late."""
 
 
 class Repository:
@@ -38,10 +41,19 @@ class Repository:
         root: the trusted root that came with the device.
         metadata: folder where verified metadata is kept, so that none is accepted that is older.
         flash: where downloads grow.
+        clock_offset_s: how far the service's clock is ahead of this machine's.
     """
 
-    def __init__(self, get: Get, root: bytes, metadata: Path, flash: Flash) -> None:
+    def __init__(
+        self,
+        get: Get,
+        root: bytes,
+        metadata: Path,
+        flash: Flash,
+        clock_offset_s: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._get, self._root, self._metadata, self._flash = get, root, metadata, flash
+        self._clock_offset_s = clock_offset_s
         self._chunk = _CHUNK_BYTES
 
     def fetch(self, release: Release, held: Callable[[str], bytes | None]) -> dict[str, bytes]:
@@ -61,6 +73,7 @@ class Repository:
             updater = Updater(
                 str(self._metadata), "metadata/", fetcher=_Fetcher(self._get), bootstrap=self._root
             )
+            self._set_clock(updater)
             updater.refresh()
             _sync(self._metadata)
             told = self._target(updater, f"{release.path}/{MANIFEST}")
@@ -85,6 +98,16 @@ class Repository:
         """Remove what was downloaded."""
         for name in self._flash.names(_PARTIAL):
             self._flash.delete(name)
+
+    def _set_clock(self, updater: Updater) -> None:
+        """Where this machine's clock is plainly wrong, signatures end by the service's.
+
+        A clock years ahead would refuse what is fresh, one in 1970 take what ended long ago. Who holds the
+        service could withhold updates anyway. python-tuf takes the time when it is made and has no other way.
+        """
+        offset_s = self._clock_offset_s()
+        if abs(offset_s) > _CLOCK_OFF_S:
+            updater._trusted_set.reference_time += datetime.timedelta(seconds=offset_s)
 
     def _target(self, updater: Updater, path: str) -> TargetFile:
         info = updater.get_targetinfo(path)

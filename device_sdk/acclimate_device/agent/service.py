@@ -8,13 +8,16 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
+from typing import TypeVar
 
 from acclimate_device import __version__
-from acclimate_device.agent.identity import Identity, verifier
+from acclimate_device.agent.identity import DeviceKey, Identity, verifier
+from acclimate_device.agent.machine import Starts
 from acclimate_device.agent.transport import Response, Transport, refuse_page
 from acclimate_device.errors import ConfigError, TransportError, UntrustedError
 from acclimate_device.protocol import (
     ENROLMENT_PATH,
+    KEY_PATH,
     LIMITS,
     PROBLEM_PREFIX,
     REPORT_PATH,
@@ -24,18 +27,22 @@ from acclimate_device.protocol import (
     Enrolled,
     Enrolment,
     Envelope,
+    KeyChange,
     ProblemName,
     Receipt,
     Report,
     ReportBatch,
+    Start,
     Token,
     TokenRequest,
+    countersigned,
     dumps,
     loads,
     seal,
     unseal,
 )
 
+T = TypeVar("T")
 Scalar = str | int | float | bool
 _ANSWER_BYTES = 64 * 1024
 _GZIP_FROM = 1024
@@ -52,6 +59,7 @@ class Service:
         clock: Unix seconds; corrected by the service's `Date` where it is far off.
         new_nonce: 32 random hexadecimal digits.
         keep_offset: called with the seconds by which the service's clock is ahead, when that changed.
+        starts: tells the service which start of which machine asks; None tells nothing.
     """
 
     def __init__(
@@ -61,11 +69,18 @@ class Service:
         clock: Callable[[], float] = time.time,
         new_nonce: Callable[[], str] = lambda: secrets.token_hex(16),
         keep_offset: Callable[[float], None] = lambda offset_s: None,
+        starts: Starts | None = None,
     ) -> None:
         self._transport, self._identity = transport, identity
         self._clock, self._new_nonce, self._keep_offset = clock, new_nonce, keep_offset
+        self._starts = starts
         self._clock_offset = 0.0
         self._token, self._token_until = "", 0.0
+
+    @property
+    def clock_offset_s(self) -> float:
+        """How far the service's clock is ahead, as of the latest answer; 0 within some seconds."""
+        return self._clock_offset
 
     def enrol(
         self, token: str, hardware_id: str, attributes: Mapping[str, Scalar], service_key: str
@@ -86,6 +101,34 @@ class Service:
             raise UntrustedError("the service named no key to verify its assignments with: not enrolled")
         self._identity.save(enrolled)
         return enrolled
+
+    def change_key(self) -> None:
+        """Go over to the next key, as the same device. May be repeated after any failure.
+
+        Raises:
+            TransportError: no success; until it has one, every request for a token tries again first.
+        """
+        enrolled = self.enrolled()
+        old, new = self._identity.begin_change()
+        try:
+            self._in_time(lambda: self._send_change(enrolled, old, new))
+        except TransportError as error:
+            if error.status == 404:  # a service that knows no such request
+                self._identity.end_change(taken=False)
+            raise
+        self._identity.end_change(taken=True)
+        self._token = ""
+
+    def _send_change(self, enrolled: Enrolled, old: DeviceKey, new: DeviceKey) -> None:
+        message = KeyChange(
+            enrolled.device_id,
+            enrolled.service_keys[0].key_id,
+            self._clock() + self._clock_offset,
+            self._new_nonce(),
+            new.public,
+        )
+        envelope = seal(message, old.sign, old.public.key_id)
+        self._post(KEY_PATH, dumps(countersigned(envelope, new.sign, new.public.key_id)))
 
     def state(self, etag: str) -> tuple[DesiredState, str] | None:
         """The desired state and its ETag, its signature checked; None if it is still the one of `etag`.
@@ -108,7 +151,7 @@ class Service:
         Raises:
             TransportError: no success.
         """
-        body, headers = dumps(ReportBatch(reports)), {"Content-Type": "application/json"}
+        body, headers = dumps(ReportBatch(reports, self._start())), {"Content-Type": "application/json"}
         if len(body) >= _GZIP_FROM:
             body, headers = gzip.compress(body, mtime=0), {**headers, "Content-Encoding": "gzip"}
         answer = self.authorized("POST", REPORT_PATH, headers, body, _ANSWER_BYTES)
@@ -140,15 +183,21 @@ class Service:
     def _bearer(self) -> str:
         if self._token and self._clock() < self._token_until:
             return self._token
-        try:
-            token = self._request_token()
-        except TransportError as error:
-            if error.problem != problem("clock-skew"):
-                raise
-            token = self._request_token()  # the clock was corrected
+        if self._identity.changing():
+            self.change_key()
+        token = self._in_time(self._request_token)
         self._token = token.access_token
         self._token_until = self._clock() + 0.9 * token.expires_in_s
         return self._token
+
+    def _in_time(self, ask: Callable[[], T]) -> T:
+        """What `ask` gives; once more where the service found the clock off, which corrected it."""
+        try:
+            return ask()
+        except TransportError as error:
+            if error.problem != problem("clock-skew"):
+                raise
+            return ask()
 
     def _request_token(self) -> Token:
         enrolled, key = self.enrolled(), self._identity.key()
@@ -158,9 +207,13 @@ class Service:
             self._clock() + self._clock_offset,
             self._new_nonce(),
             sdk=__version__,
+            start=self._start(),
         )
         answer = self._post(TOKEN_PATH, dumps(seal(message, key.sign, key.public.key_id)))
         return loads(Token, answer.body, _ANSWER_BYTES)
+
+    def _start(self) -> Start | None:
+        return None if self._starts is None else self._starts.current(self.enrolled().device_id)
 
     def _post(self, path: str, body: bytes) -> Response:
         headers = {"Content-Type": "application/json"}
@@ -193,7 +246,7 @@ def _date(answer: Response) -> float | None:
 
 def _successful(method: str, path: str, answer: Response) -> Response:
     refuse_page(path, answer)
-    if answer.status in (200, 201, 206, 304):
+    if answer.status in (200, 201, 204, 206, 304):
         return answer
     try:
         details = json.loads(answer.body)

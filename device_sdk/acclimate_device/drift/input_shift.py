@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from acclimate_device.drift.season import Season
 
@@ -30,6 +31,11 @@ _FADE = 0.998
 _CREEP = 0.5
 """A creeping shift of less, in the units of the features, is left alone."""
 _CREPT_DAYS = 3
+_KEPT = (
+    *("sums", "in_block", "began", "blocks", "beyond", "squares", "peaks", "last"),
+    *("since", "told", "ahead", "latest"),
+)
+"""What of an InputShift is plain, to be kept as it is."""
 
 
 class InputShift:
@@ -62,6 +68,8 @@ class InputShift:
         self.deviations, self.peaks, self.warning_share = deviations, peaks, warning_share
         self._told = False
         self._ahead = 0.0  # what the clock was set by since the season began
+        self._latest = 0.0  # by the clock as it is
+        self._resumes_at: float | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -81,7 +89,50 @@ class InputShift:
 
     def leapt(self, seconds: float) -> None:
         """The clock that `at` comes from was set: hours go on as they were counted before."""
-        self._ahead += seconds
+        if self._resumes_at is None:
+            self._ahead += seconds
+            self._latest += seconds
+
+    def state(self) -> dict[str, Any]:
+        """Everything that was learnt of the inputs, for JSON: `restore` goes on from it after a restart."""
+        return {
+            **{name: getattr(self, f"_{name}") for name in _KEPT},
+            "distance": self.distance,
+            "lately": list(self._lately),
+            "season": None if self._season is None else self._season.state(),
+            "days": vars(self._days),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state`, by the hours it counted in.
+
+        A machine without a clock may start years before that: it then compares with the latest inputs alone,
+        until its clock is set.
+
+        Raises:
+            ValueError: it is none; nothing changed.
+        """
+        fresh = InputShift(
+            self.block, self.reference, self.smallest, self.deviations, self.peaks, self.warning_share
+        )
+        try:
+            width = len(state["squares"])
+            rows = [state[name] for name in ("peaks", *(["last"] if state["last"] else []))]
+            rows += [*state["lately"], *([state["sums"]] if state["sums"] else []), *state["days"]["_week"]]
+            if any(len(row) != width or not all(map(math.isfinite, row)) for row in rows):
+                raise ValueError("rows of other lengths, or numbers that are none")
+            for name in _KEPT:
+                setattr(fresh, f"_{name}", state[name])
+            fresh.distance = float(state["distance"])
+            fresh._lately.extend(state["lately"])
+            if state["season"] is not None:
+                fresh._season = Season(width)
+                fresh._season.restore(state["season"])
+            vars(fresh._days).update({name: state["days"][name] for name in vars(fresh._days)})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"no state of an InputShift: {error!r}") from None
+        vars(self).update(vars(fresh))
+        self._resumes_at = self._latest
 
     def update(self, x: float | Sequence[float], at: float | None = None) -> None:
         """Take the features of the next example (one number, or always the same count of them).
@@ -93,7 +144,13 @@ class InputShift:
             self.reset()
             self._told = True
         features = x if isinstance(x, Sequence) else (x,)
+        if at is not None and self._resumes_at is not None:
+            if at < self._resumes_at:
+                at = None  # before what was seen before the restart: the clock is yet to be set
+            else:
+                self._resumes_at = None
         if at is not None:
+            self._latest = at
             at -= self._ahead
             self._began = at if self._began is None else self._began
             if self._since is None:

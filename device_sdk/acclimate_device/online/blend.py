@@ -8,6 +8,9 @@ that is the start: every other candidate begins as if it had done somewhat worse
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,6 +38,32 @@ class Blend:
         shape = experts + 2, leads, targets
         self._short, self._long = _Recent(shape, SEASONS * season), _Recent(shape, LONG * SEASONS * season)
         self._prior = float(season)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of candidates: experts and two blends, leads, targets."""
+        return self._short.sum.shape
+
+    def state(self) -> dict[str, Errors]:
+        """The errors so far, for `restore`."""
+        short, long = self._short, self._long
+        return {
+            "short.sum": short.sum,
+            "short.count": short.count,
+            "long.sum": long.sum,
+            "long.count": long.count,
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a `state` of a blend of the same shape.
+
+        Raises:
+            KeyError, ValueError: it is none.
+        """
+        if any(one.shape != self.shape or not np.isfinite(one).all() for one in state.values()):
+            raise ValueError(f"errors of another shape than {self.shape}, or numbers that are none")
+        for name, part in (("short", self._short), ("long", self._long)):
+            part.sum, part.count = state[f"{name}.sum"], state[f"{name}.count"]
 
     def candidates(self, forecasts: Float) -> Float:
         """The experts' forecasts (experts, leads, targets), then the blends of the bundle's and of all."""
@@ -71,18 +100,18 @@ class _Recent:
 
     def __init__(self, shape: tuple[int, int, int], half_life: float) -> None:
         self._keep = 0.5 ** (1.0 / half_life)
-        self._sum: Errors = np.zeros(shape)
-        self._count: Errors = np.zeros(shape)
+        self.sum: Errors = np.zeros(shape)
+        self.count: Errors = np.zeros(shape)
 
     def add(self, errors: Errors) -> None:
         known = np.isfinite(errors)
-        self._sum = np.where(known, self._keep * self._sum + errors, self._sum)
-        self._count = np.where(known, self._keep * self._count + 1.0, self._count)
+        self.sum = np.where(known, self._keep * self.sum + errors, self.sum)
+        self.count = np.where(known, self._keep * self.count + 1.0, self.count)
 
     def estimate(self, prior: float) -> Errors:
         """Mean errors; while little is known, those of others are drawn to somewhat more than the start's."""
-        start = self._sum[:1] / np.maximum(self._count[:1], _SMALLEST)
-        start = np.where(self._count[:1] > 0, np.maximum(start, _SMALLEST), 1.0)
-        doubted = (self._sum + prior * _DOUBT * start) / (self._count + prior)
+        start = self.sum[:1] / np.maximum(self.count[:1], _SMALLEST)
+        start = np.where(self.count[:1] > 0, np.maximum(start, _SMALLEST), 1.0)
+        doubted = (self.sum + prior * _DOUBT * start) / (self.count + prior)
         doubted[0] = start[0]
         return np.maximum(doubted, _SMALLEST)

@@ -6,6 +6,7 @@ everything else; here is what a caller needs to know of both.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
@@ -25,6 +26,9 @@ from acclimate_device.online.versions import Load, ReadFile
 from acclimate_device.protocol import Manifest, Release, Report, Slot
 from acclimate_device.runtime import load_engine
 from acclimate_device.storage import Claim, FileFlash, Flash, SameProcess
+
+_NAME = re.compile(r"[a-z0-9-]{1,32}")
+MOST_KEPT = 1024 * 1024
 
 
 class Device:
@@ -259,6 +263,28 @@ class Device:
         """
         self._process.check()
         self._life.tick()
+
+    def keep(self, name: str, data: bytes) -> bool:
+        """Keep something of the application's own over restarts, in two checksummed copies.
+
+        Args:
+            name: lower-case letters, digits and hyphens, at most 32.
+            data: at most `MOST_KEPT` bytes.
+
+        Returns:
+            Whether it is durable; if not, `health` says why.
+
+        Raises:
+            ValueError: a name or data of another kind.
+        """
+        if not _NAME.fullmatch(name) or len(data) > MOST_KEPT:
+            raise ValueError(f"{name!r} with {len(data)} bytes: use a-z, 0-9, - and few bytes")
+        self._process.check()
+        return self._life.keeping.keep(f"kept/{name}", data)
+
+    def kept(self, name: str) -> bytes | None:
+        """What `keep` kept under this name; None where nothing is, or can be read now."""
+        return self._life.keeping.kept(f"kept/{name}")
 
     def close(self) -> None:
         """Stop the housekeeping, end a passed trial, report the open window, save what was learnt.

@@ -12,6 +12,8 @@ last, what was a season ago, the start, the adapted model), and is learned from.
 from __future__ import annotations
 
 import datetime as dt
+import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -20,16 +22,23 @@ from numpy.typing import NDArray
 
 from acclimate_device.errors import InputError
 from acclimate_device.online.blend import Blend
-from acclimate_device.online.device import Device
+from acclimate_device.online.device import MOST_KEPT, Device
+from acclimate_device.online.memory import recall, remembered
 from acclimate_device.online.series import Series
 from acclimate_device.protocol import Manifest
 
+logger = logging.getLogger(__name__)
+
 Float = NDArray[np.float32]
+_KEPT = "forecaster"
 START, ADAPTED, LAST = "start", "adapted", "last value"
 
 
 class Forecaster:
     """Forecasts of one device; not for several threads at once.
+
+    What it knows is kept with the device's state, at most every `policy.save_s` of the rows' time, and found
+    again after a restart. Rows that were missed meanwhile are gaps, where rows come at even times.
 
     Args:
         device: of a bundle that forecasts, with every target among its channels.
@@ -48,6 +57,8 @@ class Forecaster:
         self._device, self._clock = device, clock or local_time
         self._learn_every_given = learn_every
         self._begin(device.manifest)
+        self._saved_s = -math.inf
+        self._resumed = self._recall()
 
     @property
     def experts(self) -> tuple[str, ...]:
@@ -79,14 +90,20 @@ class Forecaster:
         """
         if self._device.release != self._release:
             self._follow()
-        self._series.add(values, self._seconds(moment))
+        at = self._seconds(moment)
+        if self._resumed:
+            self._catch_up(at)
+        self._series.add(values, at)
+        self._resumed = False
         self._score()
         self._learn()
         x = self._series.input()
         if x is None:
+            self._remember(at)
             return None
         candidates = self._blend.candidates(self._forecasts(x))
         self._made[self._series.rows] = candidates
+        self._remember(at)
         answer = self._blend.answer(candidates)
         if answer.size == 1:
             return float(answer[0, 0])
@@ -118,6 +135,37 @@ class Forecaster:
         self._begin(self._device.manifest)
         if self._series.layout == layout and (self._shape, self._experts) == (shape, experts):
             self._series, self._made, self._blend = before, made, blend
+
+    def _recall(self) -> bool:
+        """Go on from what was kept before a restart; whether there was something."""
+        raw = self._device.kept(_KEPT)
+        made = None if raw is None else recall(raw, self._series, self._blend)
+        if made is None:
+            self._begin(self._device.manifest)
+            return False
+        self._made = made
+        return True
+
+    def _catch_up(self, at: float) -> None:
+        """Take rows that came while nobody looked as gaps; begin the past anew where they cannot be told."""
+        missed = self._series.missed(at)
+        if missed is None:
+            self._series, self._made = Series(self._device.manifest), {}
+            return
+        for moment in missed:
+            self._series.add([math.nan] * len(self._series.channels), moment)
+            self._score()
+
+    def _remember(self, at: float) -> None:
+        seconds = at * self._device.manifest.input.time_unit_s
+        if seconds - self._saved_s < self._device.policy.save_s:
+            return
+        known = remembered(self._series, self._blend, self._made)
+        if len(known) <= MOST_KEPT:
+            self._device.keep(_KEPT, known)
+        elif self._saved_s == -math.inf:
+            logger.warning("event=forecaster_not_kept bytes=%d most=%d", len(known), MOST_KEPT)
+        self._saved_s = seconds
 
     def _forecasts(self, x: Float) -> Float:
         """Of every expert, (experts, leads, targets)."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import threading
 
 from acclimate_device.drift import InputShift
 from acclimate_device.online.alignment import Alignment, Moments, Realigner
 from acclimate_device.online.schema import Float, Schema
-from acclimate_device.protocol import EventKind
+from acclimate_device.protocol import EventKind, canonical_json
 
 
 class InputWatch:
@@ -16,14 +18,16 @@ class InputWatch:
     Args:
         detector: of shifts.
         realign_window: see `OnlinePolicy`; None where shifts are not undone.
+        kept: what `snapshot` gave before a restart.
     """
 
-    def __init__(self, detector: InputShift, realign_window: int | None) -> None:
+    def __init__(self, detector: InputShift, realign_window: int | None, kept: bytes | None = None) -> None:
         self._detector, self._window = detector, realign_window
         self._lock = threading.Lock()
         self._schema: Schema | None = None
         self._news: tuple[EventKind, str] | None = None
         self._realigner: Realigner | None = None
+        self._kept = kept
 
     @property
     def distance(self) -> float:
@@ -62,6 +66,7 @@ class InputWatch:
             if self._schema is None or self._schema.layout != schema.layout:
                 self._schema, warned = schema, False
                 detector.reset()
+                self._resume(schema)
             detector.update(self._schema.features(self._schema.normalize(raw)), at)
             if self._realigner is not None:
                 self._realigner.update(raw)
@@ -73,6 +78,23 @@ class InputWatch:
                 self._news = ("warning", f"distance {detector.distance:.1f}")
         finally:
             self._lock.release()
+
+    def snapshot(self) -> bytes | None:
+        """What was learnt of the inputs, to be kept over a restart; None where none came."""
+        with self._lock:
+            if self._schema is None:
+                return None
+            return canonical_json({"measure": self._schema.measure, **self._detector.state()})
+
+    def _resume(self, schema: Schema) -> None:
+        """Go on from what was kept, if it was measured as `schema` measures."""
+        kept, self._kept = self._kept, None
+        if kept is None:
+            return
+        with contextlib.suppress(ValueError):  # of another version of this package: learnt anew
+            state = json.loads(kept)
+            if isinstance(state, dict) and state.get("measure") == schema.measure:
+                self._detector.restore(state)
 
     def news(self) -> tuple[EventKind, str] | None:
         """A warning or a drift since the last call, and how far the inputs went."""

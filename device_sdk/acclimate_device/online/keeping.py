@@ -36,6 +36,7 @@ class Keeping:
         self._store, self._clock = store, clock
         self._queue, self._saved = ReportQueue(store, new_id=new_id), SavedState(store)
         self._unread = self._unsaved = ""  # why adapted state could not be read, or kept
+        self._unkept = ""  # why anything else could not
         self.health = Health()
         self.leap_s = 0.0  # what the clock was set by, as of the last look
 
@@ -65,6 +66,23 @@ class Keeping:
             self._unsaved = str(error)
         return not self._unsaved
 
+    def keep(self, name: str, data: bytes) -> bool:
+        """Keep something under a name of its own; whether the flash took it."""
+        try:
+            self._store.write(name, data)
+            self._unkept = ""
+        except StorageError as error:
+            self._unkept = str(error)
+        return not self._unkept
+
+    def kept(self, name: str) -> bytes | None:
+        """What is kept under a name; None where nothing is, or can be read now."""
+        try:
+            return self._store.read(name)
+        except StorageError as error:
+            self._unkept = str(error)
+            return None
+
     def clock_offset_s(self) -> float:
         """How far the service's clock is ahead, as the agent last saw it."""
         try:
@@ -80,7 +98,7 @@ class Keeping:
         notes: list[Note] = [(one.kind, one.name[:128], one.detail) for one in self._store.take_mishaps()]
         repaired = sum(kind == "repaired" for kind, _, _ in notes)
         set_aside = len(notes) - repaired
-        trouble = versions.trouble or self._queue.trouble or self._unsaved or self._unread
+        trouble = versions.trouble or self._queue.trouble or self._unsaved or self._unread or self._unkept
         if trouble and not self.health.storage:
             notes.append(("storage_failed", "StorageError", trouble))
             logger.warning("event=storage_failed detail=%s", trouble)

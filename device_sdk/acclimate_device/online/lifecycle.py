@@ -29,6 +29,8 @@ from acclimate_device.telemetry import Recorder, resources
 
 logger = logging.getLogger(__name__)
 
+_INPUTS, _INPUTS_S = "inputs", 3600.0
+"""Record of what was learnt of the inputs, and seconds between two writes of it."""
 UNUSABLE = "the model gives NaN or infinity for this input: it is outside what the model knows"
 
 
@@ -72,7 +74,8 @@ class Lifecycle:
         self.keeping = Keeping(store, clock, new_id)
         self.versions = Versions(Slots(store), factory, policy.trial_starts, load)
         realign_window = policy.realign_window if policy.on_input_shift == "realign" else None
-        self.inputs = InputWatch(input_shift or InputShift(block=4), realign_window)
+        kept = self.keeping.kept(_INPUTS)
+        self.inputs = InputWatch(input_shift or InputShift(block=4), realign_window, kept)
         self.learner = Learner(
             policy,
             detector or loss_detector(),
@@ -83,6 +86,7 @@ class Lifecycle:
         )
         self._predictions = 0  # since this version started, or nearly: threads may lose a few
         self._unsaved, self._saved_at = False, -math.inf
+        self._inputs_saved_at = clock.elapsed()
         self.active = self._restored(self.versions.start())
         self._note_versions()
 
@@ -135,6 +139,8 @@ class Lifecycle:
                 self._report(self.versions.boot.counter)
             if self._unsaved and elapsed - self._saved_at >= self.policy.save_s:
                 self._save()
+            if elapsed - self._inputs_saved_at >= max(_INPUTS_S, self.policy.save_s):
+                self._save_inputs()
 
     def close(self) -> None:
         """End a passed trial, report the open window, save what was learnt."""
@@ -145,6 +151,7 @@ class Lifecycle:
                 self._report(self.versions.boot.counter)
             if self._unsaved:
                 self._save()
+            self._save_inputs()
 
     def leave(self, active: Active, raw: Float) -> tuple[Active, Float]:
         """Leave parameters that give NaN, adapted ones for the start, a trial for the last good version; what
@@ -270,6 +277,13 @@ class Lifecycle:
             state = Adapted(active.params, active.adapted, active.alignment, self.inputs.before)
         kept = self.keeping.save(active.running.engine, state, self.versions.boot.lineage)
         self._unsaved, self._saved_at = not kept, self.clock.elapsed()
+
+    def _save_inputs(self) -> None:
+        """Keep what was learnt of the inputs: a season takes a week to know."""
+        snapshot = self.inputs.snapshot()
+        if snapshot is not None:
+            self.keeping.keep(_INPUTS, snapshot)
+        self._inputs_saved_at = self.clock.elapsed()
 
     def _note_keeping(self) -> None:
         for note in self.keeping.look(self.versions):

@@ -63,6 +63,8 @@ class Predictor:
     def many(self, xs: Iterable[Any]) -> list[Any]:
         active = self._life.active
         raws = [self._checked(active.schema, x) for x in xs]
+        if len(raws) == 1:  # what a batch is gathered for costs more than it saves
+            return [self.one(raws[0])]
         predictions: list[Any] = []
         for first in range(0, len(raws), _TOGETHER):
             started, some = time.perf_counter_ns(), raws[first : first + _TOGETHER]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from acclimate_device.errors import BeyondError, InputError, LabelError
 from acclimate_device.preprocessing import Preparation
-from acclimate_device.protocol import Manifest
+from acclimate_device.protocol import Manifest, canonical_json, write
 
 Float = NDArray[np.float32]
 Target = int | float | Float
@@ -171,6 +173,12 @@ class Schema:
     def bounded(self, loss: float) -> float:
         """A loss in 0 to 1 for the detectors: of cross-entropy the probability that was missing."""
         return 1.0 - math.exp(-loss) if self.classification else loss / (1.0 + loss)
+
+    @functools.cached_property
+    def measure(self) -> str:
+        """What `features` are measured by: equal for versions whose features may be compared."""
+        entry = self._input
+        return hashlib.sha256(canonical_json([entry.channels, self.shape, write(entry)])).hexdigest()
 
     def features(self, normalized: Float) -> list[float]:
         """For the input-shift detector, by at most 16 groups of channels: mean, log of spread over time."""

@@ -54,6 +54,45 @@ class Series:
     def __len__(self) -> int:
         return min(self._held, self._limit)
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The rows that are still looked back to, for `restore`."""
+        rows = slice(self._held - len(self), self._held)
+        return {
+            "values": self._values[rows],
+            "measured": self._measured[rows].astype(np.int32),
+            "times": self._times[rows],
+            "rows": np.array([self.rows], np.int64),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from a `state` of a series of the same layout; this one is empty.
+
+        Raises:
+            KeyError, ValueError: it is none.
+        """
+        held = len(state["times"])
+        if (
+            held > self._limit
+            or not np.isfinite(state["times"]).all()
+            or (np.diff(state["times"]) <= 0).any()
+        ):
+            raise ValueError("not the rows of such a series")
+        for column, name in ((self._values, "values"), (self._measured, "measured"), (self._times, "times")):
+            column[:held] = state[name].reshape(held, *column.shape[1:])
+        self._held, self.rows = held, int(state["rows"][0])
+
+    def missed(self, moment: float) -> list[float] | None:
+        """Moments of the rows that came before `moment` and were not seen; None where that cannot be told,
+        because the rows so far came at uneven times, or too many are missing to look back beyond them."""
+        if len(self) < 3:
+            return None
+        times = self._times[self._held - len(self) : self._held]
+        each = float(np.median(np.diff(times)))
+        count = round((moment - times[-1]) / each) - 1
+        if count > 0 and (np.diff(times).max() > 1.5 * each or count >= self._limit):
+            return None
+        return [float(times[-1]) + each * (1 + number) for number in range(count)]
+
     def add(self, values: Sequence[float] | Mapping[str, float], moment: float) -> None:
         """Take a row.
 

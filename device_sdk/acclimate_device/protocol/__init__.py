@@ -12,11 +12,12 @@ All bodies are JSON. Errors are RFC 9457 problem details (`application/problem+j
 | --- | --- | --- |
 | `POST /device/v1/enrolments` | `Envelope` of `Enrolment`, signed by the key inside | 201 `Enrolled` |
 | `POST /device/v1/tokens` | `Envelope` of `TokenRequest`, signed by the enrolled key | 200 `Token` |
+| `POST /device/v1/keys` | `Envelope` of `KeyChange`, signed by the old key and the new | 204 |
 | `GET /device/v1/state`, `If-None-Match` | - | 200 `Envelope` of `DesiredState` with `ETag`, or 304 |
 | `GET /device/v1/repository/…`, `Range`, `If-Range` | - | 200 or 206 with a strong `ETag` |
 | `POST /device/v1/reports` | `ReportBatch`, may be `Content-Encoding: gzip` | 200 `Receipt` |
 
-All but the first two need `Authorization: Bearer`. Enrolling again with the same token and the same key
+All but the first three need `Authorization: Bearer`. Enrolling again with the same token and the same key
 gives the same answer, so a lost answer costs nothing. A new version of the protocol gets a new path.
 
 ## Invariants
@@ -90,6 +91,7 @@ from acclimate_device.protocol.envelope import (
     Sign,
     Signature,
     Verify,
+    countersigned,
     payload_type,
     seal,
     signed_bytes,
@@ -124,6 +126,7 @@ from acclimate_device.protocol.manifest import (
 )
 from acclimate_device.protocol.messages import (
     ENROLMENT_PATH,
+    KEY_PATH,
     PROBLEM_PREFIX,
     REPORT_PATH,
     REPOSITORY_PATH,
@@ -133,9 +136,11 @@ from acclimate_device.protocol.messages import (
     DesiredState,
     Enrolled,
     Enrolment,
+    KeyChange,
     Problem,
     ProblemName,
     Release,
+    Start,
     Token,
     TokenRequest,
 )
@@ -161,6 +166,7 @@ MESSAGES: tuple[type[object], ...] = (
     Enrolled,
     TokenRequest,
     Token,
+    KeyChange,
     DesiredState,
     Manifest,
     ReportBatch,
@@ -175,6 +181,7 @@ __all__ = [
     "ENROLMENT_PATH",
     "FEATURES",
     "FILES",
+    "KEY_PATH",
     "LEARN",
     "LIMITS",
     "MANIFEST",
@@ -206,6 +213,7 @@ __all__ = [
     "File",
     "HeadName",
     "Input",
+    "KeyChange",
     "Limits",
     "LossName",
     "Manifest",
@@ -224,11 +232,13 @@ __all__ = [
     "Sign",
     "Signature",
     "Slot",
+    "Start",
     "Summary",
     "Token",
     "TokenRequest",
     "Verify",
     "canonical_json",
+    "countersigned",
     "dumps",
     "json_schema",
     "loads",

@@ -13,7 +13,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from acclimate_device.errors import ProtocolError, UntrustedError
@@ -90,6 +90,13 @@ def seal(message: object, sign: Sign, key_id: str) -> Envelope:
     kind, payload = payload_type(type(message)), dumps(message)
     signature = Signature(key_id, base64.b64encode(sign(signed_bytes(kind, payload))).decode())
     return Envelope(kind, base64.b64encode(payload).decode(), (signature,))
+
+
+def countersigned(envelope: Envelope, sign: Sign, key_id: str) -> Envelope:
+    """The envelope with one more signature."""
+    signed = signed_bytes(envelope.payload_type, _decoded(envelope.payload))
+    signature = Signature(key_id, base64.b64encode(sign(signed)).decode())
+    return replace(envelope, signatures=(*envelope.signatures, signature))
 
 
 def unseal(envelope: Envelope, kind: type[Message], verify: Verify) -> Message:

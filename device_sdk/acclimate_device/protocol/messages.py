@@ -13,6 +13,7 @@ from acclimate_device.protocol.limits import LIMITS
 
 ENROLMENT_PATH = "/device/v1/enrolments"
 TOKEN_PATH = "/device/v1/tokens"
+KEY_PATH = "/device/v1/keys"
 STATE_PATH = "/device/v1/state"
 REPORT_PATH = "/device/v1/reports"
 REPOSITORY_PATH = "/device/v1/repository"
@@ -72,6 +73,22 @@ class Enrolled:
 
 
 @dataclass(frozen=True)
+class Start:
+    """One start of a device's agent, by which the service tells one machine from two with one identity.
+
+    Attributes:
+        nonce: random at each start.
+        count: how many starts the device counts with this one; 0 where its flash does not tell.
+        hardware: digest of what is soldered to the machine, of no meaning beside another identity's; empty
+            where nothing tells.
+    """
+
+    nonce: Nonce
+    count: Counter = 0
+    hardware: Annotated[str, Text(r"[0-9a-f]{64}|", max_length=64)] = ""
+
+
+@dataclass(frozen=True)
 class TokenRequest:
     """Proof of key possession: sent in an envelope signed with the device's key.
 
@@ -83,6 +100,7 @@ class TokenRequest:
         nonce: random; a service accepts one only once while it is fresh.
         attributes: replaces the enrolled attributes; empty leaves them.
         sdk: version of acclimate-device.
+        start: of the agent that asks; None from an agent that does not tell.
     """
 
     device_id: DeviceId
@@ -91,6 +109,7 @@ class TokenRequest:
     nonce: Nonce
     attributes: Attributes = field(default_factory=dict)
     sdk: Line = ""
+    start: Start | None = None
     schema: Literal[1] = 1
 
 
@@ -107,6 +126,26 @@ class Token:
     access_token: Annotated[str, Text(r"[\x21-\x7e]+", max_length=2048)]
     expires_in_s: Seconds
     token_type: Literal["Bearer"] = "Bearer"
+    schema: Literal[1] = 1
+
+
+@dataclass(frozen=True)
+class KeyChange:
+    """A device goes over to another key: sent in an envelope signed with both, the one it leaves and the new.
+
+    Sent again after a lost answer it changes nothing: the service then knows the new key, and that signed.
+
+    Attributes:
+        device_id: as enrolled; it stays.
+        audience, issued_at, nonce: as in `TokenRequest`.
+        public_key: the new one.
+    """
+
+    device_id: DeviceId
+    audience: Hash
+    issued_at: Moment
+    nonce: Nonce
+    public_key: PublicKey
     schema: Literal[1] = 1
 
 

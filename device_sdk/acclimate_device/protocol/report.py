@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from acclimate_device.protocol.codec import Items, Number, Text
 from acclimate_device.protocol.limits import LIMITS
-from acclimate_device.protocol.messages import Count, Counter, Moment, Nonce, Prose, Release
+from acclimate_device.protocol.messages import Count, Counter, Moment, Nonce, Prose, Release, Start
 
 Slot = Literal["a", "b", "factory"]
 
@@ -171,9 +171,11 @@ class ReportBatch:
 
     Attributes:
         reports: at most `LIMITS.batch_reports`.
+        start: of the agent that posts; None from an agent that does not tell.
     """
 
     reports: Annotated[tuple[Report, ...], Items(LIMITS.batch_reports)]
+    start: Start | None = None
     schema: Literal[1] = 1
 
 

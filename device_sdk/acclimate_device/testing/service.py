@@ -22,6 +22,7 @@ from acclimate_device.agent.transport import Response
 from acclimate_device.errors import TransportError, UntrustedError
 from acclimate_device.protocol import (
     ENROLMENT_PATH,
+    KEY_PATH,
     LIMITS,
     PROBLEM_PREFIX,
     REPORT_PATH,
@@ -33,6 +34,7 @@ from acclimate_device.protocol import (
     Enrolled,
     Enrolment,
     Envelope,
+    KeyChange,
     ProblemName,
     PublicKey,
     Receipt,
@@ -92,6 +94,8 @@ class SimulatedService:
             raise TransportError(f"{method} {path}: the network is down")
         if path == ENROLMENT_PATH:
             return self._enrol(loads(Envelope, body or b"", LIMITS.envelope_bytes))
+        if path == KEY_PATH:
+            return self._change_key(loads(Envelope, body or b"", LIMITS.envelope_bytes))
         if path == TOKEN_PATH:
             return self._give_token(loads(Envelope, body or b"", LIMITS.envelope_bytes))
         bearer = headers.get("Authorization", "").removeprefix("Bearer ")
@@ -115,6 +119,16 @@ class SimulatedService:
             return self._problem(403, "enrolment-refused")
         self._device_key = message.public_key
         return Response(201, {}, dumps(Enrolled("device-1", "fleet", (self.public,))))
+
+    def _change_key(self, envelope: Envelope) -> Response:
+        new = unverified(envelope, KeyChange).public_key
+        try:
+            for key in (new, self._device_key or new):
+                unseal(envelope, KeyChange, verifier((key,)))
+        except UntrustedError:
+            return self._problem(401, "signature-invalid")
+        self._device_key, self._bearers = new, {}
+        return Response(204, {})
 
     def _give_token(self, envelope: Envelope) -> Response:
         if self._device_key is None:

@@ -75,6 +75,7 @@ def show(fleet: str, device_id: str, reports: int, as_json: bool) -> None:
             "hardware": one["hardware_id"] or "-",
             "runs": _release(one["running"]) or "unknown, it has not reported yet",
             "should": _should(one),
+            "identity": f"held, {one['doubled']}" if one["doubled_at"] else "one machine",
             "rollout": f"{one['assignment']['rollout']}, {_arm(one)}" if _arm(one) else "none",
             "last report": ago(one["reported_at"], now),
             "attributes": ", ".join(f"{name}={value}" for name, value in one["attributes"].items()) or "none",
@@ -90,13 +91,16 @@ def show(fleet: str, device_id: str, reports: int, as_json: bool) -> None:
             row["examples"],
             f"{row['loss_sum'] / row['examples']:.4g}" if row["examples"] else None,
             row["drifts"],
+            row["alarms"],
             row["fallbacks"],
         )
         for row in latest
     ]
     if rows:
-        columns = ["received", "version", "predictions", "labelled", "mean loss", "drifts", "fallbacks"]
-        print_table("Latest reports", columns, rows)
+        names = "received, version, predictions, labelled, mean loss, drifts, alarms, fallbacks"
+        print_table("Latest reports", names.split(", "), rows)
+    if one["doubled_at"]:
+        next_step(f"acclimate device resolve {fleet} {device_id}", "once one machine has this identity")
 
 
 @device.command("attributes")
@@ -111,6 +115,23 @@ def attributes(fleet: str, device_id: str, pairs: tuple[str, ...], as_json: bool
         print_json(changed)
         return
     out.print(f"{len(changed['attributes'])} attributes set on {device_id}")
+
+
+@device.command("resolve")
+@click.argument("fleet")
+@click.argument("device_id")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def resolve(fleet: str, device_id: str, yes: bool, as_json: bool) -> None:
+    """End the hold of a device whose identity two machines used.
+
+    Before that, switch the copy off, or give it an identity of its own with a new token and
+    `acclimate-device enrol --new-key`. The first machine that asks afterwards is this device.
+    """
+    if not yes:
+        click.confirm(f"Does one machine alone use the identity {device_id} of {fleet}?", abort=True)
+    connect().post(f"/fleets/{fleet}/devices/{device_id}/resolve")
+    say_done(f"device {device_id} is held no more", as_json, fleet=fleet, id=device_id, state="resolved")
 
 
 @device.command("retire")
@@ -148,6 +169,8 @@ def _should(one: dict[str, Any]) -> str:
     assignment = one["assignment"]
     if assignment is None:
         return "retired"
+    if one["doubled_at"]:
+        return "hold, two machines use its identity"
     return f"{assignment['action']} {_release(assignment['release'])}".strip()
 
 

@@ -65,7 +65,16 @@ def show(name: str, hours: int, as_json: bool) -> None:
     _show(found, False)
     print_table(
         f"Reported in {hours} h",
-        ["release", "reports", "loss after adaptation", "drifts", "kept start", "fallbacks", "refusals"],
+        [
+            "release",
+            "reports",
+            "loss after adaptation",
+            "drifts",
+            "kept start",
+            "fallbacks",
+            "alarms",
+            "refusals",
+        ],
         [_totals(release, rows) for release, rows in _by_release(counts).items()],
     )
 
@@ -225,5 +234,5 @@ def _totals(release: str, rows: list[dict[str, Any]]) -> tuple[object, ...]:
 
     examples = total("adapted_examples")
     loss = f"{total('adapted_loss_sum') / examples:.4g}" if examples else None
-    counted = [int(total(name)) for name in ("drifts", "kept_starts", "fallbacks", "refusals")]
+    counted = [int(total(name)) for name in ("drifts", "kept_starts", "fallbacks", "alarms", "refusals")]
     return (release, int(total("reports")), loss, *counted)

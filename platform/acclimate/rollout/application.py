@@ -25,6 +25,7 @@ from acclimate.rollout.api.device_side import DeviceSide
 from acclimate.rollout.api.enrolment import EnrolmentDesk
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.limits import BodyLimit, RateLimit
+from acclimate.rollout.api.machines import MachineDesk
 from acclimate.rollout.api.metrics import Collected, ServiceMetrics, fault_metrics, fleet_metrics
 from acclimate.rollout.api.operator import access, devices, fleets, retraining, rollouts
 from acclimate.rollout.api.operator import health as operator_health
@@ -104,8 +105,9 @@ class Service:
         )
         self.state = StateEndpoint(self.gatekeeper, key, self.taken, self.metrics)
         freshness = Freshness(PublicKey.of(key.public_bytes).key_id, clock, store.spend_proof)
+        machines = MachineDesk(store, self.roster)
         enrolments = EnrolmentDesk(
-            store, self.roster, key, tokens, freshness, settings.device_token_lifetime_s
+            store, self.roster, key, tokens, freshness, machines, settings.device_token_lifetime_s
         )
         self.devices = DeviceSide(
             enrolments,
@@ -118,6 +120,7 @@ class Service:
         self.report_endpoint = ReportEndpoint(
             self.reports,
             self.gatekeeper,
+            machines,
             RateLimit(settings.report_bytes_rate, settings.report_bytes_burst, time.monotonic),
             settings.max_body_bytes,
             clock,

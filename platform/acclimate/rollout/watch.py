@@ -30,10 +30,11 @@ class Watch:
         found = store.observations(rollout.id)
         self.observations = {one.device: one for one in found}
         self.tally = Tally(rollout.plan, found)
-        self._settled = sum(one.order is not None for one in found)
+        self._settled = max((one.order for one in found if one.order is not None), default=0)
         self._watched = {one.device for one in found if one.order is None}
         self._progress = store.progress(rollout.id)
         self._taken_until = max((one.taken_at for one in found), default=0.0)
+        self._doubled: set[str] = set()
         self.verdicts: tuple[str, ...] = ()
 
     def update(self, rollout: Rollout, now: float, token: int) -> None:
@@ -43,7 +44,9 @@ class Watch:
         """
         self.rollout = rollout
         fleet = self._store.fleet(rollout.plan.fleet)
+        self._doubled = {device.id for device in self._store.doubled_devices(fleet.name)}
         self._take_in()
+        self._leave_out(token)
         changed: dict[str, Observation] = {}
         reports = self._store.reports_after(fleet.name, self._progress, PAGE)
         for report in reports:
@@ -80,6 +83,19 @@ class Watch:
             one.arm == "canary" and not one.returned and not one.silence for one in self.observations.values()
         )
 
+    def _leave_out(self, token: int) -> None:
+        """Forget what two machines with one identity showed: their losses are no device's."""
+        gone = sorted(self._doubled & self.observations.keys())
+        if not gone:
+            return
+        self._store.forget_observations(self.rollout.id, gone, token)
+        self.observations = {
+            name: one for name, one in self.observations.items() if name not in self._doubled
+        }
+        self._watched -= self._doubled
+        settled = [one for one in self.observations.values() if one.order is not None]
+        self.tally = Tally(self.rollout.plan, sorted(settled, key=lambda one: one.order or 0))
+
     def _settle_the_due(self, now: float, changed: dict[str, Observation]) -> None:
         for device in sorted(self._watched):
             self._settle_if_due(self.observations[device], now, changed)
@@ -93,6 +109,8 @@ class Watch:
             self._taken_until = max(self._taken_until, told.taken_at)
 
     def _hear(self, fleet: Fleet, report: ReportRecord, changed: dict[str, Observation]) -> None:
+        if report.device in self._doubled:
+            return
         known = self.observations.get(report.device) or self._newcomer(fleet, report)
         if known is None:
             return

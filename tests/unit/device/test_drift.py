@@ -1,6 +1,7 @@
 """Our detectors against river's, on recorded and made streams: the same verdict at the same value."""
 
 import copy
+import json
 import math
 import os
 import random
@@ -202,6 +203,63 @@ def test_hours_go_on_as_before_when_the_clock_is_set() -> None:
     for at, features in days_of(level, 12, seed=1):
         detector.update(features, 12 * 86_400.0 + at + 9 * 3600.0)
         assert not detector.drift_detected
+
+
+def test_a_restart_changes_nothing_that_the_detector_says() -> None:
+    went_on = InputShift()
+    for at, features in days_of(CYCLES["weekly in steps"], 9.31):
+        went_on.update(features, at)
+    went_on.leapt(-3600.0)
+    restarted = InputShift()
+    restarted.restore(json.loads(json.dumps(went_on.state())))
+    told = []
+    for at, features in days_of(lambda hour: CYCLES["weekly in steps"](hour + 9.31 * 24), 4, seed=1):
+        shifted = features if at < 3 * 86_400.0 else [features[0] + 1.0, features[1]]
+        for one in (went_on, restarted):
+            one.update(shifted, at + 9.31 * 86_400.0 - 3600.0)
+        one, two = ((which.drift_detected, which.distance) for which in (went_on, restarted))
+        assert one == two
+        told.append(one[0])
+    assert not any(told[: 3 * 720]), "what the week before the restart knew"
+    assert any(told)
+
+
+def test_a_clock_that_starts_in_1970_waits_to_be_set() -> None:
+    detector, level = InputShift(), CYCLES["daily in steps"]
+    since = 20_000 * 86_400.0
+    for at, features in days_of(level, 12):
+        detector.update(features, since + at)
+    restarted = InputShift()
+    restarted.restore(detector.state())
+    for at, features in days_of(level, 2, seed=1):
+        hours_up = at / 3600.0
+        if hours_up == 5.0:
+            restarted.leapt(since + 12 * 86_400.0)
+        restarted.update(features, at + (since + 12 * 86_400.0 if hours_up >= 5.0 else 0.0))
+        assert not restarted.drift_detected
+    assert restarted._ahead == 0.0, "hours are those of before the restart"
+
+
+def test_what_is_no_state_is_refused_and_changes_nothing() -> None:
+    detector = InputShift()
+    for at, features in days_of(CYCLES["daily"], 2):
+        detector.update(features, at)
+    state = json.loads(json.dumps(detector.state()))
+    short = state["season"]["means"][:64]
+    for name, other in (
+        ("season", state["season"] | {"means": short}),
+        ("season", state["season"] | {"counts": "!"}),
+        ("season", 7),
+        ("squares", [1.0]),
+        ("lately", [["a", "b"]]),
+        ("peaks", [math.nan, 0.0]),
+        ("days", {}),
+    ):
+        fresh = InputShift()
+        before = copy.deepcopy(vars(fresh)) | {"_days": None}
+        with pytest.raises(ValueError, match=r"\w"):
+            fresh.restore(state | {name: other})
+        assert vars(fresh) | {"_days": None} == before
 
 
 def test_a_sensor_that_ages_is_found_by_its_days() -> None:

@@ -139,6 +139,59 @@ def test_it_learns_from_what_it_forecast_and_comes_to_trust_the_best(pool, files
     assert blend <= 1.02 * day
 
 
+def test_a_restart_changes_no_answer_and_missed_rows_are_gaps(pool, files):
+    rows, flash = list(zip(*rows_of(pool), strict=True)), SimulatedFlash()
+    missed = {120, 121, 122}
+
+    def start(flash):
+        return Forecaster(Device(files.get, flash, OnlinePolicy(save_s=0.0)), learn_every=0)
+
+    went_on, restarted = start(SimulatedFlash()), start(flash)
+    answers = 0
+    for number, (values, at) in enumerate(rows[:220]):
+        if number in (90, 123, 171):
+            flash = flash.after_power_cut()
+            restarted = start(flash)
+        if number in missed:
+            went_on.observe_one([np.nan] * 2, at)
+            continue
+        expected, found = went_on.observe_one(values, at), restarted.observe_one(values, at)
+        assert (expected is None) == (found is None)
+        if expected is not None:
+            answers += 1
+            np.testing.assert_array_equal(found, expected)
+            np.testing.assert_array_equal(restarted.chosen, went_on.chosen)
+    assert answers > 100
+
+
+def test_what_was_kept_of_another_bundle_or_is_damaged_is_left(pool, files):
+    rows, flash = list(zip(*rows_of(pool), strict=True)), SimulatedFlash()
+    device = Device(files.get, flash, OnlinePolicy(save_s=0.0))
+    forecaster = Forecaster(device, learn_every=0)
+    for values, at in rows[:60]:
+        forecaster.observe_one(values, at)
+    kept = device.kept("forecaster")
+    head, _, body = kept.partition(b"\n")
+    for spoilt in (
+        b"",
+        b"{}",
+        head + b"\n",
+        head + b"\n" + body[:-40],
+        head.replace(b"power", b"steam") + b"\n" + body,
+    ):
+        assert device.keep("forecaster", spoilt)
+        fresh = Forecaster(device, learn_every=0)
+        assert len(fresh._series) == 0
+        assert fresh.observe_one(*rows[0]) is None
+    assert device.keep("forecaster", kept)
+    late = Forecaster(device, learn_every=0)
+    assert len(late._series) == len(forecaster._series)
+    assert late.observe_one(rows[60][0], rows[60][1] + 1e7) is None, "months later the past is begun anew"
+    for name, data in (("../boot", b""), ("", b""), ("x", bytes(2**20 + 1))):
+        with pytest.raises(ValueError, match="bytes"):
+            device.keep(name, data)
+
+
 def test_a_gap_is_never_an_answer(pool, files):
     forecaster = Forecaster(opened(files), learn_every=1)
     learnt = []

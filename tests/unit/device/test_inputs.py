@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from acclimate_device import Device
+from acclimate_device import Device, OnlinePolicy
 from acclimate_device.drift import InputShift
 from acclimate_device.online.inputs import InputWatch
 from acclimate_device.online.schema import Schema
@@ -54,3 +54,48 @@ def test_a_version_of_other_channels_makes_a_reference_of_its_own() -> None:
     assert watch.news() is None
     see(watch, with_one_channel_less(MANIFEST))
     assert watch.news() is not None
+
+
+def test_what_was_learnt_of_the_inputs_outlives_a_restart_of_the_same_measure() -> None:
+    watch = InputWatch(InputShift(), None)
+    assert watch.snapshot() is None
+    see(watch, MANIFEST)
+    kept = watch.snapshot()
+    blocks = watch._detector._blocks
+    assert blocks > 20
+    for manifest, known in ((MANIFEST, blocks), (otherwise_normalized(MANIFEST), 0)):
+        again = InputWatch(InputShift(), None, kept)
+        see(again, manifest, number=4)
+        assert again._detector._blocks in (known, known + 1)
+    for spoilt in (b"{}", b"", b"[]", kept[:-9] + b"}"):
+        again = InputWatch(InputShift(), None, spoilt)
+        see(again, MANIFEST, number=4)
+        assert again._detector._blocks == 1, "learnt anew, and nothing raised"
+
+
+def test_a_device_keeps_it_every_hour_and_at_the_end() -> None:
+    now, flash = [1e9], SimulatedFlash()
+
+    def start(flash: SimulatedFlash) -> Device:
+        return Device(tiny_bundle().get, flash, OnlinePolicy(watch_every=1), clock=lambda: now[0])
+
+    device = start(flash)
+    noise = np.random.default_rng(1)
+
+    def live(of: Device, inputs: int) -> None:
+        for _ in range(inputs):
+            of.predict_one(noise.normal(size=of.manifest.input.shape).astype(np.float32))
+
+    live(device, 40)
+    now[0] += 3600.0
+    device.tick()
+    cut = Device(
+        tiny_bundle().get, flash.after_power_cut(), OnlinePolicy(watch_every=1), clock=lambda: now[0]
+    )
+    live(cut, 1)
+    assert cut._life.inputs._detector._blocks == 10
+    live(device, 20)
+    device.close()
+    ended = start(flash)
+    live(ended, 1)
+    assert ended._life.inputs._detector._blocks == 15

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
+from itertools import islice
 from types import SimpleNamespace
 
 import pytest
@@ -86,11 +87,13 @@ def test_at_every_cut_of_a_swap_a_version_runs_and_the_swap_ends() -> None:
 
 @pytest.mark.nightly
 @pytest.mark.timeout(7200)
-def test_at_every_second_cut_too() -> None:
+@pytest.mark.parametrize("part", range(8))
+def test_at_every_second_cut_too(part: int) -> None:
+    """In parts, of which each begins with an eighth of the first cuts: all of them are exhaustive."""
     states = 0
-    for once in cuts(SimulatedFlash(), swap):
+    for once in islice(cuts(SimulatedFlash(), swap), part, None, 8):
         for twice in cuts(once, swap):
             assert swap(twice) == 3
             states += 1
     print(f"device: {states} states after two reordered power cuts survived")
-    assert states > 10_000
+    assert states > 1_000

@@ -132,6 +132,23 @@ def test_expired_metadata_is_refused(tmp_path: Path) -> None:
         fetch(source, tmp_path)
 
 
+@pytest.mark.parametrize("days", [-20, 3650])
+def test_a_clock_that_is_far_off_is_not_what_signatures_end_by(tmp_path: Path, days: int) -> None:
+    """The device's clock is so many days ahead of the repository's and the service's."""
+    source, day = repository(), datetime.timedelta(days=1)
+    there = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=days)
+    offset_s = -86_400.0 * days
+
+    def client(folder: str, ahead_s: float) -> Repository:
+        return Repository(source.get, source.root, tmp_path / folder, SimulatedFlash(), lambda: ahead_s)
+
+    source.sign(expires=there + day)
+    assert client("fresh", offset_s).fetch(release_of(2), lambda digest: None) == version(2)
+    source.sign(expires=there - day)
+    with pytest.raises(UntrustedError, match="expired"):
+        client("ended", offset_s).fetch(release_of(2), lambda digest: None)
+
+
 def test_older_metadata_is_refused_once_newer_was_seen(tmp_path: Path) -> None:
     source = repository()
     old = dict(source.files)

@@ -7,6 +7,7 @@ import pytest
 from acclimate.rollout import watch as module
 from acclimate.rollout.domain.rollout import State
 from acclimate.rollout.store import open_store
+from acclimate_device.protocol import Start
 from tests.support.controller_contract import PLAN
 from tests.support.rollout_world import World
 
@@ -44,4 +45,32 @@ def test_a_report_that_overtakes_its_telling_still_counts(tmp_path: Path):
     assert set(found) == {one.device for one in told}
     tell(told)
     assert {one.device: one for one in store.observations("rollout-1")} == found
+    store.close()
+
+
+def test_what_two_machines_with_one_identity_showed_counts_nowhere(tmp_path: Path):
+    store = open_store(f"sqlite:///{tmp_path / 'rollout.db'}")
+    world = World(store, 60, **PLAN)
+    world.do("start")
+    world.until(State.RUNNING)
+    for _ in range(3):
+        world.round(1.0)
+    settled = [one.device for one in store.observations("rollout-1") if one.order is not None]
+    watched = [one.device for one in store.observations("rollout-1") if one.order is None]
+    held = {*settled[:2], *watched[:1]}
+    assert len(settled) > 4
+    for device in held:
+        store.start("home", device, Start("a" * 32, 5, "1" * 64), world.now)
+        store.start("home", device, Start("b" * 32, 5, "2" * 64), world.now)
+    for _ in range(3):
+        world.round(1.0)
+    assert held.isdisjoint(one.device for one in store.observations("rollout-1"))
+    theirs, fresh = world.controller._watches["rollout-1"], module.Watch(store, world.rollout)
+    assert theirs.tally.settled == fresh.tally.settled
+    assert theirs.evidence() == fresh.evidence()
+    for device in held:
+        store.resolve_device("home", device, world.now, "ada")
+    for _ in range(3):
+        world.round(1.0)
+    assert held <= {one.device for one in store.observations("rollout-1")}, "they take part anew"
     store.close()

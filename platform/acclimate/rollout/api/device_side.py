@@ -21,6 +21,7 @@ from acclimate.rollout.file_store import FileStore
 from acclimate.rollout.releases import Releases
 from acclimate_device.protocol import (
     ENROLMENT_PATH,
+    KEY_PATH,
     MESSAGES,
     REPORT_PATH,
     REPOSITORY_PATH,
@@ -60,6 +61,7 @@ class DeviceSide:
         return [
             Route(ENROLMENT_PATH, self.enrol, methods=["POST"]),
             Route(TOKEN_PATH, self.token, methods=["POST"]),
+            Route(KEY_PATH, self.change_key, methods=["POST"]),
             Route(REPOSITORY_PATH + "/metadata/{path:path}", self.metadata, methods=["GET"]),
             Route(REPOSITORY_PATH + "/targets/{path:path}", self.target, methods=["GET"]),
             Route(OPENAPI_PATH, openapi, methods=["GET"]),
@@ -78,6 +80,13 @@ class DeviceSide:
             answer = _message(await self._enrolments.token(body, self._clock(), sparing))
         answer.headers["Cache-Control"] = "no-store"
         return answer
+
+    async def change_key(self, request: Request) -> Response:
+        """Proof of two keys in: the second one is the device's from now on."""
+        body = await request.body()
+        with self._stranger(request) as sparing:
+            await self._enrolments.change_key(body, self._clock(), sparing)
+        return Response(status_code=204)
 
     @contextmanager
     def _stranger(self, request: Request) -> Iterator[bool]:
@@ -154,6 +163,14 @@ def document() -> dict[str, Any]:
         "paths": {
             ENROLMENT_PATH: post("Enrol a device", "Envelope", "Enrolled", "201", False),
             TOKEN_PATH: post("Prove the key, get a bearer token", "Envelope", "Token", "200", False),
+            KEY_PATH: {
+                "post": {
+                    "summary": "Go over to another key",
+                    "requestBody": {"required": True, "content": _content("Envelope")},
+                    "responses": {"204": {"description": "The service knows the new key alone"}, **errors},
+                    "security": [],
+                }
+            },
             REPORT_PATH: post("Hand in reports", "ReportBatch", "Receipt", "200", True),
             STATE_PATH: get(
                 "What this device should do",

@@ -1,7 +1,7 @@
-"""How a device joins and proves itself: `POST /device/v1/enrolments` and `POST /device/v1/tokens`.
+"""How a device joins and proves itself: `/device/v1/enrolments`, `tokens` and `keys`.
 
-A device's id follows from its key, so enrolling again with the same key gives the same device, and no device
-can take another's id.
+A device's id follows from its first key, so enrolling again with the same key gives the same device, and no
+device can take another's id.
 """
 
 from __future__ import annotations
@@ -10,18 +10,20 @@ import time
 
 from acclimate.rollout.api.blocking import in_thread
 from acclimate.rollout.api.keys import ServiceKey
+from acclimate.rollout.api.machines import MachineDesk
 from acclimate.rollout.api.problems import ProblemError
 from acclimate.rollout.api.proofs import (
     Freshness,
     open_enrolment,
+    open_key_change,
     open_token_request,
-    read_token_request,
+    read_claim,
 )
 from acclimate.rollout.api.roster import Roster
 from acclimate.rollout.api.tokens import Access, AccessTokens, hash_token
 from acclimate.rollout.domain.fleet import Device, Member
 from acclimate.rollout.store import ConflictError, EnrolmentRefusedError, NotFoundError, Store
-from acclimate_device.protocol import Enrolled, PublicKey, Token, TokenRequest
+from acclimate_device.protocol import Enrolled, KeyChange, PublicKey, Token, TokenRequest
 
 GOOD_S = 5.0
 
@@ -45,9 +47,11 @@ class EnrolmentDesk:
         key: ServiceKey,
         tokens: AccessTokens,
         freshness: Freshness,
+        machines: MachineDesk,
         lifetime_s: float,
     ) -> None:
         self._store, self._roster, self._tokens, self._freshness = store, roster, tokens, freshness
+        self._machines = machines
         self._service_key = PublicKey.of(key.public_bytes)
         self._lifetime_s = lifetime_s
         self._good: set[str] = set()
@@ -92,7 +96,7 @@ class EnrolmentDesk:
         Raises:
             ProblemError: 400, 401, 403, or 429 when `sparing`.
         """
-        claimed = read_token_request(body).device_id
+        claimed = read_claim(body, TokenRequest).device_id
         if sparing and self._roster.find_anywhere(claimed) is None:
             raise _try_later()
         fleet, member = await self._member(claimed)
@@ -100,9 +104,34 @@ class EnrolmentDesk:
         if member.retired:
             raise _retired(member.id)
         await self._freshness.take(request)
+        await self._machines.asks(fleet, member.id, request.start, now)
         member = await self._updated(fleet, member, request, now)
         access = Access(fleet, member.id, member.epoch, int(now + self._lifetime_s))
         return Token(self._tokens.issue(access), self._lifetime_s)
+
+    async def change_key(self, body: bytes, now: float, sparing: bool = False) -> None:
+        """Let a device that proves its key and another one go over to that; its bearer tokens end.
+
+        Args:
+            sparing: look for the device in memory alone.
+
+        Raises:
+            ProblemError: 400, 401, 403, or 429 when `sparing`.
+        """
+        claimed = read_claim(body, KeyChange).device_id
+        if sparing and self._roster.find_anywhere(claimed) is None:
+            raise _try_later()
+        fleet, member = await self._member(claimed)
+        change = open_key_change(body, PublicKey.of(member.public_key))
+        if member.retired:
+            raise _retired(member.id)
+        await self._freshness.take(change)
+        key = change.public_key.raw.hex()
+        try:
+            device = await in_thread(self._store.change_key, fleet, member.id, key, now)
+        except ConflictError as error:
+            raise ProblemError(403, "enrolment-refused", str(error)) from None
+        self._roster.enrolled(device)
 
     async def _good_tokens(self, now: float) -> set[str]:
         """Hashes of the enrolment tokens that still let somebody in, as they were a few seconds ago."""

@@ -35,6 +35,7 @@ _COUNTERS = {
     "kept_starts": "adaptations that did not pay, so that the start was kept",
     "drifts": "drifts that devices detected",
     "fallbacks": "returns to an older version or to the factory initialization",
+    "alarms": "anomalies that began",
     "refusals": "reports of a refused bundle or assignment",
 }
 
@@ -138,18 +139,22 @@ def fault_metrics(faults: Faults) -> list[Metric]:
 def fleet_metrics(store: Store, faults: Faults) -> list[Metric]:
     """Every fleet's devices, counters and latest rollout; a fleet that cannot be read leaves the others."""
     devices = GaugeMetricFamily("acclimate_devices", "devices enrolled", labels=["fleet"])
+    doubled = GaugeMetricFamily(
+        "acclimate_devices_doubled", "devices held because two machines use one identity", labels=["fleet"]
+    )
     counts: list[Counts] = []
     rollouts: list[tuple[Rollout, list[Observation], Decision | None]] = []
     for fleet in store.fleets():
         with faults.apart("exporter", f"fleet {fleet.name}"):
             devices.add_metric([fleet.name], store.count_devices(fleet.name))
+            doubled.add_metric([fleet.name], len(store.doubled_devices(fleet.name)))
             counts += store.counts(fleet.name)
             for rollout in store.rollouts(fleet.name)[:1]:
                 decision = next(iter(store.decisions(rollout.id, limit=1)), None)
                 # Arms are compared while the rollout lives; afterwards its result is on the version.
                 observations = store.observations(rollout.id) if rollout.live else []
                 rollouts.append((rollout, observations, decision))
-    return [devices, *release_metrics(counts), *rollout_metrics(rollouts)]
+    return [devices, doubled, *release_metrics(counts), *rollout_metrics(rollouts)]
 
 
 def release_metrics(counts: list[Counts]) -> list[Metric]:

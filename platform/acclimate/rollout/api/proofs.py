@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -18,12 +19,15 @@ from acclimate_device.protocol import (
     LIMITS,
     Enrolment,
     Envelope,
+    KeyChange,
     PublicKey,
     TokenRequest,
     loads,
     unseal,
     unverified,
 )
+
+Claim = TypeVar("Claim")
 
 
 def open_enrolment(body: bytes) -> Enrolment:
@@ -42,14 +46,14 @@ def open_enrolment(body: bytes) -> Enrolment:
         raise ProblemError(400, "malformed", str(error)) from None
 
 
-def read_token_request(body: bytes) -> TokenRequest:
+def read_claim(body: bytes, kind: type[Claim]) -> Claim:
     """What `body` claims, before anything is checked: only to learn whose key to check it with.
 
     Raises:
         ProblemError: 400.
     """
     try:
-        return unverified(read_envelope(body), TokenRequest)
+        return unverified(read_envelope(body), kind)
     except ProtocolError as error:
         raise ProblemError(400, "malformed", str(error)) from None
 
@@ -65,6 +69,22 @@ def open_token_request(body: bytes, key: PublicKey) -> TokenRequest:
     except UntrustedError as error:
         raise ProblemError(401, "signature-invalid", str(error)) from None
     except ProtocolError as error:
+        raise ProblemError(400, "malformed", str(error)) from None
+
+
+def open_key_change(body: bytes, current: PublicKey) -> KeyChange:
+    """The change of keys inside `body`, signed by the device's `current` key and by the new one.
+
+    Raises:
+        ProblemError: 400 or 401.
+    """
+    envelope = read_envelope(body)
+    try:
+        message = unseal(envelope, KeyChange, trusting(current))
+        return unseal(envelope, KeyChange, trusting(message.public_key))
+    except UntrustedError as error:
+        raise ProblemError(401, "signature-invalid", str(error)) from None
+    except (ProtocolError, ValueError) as error:
         raise ProblemError(400, "malformed", str(error)) from None
 
 
@@ -118,7 +138,7 @@ class Freshness:
         self._audience, self._clock, self._spend, self._max_nonces = audience, clock, spend, max_nonces
         self._seen: OrderedDict[tuple[str, str], float] = OrderedDict()
 
-    async def take(self, request: TokenRequest) -> None:
+    async def take(self, request: TokenRequest | KeyChange) -> None:
         """Use the proof up.
 
         Raises:

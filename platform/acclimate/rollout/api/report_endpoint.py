@@ -12,6 +12,7 @@ from collections.abc import Callable
 from starlette.types import Receive, Scope, Send
 
 from acclimate.rollout.api.limits import RateLimit
+from acclimate.rollout.api.machines import MachineDesk
 from acclimate.rollout.api.problems import MEDIA_TYPE, ProblemError, from_exception
 from acclimate.rollout.api.reports import ReportDesk, read_batch
 from acclimate.rollout.api.state import Gatekeeper
@@ -31,11 +32,13 @@ class ReportEndpoint:
         self,
         reports: ReportDesk,
         gatekeeper: Gatekeeper,
+        machines: MachineDesk,
         report_bytes: RateLimit,
         max_body_bytes: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._reports, self._gatekeeper, self._report_bytes = reports, gatekeeper, report_bytes
+        self._machines = machines
         self._max_body_bytes, self._clock = max_body_bytes, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +68,9 @@ class ReportEndpoint:
         access, _, _ = self._gatekeeper.admit(authorization)
         delivery = read_batch(await self._body(receive), encoding)
         self._report_bytes.take(f"{access.fleet} {access.device}", delivery.size)
-        return await self._reports.take(access.fleet, access.device, delivery, self._clock())
+        now = self._clock()
+        await self._machines.reports(access.fleet, access.device, delivery.start, now)
+        return await self._reports.take(access.fleet, access.device, delivery, now)
 
     async def _body(self, receive: Receive) -> bytes:
         parts, size, more = list[bytes](), 0, True

@@ -29,12 +29,13 @@ from acclimate_device.protocol import (
     Refusal,
     Report,
     ReportBatch,
+    Start,
     parse,
     read,
 )
 
 _ID = re.compile(r"[0-9a-f]{32}")
-_HEAD, _TAIL = b'{"reports":[', b'],"schema":1}'
+_HEAD, _TAIL = b'{"reports":[', b'],"schema":1'
 log = logging.getLogger(__name__)
 
 
@@ -130,11 +131,13 @@ class Delivery:
         reports: each with its JSON text as it came, in ASCII: it keeps fields that only a newer reader knows.
         refused: those that can never be taken, and why.
         size: bytes of the whole batch as JSON.
+        start: of the agent that posts, where it tells.
     """
 
     reports: Sequence[tuple[Report, str]]
     refused: tuple[Refusal, ...]
     size: int
+    start: Start | None = None
 
 
 def read_batch(body: bytes, encoding: str) -> Delivery:
@@ -161,16 +164,26 @@ def read_batch(body: bytes, encoding: str) -> Delivery:
     objections = {one.id: objection(one, texts[one.id]) for one in batch.reports}
     refused = tuple(Refusal(named, reason) for named, reason in objections.items() if reason)
     taken = [(one, texts[one.id]) for one in batch.reports if not objections[one.id]]
-    return Delivery(taken, misfits + refused, len(body))
+    return Delivery(taken, misfits + refused, len(body), batch.start)
 
 
 def _texts(body: bytes, given: Any) -> dict[str, str]:
     """Each report's own JSON. Of one alone it is what lies between the brackets, as it came."""
     reports = given["reports"]
-    alone = len(reports) == 1 and len(given) == 2 and body.startswith(_HEAD) and body.endswith(_TAIL)
-    if alone and body.isascii() and _named(reports[0]):
-        return {reports[0]["id"]: body[len(_HEAD) : -len(_TAIL)].decode()}
+    if len(reports) == 1 and body.startswith(_HEAD) and body.isascii() and _named(reports[0]):
+        end = body.rfind(_TAIL)
+        if _is_rest(body[end + 2 :], given):
+            return {reports[0]["id"]: body[len(_HEAD) : end].decode()}
     return {one["id"]: json.dumps(one, separators=(",", ":")) for one in reports if _named(one)}
+
+
+def _is_rest(text: bytes, given: Any) -> bool:
+    """Whether `text`, with a brace before it, is the batch without its reports."""
+    try:
+        rest = json.loads(b"{" + text)
+    except ValueError:
+        return False
+    return bool(rest == {name: value for name, value in given.items() if name != "reports"})
 
 
 def _apart(given: Any) -> tuple[ReportBatch, tuple[Refusal, ...]]:

@@ -34,7 +34,7 @@ class Section:
 
     def assignment(self, member: Member) -> Assignment:
         """What the device should do now."""
-        return assign(self.fleet, self.live, member.id, member.attributes, member.revision)
+        return assign(self.fleet, self.live, member.id, member.attributes, member.revision, member.doubled)
 
 
 class Roster:
@@ -77,6 +77,7 @@ class Roster:
             revision=device.revision,
             epoch=device.epoch,
             retired=device.retired_at is not None,
+            doubled=device.doubled_at is not None,
         )
         section = self.sections.get(device.fleet)
         if section is not None:

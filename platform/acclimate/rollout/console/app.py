@@ -151,6 +151,8 @@ def console(desk: Desk, operators: Operators, door: Door, secret: str) -> Starle
             route("/fleets/{fleet}/devices/{device}", device_pages.device),
             route("/fleets/{fleet}/devices/{device}/retire", device_pages.confirm_retirement),
             route("/fleets/{fleet}/devices/{device}/retire", device_pages.retire, "POST"),
+            route("/fleets/{fleet}/devices/{device}/resolve", device_pages.confirm_resolution),
+            route("/fleets/{fleet}/devices/{device}/resolve", device_pages.resolve, "POST"),
             route("/fleets/{fleet}/enrolment", device_pages.enrolment),
             route("/fleets/{fleet}/enrolment", device_pages.create_token, "POST"),
             route("/fleets/{fleet}/enrolment/{token}/revoke", device_pages.revoke_token, "POST"),

@@ -80,6 +80,31 @@ def retire(visit: Visit) -> Response:
     return visit.go(f"/fleets/{name}/devices/{device_id}", f"Device {device_id} is retired.")
 
 
+def confirm_resolution(visit: Visit) -> Response:
+    """Ask whether one machine has the identity again."""
+    name, device_id = visit.fleet(), visit.path("device")
+    kept = visit.desk.store.device(name, device_id)
+    return visit.render(
+        "confirm.html",
+        section="Fleets",
+        title=f"End the hold of device {kept.hardware_id or kept.id}",
+        consequence="The first machine that asks from now on is this device. Before that, switch the other "
+        "one off or give it an identity of its own: acclimate-device enrol --new-key, with a new token.",
+        button="End the hold",
+        danger=False,
+        reason=False,
+        back=f"/fleets/{name}/devices/{device_id}",
+    )
+
+
+def resolve(visit: Visit) -> Response:
+    """One machine has the identity again."""
+    visit.operator.require(Role.operator)
+    name, device_id = visit.fleet(), visit.path("device")
+    visit.desk.store.resolve_device(name, device_id, visit.now, visit.operator.name)
+    return visit.go(f"/fleets/{name}/devices/{device_id}", f"Device {device_id} is held no more.")
+
+
 def enrolment(visit: Visit) -> Response:
     """A fleet's enrolment tokens."""
     return _enrolment(visit, "", "")

@@ -29,17 +29,25 @@ class Assignment:
 
 
 def assign(
-    fleet: Fleet, rollout: Rollout | None, device_id: str, attributes: Attributes, revision: int
+    fleet: Fleet,
+    rollout: Rollout | None,
+    device_id: str,
+    attributes: Attributes,
+    revision: int,
+    doubled: bool = False,
 ) -> Assignment:
     """What the device should do.
 
     Args:
         rollout: the fleet's live rollout, if any.
         revision: the device's own; see `Device`.
+        doubled: two machines use its identity: each keeps what it runs, and no rollout concerns them.
     """
     baseline = baseline_of(fleet, attributes)
     least = max(fleet.floor, revision, baseline.revision if baseline else 0)
     release = baseline.release if baseline else None
+    if doubled:
+        return Assignment("hold", None, least)
     usual = Assignment("run" if release else "hold", release, least)
     if rollout is None or not rollout.live or not parse_target(rollout.plan.target)(attributes):
         return usual

@@ -60,6 +60,8 @@ class Device:
         hardware_id: what the device calls itself; for people only.
         sdk: version of the device's SDK.
         enrolment: id of the enrolment token it spent; empty when an operator added it.
+        doubled_at: since when it is held because two machines use its identity; None while one does.
+        doubled: why they must be two.
     """
 
     fleet: str
@@ -73,6 +75,8 @@ class Device:
     hardware_id: str = ""
     sdk: str = ""
     enrolment: str = ""
+    doubled_at: float | None = None
+    doubled: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class Member:
     revision: int
     epoch: int
     retired: bool = False
+    doubled: bool = False
 
 
 def next_revision(previous: int, now: float) -> int:

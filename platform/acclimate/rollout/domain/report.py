@@ -17,6 +17,7 @@ class ReportRecord:
         counter: of the assignment the device obeyed.
         examples, loss_sum: labelled examples and their losses, with whatever parameters were in use.
         adapted_examples, adapted_loss_sum: those that came while adapted parameters were in use.
+        alarms: anomalies that began.
         refused: a bundle or an assignment was refused.
         latency_ms: mean of the predictions; None when there were none.
         payload: the whole report as JSON, kept as long as the row.
@@ -42,6 +43,7 @@ class ReportRecord:
     kept_starts: int = 0
     drifts: int = 0
     fallbacks: int = 0
+    alarms: int = 0
     refused: bool = False
     latency_ms: float | None = None
     payload: str = ""
@@ -79,6 +81,7 @@ def record(
         kept_starts=report.kept_starts,
         drifts=report.drifts,
         fallbacks=report.fallbacks,
+        alarms=report.alarms,
         refused=any(event.kind == "refused" for event in report.events),
         latency_ms=latency.sum / latency.count / 1000 if latency.count else None,
         payload=payload,

@@ -23,7 +23,7 @@ from acclimate.rollout.domain.fleet import Attributes, Device, Fleet, Member
 from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.retraining import Drifted
 from acclimate.rollout.domain.rollout import Rollout, State
-from acclimate_device.protocol import Release
+from acclimate_device.protocol import Release, Start
 
 
 class NotFoundError(RolloutError):
@@ -85,6 +85,7 @@ class Counts:
     kept_starts: int
     drifts: int
     fallbacks: int
+    alarms: int
     refusals: int
 
 
@@ -174,6 +175,20 @@ class Store(Protocol):
     def retire_device(self, fleet: str, device_id: str, now: float, actor: str) -> Device:
         """Refuse a device from now on."""
 
+    def change_key(self, fleet: str, device_id: str, public_key: str, now: float) -> Device:
+        """Give a device another key, which ends its bearer tokens; the same again changes nothing.
+        ConflictError if another device of the fleet has the key."""
+
+    def start(self, fleet: str, device_id: str, start: Start, now: float, late: bool = False) -> Device:
+        """Take in that a start of a device's agent asked, as `domain.machines` judges it; the device, which
+        is held from then on if two machines must be behind it."""
+
+    def resolve_device(self, fleet: str, device_id: str, now: float, actor: str) -> Device:
+        """One machine has the identity again: the first that asks from now on."""
+
+    def doubled_devices(self, fleet: str) -> list[Device]:
+        """The devices that are held because two machines use their identity."""
+
     def members(self, fleet: str) -> list[Member]:
         """Every device of a fleet that is not retired, in its small form."""
 
@@ -238,6 +253,9 @@ class Store(Protocol):
 
     def progress(self, rollout: str) -> int:
         """The sequence of the last report folded into the rollout's observations."""
+
+    def forget_observations(self, rollout: str, devices: Sequence[str], token: int) -> None:
+        """Drop what these devices showed: it tells nothing. They may take part again."""
 
     def save_observations(
         self, rollout: str, observations: Sequence[Observation], progress: int, token: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from acclimate.errors import RolloutError
@@ -15,7 +15,7 @@ from acclimate.rollout.store.contract import ConflictError, EnrolmentRefusedErro
 from acclimate.rollout.store.database import Database
 from acclimate.rollout.store.fleets import audit_fleet, next_fleet, write_fleet
 
-DEVICES, ENROLMENTS = tables.devices, tables.enrolment_tokens
+DEVICES, ENROLMENTS, MACHINES = tables.devices, tables.enrolment_tokens, tables.machines
 ASK = "ask an operator for a new one"
 
 
@@ -108,7 +108,21 @@ class DeviceTable:
                 device = replace(device, revision=owner.revision)
                 detail = f"{device_id} {rows.attributes_text(attributes)}"
                 audit_fleet(connection, owner, now, actor, "device.attributes", detail)
-            _write_device(connection, device)
+            write_device(connection, device)
+        return device
+
+    def change_key(self, fleet: str, device_id: str, public_key: str, now: float) -> Device:
+        with self._database.write() as connection:
+            owner = next_fleet(connection, fleet, now)
+            before = read_device(connection, fleet, device_id)
+            if before.public_key == public_key:
+                return before
+            if _with_key(connection, fleet, public_key) is not None:
+                raise ConflictError(f"another device of fleet {fleet!r} has this key: make a new one")
+            device = replace(before, public_key=public_key, epoch=before.epoch + 1, revision=owner.revision)
+            write_device(connection, device)
+            write_fleet(connection, owner)
+            audit_fleet(connection, owner, now, f"device {device_id}", "device.key", device_id)
         return device
 
     def retire_device(self, fleet: str, device_id: str, now: float, actor: str) -> Device:
@@ -118,7 +132,7 @@ class DeviceTable:
             if before.retired_at is not None:
                 return before
             device = replace(before, retired_at=now, epoch=before.epoch + 1, revision=owner.revision)
-            _write_device(connection, device)
+            write_device(connection, device)
             write_fleet(connection, owner)
             audit_fleet(connection, owner, now, actor, "device.retire", device_id)
         return device
@@ -133,9 +147,16 @@ def read_device(connection: Connection, fleet: str, device_id: str) -> Device:
     return rows.device_of(row)
 
 
-def _write_device(connection: Connection, device: Device) -> None:
+def write_device(connection: Connection, device: Device) -> None:
+    """Store a device that exists."""
     here = (DEVICES.c.fleet == device.fleet) & (DEVICES.c.id == device.id)
     connection.execute(update(DEVICES).where(here).values(rows.device_values(device)))
+
+
+def forget_machine(connection: Connection, device: Device) -> None:
+    """The first machine that asks from now on is the device's."""
+    here = (MACHINES.c.fleet == device.fleet) & (MACHINES.c.device == device.id)
+    connection.execute(delete(MACHINES).where(here))
 
 
 def _insert_devices(connection: Connection, devices: Sequence[Device]) -> None:
@@ -175,7 +196,8 @@ def _enrolled_anew(
 ) -> Device:
     """The same device under a new token; the bearer tokens it had are void.
 
-    One that was retired comes back only with a token made after that: whoever made it knew.
+    One that was retired comes back only with a token made after that, and one that two machines used is held
+    no more: whoever made the token knew.
     """
     if before.retired_at is not None:
         if token["created_at"] <= before.retired_at:
@@ -185,13 +207,16 @@ def _enrolled_anew(
         before,
         enrolment=token["id"],
         retired_at=None,
+        doubled_at=None,
+        doubled="",
         epoch=before.epoch + 1,
         revision=fleet.revision,
         attributes=given.attributes or before.attributes,
         hardware_id=given.hardware_id or before.hardware_id,
         sdk=given.sdk or before.sdk,
     )
-    _write_device(connection, device)
+    write_device(connection, device)
+    forget_machine(connection, device)
     write_fleet(connection, fleet)
     audit_fleet(connection, fleet, now, f"enrolment {token['id']}", "device.enrol-again", device.id)
     return device

@@ -44,6 +44,7 @@ SUMS = [
     "kept_starts",
     "drifts",
     "fallbacks",
+    "alarms",
 ]
 SUMMED = ["reports", *SUMS, "refusals"]
 COUNTED = [name for name in SUMMED if not name.endswith("loss_sum")]

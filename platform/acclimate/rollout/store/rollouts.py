@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from acclimate.rollout.domain.access import AuditEntry
@@ -137,6 +137,12 @@ class RolloutTables:
         with self._database.read() as connection:
             value = connection.scalar(select(ROLLOUTS.c.progress).where(ROLLOUTS.c.id == rollout))
         return value or 0
+
+    def forget_observations(self, rollout: str, devices: Sequence[str], token: int) -> None:
+        ours = (OBSERVATIONS.c.rollout == rollout) & OBSERVATIONS.c.device.in_(devices)
+        with self._database.write() as connection:
+            guard(connection, token)
+            connection.execute(delete(OBSERVATIONS).where(ours))
 
     def save_observations(
         self, rollout: str, observations: Sequence[Observation], progress: int, token: int

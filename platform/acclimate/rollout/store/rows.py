@@ -65,6 +65,7 @@ def member_of(row: Row) -> Member:
         revision=row["revision"],
         epoch=row["epoch"],
         retired=row["retired_at"] is not None,
+        doubled=row["doubled_at"] is not None,
     )
 
 

@@ -16,6 +16,7 @@ from acclimate.rollout.store.database import Database, check_ours, unreachable
 from acclimate.rollout.store.devices import DeviceTable
 from acclimate.rollout.store.fleets import FleetTables
 from acclimate.rollout.store.leases import LEASES, LeaseTable
+from acclimate.rollout.store.machines import MachineTable
 from acclimate.rollout.store.reports import ReportTables
 from acclimate.rollout.store.rollouts import RolloutTables
 
@@ -24,7 +25,7 @@ MIGRATION_LOCK = 0x41_43_43_4D
 """Held while migrating, so that replicas that start together migrate one after another."""
 
 
-class SqlStore(FleetTables, DeviceTable, RolloutTables, ReportTables, AccessTables, LeaseTable):
+class SqlStore(FleetTables, DeviceTable, MachineTable, RolloutTables, ReportTables, AccessTables, LeaseTable):
     """`Store` over SQLite or PostgreSQL. Each base holds one group of tables; none overrides another."""
 
     def __init__(self, database: Database) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -66,8 +67,24 @@ devices = Table(
     Column("hardware_id", String(256), nullable=False),
     Column("sdk", String(256), nullable=False),
     Column("enrolment", Name, nullable=False),
+    Column("doubled_at", Seconds),
+    Column("doubled", Text, nullable=False, server_default=""),
+    Index("doubled_devices", "fleet", "doubled_at"),
     Index("devices_by_revision", "fleet", "revision"),
     Index("devices_by_enrolment", "enrolment", "public_key"),
+)
+
+machines = Table(
+    "machines",
+    metadata,
+    Column("fleet", Name, primary_key=True),
+    Column("device", Name, primary_key=True),
+    Column("nonce", String(32), nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("hardware", Hash, nullable=False),
+    Column("earlier", Text, nullable=False),
+    Column("rewound_at", Seconds),
+    ForeignKeyConstraint(["fleet", "device"], ["devices.fleet", "devices.id"]),
 )
 
 rollouts = Table(
@@ -161,6 +178,7 @@ reports = Table(
     Column("kept_starts", BigInteger, nullable=False),
     Column("drifts", BigInteger, nullable=False),
     Column("fallbacks", BigInteger, nullable=False),
+    Column("alarms", BigInteger, nullable=False, server_default="0"),
     Column("refused", Boolean, nullable=False),
     Column("latency_ms", Double),
     Column("payload", Text, nullable=False),
@@ -188,6 +206,7 @@ report_counts = Table(
     Column("kept_starts", BigInteger, nullable=False),
     Column("drifts", BigInteger, nullable=False),
     Column("fallbacks", BigInteger, nullable=False),
+    Column("alarms", BigInteger, nullable=False, server_default="0"),
     Column("refusals", BigInteger, nullable=False),
 )
 

@@ -1,21 +1,28 @@
 import gzip
 import json
 import secrets
+import time
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from acclimate_device.protocol import (
+    KEY_PATH,
     LIMITS,
     REPORT_PATH,
     REPOSITORY_PATH,
     STATE_PATH,
     TOKEN_PATH,
+    KeyChange,
+    PublicKey,
     Release,
     Report,
     ReportBatch,
     Summary,
+    countersigned,
     dumps,
+    seal,
 )
 from tests.unit.rollout.conftest import PretendDevice, running
 
@@ -105,6 +112,40 @@ async def test_a_retired_device_is_told_so_and_its_tokens_end(world):
     for answer in (await device.poll(), await device.renew(403)):
         assert answer.json()["type"] == "urn:acclimate:problem:device-retired"
         assert answer.status_code == 403
+
+
+async def test_a_device_changes_its_key_with_both_keys_signatures(world):
+    await world.call("POST", "/fleets", {"name": "plant"}, 201)
+    device, other = await world.device("plant"), await world.device("plant")
+    old, new = device.secret, Ed25519PrivateKey.generate()
+
+    def change(to: Ed25519PrivateKey, *signers: Ed25519PrivateKey) -> bytes:
+        known = device.identity
+        to_id = PublicKey.of(to.public_key().public_bytes_raw())
+        audience = known.service_keys[0].key_id
+        message = KeyChange(known.device_id, audience, time.time(), secrets.token_hex(16), to_id)
+        envelope = replace(seal(message, old.sign, ""), signatures=())
+        for one in signers:
+            key_id = PublicKey.of(one.public_key().public_bytes_raw()).key_id
+            envelope = countersigned(envelope, one.sign, key_id)
+        return dumps(envelope)
+
+    for signers in ((old,), (new,), (other.secret, new)):
+        answer = await world.http.post(KEY_PATH, content=change(new, *signers))
+        assert (answer.status_code, answer.json()["type"]) == (401, "urn:acclimate:problem:signature-invalid")
+    taken = change(other.secret, old, other.secret)
+    assert (await world.http.post(KEY_PATH, content=taken)).status_code == 403
+    body = change(new, old, new)
+    assert (await world.http.post(KEY_PATH, content=body)).status_code == 204
+    assert (await device.poll()).status_code == 401, "bearer tokens of the old key end"
+    await device.renew(401)
+    assert (await world.http.post(KEY_PATH, content=change(new, old, new))).status_code == 204, "asked again"
+    device.secret = new
+    await device.renew()
+    assert (await device.poll()).status_code == 200
+    thief = PretendDevice(world.http, old)
+    made = await world.call("POST", "/fleets/plant/enrolment-tokens", {}, 201)
+    await thief.enrol(made["token"], {}, 403)
 
 
 async def test_a_proof_works_once(world):

@@ -18,7 +18,7 @@ def samples(families) -> dict[tuple[str, ...], float]:
 
 
 def hour(number: int, reports: int) -> Counts:
-    return Counts("plant", RELEASE, number * 3600.0, reports, 10, 4.0, 5, 1.5, 100, 1, 0, 2, 0, 0)
+    return Counts("plant", RELEASE, number * 3600.0, reports, 10, 4.0, 5, 1.5, 100, 1, 0, 2, 0, 3, 0)
 
 
 def test_hours_add_up_by_fleet_and_release():
@@ -26,6 +26,7 @@ def test_hours_add_up_by_fleet_and_release():
     assert found["acclimate_reports_total", "plant", "press", "2"] == 7
     assert found["acclimate_adapted_loss_sum_total", "plant", "press", "2"] == 3.0
     assert found["acclimate_drifts_total", "plant", "press", "2"] == 4
+    assert found["acclimate_alarms_total", "plant", "press", "2"] == 6
 
 
 def test_a_live_rollout_shows_its_arms_and_its_evidence():

@@ -84,6 +84,13 @@ def retire_device(desk: AtDesk, operator: AsOperator, fleet: FleetPath, device: 
     return answers(desk, fleet, [desk.store.retire_device(fleet, device, time.time(), operator.name)])[0]
 
 
+@router.post("/devices/{device}/resolve")
+def resolve_device(desk: AtDesk, operator: AsOperator, fleet: FleetPath, device: Identifier) -> DeviceAnswer:
+    """End the hold of a device whose identity two machines used: from now on one does, the first to ask."""
+    see(operator, fleet)
+    return answers(desk, fleet, [desk.store.resolve_device(fleet, device, time.time(), operator.name)])[0]
+
+
 @router.get("/enrolment-tokens")
 def list_enrolment_tokens(desk: AtDesk, operator: AsViewer, fleet: FleetPath) -> list[EnrolmentTokenAnswer]:
     """Tokens with which devices enrol, and how many did."""
@@ -133,7 +140,9 @@ def answers(desk: Desk, fleet: str, devices: Sequence[Device]) -> list[DeviceAns
             device,
             None
             if device.retired_at is not None
-            else assign(kept, live, device.id, device.attributes, device.revision),
+            else assign(
+                kept, live, device.id, device.attributes, device.revision, device.doubled_at is not None
+            ),
             reports.get(device.id),
         )
         for device in devices

@@ -79,6 +79,8 @@ class DeviceAnswer(BaseModel):
     sdk: str
     enrolled_at: float
     retired_at: float | None
+    doubled_at: float | None
+    doubled: str
     assignment: Assignment | None
     reported_at: float | None
     running: Release | None
