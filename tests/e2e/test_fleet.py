@@ -57,7 +57,9 @@ def test_whatever_fails_every_device_ends_on_a_version_that_loads(story: Outcome
 
 def test_acknowledged_equals_counted(story: Outcome):
     made = sum(len(device.reports) for device in story.devices)
-    assert story.acknowledged == story.counted["reports"] == made
+    cuts = sum(one.kind == "restarted" and one.detail == "power cut" for one in story.happenings)
+    assert story.acknowledged == story.counted["reports"]
+    assert made - cuts <= story.acknowledged <= made  # a cut tears the one report that is being written
     assert all(device.waiting == 0 for device in story.devices)
 
 
@@ -65,6 +67,7 @@ def test_reports_cover_the_time_that_devices_lived(story: Outcome):
     """A report covers three polls and ends with the next round after them, a quarter of an hour late at most
     while rounds fail. What a restart cuts off of an open one is the only time that nobody hears of."""
     longest = 3 * STORY.service.poll + 900.0
+    empty = STORY.stream.every  # the last window, where nothing was predicted in it
     ends = story.started_at + story.duration_s
     began = {one.device: one.at for one in story.happenings if one.kind == "enrolled"}
     restarts = Counter(one.device for one in story.happenings if one.kind == "restarted")
@@ -73,7 +76,7 @@ def test_reports_cover_the_time_that_devices_lived(story: Outcome):
         spans = [report.ended_at - report.started_at for _, report in device.reports]
         assert max(spans) <= longest
         unheard = ends - began[device.number] - sum(spans)
-        assert -10.0 <= unheard <= 10.0 + restarts[device.number] * longest
+        assert -10.0 <= unheard <= 10.0 + empty + restarts[device.number] * longest
         assert len(spans) >= (ends - began[device.number]) / longest - restarts[device.number]
 
 
