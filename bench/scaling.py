@@ -16,7 +16,7 @@ import math
 import os
 import statistics
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -26,10 +26,12 @@ from acclimate.learners import MetaParams
 from acclimate.training.loop import shards_of
 from acclimate.training.problem import open_problem
 from acclimate.training.ray_connection import connect
-from acclimate.training.ray_pool import RayPool
+from acclimate.training.ray_pool import GROUP, RayPool
 from acclimate.training.recipe_file import load_recipe
 
 TICKS = os.sysconf("SC_CLK_TCK")
+# The driver's part of a result of 1,800 parameters, at 16 workers and more.
+SMALL_RESULT_S, SMALL_BYTES = 0.5e-3, 7_200
 CHANGES = ("training.meta_batch=16", "training.shard=4", "model.options.filters=64", "learner.inner_steps=1")
 
 
@@ -58,6 +60,7 @@ class Costs:
         parameter_bytes: of the meta-parameters; a gradient has as many.
         link_bytes_s: of a node's network link.
         hop_s: network round trip.
+        group: workers of a leader, see `ray_pool`; 0: the driver has no leaders.
     """
 
     shard_s: float
@@ -66,9 +69,18 @@ class Costs:
     parameter_bytes: int
     link_bytes_s: float = 1.25e9  # 10 Gbit/s
     hop_s: float = 0.5e-3
+    group: int = GROUP
 
     def step(self, workers: int, shards: int) -> float:
         """Seconds a step takes: parameters out along a tree, shards in rounds, results in one by one."""
+        if not self.group or workers <= 2 * self.group:
+            return self._flat(workers, shards)
+        leaders = math.ceil(workers / self.group)
+        # A leader takes a block as the driver would take a step of so many shards.
+        block = replace(self, step_s=0.0)._flat(math.ceil(workers / leaders), math.ceil(shards / leaders))
+        return replace(self, shard_s=block)._flat(leaders, leaders)
+
+    def _flat(self, workers: int, shards: int) -> float:
         transfer = self.parameter_bytes / self.link_bytes_s
         out = math.ceil(math.log2(workers + 1)) * (self.hop_s + transfer)
         compute = math.ceil(shards / workers) * self.shard_s
@@ -122,7 +134,11 @@ def main() -> None:
         f"a shard {shard_s * 1e3:.1f} ms, the driver {driver_s * 1e3:.2f} ms a step ({len(shards)} results)"
     )
     print("\nmodel, efficiency by workers:      1     10    100  1,000")
+    small = Costs(0.2, SMALL_RESULT_S, 0.0, SMALL_BYTES)
     table = {
+        "small: 0.2 s and 7 kB, one shard each": [small.efficiency(n, n) for n in (1, 10, 100, 1000)],
+        "the same, no leaders": [replace(small, group=0).efficiency(n, n) for n in (1, 10, 100, 1000)],
+    } | {
         f"{per} shard(s) a worker, {factor:g}x the work a shard": [
             Costs(shard_s * factor, costs.result_s, 0.0, bytes_).efficiency(n, per * n)
             for n in (1, 10, 100, 1000)

@@ -27,7 +27,7 @@ OWN = ("platform/acclimate/__init__.py", r'__version__ = "([^"]+)"')
 # Where the version stands too, as a pattern with one group: files of formats that cannot import it.
 FOLLOWERS = {
     "device_sdk/acclimate_device/__init__.py": r'__version__ = "([^"]+)"',
-    "helm/acclimate/Chart.yaml": r'^(?:version: |appVersion: )"?([0-9][^"\s]*)"?$',
+    "helm/acclimate/Chart.yaml": r'^(?:version: |appVersion: | +image: acclimate-\w+:)"?([0-9][^"\s]*)"?$',
     "helm/images/rollout.Containerfile": r"-t acclimate-rollout:(\S+)",
     "helm/images/trainer.Containerfile": r"-t acclimate-trainer:(\S+)",
     "helm/images/gateway.Containerfile": r"-t acclimate-gateway:(\S+)",

@@ -47,6 +47,10 @@ class ScenarioError(AcclimateError):
     """A scenario has an unknown key, a wrong value, or does not fit its data, bundle or service."""
 
 
+class StoreError(AcclimateError):
+    """An object store does not answer, or does not let us in."""
+
+
 class MissingExtraError(AcclimateError):
     """A command needs packages that this installation leaves out."""
 

@@ -47,6 +47,28 @@ def secret_objects(admin_token: str) -> list[dict[str, Any]]:
     ]
 
 
+def stranger(name: str, host: str, port: int) -> dict[str, Any]:
+    """A pod that is none of the release's and says whether it reaches `host`; restricted like all others."""
+    program = (
+        "import socket\n"
+        f"try: socket.create_connection(({host!r}, {port}), 10); print('reached')\n"
+        "except OSError as error: print('kept out:', error)\n"
+    )
+    container = {
+        "name": "stranger",
+        "image": f"{REGISTRY}{'/' if REGISTRY else ''}acclimate-rollout:{TAG or __version__}",
+        "command": ["python", "-c", program],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    security = {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}}
+    spec = {"restartPolicy": "Never", "securityContext": security, "containers": [container]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
 def submission(namespace: str) -> list[str]:
     """`acclimate submit` of a RayJob that registers a version in the chart's MLflow."""
     login = {"MLFLOW_TRACKING_USERNAME": "username", "MLFLOW_TRACKING_PASSWORD": "password"}

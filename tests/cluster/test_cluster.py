@@ -7,6 +7,7 @@ on one release in a namespace of their own, which goes when they end.
     ACCLIMATE_IMAGE_REGISTRY    registry and path of the images; without it the nodes must hold them
     ACCLIMATE_IMAGE_TAG         their tag (default: the chart's appVersion)
     ACCLIMATE_WITH_RAY          1: fail rather than skip the RayJob where the KubeRay operator is missing
+    ACCLIMATE_POLICIES_HOLD     1: the cluster's network enforces NetworkPolicies, which is then tested
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.given import RELEASE, namespace, secret_objects, submission, values
+from tests.cluster.given import RELEASE, namespace, secret_objects, stranger, submission, values
 from tests.support.fleet_journey import Operator, all_is_there, roll_out, sign_two_versions
 
 ROOT = Path(__file__).parents[2]
@@ -153,6 +154,24 @@ def test_a_recipe_trains_as_a_rayjob(cluster):
     place = ("--kubernetes", "--namespace", cluster.namespace)
     [job] = json.loads(run(*acclimate, "jobs", "list", "--json", *place))
     assert (job["recipe"], job["state"]) == ("sinusoid", "succeeded")
+
+
+def test_strangers_reach_neither_database_nor_registry(cluster):
+    """One who may: the service, which answered above."""
+    if os.environ.get("ACCLIMATE_POLICIES_HOLD") != "1":
+        pytest.skip("needs a network that enforces policies: ACCLIMATE_POLICIES_HOLD=1")
+    for name, port in (("postgresql", 5432), ("mlflow", 5000)):
+        cluster.apply(stranger(f"stranger-{name}", f"{RELEASE}-{name}", port))
+        pod = f"pod/stranger-{name}"
+        cluster.kubectl("wait", pod, "--for=jsonpath={.status.phase}=Succeeded", "--timeout=3m")
+        assert "kept out" in cluster.kubectl("logs", pod)
+
+
+def test_a_backup_is_made_by_the_cron_job(cluster):
+    cluster.upgrade("backup.enabled=true", "backup.volume.size=1Gi")
+    cluster.kubectl("create", "job", "backup-now", f"--from=cronjob/{RELEASE}-backup")
+    cluster.kubectl("wait", "job/backup-now", "--for=condition=complete", "--timeout=5m")
+    assert "each file with its hash" in cluster.kubectl("logs", "job/backup-now")
 
 
 def test_upgrade_keeps_what_was_reported(cluster):

@@ -12,6 +12,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -111,6 +112,17 @@ def test_it_says_when_it_is_healthy(image):
     config = json.loads(podman("image", "inspect", tag))[0]
     assert config["Healthcheck"]["Test"][0] == "CMD"
     assert config["User"] == "65532:65532"
+
+
+def test_its_bill_of_materials_names_what_is_inside(image, tmp_path):
+    name, tag = image
+    run = shlex.join(["podman", *(["--runtime=runc"] if shutil.which("runc") else []), "run", "--rm", *HERE])
+    command = [sys.executable, "tools/sbom.py", tag, str(tmp_path / "bill.json"), "--run", run]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    print(f"\n{done.stdout.strip()}")
+    found = {one["name"] for one in json.loads((tmp_path / "bill.json").read_text())["components"]}
+    assert {"libc6", "acclimate-device" if name == "gateway" else "acclimate"} <= found
 
 
 def test_its_main_command_answers(image):

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import psycopg
 
+from tests.support.certificates import write_certificates
+
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 START_TIMEOUT_S = 60.0
 
@@ -28,9 +30,10 @@ class PostgresServer:
     Args:
         fsync: survive a power cut too. Without it commits still survive `kill`, because the kernel keeps
             what a dead process has written; tests are quicker for it, benchmarks need it on.
+        tls: speak TLS, with a certificate for `localhost` alone by the authority in `ca`.
     """
 
-    def __init__(self, fsync: bool = True) -> None:
+    def __init__(self, fsync: bool = True, tls: bool = False) -> None:
         if not BINARIES:
             raise RuntimeError("PostgreSQL is not installed: run make system-packages")
         self._folder = Path(tempfile.mkdtemp(prefix="acclimate-postgres-"))
@@ -41,13 +44,26 @@ class PostgresServer:
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
-        self._fsync = fsync
+        self._fsync, self._tls = fsync, tls
         self._run("initdb", "-D", str(self._data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+        if tls:
+            write_certificates(self._folder, "localhost")
+            if self._account:
+                os.chown(self._folder / "server.key", self._account.pw_uid, self._account.pw_gid)
         self.start()
 
     @property
     def _data(self) -> Path:
         return self._folder / "data"
+
+    @property
+    def ca(self) -> Path:
+        """The certificate of the authority that signed the server's."""
+        return self._folder / "ca.crt"
+
+    @property
+    def port(self) -> int:
+        return self._port
 
     @property
     def pid(self) -> int:
@@ -71,6 +87,9 @@ class PostgresServer:
         """Run, and return once it answers."""
         settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "port": str(self._port)}
         settings["fsync"] = "on" if self._fsync else "off"
+        if self._tls:
+            settings |= {"ssl": "on", "ssl_cert_file": f"{self._folder}/server.crt"}
+            settings["ssl_key_file"] = f"{self._folder}/server.key"
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._folder / "log").open("ab") as log:
             self._process = self._popen("postgres", "-D", str(self._data), *options, log=log)

@@ -108,6 +108,10 @@ https://{{ required (printf "expose.host is empty: name the host that expose.typ
 {{- default (include "acclimate.name" (list . "pipeline")) .Values.pipelines.volume.existingClaim -}}
 {{- end -}}
 
+{{- define "acclimate.backupClaim" -}}
+{{- default (include "acclimate.name" (list . "backup")) .Values.backup.volume.existingClaim -}}
+{{- end -}}
+
 {{- define "acclimate.repositoryClaim" -}}
 {{- default (include "acclimate.name" (list . "repository")) .Values.repository.volume.existingClaim -}}
 {{- end -}}

@@ -11,6 +11,7 @@ import click
 from acclimate.cli.options import json_option
 from acclimate.cli.output import err, next_step, out, print_json
 from acclimate.rollout import backup as backups
+from acclimate.rollout.backup_series import back_up_into
 from acclimate.rollout.settings import ServiceSettings
 
 
@@ -18,14 +19,27 @@ from acclimate.rollout.settings import ServiceSettings
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--home", type=click.Path(path_type=Path), help="The service's folder.")
 @click.option("--database-url", help="The service's database [default: SQLite in --home].")
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    help="For a schedule: write to FOLDER/TIME, compare it, and delete all but the newest KEEP there.",
+)
 @json_option
-def backup(folder: Path, home: Path | None, database_url: str | None, as_json: bool) -> None:
+def backup(
+    folder: Path, home: Path | None, database_url: str | None, keep: int | None, as_json: bool
+) -> None:
     """Write database, key, repository and MLflow's embedded store to FOLDER, while the service goes on.
 
     The folder holds the service's private key and the hashes of its tokens: keep it as you keep those.
     """
     settings = ServiceSettings.from_environment(home=home, database_url=database_url)
-    written = backups.back_up(settings, folder.absolute(), time.time(), _progress)
+    if keep is None:
+        written = backups.back_up(settings, folder.absolute(), time.time(), _progress)
+    else:
+        series = back_up_into(settings, folder.absolute(), time.time(), keep, _progress)
+        written, folder = series.backup, series.folder
+        if not as_json and series.deleted:
+            _say(f"deleted: {', '.join(series.deleted)}")
     if as_json:
         print_json(asdict(written))
         return

@@ -2,7 +2,7 @@
 
 The outer loop holds the meta-parameters, a flat dict with `param.<name>` for the network, `rate.<name>` for
 learned rates and `prior.<name>` for the priors of closed-form heads. It asks shards of tasks for
-meta-gradients, adds them up in shard order, and applies its optimizer. Episodes are stacked on a leading task
+meta-gradients, adds them up along one tree, and applies its optimizer. Episodes are stacked on a leading task
 axis: x `(tasks, examples, *input)`, y `(tasks, examples[, targets])` and weights w `(tasks, examples)`, where
 zero pads. With one torch thread, equal arguments give equal bits in every process of the same `backend`.
 """

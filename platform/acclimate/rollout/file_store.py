@@ -7,7 +7,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-import fsspec
+from acclimate.object_store import is_remote, open_store, reaching
 
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
@@ -24,18 +24,21 @@ class FileStore:
     """Read-only files below an fsspec URL, addressed by paths of plain names."""
 
     def __init__(self, url: str) -> None:
-        self._files, root = fsspec.core.url_to_fs(url)
-        self._root = str(root).rstrip("/")
+        self._files, root = open_store(url)
+        self._url, self._root = url, root.rstrip("/")
 
     def stat(self, path: str) -> FileStat:
         """Size and entity tag; what an object store says changes when the content does.
 
         Raises:
             FileNotFoundError: not a file, or a path that is not made of plain names.
+            StoreError: the object store does not answer, or does not let us in.
         """
+        hidden = () if is_remote(self._url) else (PermissionError,)
         try:
-            info = self._files.info(self._locate(path))
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            with reaching(self._url):
+                info = self._files.info(self._locate(path))
+        except (FileNotFoundError, NotADirectoryError, *hidden):
             raise _not_found(path) from None
         if info["type"] != "file":
             raise _not_found(path)
@@ -43,8 +46,13 @@ class FileStore:
         return FileStat(int(info["size"]), f'"{hashlib.sha256(repr(marks).encode()).hexdigest()[:32]}"')
 
     def read(self, path: str, start: int, end: int) -> bytes:
-        """The bytes `start` to `end` (exclusive)."""
-        content: bytes = self._files.cat_file(self._locate(path), start=start, end=end)
+        """The bytes `start` to `end` (exclusive).
+
+        Raises:
+            StoreError: as for `stat`.
+        """
+        with reaching(self._url):
+            content: bytes = self._files.cat_file(self._locate(path), start=start, end=end)
         return content
 
     def exists(self, path: str) -> bool:
@@ -55,7 +63,7 @@ class FileStore:
         """The whole of a small file.
 
         Raises:
-            FileNotFoundError: as for `stat`.
+            FileNotFoundError, StoreError: as for `stat`.
             OSError: the file has more than `max_bytes`.
         """
         size = self.stat(path).size

@@ -19,7 +19,10 @@ class TaskWorkers(Protocol):
     def compute(
         self, phase: str, meta: MetaParams, step: int, shards: Sequence[list[int]]
     ) -> list[ShardResult]:
-        """The results in the order of `shards`, whoever computed them."""
+        """The results in the order of `shards`, whoever computed them.
+
+        Or fewer: the sums of consecutive blocks of one power of two shards each, but for the last.
+        """
 
 
 class InProcess:

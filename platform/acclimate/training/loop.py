@@ -1,6 +1,6 @@
 """The outer loop: a pure function of (recipe, seed), whoever computes the shards.
 
-The meta-batch of a step is cut into shards of one size; their sums are added up in shard order, on the
+The meta-batch of a step is cut into shards of one size; their sums are added up along one tree, on the
 driver, which alone owns the meta-parameters and the outer optimizer. So the bits of the result depend neither
 on how many workers there were nor on which of them died.
 """
@@ -18,13 +18,14 @@ from acclimate.learners import MetaParams
 from acclimate.training.checkpoint import Checkpoint
 from acclimate.training.recipe import OptimizerSection, Recipe, TrainingSection
 from acclimate.training.shard import ShardResult, deterministic
+from acclimate.training.sums import add_up
 
 _EAGER = 10  # steps until a running mean keeps half of itself at most
 _FIRST_LR = 1 / 25  # of the step size, where a warm-up begins
 _LOOKS = 20  # at the validation tasks in a run, where the recipe says nothing else
 
 ComputeShards = Callable[[MetaParams, int, Sequence[list[int]]], list[ShardResult]]
-"""The results of the shards of a step, in their order."""
+"""The results of a step's shards in their order, or the sums of blocks of them, see `TaskWorkers`."""
 
 
 @dataclass(frozen=True)
@@ -244,18 +245,11 @@ def _average(state: OuterState, share: float) -> None:
 
 
 def _mean(results: Sequence[ShardResult]) -> tuple[MetaParams, dict[str, float]]:
-    """Means over all tasks; the sums run in shard order."""
-    tasks = sum(result.figures["tasks"] for result in results)
-    gradient = {name: torch.zeros_like(tensor) for name, tensor in results[0].gradient.items()}
-    for result in results:
-        for name, tensor in result.gradient.items():
-            gradient[name] += tensor
-    figures = {
-        name: sum(result.figures[name] for result in results) / tasks
-        for name in results[0].figures
-        if name != "tasks"
-    }
-    return {name: tensor / tasks for name, tensor in gradient.items()}, figures
+    """Means over all tasks."""
+    added = add_up(results)
+    tasks = added.figures["tasks"]
+    figures = {name: value / tasks for name, value in added.figures.items() if name != "tasks"}
+    return {name: tensor / tasks for name, tensor in added.gradient.items()}, figures
 
 
 def _norm(gradient: MetaParams) -> float:

@@ -5,16 +5,22 @@ Every actor opens the recipe's data itself (memory-mapped, so workers of one mac
 between and within steps: work goes to those that run, and a replacement for which the cluster has no core yet
 joins when there is one. A worker that is slow or hangs delays nobody: what it is late with is computed by an
 idle one too, and the first answer counts (`pace`).
+
+Above `2 * GROUP` workers the driver's actors are leaders: each has a pool of its own like the driver's, of
+about `GROUP` workers, and answers with the sum of a block of shards (`sums`). So the driver receives one sum
+a leader. What holds for its workers holds for its leaders, and for theirs.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import os
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from types import TracebackType
 from typing import Any, Self
 
@@ -34,17 +40,21 @@ from ray.exceptions import (
 from acclimate.errors import AcclimateError, TrainingError
 from acclimate.initialization import Normalization
 from acclimate.learners import MetaParams
-from acclimate.training.executor import InProcess
+from acclimate.training.executor import InProcess, TaskWorkers
 from acclimate.training.pace import Pace
 from acclimate.training.ray_connection import connect
 from acclimate.training.recipe import Recipe
-from acclimate.training.shard import ShardResult
+from acclimate.training.shard import ShardResult, deterministic
+from acclimate.training.sums import add_up, block_size
 
 log = logging.getLogger(__name__)
 
 # What travels: Ray moves arrays as they are, and takes 1.4 ms to pickle or unpickle 28 tensors.
 Arrays = dict[str, npt.NDArray[Any]]
 Figures = dict[str, float]
+
+GROUP = 32
+"""Workers of a leader: about the root of a thousand, where leaders and driver have as much to do."""
 
 _LOSSES_A_SHARD = 3
 _FAILED_STARTS = 3
@@ -56,14 +66,21 @@ _LOST = (ActorDiedError, ActorUnavailableError, WorkerCrashedError, NodeDiedErro
 
 
 class RayWorker:
-    """The actor: the in-process worker, in a process of its own."""
+    """The actor: the in-process worker in a process of its own, or the leader of `team` workers."""
 
-    def __init__(self, recipes: Mapping[str, Recipe], measured: Mapping[str, Normalization]) -> None:
-        self._workers = InProcess(recipes, measured=measured)
+    def __init__(
+        self, recipes: Mapping[str, Recipe], measured: Mapping[str, Normalization], team: int
+    ) -> None:
+        self._workers: TaskWorkers = (
+            RayPool(recipes, team, measured=measured).__enter__()  # its actors end with this one
+            if team
+            else InProcess(recipes, measured=measured)
+        )
 
-    def compute(self, phase: str, meta: Arrays, step: int, indices: list[int]) -> tuple[Arrays, Figures]:
-        [result] = self._workers.compute(phase, _tensors(meta), step, [indices])
-        return _arrays(result.gradient), result.figures
+    def compute(self, phase: str, meta: Arrays, step: int, block: list[list[int]]) -> tuple[Arrays, Figures]:
+        with deterministic():
+            added = add_up(self._workers.compute(phase, _tensors(meta), step, block))
+        return _arrays(added.gradient), added.figures
 
     def pid(self) -> int:
         return os.getpid()
@@ -74,6 +91,7 @@ class _Step:
     """The step that is computed now; an answer to an earlier one is nobody's any more.
 
     Attributes:
+        shards: what one actor computes at a time: a block of shards for a leader, of one shard for a worker.
         waiting: shards that nobody has.
         results: by shard.
         losses: workers that died on a shard, by shard.
@@ -82,7 +100,7 @@ class _Step:
     phase: str
     meta: Any
     number: int
-    shards: Sequence[list[int]]
+    shards: Sequence[list[list[int]]]
     waiting: deque[int] = field(default_factory=deque)
     results: dict[int, ShardResult] = field(default_factory=dict)
     losses: Counter[int] = field(default_factory=Counter)
@@ -98,6 +116,7 @@ class _Worker:
     """An actor and what it was asked to do.
 
     Attributes:
+        team: how many workers it leads; 0: it is one.
         pid: None until it runs.
         asked: step and shard by reference, oldest first.
         since: when it began the oldest of them, by the monotonic clock.
@@ -107,6 +126,7 @@ class _Worker:
 
     actor: Any
     starting: Any
+    team: int
     pid: int | None = None
     asked: dict[Any, tuple[_Step, int]] = field(default_factory=dict)
     since: float = 0.0
@@ -131,10 +151,11 @@ class RayPool:
 
     Args:
         recipes: by phase.
-        workers: how many actors, one core each.
+        workers: how many, one core each; more than `2 * group` are led by actors that need no core.
         address: of a running cluster; None uses the Ray this process is connected to, else starts one that
             ends with this pool.
         measured: normalizations by phase, so that no worker measures them again.
+        group: workers of a leader.
     """
 
     def __init__(
@@ -143,10 +164,13 @@ class RayPool:
         workers: int,
         address: str | None = None,
         measured: Mapping[str, Normalization] | None = None,
+        group: int = GROUP,
     ) -> None:
         self._recipes = dict(recipes)
         self._measured = dict(measured or {})
         self._size = workers
+        leaders = math.ceil(workers / group) if workers > 2 * group else 0
+        self._teams = [workers // leaders + (i < workers % leaders) for i in range(leaders)] or [0] * workers
         self._address = address
         self._workers: list[_Worker] = []
         self._paces: dict[str, Pace] = defaultdict(Pace)
@@ -158,7 +182,7 @@ class RayPool:
         if self._connected_here:
             connect(self._address, self._size)
         try:
-            self._workers = [self._start() for _ in range(self._size)]
+            self._workers = [self._start(team) for team in self._teams]
             self._await_one()
         except BaseException:
             self._leave()
@@ -177,7 +201,7 @@ class RayPool:
             ray.shutdown()
 
     def pids(self) -> list[int]:
-        """The process ids of the workers that run."""
+        """The process ids of the workers that run; of their leaders, where they have some."""
         return [worker.pid for worker in self._running() if worker.pid is not None]
 
     def compute(
@@ -189,14 +213,16 @@ class RayPool:
             TrainingError: a shard lost its worker three times: it is the shard that kills them.
         """
         pace = self._paces[phase]
-        current = _Step(phase, ray.put(_arrays(meta)), step, shards, deque(range(len(shards))))
-        while len(current.results) < len(shards):
+        size = block_size(len(shards), len(self._teams), self._teams[0]) if self._teams[0] else 1
+        blocks = [list(shards[first : first + size]) for first in range(0, len(shards), size)]
+        current = _Step(phase, ray.put(_arrays(meta)), step, blocks, deque(range(len(blocks))))
+        while len(current.results) < len(blocks):
             self._await_one()
             self._watch(current, pace)
             self._hand_out(current)
             for worker, reference in self._answers():
                 self._take(worker, reference, current, pace)
-        return [current.results[number] for number in range(len(shards))]
+        return [current.results[number] for number in range(len(blocks))]
 
     def _hand_out(self, current: _Step) -> None:
         """Shards that wait go to those with least to do; what late workers have, to those with nothing."""
@@ -255,10 +281,11 @@ class RayPool:
             if step is current:
                 current.losses[shard] += 1
             if current.losses[shard] == _LOSSES_A_SHARD:
+                tasks = list(chain.from_iterable(current.shards[shard]))
                 raise TrainingError(
                     f"step {current.number}: workers died {_LOSSES_A_SHARD} times on the shard with tasks "
-                    f"{current.shards[shard]} of the meta-batch: most likely they are out of memory; lower "
-                    "training.shard or use fewer workers"
+                    f"{tasks} of the meta-batch: most likely they are out of memory; lower training.shard "
+                    "or use fewer workers"
                 ) from error
             return
         if worker.answered and not worker.late and step.phase == current.phase:
@@ -300,15 +327,16 @@ class RayPool:
                 )
                 log.warning("waiting-for-worker", extra={"free_cores": free, "cores": cores})
 
-    def _start(self) -> _Worker:
-        actor = ray.remote(num_cpus=1)(RayWorker).remote(self._recipes, self._measured)
-        return _Worker(actor, actor.pid.remote())
+    def _start(self, team: int) -> _Worker:
+        kind = ray.remote(num_cpus=0 if team else 1)(RayWorker)
+        actor = kind.remote(self._recipes, self._measured, team)
+        return _Worker(actor, actor.pid.remote(), team)
 
     def _replace(self, worker: _Worker) -> None:
         if worker in self._workers:  # else it was replaced already, for another of its shards
             ray.kill(worker.actor)  # unavailable is not dead: never wait for the old one again
             worker.asked.clear()
-            self._workers[self._workers.index(worker)] = self._start()
+            self._workers[self._workers.index(worker)] = self._start(worker.team)
 
 
 def _arrays(tensors: MetaParams) -> Arrays:

@@ -21,15 +21,21 @@ from acclimate.training.recipe_file import load_recipe, to_yaml
 from acclimate_pipelines import delivery_steps, signing_step, training_steps
 from tests.support.serving import ADMIN, Served
 
-pytestmark = pytest.mark.slow
+# Nine processes that each load torch: minutes where many others run beside them.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SMALL = (
     "training.steps=4",
     "training.workers=0",
     "training.checkpoint_every=2",
+    "model.options.filters=8",
+    "training.optimizer.lr=0.0005",  # so small that going on from a version still finds a better one
+    "evaluation.shots=[5]",
+    "evaluation.steps=[0,1]",
     "evaluation.draws=1",
     "evaluation.rates=[0.1]",
-    "evaluation.long_steps=12",
+    "evaluation.long_steps=2",
+    "evaluation.rivals=false",
 )
 
 

@@ -102,6 +102,24 @@ def test_any_number_of_workers_gives_the_same_bits(ray_here: None, learner: str,
         assert run(RECIPES[learner], pool) == expected(learner)
 
 
+def test_leaders_add_up_for_the_driver_and_may_die(ray_here: None) -> None:
+    """Three leaders of two, two and one workers, as a pool of more than 64 has them of 32."""
+    with RayPool(planned(RECIPE), 5, group=2) as pool:
+        before = descendants(os.getpid())
+
+        def kill(step: int) -> None:
+            if step == 4:
+                os.kill(pool.pids()[0], signal.SIGKILL)
+            if step == 8:
+                for pid in set(descendants(os.getpid())) - set(before) - set(pool.pids()):
+                    name = Path(f"/proc/{pid}/cmdline").read_bytes()
+                    if name.startswith(b"ray::RayWorker"):
+                        os.kill(pid, signal.SIGKILL)
+                        break
+
+        assert run(RECIPE, pool, kill) == expected()
+
+
 def test_killed_workers_are_replaced_and_leave_no_trace(ray_here: None) -> None:
     with RayPool(planned(RECIPE), 2) as pool:
         before = pool.pids()
@@ -178,6 +196,7 @@ def command(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     return start
 
 
+@pytest.mark.timeout(900)  # five processes, one after the other, that each load torch and start Ray
 def test_a_killed_driver_and_an_interrupted_one_resume_to_the_same_bits(
     command: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
@@ -189,7 +208,7 @@ def test_a_killed_driver_and_an_interrupted_one_resume_to_the_same_bits(
     interrupted = command("--resume", "--workers", "2")
     wait_for_step(tmp_path, interrupted, 120)
     os.killpg(interrupted.pid, signal.SIGINT)  # as a terminal does: the workers get it too
-    _, said = interrupted.communicate(timeout=240)
+    _, said = interrupted.communicate(timeout=600)
     assert interrupted.returncode == 130, said
     assert "acclimate train" in said
     assert "--resume" in said
@@ -198,12 +217,12 @@ def test_a_killed_driver_and_an_interrupted_one_resume_to_the_same_bits(
     wait_for_step(tmp_path, terminated, 200)
     os.kill(terminated.pid, signal.SIGSTOP)  # or it might be done before the other one looks
     beside = command("--resume", "--workers", "0")
-    _, said = beside.communicate(timeout=240)
+    _, said = beside.communicate(timeout=600)
     assert beside.returncode == 2, said
     assert f"is being trained by process {terminated.pid} on" in said
     os.kill(terminated.pid, signal.SIGTERM)  # as a cluster ends a pod
     os.kill(terminated.pid, signal.SIGCONT)
-    _, said = terminated.communicate(timeout=240)
+    _, said = terminated.communicate(timeout=600)
     assert terminated.returncode == 0, said
     assert "a checkpoint is written" in said
 
@@ -216,7 +235,7 @@ def wait_for_step(home: Path, process: subprocess.Popen[str], step: int) -> None
     """Until the newest run's checkpoint of the first phase is at `step` or beyond."""
     from acclimate.training.checkpoint import load_checkpoint
 
-    for _ in range(2400):
+    for _ in range(6000):
         assert process.poll() is None, process.communicate()
         found = sorted((home / "home/runs/waves").glob("*/recipe.yaml"))
         unfinished = [path.parent for path in found if not path.with_name("finished").exists()]
@@ -228,7 +247,7 @@ def wait_for_step(home: Path, process: subprocess.Popen[str], step: int) -> None
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, dict[str, object]]:
-    printed, said = process.communicate(timeout=240)
+    printed, said = process.communicate(timeout=600)
     assert process.returncode == 0, said
     result: dict[str, dict[str, object]] = json.loads(printed)
     return result

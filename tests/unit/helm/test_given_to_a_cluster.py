@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from acclimate.cli.main import cli
-from tests.cluster.given import RELEASE, namespace, secret_objects, submission, values
+from tests.cluster.given import RELEASE, namespace, secret_objects, stranger, submission, values
 from tests.unit.helm.rendering import SMALL, at, merged, nested, pod_specs
 from tests.unit.helm.test_manifests import KUBERNETES
 from tests.unit.training.jobs.test_rayjob import RAY_JOB, templates
@@ -29,7 +29,8 @@ def installed(render):
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_accepts_each_object(version, installed):
-    builtin = [namespace("x"), *secret_objects("token"), *installed.values()]
+    pod = stranger("stranger", "acclimate-mlflow", 5000)
+    builtin = [namespace("x"), *secret_objects("token"), pod, *installed.values()]
     assert len(builtin) > 20
     for one in builtin:
         kubernetes_validate.validate(one, version, strict=True)

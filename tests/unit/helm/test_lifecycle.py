@@ -59,7 +59,7 @@ def test_a_new_version_changes_no_immutable_field(render, next_version):
 def test_data_outlives_the_release(render):
     objects = render(EVERYTHING)
     claims = [item for item in objects.values() if item["kind"] == "PersistentVolumeClaim"]
-    assert len(claims) == 3
+    assert len(claims) == 4
     for claim in claims:
         assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
     assert at(objects, "StatefulSet/acclimate-postgresql", "spec>persistentVolumeClaimRetentionPolicy") == {

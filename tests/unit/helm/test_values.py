@@ -38,6 +38,9 @@ EXPOSED = {"expose": {"host": "fleet.example.com", "trustedProxies": ["10.0.0.0/
 INGRESS = merged(EXPOSED, {"expose": {"type": "ingress"}})
 GATEWAY = merged(EXPOSED, {"expose": {"type": "gateway", "gateway": {"className": "istio"}}})
 PIPELINES = {"pipelines": {"enabled": True}}
+BACKUP = {"backup": {"enabled": True}}
+BACKUPS, BACKUP_CLAIM = "CronJob/acclimate-backup", "PersistentVolumeClaim/acclimate-backup"
+BACKUP_POD = "spec>jobTemplate>spec>template>spec"
 PIPELINE_CLAIM = "PersistentVolumeClaim/acclimate-pipeline"
 LOGIN = {"mlflow": {"auth": {"existingSecret": "login"}}}
 STORE = {
@@ -177,6 +180,14 @@ CASES = [
     Case("postgresql.storage.size", "3Gi", POSTGRES, "spec>volumeClaimTemplates>0>spec>resources>requests>storage", "3Gi", TRIAL),
     Case("postgresql.storage.className", "ssd", POSTGRES, "spec>volumeClaimTemplates>0>spec>storageClassName", "ssd", TRIAL),
     *resources("postgresql.resources", POSTGRES, CONTAINER, TRIAL),
+    Case("backup.enabled", True, BACKUPS, f"{BACKUP_POD}>containers>backup>args>0", "backup"),
+    Case("backup.schedule", "@daily", BACKUPS, "spec>schedule", "@daily", BACKUP),
+    Case("backup.keep", 3, BACKUPS, f"{BACKUP_POD}>containers>backup>args>-1", "3", BACKUP),
+    Case("backup.image", "postgres:18", BACKUPS, f"{BACKUP_POD}>initContainers>mlflow>image", "postgres:18", BACKUP),
+    Case("backup.volume.existingClaim", "mine", BACKUP_CLAIM, "", ABSENT, BACKUP),
+    Case("backup.volume.size", "3Gi", BACKUP_CLAIM, "spec>resources>requests>storage", "3Gi", BACKUP),
+    Case("backup.volume.className", "nfs", BACKUP_CLAIM, "spec>storageClassName", "nfs", BACKUP),
+    Case("backup.deadlineSeconds", 99, BACKUPS, "spec>jobTemplate>spec>activeDeadlineSeconds", 99, BACKUP),
     Case("repository.volume.existingClaim", "mine", ROLLOUT, f"{POD}>volumes>repository>persistentVolumeClaim>claimName", "mine"),
     Case("repository.volume.size", "3Gi", "PersistentVolumeClaim/acclimate-repository", "spec>resources>requests>storage", "3Gi"),
     Case("repository.volume.className", "nfs", "PersistentVolumeClaim/acclimate-repository", "spec>storageClassName", "nfs"),

@@ -14,6 +14,7 @@ from acclimate.errors import RolloutError
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.operator.operators import first_admin
 from acclimate.rollout.backup import back_up, restore, verify
+from acclimate.rollout.backup_series import back_up_into
 from acclimate.rollout.server import prepare
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import SqlStore, open_store
@@ -229,3 +230,34 @@ def test_of_replicas_that_start_together_one_makes_the_first_administrator(tmp_p
     assert len(stores[0].api_tokens()) == 1
     for store in stores:
         store.close()
+
+
+def test_a_series_keeps_the_newest_whole_backups_and_nothing_else_is_touched(lived_in, tmp_path: Path):
+    settings, _ = lived_in
+    folder = tmp_path / "backups"
+    for day in range(4):
+        made = back_up_into(settings, folder, NOW + day * 86_400, 2, quiet)
+        assert verify(made.folder) == made.backup
+        if day == 0:
+            (folder / "by-hand").mkdir()
+            (folder / "20200101T000000Z").mkdir()  # was interrupted: no backup
+    assert len(made.deleted) == 1
+    kept = sorted(path.parent.name for path in folder.glob("*/backup.json"))
+    assert len(kept) == 2
+    assert kept[-1] == made.folder.name
+    assert (folder / "by-hand").is_dir()
+    assert (folder / "20200101T000000Z").is_dir()
+
+
+def test_a_series_on_a_full_disk_deletes_nothing(lived_in, tmp_path: Path, monkeypatch):
+    settings, _ = lived_in
+    folder = tmp_path / "backups"
+    first = back_up_into(settings, folder, NOW, 1, quiet)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "service-key.pem")
+
+    monkeypatch.setattr("acclimate.rollout.backup._copy", full)
+    with pytest.raises(RolloutError, match="No space left on device"):
+        back_up_into(settings, folder, NOW + 1, 1, quiet)
+    assert verify(first.folder) == first.backup

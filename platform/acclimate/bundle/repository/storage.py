@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from acclimate.errors import BundleError, MissingExtraError
+from acclimate.errors import AcclimateError, BundleError, MissingExtraError
 from acclimate.files import create_whole, write_whole
 
 TIMESTAMP = "timestamp.json"
@@ -113,17 +113,15 @@ class Storage:
 
 def _upload(url: str, content: bytes) -> None:
     try:
-        import fsspec
+        from acclimate.object_store import open_store, reaching
     except ModuleNotFoundError as error:
         raise MissingExtraError("rollout", "fsspec") from error
     try:
-        files, place = fsspec.core.url_to_fs(url)
-        # Where a store has no atomic put, a broken upload left a shorter file.
-        if not files.exists(place) or files.size(place) != len(content):
-            files.makedirs(files._parent(place), exist_ok=True)
-            files.pipe_file(place, content)
-    except Exception as error:  # each store's library raises errors of its own
-        raise BundleError(
-            f"{url} cannot be written ({error or type(error).__name__}): are its library (acclimate[s3]) "
-            "and credentials there? Devices see nothing of this bundle; publish it again"
-        ) from error
+        files, place = open_store(url)
+        with reaching(url):
+            # Where a store has no atomic put, a broken upload left a shorter file.
+            if not files.exists(place) or files.size(place) != len(content):
+                files.makedirs(files._parent(place), exist_ok=True)
+                files.pipe_file(place, content)
+    except (AcclimateError, OSError) as error:
+        raise BundleError(f"{error}. Devices see nothing of this bundle: publish it again") from error

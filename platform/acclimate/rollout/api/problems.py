@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from acclimate.errors import AcclimateError
+from acclimate.errors import AcclimateError, StoreError
 from acclimate.rollout.store import ConflictError, NotFoundError
 
 MEDIA_TYPE = "application/problem+json"
@@ -105,6 +105,11 @@ def from_exception(error: Exception) -> ProblemError:
     if isinstance(error, DataError):  # the database's own bounds, behind ours
         log.warning("value-not-storable", extra={"error": error.orig})
         return ProblemError(422, "invalid-request", "a value does not fit into its column")
+    if isinstance(error, StoreError):
+        log.warning("store-unavailable", extra={"error": str(error)})
+        return ProblemError(
+            503, "unavailable", "the store of bundles cannot be reached", {"Retry-After": "10"}
+        )
     if isinstance(error, AcclimateError):
         return ProblemError(409, "refused", str(error))
     reference = secrets.token_hex(6)

@@ -10,9 +10,8 @@ from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
-import fsspec
-
-from acclimate.errors import DataError
+from acclimate.errors import AcclimateError, DataError
+from acclimate.object_store import open_store, reaching
 from acclimate.tasks.sources.delimited import DelimitedPart
 from acclimate.tasks.sources.parquet import FILE, ParquetPart
 from acclimate.tasks.sources.source import Part, Source
@@ -84,16 +83,19 @@ def from_files(location: str) -> Source:
 def _find(location: str) -> tuple[Any, str, dict[str, Mapping[str, Any]]]:
     """The file system, the folder or file that paths are told from, and every file with its information."""
     try:
-        filesystem, path = fsspec.core.url_to_fs(str(location))
-        if "*" in path:
-            root = path[: path.index("*")].rpartition("/")[0]
-            matched = filesystem.glob(path, detail=True)
-            found = {name: info for name, info in matched.items() if info.get("type") == "file"}
-        elif filesystem.isfile(path):
-            root, found = path, {path: filesystem.info(path)}
-        else:
-            root, found = path, filesystem.find(path, detail=True)
-    except (OSError, ValueError, ImportError) as error:
+        filesystem, path = open_store(location)
+        with reaching(location):
+            if "*" in path:
+                root = path[: path.index("*")].rpartition("/")[0]
+                matched = filesystem.glob(path, detail=True)
+                found = {name: info for name, info in matched.items() if info.get("type") == "file"}
+            elif filesystem.isfile(path):
+                root, found = path, {path: filesystem.info(path)}
+            else:
+                root, found = path, filesystem.find(path, detail=True)
+    except AcclimateError as error:
+        raise DataError(str(error)) from error
+    except (OSError, ValueError) as error:
         raise DataError(f"{location}: cannot be reached ({error})") from error
     return filesystem, root, found
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 import pyarrow as pa
 
-from acclimate.errors import DataError
+from acclimate.errors import DataError, StoreError
+from acclimate.object_store import reaching
 from acclimate.tasks.sources.types import Column, Unfit, unified
 
 BATCH_ROWS = 1 << 17
@@ -81,14 +83,21 @@ class Source:
 
     @cached_property
     def parts(self) -> Sequence[Part]:
-        try:
+        with self._reading():
             return self.open()
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"{self.name}: cannot be read ({error})") from error
 
     @cached_property
     def _unified(self) -> tuple[dict[str, Any], tuple[str, ...]]:
-        return unified([(part.name, part.columns, part.rows) for part in self.parts])
+        with self._reading():  # the first look at a part opens its file
+            return unified([(part.name, part.columns, part.rows) for part in self.parts])
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            with reaching(self.name):
+                yield
+        except (OSError, StoreError, pa.ArrowException) as error:
+            raise DataError(f"{self.name}: cannot be read ({error})") from error
 
     @property
     def types(self) -> dict[str, Any]:
@@ -120,17 +129,18 @@ class Source:
             present = {name: type_ for name, type_ in types.items() if name in part.columns}
             seen = 0
             try:
-                for arrays in part.batches(present):
-                    rows = len(next(iter(arrays.values())))
-                    absent = {name: pa.nulls(rows, types[name]) for name in types if name not in present}
-                    yield Batch({**arrays, **absent}, rows, part.name, seen)
-                    seen += rows
+                with reaching(self.name):
+                    for arrays in part.batches(present):
+                        rows = len(next(iter(arrays.values())))
+                        absent = {name: pa.nulls(rows, types[name]) for name in types if name not in present}
+                        yield Batch({**arrays, **absent}, rows, part.name, seen)
+                        seen += rows
             except Unfit as unfit:
                 raise DataError(
                     f"{part.name}, row {seen + unfit.index + 1}: column {unfit.column!r} holds "
                     f"{unfit.value!r}, which is not {unfit.wanted}: {unfit.remedy}"
                 ) from None
-            except (OSError, pa.ArrowException) as error:
+            except (OSError, StoreError, pa.ArrowException) as error:
                 raise DataError(f"{part.name}: cannot be read ({error})") from error
 
 

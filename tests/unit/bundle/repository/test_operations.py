@@ -97,7 +97,7 @@ def test_targets_go_to_an_object_store_where_the_service_finds_them(site, bundle
 
 def test_an_object_store_that_refuses_leaves_the_repository_as_it_was(site, bundle):
     before = site.files()
-    with pytest.raises(BundleError, match=r"nosuchstore://bucket/start/1/.* cannot be written"):
+    with pytest.raises(BundleError, match=r"nosuchstore://bucket/start/1/.* is no place"):
         publish(site.directory, bundle, site.signers(), NOW, artifacts_url="nosuchstore://bucket")
     assert site.files() == before
 
