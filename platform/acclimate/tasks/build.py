@@ -22,9 +22,10 @@ from acclimate.tasks.cutting import cut_tasks
 from acclimate.tasks.keys import read_keys
 from acclimate.tasks.ledger import Ledger
 from acclimate.tasks.placement import place_rows
-from acclimate.tasks.pool import CHUNK_ROWS, FORMAT, INFO, STARTS, PoolInfo, TaskPool
+from acclimate.tasks.pool import TaskPool
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
+from acclimate.tasks.stored import CHUNK_ROWS, FORMAT, INFO, STARTS, PoolInfo
 from acclimate.tasks.wide import melted
 
 Progress = Callable[[str, int, int], None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,8 @@ import numpy.typing as npt
 from acclimate.initialization import Normalization
 from acclimate.preprocessing import preparation
 from acclimate.tasks.episodes import Indices
+from acclimate.tasks.stored import CHUNK_ROWS, StoredPool
 
-if TYPE_CHECKING:
-    from acclimate.tasks.pool import TaskPool
-
-CHUNK_ROWS = 1 << 18
 SAMPLE_ROWS = 200_000
 SAMPLE_WINDOWS = 20_000
 _TAIL = 0.001
@@ -29,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 Chunks = Iterator[npt.NDArray[Any]]
 
 
-def measured(pool: TaskPool, tasks: Indices) -> Normalization:
+def measured(pool: StoredPool, tasks: Indices) -> Normalization:
     """The normalization of `TaskPool.normalization`."""
     if pool.values.dtype.kind != "f" or pool.values.ndim > 2:
         mean, scale, _ = _moments(_rows(pool, pool.values, tasks))
@@ -48,7 +45,7 @@ def measured(pool: TaskPool, tasks: Indices) -> Normalization:
     return replace(plain, target_mean=tuple(mean.tolist()), target_scale=tuple(scale.tolist()))
 
 
-def _of_channels(pool: TaskPool, tasks: Indices) -> Normalization:
+def _of_channels(pool: StoredPool, tasks: Indices) -> Normalization:
     channels = pool.schema.channels
     of_calendar = np.arange(len(channels)) >= len(pool.info.schema.channels)
     nothing = Normalization((0.0,) * len(channels), (1.0,) * len(channels))
@@ -64,7 +61,7 @@ def _of_channels(pool: TaskPool, tasks: Indices) -> Normalization:
     return replace(bounded, mean=tuple(mean.tolist()), scale=tuple(scale.tolist()), still=still)
 
 
-def _prepared(pool: TaskPool, tasks: Indices, so_far: Normalization) -> Chunks:
+def _prepared(pool: StoredPool, tasks: Indices, so_far: Normalization) -> Chunks:
     """Every row with its bounds kept; of counters only windows say anything, and a sample of them does."""
     if pool.info.schema.relative:
         yield from _sampled_windows(pool, tasks, so_far)
@@ -74,7 +71,7 @@ def _prepared(pool: TaskPool, tasks: Indices, so_far: Normalization) -> Chunks:
         yield steps.clamp(steps.repair(chunk))
 
 
-def _sampled(pool: TaskPool, tasks: Indices, so_far: Normalization) -> Chunks:
+def _sampled(pool: StoredPool, tasks: Indices, so_far: Normalization) -> Chunks:
     """Evenly spaced rows (rows, channels) of all tasks, for quantiles."""
     if pool.info.schema.relative:
         yield from (
@@ -89,7 +86,7 @@ def _sampled(pool: TaskPool, tasks: Indices, so_far: Normalization) -> Chunks:
         )
 
 
-def _sampled_windows(pool: TaskPool, tasks: Indices, so_far: Normalization) -> Chunks:
+def _sampled_windows(pool: StoredPool, tasks: Indices, so_far: Normalization) -> Chunks:
     """Evenly spaced examples (n, channels, time), prepared as far as it is known how."""
     view = np.lib.stride_tricks.sliding_window_view(pool.values, pool.info.schema.window, axis=0)
     steps = preparation(pool.schema, so_far, axes=2)
@@ -101,7 +98,7 @@ def _sampled_windows(pool: TaskPool, tasks: Indices, so_far: Normalization) -> C
             yield steps.clamp(steps.repair(view[starts]))
 
 
-def _rows(pool: TaskPool, array: npt.NDArray[Any], tasks: Indices) -> Chunks:
+def _rows(pool: StoredPool, array: npt.NDArray[Any], tasks: Indices) -> Chunks:
     for task in tasks:
         for begin in range(int(pool.rows[task]), int(pool.rows[task + 1]), CHUNK_ROWS):
             yield array[begin : min(begin + CHUNK_ROWS, int(pool.rows[task + 1]))]

@@ -14,10 +14,11 @@ from acclimate.nearest import did_you_mean
 from acclimate.tasks.build import Progress, build_pool, fingerprint_of, silent
 from acclimate.tasks.datasets import DATASETS, open_dataset
 from acclimate.tasks.home import pools
-from acclimate.tasks.pool import INFO, TaskPool
+from acclimate.tasks.pool import TaskPool
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sinusoid import Sinusoids
 from acclimate.tasks.sources import from_files
+from acclimate.tasks.stored import INFO
 
 
 def open_tasks(

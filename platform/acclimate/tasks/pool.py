@@ -1,169 +1,17 @@
-"""A task pool: recordings of many tasks in one memory-mapped layout, built once and opened at once.
-
-Files of a pool's directory:
-
-- `pool.json`: schema, task ids and groups, labels, what was missing, fingerprints. Written last.
-- `values.npy`: `(rows, channels)` or `(rows, *image_shape)`, rows sorted by (task, recording, time); float32,
-  float64 where float32 would lose steps, or bytes. Gaps are NaN; who reads windows holds values over them.
-- `targets.npy`: `(rows, targets)` float32; absent for classification.
-- `rows.npy`: first row of each task, and the total: `(tasks + 1,)`.
-- `starts.bin`: int64, first row of each example, sorted by (task, class, time).
-- `times.npy`: time of each row, float64; only if a time column is declared.
-- `cells.npy`: first entry in `starts` of each cell, and the total: `(tasks * classes + 1,)`. A cell holds
-  the examples of one task and class; real targets, and tasks that are one class, have one class.
-"""
+"""A task pool: the recordings of many tasks, to draw episodes from."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
-
 from acclimate.errors import DataError
-from acclimate.initialization import InputSchema, Normalization
-from acclimate.nearest import did_you_mean
+from acclimate.initialization import Normalization
 from acclimate.tasks.episodes import EpisodePlan, Indices
 from acclimate.tasks.moments import measured
-from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sampler import PoolSampler
-
-FORMAT = 2
-INFO = "pool.json"
-STARTS = "starts.bin"
-CHUNK_ROWS = 1 << 18
-Floats = npt.NDArray[np.float32]
+from acclimate.tasks.stored import StoredPool
 
 
-@dataclass(frozen=True)
-class PoolInfo:
-    """What `pool.json` holds.
-
-    Attributes:
-        fingerprint: of the source and the schema: an equal one makes a rebuild unnecessary.
-        content_hash: SHA-256 of the arrays: the lineage of a model trained on them.
-        missing: missing values by column, as found in the source.
-        missing_tasks: tasks that have missing values, with their number of rows that do.
-        possible: examples that each task would have if nothing were missing.
-        intake: what was detected, converted, moved or left out on the way in, a line each.
-        dated: times are seconds since 1970.
-    """
-
-    schema: RecordingSchema
-    labels: tuple[str, ...]
-    task_ids: tuple[str, ...]
-    groups: tuple[str, ...]
-    fingerprint: str
-    content_hash: str = ""
-    missing: dict[str, int] = field(default_factory=dict)
-    missing_tasks: dict[str, int] = field(default_factory=dict)
-    possible: tuple[int, ...] = ()
-    intake: tuple[str, ...] = ()
-    dated: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"format": FORMAT, **self.__dict__, "schema": self.schema.as_dict()}
-
-    @staticmethod
-    def from_dict(fields: dict[str, Any]) -> PoolInfo:
-        if fields.pop("format", None) != FORMAT:
-            raise DataError("this pool has another format version: build it again")
-        schema = RecordingSchema(**_with_tuples(fields.pop("schema")))  # checked when the pool was built
-        return PoolInfo(schema=schema, **_with_tuples(fields))
-
-
-@dataclass(frozen=True, eq=False)
-class TaskPool:
-    """An open pool. Arrays are memory-mapped unless it was opened with `mmap=False`."""
-
-    info: PoolInfo
-    values: npt.NDArray[Any]
-    targets: Floats | None
-    times: npt.NDArray[np.float64] | None
-    rows: Indices
-    starts: Indices
-    cells: Indices
-    path: Path | None
-
-    @staticmethod
-    def open(path: Path | str, *, mmap: bool = True) -> TaskPool:
-        """Open what `build_pool` made; costs milliseconds however large it is.
-
-        Raises:
-            DataError: there is no whole pool at `path`.
-        """
-        path = Path(path)
-        mode: Any = "r" if mmap else None
-        starts = path / STARTS
-        try:
-            info = PoolInfo.from_dict(json.loads((path / INFO).read_text()))
-            has_targets = info.schema.kind in ("regression", "forecasting")
-            return TaskPool(
-                info=info,
-                values=np.load(path / "values.npy", mmap_mode=mode),
-                targets=np.load(path / "targets.npy", mmap_mode=mode) if has_targets else None,
-                rows=np.load(path / "rows.npy"),
-                times=np.load(path / "times.npy", mmap_mode=mode) if info.schema.time else None,
-                starts=np.memmap(starts, np.int64, "r") if mmap else np.fromfile(starts, np.int64),
-                cells=np.load(path / "cells.npy"),
-                path=path if mmap else None,
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{path} is not a task pool ({error}): build one with `acclimate data build`"
-            ) from error
-
-    def __reduce__(self) -> Any:
-        """A pool on disk travels to another process as its path, not as its bytes."""
-        if self.path is not None:
-            return TaskPool.open, (self.path,)
-        return TaskPool, tuple(self.__dict__[name] for name in self.__dataclass_fields__)
-
-    @property
-    def task_ids(self) -> tuple[str, ...]:
-        return self.info.task_ids
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        return self.info.groups
-
-    @property
-    def classes(self) -> int:
-        """Cells of a task: its classes, or 1."""
-        return max(1, len(self.info.labels))
-
-    @cached_property
-    def schema(self) -> InputSchema:
-        return self.info.schema.input_schema(self.info.labels)
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """(features,) for single rows, (channels, time) for windows, (channels, height, width) for images."""
-        shape = tuple(self.values.shape[1:])
-        schema = self.info.schema
-        return shape if schema.history == 1 else (shape[0], len(schema.lags) or schema.window)
-
-    def index(self, task_id: str) -> int:
-        """The index of a task by its id, or a DataError with the nearest id."""
-        try:
-            return self.task_ids.index(task_id)
-        except ValueError:
-            hint = did_you_mean(task_id, self.task_ids, f"the first is {self.task_ids[0]!r}")
-            raise DataError(f"no task is called {task_id!r}; {hint}") from None
-
-    def examples_of(self, task: int) -> int:
-        """How many examples a task has."""
-        return int(self.cells[(task + 1) * self.classes] - self.cells[task * self.classes])
-
-    def labels_of(self, tasks: Indices) -> tuple[str, ...]:
-        if not self.info.labels:
-            return ()
-        counts = np.diff(self.cells).reshape(-1, self.classes)[tasks].sum(axis=0)
-        return tuple(label for label, count in zip(self.info.labels, counts, strict=True) if count)
+class TaskPool(StoredPool):
+    """An open pool."""
 
     def normalization(self, tasks: Indices) -> Normalization:
         """Mean, scale and bounds of each channel, mean and scale of each target, over all rows of `tasks`.
@@ -183,7 +31,3 @@ class TaskPool:
             DataError: the plan does not fit the pool, or leaves no usable task.
         """
         return PoolSampler.over(self, tasks, plan, normalization, seed)
-
-
-def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

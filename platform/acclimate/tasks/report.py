@@ -14,9 +14,10 @@ import numpy.typing as npt
 from acclimate.initialization import Missing
 from acclimate.tasks.episodes import EpisodePlan
 from acclimate.tasks.findings import Finding, Severity, names
-from acclimate.tasks.pool import CHUNK_ROWS, TaskPool
+from acclimate.tasks.pool import TaskPool
 from acclimate.tasks.sampler import cut_cells
 from acclimate.tasks.scan import scan
+from acclimate.tasks.stored import CHUNK_ROWS
 from acclimate.tasks.suspicions import suspicions
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +21,9 @@ from acclimate.errors import DataError
 from acclimate.initialization import InputSchema, Normalization
 from acclimate.tasks.episodes import EpisodePlan, Episodes, Examples, Indices
 from acclimate.tasks.randomness import Domain, Floats, distinct_tasks, generator, subsets, uniforms
+from acclimate.tasks.stored import StoredPool
 from acclimate.tasks.variation import Variation, fewer, newest, variation
 from acclimate.tasks.windows import read_inputs, read_targets
-
-if TYPE_CHECKING:
-    from acclimate.tasks.pool import TaskPool
 
 
 class Halves(NamedTuple):
@@ -45,7 +43,7 @@ class PoolSampler:
         unusable: indices of the tasks that were asked for and left out.
     """
 
-    pool: TaskPool
+    pool: StoredPool
     tasks: Indices
     unusable: Indices
     plan: EpisodePlan
@@ -55,7 +53,7 @@ class PoolSampler:
 
     @staticmethod
     def over(
-        pool: TaskPool, tasks: Indices, plan: EpisodePlan, normalization: Normalization | None, seed: int
+        pool: StoredPool, tasks: Indices, plan: EpisodePlan, normalization: Normalization | None, seed: int
     ) -> PoolSampler:
         """See `TaskPool.sampler`."""
         tasks = np.asarray(tasks, dtype=np.int64)
@@ -158,7 +156,7 @@ class PoolSampler:
         return read_targets(self.pool, starts, self.normalization)
 
 
-def _check_plan(pool: TaskPool, plan: EpisodePlan) -> None:
+def _check_plan(pool: StoredPool, plan: EpisodePlan) -> None:
     one_class = pool.schema.kind == "classification" and not pool.schema.labels
     if one_class and plan.ways is None:
         raise DataError("every task of this pool is one class: set `ways`, the classes of an episode")
@@ -168,7 +166,7 @@ def _check_plan(pool: TaskPool, plan: EpisodePlan) -> None:
         )
 
 
-def cut_cells(pool: TaskPool, plan: EpisodePlan) -> Halves:
+def cut_cells(pool: StoredPool, plan: EpisodePlan) -> Halves:
     """Cut every cell of a pool in two: at the support fraction of its timeline, or not at all (`random`)."""
     size = np.diff(pool.cells)
     if plan.order == "random":
@@ -186,7 +184,7 @@ def cut_cells(pool: TaskPool, plan: EpisodePlan) -> Halves:
     return Halves(*(part.reshape(-1, pool.classes) for part in (support, query, size)))
 
 
-def _entries_before(pool: TaskPool, row: Indices) -> Indices:
+def _entries_before(pool: StoredPool, row: Indices) -> Indices:
     """How many entries of each cell start before `row` of that cell: all cells bisected in lockstep."""
     low, high = pool.cells[:-1].copy(), pool.cells[1:].copy()
     while (open_ := low < high).any():
@@ -197,7 +195,7 @@ def _entries_before(pool: TaskPool, row: Indices) -> Indices:
     return low - pool.cells[:-1]
 
 
-def _apart_stride(pool: TaskPool) -> int:
+def _apart_stride(pool: StoredPool) -> int:
     """Entries of a cell this far apart share no row: starts of a cell differ by at least the stride."""
     return -(-pool.info.schema.span // pool.info.schema.step)
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
 from acclimate.initialization import Normalization
 from acclimate.preprocessing import preparation
 from acclimate.tasks.episodes import Indices
-
-if TYPE_CHECKING:
-    from acclimate.tasks.pool import TaskPool
+from acclimate.tasks.stored import StoredPool
 
 Floats = npt.NDArray[np.float32]
 
 
-def read_inputs(pool: TaskPool, starts: Indices, normalization: Normalization | None) -> Floats:
+def read_inputs(pool: StoredPool, starts: Indices, normalization: Normalization | None) -> Floats:
     """The inputs of the examples that start at `starts`, (*starts.shape, *input_shape), as a device has them.
 
     Without a normalization they are as recorded: gaps are NaN, float64 where the pool is.
@@ -43,7 +39,7 @@ def read_inputs(pool: TaskPool, starts: Indices, normalization: Normalization | 
     return x
 
 
-def read_targets(pool: TaskPool, starts: Indices, normalization: Normalization | None) -> Floats:
+def read_targets(pool: StoredPool, starts: Indices, normalization: Normalization | None) -> Floats:
     """Real targets, (*starts.shape, outputs): of the window's last row, or of the forecast rows after it.
 
     A forecast's outputs run step by step: all targets of the first lead, then all of the second, and so on.

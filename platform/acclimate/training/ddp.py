@@ -33,8 +33,7 @@ from acclimate.errors import AcclimateError, TrainingError
 from acclimate.initialization import Normalization
 from acclimate.learners import MetaParams
 from acclimate.training.checkpoint import Checkpoint
-from acclimate.training.engine import TrainPhase
-from acclimate.training.loop import OuterState, StepReport, Validate, train
+from acclimate.training.loop import OuterState, StepReport, TrainPhase, Validate, train
 from acclimate.training.problem import Problem, open_problem
 from acclimate.training.ray_connection import connect
 from acclimate.training.recipe import Recipe

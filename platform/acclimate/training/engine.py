@@ -5,26 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Protocol
 
 from acclimate.training.executor import InProcess, TaskWorkers
-from acclimate.training.loop import OuterState, StepReport, train
+from acclimate.training.loop import OuterState, StepReport, TrainPhase, train
 from acclimate.training.problem import Problem
 from acclimate.training.validation import validator
-
-
-class TrainPhase(Protocol):
-    """Takes a phase's remaining steps in place; see `loop.train` for the arguments."""
-
-    def __call__(
-        self,
-        phase: str,
-        state: OuterState,
-        *,
-        on_step: Callable[[StepReport], None],
-        on_checkpoint: Callable[[OuterState], None],
-        should_stop: Callable[[], bool],
-    ) -> bool: ...
 
 
 def pinned(problem: Problem, begun_with: str | None = None) -> Problem:

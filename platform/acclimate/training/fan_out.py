@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import RayTaskError
 
-from acclimate.errors import AcclimateError
-from acclimate.training.ray_connection import connect
+from acclimate.training.ray_connection import connect, result_of
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -55,18 +53,9 @@ def fan_out(
                 return
             done, _ = ray.wait(list(running), timeout=_POLL_S)
             for reference in done:
-                yield running.pop(reference), _result(reference)
+                yield running.pop(reference), result_of(reference)
     finally:
         for reference in running:
             ray.cancel(reference, force=True)
         if connected_here:
             ray.shutdown()
-
-
-def _result(reference: Any) -> Any:
-    try:
-        return ray.get(reference)
-    except RayTaskError as error:
-        if isinstance(error.cause, AcclimateError):
-            raise error.cause from None
-        raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
@@ -120,6 +121,20 @@ class OuterState:
             if waited >= training.patience * validate_every(training):
                 return True
         return self.step >= training.last_step
+
+
+class TrainPhase(Protocol):
+    """Takes a phase's remaining steps in place; see `train` for the arguments."""
+
+    def __call__(
+        self,
+        phase: str,
+        state: OuterState,
+        *,
+        on_step: Callable[[StepReport], None],
+        on_checkpoint: Callable[[OuterState], None],
+        should_stop: Callable[[], bool],
+    ) -> bool: ...
 
 
 def train(

@@ -1,4 +1,4 @@
-"""Joining a Ray cluster, or starting a Ray of this machine's own."""
+"""Joining a Ray cluster, or starting a Ray of this machine's own; and reading what it computed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import ray
 from ray._private import ray_constants
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
-from acclimate.errors import TrainingError
+from acclimate.errors import AcclimateError, TrainingError
 from acclimate.training.stopping import handlers_kept
 
 _PROBE_S = 5.0
@@ -35,6 +35,20 @@ def connect(address: str | None, workers: int) -> None:
     """
     with handlers_kept():  # Ray's own would end this process at SIGTERM, between two checkpoints
         _connect(address, workers)
+
+
+def result_of(reference: Any) -> Any:
+    """What a task or actor gave.
+
+    Raises:
+        AcclimateError: what it raised for a user to mend, as it raised it; all else comes as Ray's error.
+    """
+    try:
+        return ray.get(reference)
+    except RayTaskError as error:
+        if isinstance(error.cause, AcclimateError):
+            raise error.cause from None
+        raise
 
 
 def _connect(address: str | None, workers: int) -> None:

@@ -32,17 +32,16 @@ from ray.exceptions import (
     ActorUnavailableError,
     NodeDiedError,
     ObjectLostError,
-    RayTaskError,
     RuntimeEnvSetupError,
     WorkerCrashedError,
 )
 
-from acclimate.errors import AcclimateError, TrainingError
+from acclimate.errors import TrainingError
 from acclimate.initialization import Normalization
 from acclimate.learners import MetaParams
 from acclimate.training.executor import InProcess, TaskWorkers
 from acclimate.training.pace import Pace
-from acclimate.training.ray_connection import connect
+from acclimate.training.ray_connection import connect, result_of
 from acclimate.training.recipe import Recipe
 from acclimate.training.shard import ShardResult, deterministic
 from acclimate.training.sums import add_up, block_size
@@ -274,7 +273,7 @@ class RayPool:
             return  # it was lost, with another of its shards
         step, shard = worker.asked[reference]
         try:
-            gradient, figures = _result(reference)
+            gradient, figures = result_of(reference)
         except _LOST as error:
             current.return_shards(worker)
             self._replace(worker)
@@ -306,7 +305,7 @@ class RayPool:
 
     def _finish_start(self, worker: _Worker) -> None:
         try:
-            worker.pid = _result(worker.starting)
+            worker.pid = result_of(worker.starting)
             self._failed_starts = 0
         except (*_LOST, RuntimeEnvSetupError) as error:
             self._failed_starts += 1
@@ -346,12 +345,3 @@ def _arrays(tensors: MetaParams) -> Arrays:
 def _tensors(arrays: Arrays) -> MetaParams:
     """Copies: what Ray hands out lies in its store and must not be written to."""
     return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-
-
-def _result(reference: Any) -> Any:
-    try:
-        return ray.get(reference)
-    except RayTaskError as error:
-        if isinstance(error.cause, AcclimateError):
-            raise error.cause from None
-        raise
