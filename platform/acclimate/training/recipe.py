@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from acclimate.learners import LearnerConfig
+from acclimate.learners.config import Algorithm, CompileMode, HeadsChoice
 from acclimate.tasks import EpisodePlan
 from acclimate.tasks.augmentation import Augmentation
 from acclimate.training.sections import (
@@ -165,10 +166,8 @@ class ModelSection(Section):
 class LearnerSection(Section):
     """How the start is learned and how a task adapts from it."""
 
-    algorithm: Literal[
-        "closed-form", "maml", "anil", "reptile", "meta-sgd", "maml++", "joint", "device-only"
-    ] = Field(default="maml", description="the meta-learner, or a baseline")
-    heads: Literal["auto", "last-layer", "class-means", "both"] = Field(
+    algorithm: Algorithm = Field(default="maml", description="the meta-learner, or a baseline")
+    heads: HeadsChoice = Field(
         default="auto",
         description="closed-form: what is solved; `auto` is `both` for classes and `last-layer` elsewhere",
     )
@@ -194,9 +193,7 @@ class LearnerSection(Section):
         default=None,
         description="what adaptation lowers; by default cross entropy for classes, else mse",
     )
-    compile: Literal["auto", "on", "off"] = Field(
-        default="auto", description="torch.compile for the meta-gradient"
-    )
+    compile: CompileMode = Field(default="auto", description="torch.compile for the meta-gradient")
 
     def config(self, exchangeable: bool = False) -> LearnerConfig:
         """For `build_learner`; `exchangeable`: classes mean something within an episode alone."""

@@ -6,7 +6,7 @@ A plan is pinned when its rollout is created and never edited: another plan is a
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.domain.target import parse_target
@@ -14,7 +14,7 @@ from acclimate_device.protocol import LIMITS, Release
 
 Metric = Literal["loss", "failure", "silence", "fallback", "drift", "latency"]
 Statistic = Literal["mean", "rate", "quantile"]
-METRICS: tuple[Metric, ...] = ("loss", "failure", "silence", "fallback", "drift", "latency")
+METRICS: tuple[Metric, ...] = get_args(Metric)
 MOST = 1e9
 """Of any size, count, weight or duration in a plan (31 years): more is a slip of the hand."""
 RATES: tuple[Metric, ...] = ("failure", "silence", "fallback", "drift")
