@@ -16,6 +16,7 @@ from acclimate_device import __version__
 from acclimate_device.agent.agent import Agent
 from acclimate_device.agent.certificate import certificate
 from acclimate_device.agent.config import AgentConfig
+from acclimate_device.agent.gateway import Gateway, GatewayConfig
 from acclimate_device.agent.identity import Identity
 from acclimate_device.agent.service import problem
 from acclimate_device.agent.transport import HttpTransport, Transport
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
         ("enrol", _enrol, "join a fleet with the one-time token; then run"),
         ("run", _run, "poll, download, report, until stopped; enrols first if need be"),
         ("once", _once, "one round: poll, obey, report"),
+        ("gateway", _gateway, "run the agents of microcontrollers behind this machine, named in CHILDREN"),
         ("certificate", _certificate, "the device's TLS client certificate, for a broker to trust"),
         ("rotate-key", _rotate_key, "go over to another key; to the service it stays the same device"),
         ("status", _status, "what runs and what waits, without any request"),
@@ -66,6 +68,11 @@ def parser() -> argparse.ArgumentParser:
         added.add_argument("--json", action="store_true", help="print JSON")
         if name == "certificate":
             added.add_argument("--next", action="store_true", help="of the key that rotate-key goes over to")
+        if name == "gateway":
+            added.add_argument(
+                "children", type=Path, metavar="CHILDREN", help="the TOML file of the children"
+            )
+            added.add_argument("--once", action="store_true", help="one round for each child")
         if name == "enrol":
             added.add_argument(
                 "--again", action="store_true", help="even if it did: the service lost its database"
@@ -107,6 +114,25 @@ def _once(config: AgentConfig, options: argparse.Namespace) -> int:
     changed = agent.poll()
     _print({"new_assignment": changed, "reports_sent": agent.send_reports()}, options)
     return 0
+
+
+def _gateway(config: AgentConfig, options: argparse.Namespace) -> int:
+    gateway, stop = Gateway(GatewayConfig.load(options.children, config), _enrolled_agent), threading.Event()
+    if options.once:
+        troubles = gateway.round()
+        _print({name: trouble or "ok" for name, trouble in troubles.items()}, options)
+        return 2 if any(troubles.values()) else 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    gateway.run(stop)
+    return 0
+
+
+def _enrolled_agent(config: AgentConfig) -> Agent:
+    agent = _agent(config)
+    if agent.identity.enrolled() is None:
+        _enrol_now(agent, config)
+    return agent
 
 
 def _status(config: AgentConfig, options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Whatever comes from outside: serial bytes, frames, blobs and flash, under the address and behaviour sanitizers."""
+"""Whatever comes from outside: serial bytes, frames, blobs and flash, under the sanitizers."""
 
 from __future__ import annotations
 

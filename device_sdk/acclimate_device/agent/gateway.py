@@ -1,0 +1,171 @@
+"""`acclimate-device gateway`: agents for the microcontrollers of one gateway, each a device of its own.
+
+Beside the agent's configuration a second TOML file names the children:
+
+    key = "gateway.pem"            # an Ed25519 key as PEM: it signs weights for them
+    [child.pump-1]
+    port = "/dev/ttyUSB0"          # or tcp:HOST:PORT
+    bundle = "bundle"              # what its firmware was generated from
+    token_file = "pump-1.token"    # its own one-time token
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from acclimate_device.agent.agent import Agent
+from acclimate_device.agent.config import AgentConfig
+from acclimate_device.errors import ConfigError, DeviceError
+from acclimate_device.mcu.child import Child
+from acclimate_device.mcu.line import Line
+from acclimate_device.mcu.ports import open_port
+from acclimate_device.mcu.weights import Sign
+from acclimate_device.storage import FileFlash, Store
+
+logger = logging.getLogger(__name__)
+
+_STEP_S = 5.0
+_KEYS = {"port": str, "bundle": str, "token_file": str, "hardware_id": str, "baud": int}
+
+
+@dataclass(frozen=True)
+class ChildConfig:
+    """One child of the second file.
+
+    Attributes:
+        name: in the file, and of its folder under the gateway's `state`.
+        port: see `ports.open_port`.
+        baud: of a serial port.
+        bundle: folder of what its firmware was generated from.
+        agent: its agent's configuration: the gateway's, with a state and an identity of its own.
+    """
+
+    name: str
+    port: str
+    baud: int
+    bundle: Path
+    agent: AgentConfig
+
+
+@dataclass(frozen=True)
+class GatewayConfig:
+    """The second file.
+
+    Attributes:
+        sign: by the key.
+        children: at least one.
+    """
+
+    sign: Sign
+    children: tuple[ChildConfig, ...]
+
+    @staticmethod
+    def load(path: Path, own: AgentConfig) -> GatewayConfig:
+        """Read a TOML file; relative paths are relative to its folder.
+
+        Raises:
+            ConfigError: no such file, not TOML, an unknown or missing key, or a wrong value.
+        """
+        try:
+            values = tomllib.loads(path.read_text())
+        except OSError as error:
+            raise ConfigError(f"{path}: {error.strerror}: pass the file of the children") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is not TOML: {error}") from None
+        named = values.get("child")
+        if set(values) - {"key", "child"} or not isinstance(values.get("key"), str):
+            raise ConfigError(f"{path}: give `key` and a table [child.NAME] for each, not {sorted(values)}")
+        if not isinstance(named, dict) or not named:
+            raise ConfigError(f"{path}: names no child: give a table [child.NAME] for each")
+        children = tuple(_child(path, name, table, own) for name, table in named.items())
+        return GatewayConfig(_signs(path.parent / values["key"]), children)
+
+
+def _child(path: Path, name: str, table: Any, own: AgentConfig) -> ChildConfig:
+    where = f"{path}: [child.{name}]"
+    if not name.replace("-", "").replace("_", "").isalnum() or not isinstance(table, Mapping):
+        raise ConfigError(f"{where}: use a name of letters, digits, - and _, and a table")
+    for key, value in table.items():
+        if key not in _KEYS:
+            raise ConfigError(f"{where}: unknown key {key!r}: known keys are {', '.join(_KEYS)}")
+        if type(value) is not _KEYS[key]:
+            raise ConfigError(f"{where}: {key} is {value!r}: give a {_KEYS[key].__name__}")
+    for key in ("port", "bundle"):
+        if key not in table:
+            raise ConfigError(f"{where}: {key!r} is missing")
+    token = path.parent / table["token_file"] if "token_file" in table else None
+    agent = replace(
+        own,
+        state=own.state / "children" / name,
+        token_file=token,
+        hardware_id=table.get("hardware_id", name),
+    )
+    return ChildConfig(name, table["port"], table.get("baud", 115200), path.parent / table["bundle"], agent)
+
+
+def _signs(path: Path) -> Sign:
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except OSError as error:
+        raise ConfigError(f"key {path}: {error.strerror}") from None
+    except (ValueError, TypeError):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError(f"key {path} is no Ed25519 key in PEM without a passphrase")
+    return key.sign
+
+
+class Gateway:
+    """All children of one gateway, one after the other.
+
+    Args:
+        config: of the children.
+        agent: makes the agent of a child's configuration, enrolled.
+    """
+
+    def __init__(self, config: GatewayConfig, agent: Callable[[AgentConfig], Agent]) -> None:
+        self._config, self._agent = config, agent
+        self._open: dict[str, tuple[Agent, Child]] = {}
+
+    def round(self) -> dict[str, str]:
+        """Poll, obey and report for each child; what went wrong, by name, empty where nothing did."""
+        return {child.name: self._turn(child) for child in self._config.children}
+
+    def run(self, stop: threading.Event) -> None:
+        """Rounds until `stop` is set."""
+        while not stop.is_set():
+            self.round()
+            stop.wait(_STEP_S)
+
+    def _turn(self, config: ChildConfig) -> str:
+        try:
+            agent, child = self._open.get(config.name) or self._opened(config)
+            agent.poll()
+            child.step()
+            agent.send_reports()
+        except DeviceError as error:
+            # a line that failed is opened anew; what was learnt and counted is on the child and in its queue
+            self._open.pop(config.name, None)
+            logger.warning("event=child_failed child=%s error=%s", config.name, error)
+            return str(error)
+        return ""
+
+    def _opened(self, config: ChildConfig) -> tuple[Agent, Child]:
+        def factory(name: str) -> bytes | None:
+            file = config.bundle / name
+            return file.read_bytes() if file.is_file() else None
+
+        agent = self._agent(config.agent)
+        line = Line(open_port(config.port, config.baud))
+        child = Child(line, Store(FileFlash(config.agent.state)), factory, self._config.sign)
+        self._open[config.name] = agent, child
+        return agent, child

@@ -1,0 +1,145 @@
+"""One microcontroller behind a gateway: a device of its own, with its own identity and reports.
+
+The agent polls, verifies and stages bundles as for any device. What an application does elsewhere is done
+here: an assigned release becomes a signed blob on the line, and what the child counted becomes reports. The
+child's own checks of a blob are the trial of a version; one that it refuses is given up.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
+
+from acclimate_device.bundle import Bundle
+from acclimate_device.errors import BundleError, ProtocolError, TransportError
+from acclimate_device.mcu.line import REFUSALS, Hello, Line
+from acclimate_device.mcu.weights import Sign, blob, topology
+from acclimate_device.online.versions import Note, ReadFile, Running, Versions
+from acclimate_device.protocol import Event, Manifest, Report, loads
+from acclimate_device.runtime.engine import Engine
+from acclimate_device.storage import Slots, Store
+from acclimate_device.telemetry import ReportQueue
+
+logger = logging.getLogger(__name__)
+
+_REPORT_BYTES = 16 * 1024
+_NONE = "the child still runs what it ran"
+
+
+class Packed:
+    """A bundle that a child runs: the gateway needs its manifest and files, and no runtime."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.manifest: Manifest = bundle.manifest
+
+
+def _packed(bundle: Bundle, like: Engine | None) -> Engine:
+    return cast(Engine, Packed(bundle))  # the versions read an engine's manifest alone
+
+
+class Child:
+    """The application's side of one microcontroller.
+
+    Args:
+        line: to it.
+        store: on the gateway's flash, for this child alone, shared with its agent.
+        factory: reads a file of the bundle that its firmware was generated from.
+        sign: the Ed25519 signature that its firmware trusts.
+        clock: Unix seconds.
+        new_id: makes ids of reports: 32 hexadecimal digits.
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        store: Store,
+        factory: ReadFile,
+        sign: Sign,
+        clock: Callable[[], float] = time.time,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+    ) -> None:
+        self._line, self._sign, self._clock, self._new_id = line, sign, clock, new_id
+        self._queue = ReportQueue(store, new_id=new_id)
+        self._versions = Versions(Slots(store), factory, 3, _packed)
+        self._running = self._versions.start()
+        self._notes: list[Note] = []
+        self._began = clock()
+
+    def step(self) -> None:
+        """Obey what the agent was told, and report where a window is over.
+
+        Raises:
+            TransportError: the child gives no answer; nothing is lost, the next step tries again.
+        """
+        there = self._line.hello()
+        before = self._versions.boot.counter
+        if self._versions.on_trial:  # the gateway stopped amid an update
+            self._settle(self._versions.start(), there)
+        change = self._versions.assigned(self._running)
+        if self._versions.boot.counter != before:
+            self._report(before)
+        if change.running is not None:
+            self._settle(change.running, there)
+        elif change.fresh:
+            self._line.reset()
+            self._notes.append(("reset", "assignment", ""))
+        self._notes += self._versions.take_notes()
+        if self._clock() - self._began >= (self._versions.report_s or 900.0):
+            self._line.save()
+            self._report(self._versions.boot.counter)
+
+    def _settle(self, running: Running, there: Hello) -> None:
+        """Have the child run a release; what it runs afterwards is what it says it runs."""
+        release = running.release
+        if there.content_hash != release.content_hash:
+            refused = self._send(running, there)
+            if refused:
+                logger.warning("event=weights_refused release=%s reason=%s", release.path, refused)
+                self._versions.give_up(refused)
+                self._running = self._versions.last_good()
+                return
+        self._versions.confirm()
+        self._running = running
+
+    def _send(self, running: Running, there: Hello) -> str:
+        """Why the child does not take the weights; empty where it did."""
+        engine = cast(Packed, running.engine)
+        try:
+            if topology(engine.bundle).hex() != there.topology:
+                return REFUSALS[-8]
+            told = self._line.send_weights(blob(engine.bundle, there.counter + 1, self._sign))
+        except BundleError as error:
+            return str(error)
+        if told:
+            return REFUSALS.get(told, f"it says {told}")
+        return "" if self._line.hello().content_hash == running.release.content_hash else _NONE
+
+    def _report(self, counter: int) -> None:
+        """Close the child's window as one of the assignment `counter`, and queue it."""
+        now = self._clock()
+        raw = self._line.report(int(self._began), int(now))
+        self._began = now
+        try:
+            told = loads(Report, raw, _REPORT_BYTES)
+        except ProtocolError as error:
+            raise TransportError(f"the child's report cannot be read: {error}") from None
+        events = tuple(
+            Event(round(now, 3), kind, source[:128], detail[:256]) for kind, source, detail in self._notes
+        )
+        self._notes.clear()
+        slot = self._running.slot
+        self._queue.add(
+            replace(
+                told,
+                id=self._new_id(),
+                release=self._running.release,
+                counter=counter,
+                slot=slot,
+                events=events,
+            )
+        )

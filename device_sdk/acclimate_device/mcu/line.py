@@ -1,0 +1,193 @@
+"""The line to a microcontroller: frames over any stream of bytes, asked and answered one at a time.
+
+A frame is a kind, a sequence number, a body and the CRC-32 of these, coded by COBS (Cheshire and Baker 1999)
+so that no byte is zero, with a zero between frames. The other end is `device_sdk/mcu/acc_link.c`.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+from acclimate_device.errors import TransportError
+
+BODY = 240
+"""The most bytes of a body."""
+_TIMES = 3
+_ANSWER_S = 5.0
+_FRAME = 512
+
+
+class Ask(IntEnum):
+    """What a gateway asks of a child."""
+
+    HELLO = 1
+    BEGIN = 2
+    DATA = 3
+    FINISH = 4
+    REPORT = 5
+    REST = 6
+    PREDICT = 7
+    LEARN = 8
+    RESET = 9
+    SAVE = 10
+
+
+REFUSALS = {
+    -1: "the input holds NaN or infinity, or nothing varies",
+    -2: "the input is far outside of what training saw",
+    -3: "the label is none that it knows",
+    -4: "its model gives NaN or infinity for the input",
+    -5: "it holds no weights",
+    -6: "its flash fails, or it has none",
+    -7: "the blob is cut short",
+    -8: "the blob is of another network: it needs other firmware",
+    -9: "the blob's counter is not above the one in use",
+    -10: "the blob's signature is by nobody it trusts",
+    -11: "it does not understand the request",
+}
+"""By the result codes of `acclimate.h`."""
+
+
+class Stream(Protocol):
+    """Bytes both ways; `read` gives what has come within `timeout_s`, which may be nothing."""
+
+    def read(self, timeout_s: float) -> bytes: ...
+
+    def write(self, data: bytes) -> None: ...
+
+
+@dataclass(frozen=True)
+class Hello:
+    """What a child is.
+
+    Attributes:
+        topology: of its firmware, in hex.
+        counter, version: of the weights in use.
+        content_hash: of the initialization they are, in hex.
+        adapted: whether adapted heads predict.
+    """
+
+    topology: str
+    counter: int
+    version: int
+    content_hash: str
+    adapted: bool
+
+
+class Line:
+    """One child at the end of a stream.
+
+    Raises:
+        TransportError: no answer came, however often it was asked (from every method).
+    """
+
+    def __init__(self, stream: Stream, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._clock = stream, clock
+        self._sequence = 0
+        self._rest = b""
+
+    def hello(self) -> Hello:
+        """Who is there."""
+        _, body = self.ask(Ask.HELLO)
+        if len(body) != 76:
+            raise TransportError(f"the child answers {len(body)} bytes of who it is: its firmware is another")
+        topology, counter, version, content, adapted = struct.unpack("<32sII32sI", body)
+        return Hello(topology.hex(), counter, version, content.hex(), bool(adapted))
+
+    def send_weights(self, blob: bytes) -> int:
+        """A signed blob, in pieces; 0, or why it is refused (see `REFUSALS`)."""
+        told, _ = self.ask(Ask.BEGIN, struct.pack("<I", len(blob)), 60.0)
+        for at in range(0, len(blob), BODY - 4):
+            if told:
+                return told
+            told, _ = self.ask(Ask.DATA, struct.pack("<I", at) + blob[at : at + BODY - 4])
+        return told or self.ask(Ask.FINISH, b"", 60.0)[0]
+
+    def report(self, started: int, ended: int) -> bytes:
+        """The window's report as JSON; the child's next window begins."""
+        size, _ = self.ask(Ask.REPORT, struct.pack("<II", started, ended))
+        parts = b""
+        while len(parts) < size:
+            told, part = self.ask(Ask.REST, struct.pack("<I", len(parts)))
+            if told < 1:
+                raise TransportError("the child lost its report while it was fetched")
+            parts += part
+        return parts
+
+    def reset(self) -> int:
+        """Back to the fleet's start."""
+        return self.ask(Ask.RESET)[0]
+
+    def save(self) -> int:
+        """Keep what was learnt."""
+        return self.ask(Ask.SAVE)[0]
+
+    def example(self, kind: Ask, data: bytes) -> tuple[int, bytes]:
+        """Have an example predicted or learnt: the bytes of `acc_example`, to predict from `x` on."""
+        told, body = 0, b""
+        for at in range(0, len(data), BODY - 4):
+            told, body = self.ask(kind, struct.pack("<I", at) + data[at : at + BODY - 4])
+            if told < 0:
+                break
+        return told, body
+
+    def ask(self, kind: Ask, body: bytes = b"", answer_s: float = _ANSWER_S) -> tuple[int, bytes]:
+        """The result and the body of the answer. What can be asked twice is, where no answer came."""
+        self._sequence = (self._sequence + 1) % 256
+        frame = encoded(bytes((kind, self._sequence)) + body)
+        again = kind in (Ask.HELLO, Ask.DATA, Ask.REST, Ask.RESET, Ask.SAVE)
+        for _ in range(_TIMES if again else 1):
+            self._stream.write(b"\0" + frame)  # a zero ends whatever noise there was
+            answer = self._answer(kind, answer_s)
+            if answer is not None:
+                return answer
+        raise TransportError(f"the child gives no answer to {kind.name.lower()} within {answer_s:g} s")
+
+    def _answer(self, kind: Ask, answer_s: float) -> tuple[int, bytes] | None:
+        until = self._clock() + answer_s
+        while (left := until - self._clock()) > 0:
+            frames = (self._rest + self._stream.read(left)).split(b"\0")
+            self._rest = frames.pop()[-_FRAME:]
+            for frame in frames:
+                plain = decoded(frame)
+                if (
+                    plain is not None
+                    and len(plain) >= 6
+                    and plain[:2] == bytes((kind | 0x80, self._sequence))
+                ):
+                    return struct.unpack_from("<i", plain, 2)[0], plain[6:]
+        return None
+
+
+def encoded(plain: bytes) -> bytes:
+    """A frame: the bytes and their checksum by COBS, and the zero that ends it."""
+    plain += struct.pack("<I", zlib.crc32(plain))
+    coded = bytearray()
+    for part in plain.split(b"\0"):
+        while len(part) >= 254:
+            coded += b"\xff" + part[:254]
+            part = part[254:]
+        coded += bytes((len(part) + 1,)) + part
+    return bytes(coded) + b"\0"
+
+
+def decoded(frame: bytes) -> bytes | None:
+    """The bytes of a frame without its zero; None where it is damaged."""
+    plain, at = bytearray(), 0
+    while at < len(frame):
+        code = frame[at]
+        if code == 0 or at + code > len(frame):
+            return None
+        plain += frame[at + 1 : at + code]
+        at += code
+        if code < 255 and at < len(frame):
+            plain.append(0)
+    if len(plain) < 4 or zlib.crc32(plain[:-4]) != struct.unpack("<I", plain[-4:])[0]:
+        return None
+    return bytes(plain[:-4])
