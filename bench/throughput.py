@@ -55,7 +55,7 @@ class Case:
 def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(1)
-    maml = _learn2learn()
+    maml = learn2learn_maml()
     results = [measure(case, maml, arguments.turns) for case in CASES if arguments.only in case.name]
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
@@ -212,7 +212,7 @@ CASES = (
 )
 
 
-def _learn2learn() -> Any:
+def learn2learn_maml() -> Any:
     warnings.filterwarnings("ignore")
     # Its vision package wants a torchvision that matches torch to the patch; nothing here uses it.
     sys.modules.setdefault("learn2learn.vision", types.ModuleType("learn2learn.vision"))

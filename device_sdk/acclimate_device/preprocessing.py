@@ -1,10 +1,10 @@
 """From recorded inputs to what the graphs take: the one implementation, for training and for devices.
 
-In this order: a gap takes the channel's last value in the window, at its start the next one; counters become
-their rise since the window's first row, large numbers their distance from a reference, in float64; what lies
-far outside of what training saw is held at the edge or refused; and each channel is normalized, one that
-never moved in training to zero. Every step looks at one window alone, so that a device that sees only
-windows does the same as training, bit for bit.
+In this order: what an instrument writes for a missing value becomes a gap; a gap takes the channel's last
+value in the window, at its start the next one; counters become their rise since the window's first row, large
+numbers their distance from a reference, in float64; what lies far outside of what training saw is held at the
+edge or refused; and each channel is normalized, one that never moved in training to zero. Every step looks at
+one window alone, so that a device that sees only windows does the same as training, bit for bit.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Preparation:
         self.hold = steps.missing in ("hold", "season") and axes == 2
         self._relative = np.flatnonzero(np.isin(np.asarray(channels), steps.relative) & (axes == 2))
         self._offset = column(steps.offset, np.float64) if steps.offset else None
+        self._absent = np.asarray(steps.absent, np.float64)
         self._low = column(steps.low, np.float32) if steps.low else None
         self._high = column(steps.high, np.float32) if steps.high else None
 
@@ -62,6 +63,12 @@ class Preparation:
     def exact(self) -> bool:
         """Whether inputs are needed as float64, because float32 would lose steps."""
         return len(self._relative) > 0 or self._offset is not None
+
+    def known(self, raw: NDArray[Any]) -> NDArray[Any]:
+        """Inputs in which what stands for a missing value is NaN."""
+        if not len(self._absent):
+            return raw
+        return np.where(np.isin(raw, self._absent.astype(raw.dtype)), np.asarray(np.nan, raw.dtype), raw)
 
     def repair(self, raw: NDArray[Any]) -> Float:
         """Inputs (..., channels, *rest) with gaps held and numbers made small; NaN where nothing holds."""

@@ -65,6 +65,7 @@ class InputSchema:
         missing: what is done to missing values: see `RecordingSchema`.
         relative: channels that hold the rise since the window's first sample.
         beyond: what is done to inputs outside the normalization's bounds.
+        absent: numbers that stand for a missing value.
     """
 
     kind: TaskKind
@@ -83,6 +84,7 @@ class InputSchema:
     missing: Missing = "error"
     relative: tuple[str, ...] = ()
     beyond: Beyond = "off"
+    absent: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

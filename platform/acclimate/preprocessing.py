@@ -17,6 +17,7 @@ def preprocessing(schema: InputSchema, normalization: Normalization) -> Preproce
         high=normalization.high,
         beyond=schema.beyond,
         still=normalization.still,
+        absent=schema.absent,
     )
 
 

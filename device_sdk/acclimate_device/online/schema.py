@@ -61,7 +61,7 @@ class Schema:
             InputError: wrong shape or type, NaN or infinity that is not to be held, no channel varies over
                 time, or it lies far outside of what training saw and the bundle refuses that.
         """
-        raw = self._preparation.repair(self._carried(self._array(x)))
+        raw = self._preparation.repair(self._carried(self._preparation.known(self._array(x))))
         rows = raw.reshape(self._rows)
         # ufuncs' reduce: half the time of the methods, and this is on the path of every prediction
         highest, lowest = np.maximum.reduce(rows, axis=1), np.minimum.reduce(rows, axis=1)

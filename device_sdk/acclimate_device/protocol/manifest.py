@@ -43,6 +43,7 @@ class Preprocessing:
         low, high: bounds of each channel, after that; empty: none.
         beyond: inputs outside them are held at the edge (`clamp`), refused, or taken as they are (`off`).
         still: channels that never moved in training: they are passed on as 0.
+        absent: numbers that stand for a missing value, such as -999: they are one before all other steps.
     """
 
     missing: Literal["error", "drop", "hold", "season"] = "error"
@@ -52,6 +53,7 @@ class Preprocessing:
     high: Annotated[tuple[float, ...], Items(4096)] = ()
     beyond: Literal["off", "clamp", "refuse"] = "off"
     still: Annotated[tuple[Label, ...], Items(4096)] = ()
+    absent: Annotated[tuple[float, ...], Items(64)] = ()
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import numpy as np
 from acclimate.errors import DataError
 from acclimate.files import reserve, scratch_folder
 from acclimate.tasks.cutting import cut_tasks
+from acclimate.tasks.halves import joined
 from acclimate.tasks.keys import read_keys
 from acclimate.tasks.ledger import Ledger
 from acclimate.tasks.placement import place_rows
@@ -48,7 +49,7 @@ def build_pool(
     directory = Path(directory)
     fingerprint = fingerprint_of(source, schema)
     if _fingerprint_in(directory) != fingerprint:
-        source = melted(source, schema)
+        source = melted(joined(source, schema.time), schema)
         schema.check_columns(source.columns)
         _refuse_other_files(directory)
         with scratch_folder(directory) as scratch:
@@ -75,6 +76,10 @@ def _write(
     ledger = Ledger()
     for note in source.notes:
         ledger.note(note)
+    if schema.absent:
+        ledger.note(
+            f"numbers that stand for a missing value: {', '.join(f'{one:g}' for one in schema.absent)}"
+        )
     keys = read_keys(source, schema, progress)
     ledger.note(keys.clock.note if keys.clock else "")
     rows = np.concatenate([[0], np.cumsum(keys.counts)]).astype(np.int64)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from acclimate.tasks.looks import why_no_number
 from acclimate.tasks.words import COUNTER, words
 
 LONG_STRETCH = 1024  # rows of a recording from which on it is a signal, not a table
@@ -48,8 +49,8 @@ def _unlike_a_channel(frame: pd.DataFrame, name: str, found: Mapping[str, Any], 
     values = frame[name]
     if name == file:
         return "names the file, and may give the answer away"
-    if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
-        return f"holds {values.dtype}, not numbers"
+    if not pd.api.types.is_numeric_dtype(values):
+        return why_no_number(values)
     if words(name) & set(COUNTER.split()):
         return "is named like a counter or an identifier"
     if values.nunique() < 2:

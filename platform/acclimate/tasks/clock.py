@@ -5,8 +5,9 @@ How it is written is found on the first pass, over every row, and said; what sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,11 @@ import pyarrow.compute as pc
 from acclimate.errors import DataError
 from acclimate.tasks.columns import Where
 from acclimate.tasks.sources.types import first_failing
+from acclimate.tasks.written import DIGITS, ISO, digits_of, fits, forms, of_digits, order, parsed
 
 Seconds = npt.NDArray[np.float64]
 TICKS: dict[str, float] = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _FIRST_S, _LAST_S = 631_152_000.0, 4_102_444_800.0  # 1990 to 2100: what a number must lie in to be a date
-_DAYS = {"day first": ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y"), "month first": ("%m/%d/%Y", "%m-%d-%Y")}
-_HOURS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S")
-_ISO = ("ISO 8601 with a zone", "ISO 8601")
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class Clock:
     """How a time column is read.
 
     Attributes:
-        form: `stamp`, `number`, or how text is written.
-        ticks: of a number in a second.
+        form: `stamp`, `number`, `digits` such as 20260131140000, or how text is written.
+        ticks: of a number in a second; 0: each by its own size.
         dated: seconds count from 1970.
         zoned: they are UTC; else local time as somebody's clock showed it.
         note: what a person should know, or empty.
@@ -58,8 +57,10 @@ class Clock:
                 f"{where(index)}: remove them"
             )
         if self.form == "number":
-            return self._numbers(values, where)
-        stamps = values if self.form == "stamp" else _parsed(values, self.form)
+            return self._numbers(values, where) if self.ticks else self._by_size(values)
+        if self.form == "digits":
+            return _seconds(of_digits(values))
+        stamps = values if self.form == "stamp" else parsed(values, self.form)
         return _seconds(stamps)
 
     def _numbers(self, values: Any, where: Where) -> Seconds:
@@ -75,6 +76,14 @@ class Clock:
             )
         return numbers / self.ticks
 
+    def _by_size(self, values: Any) -> Seconds:
+        numbers = np.asarray(pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+        seconds = np.empty_like(numbers)
+        for ticks in TICKS.values():
+            of_it = (numbers >= _FIRST_S * ticks) & (numbers <= _LAST_S * ticks)
+            seconds[of_it] = numbers[of_it] / ticks
+        return seconds
+
 
 @dataclass
 class ClockReader:
@@ -88,8 +97,9 @@ class ClockReader:
     may_be_dated: bool = True
     _forms: list[str] | None = None
     _type: Any = None
-    _least: float = np.inf
-    _most: float = -np.inf
+    _units: Counter[str] = field(default_factory=Counter)
+    _odd: str = ""
+    _digits: set[int] = field(default_factory=set)
     _differ: bool = field(default=False)
 
     def see(self, values: Any, where: Where) -> None:
@@ -107,28 +117,41 @@ class ClockReader:
         if pa.types.is_string(values.type):
             self._see_text(values, where)
         elif pa.types.is_integer(values.type) or pa.types.is_floating(values.type):
-            ends = pc.min_max(present)
-            self._least = min(self._least, float(ends["min"].as_py()))
-            self._most = max(self._most, float(ends["max"].as_py()))
+            self._see_numbers(values, where)
         elif not pa.types.is_timestamp(values.type):
             raise DataError(
                 f"time column {self.column!r} holds {values.type}: use timestamps, ISO 8601 text or numbers"
             )
 
+    def _see_numbers(self, values: Any, where: Where) -> None:
+        """Count the numbers that could be moments, by their unit; the others have the unit ''."""
+        numbers = np.asarray(pc.cast(values, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+        present = ~np.isnan(numbers)
+        other = present.copy()
+        for unit, ticks in TICKS.items():
+            of_it = (numbers >= _FIRST_S * ticks) & (numbers <= _LAST_S * ticks)
+            self._units[unit] += int(of_it.sum())
+            other &= ~of_it
+        self._units[""] += int(other.sum())
+        if other.any() and not self._odd:
+            first = int(np.argmax(other))
+            self._odd = f"{where(first)}: time column {self.column!r} holds {values[first].as_py()}"
+        self._digits |= digits_of(values, numbers[present])
+
     def _see_text(self, values: Any, where: Where) -> None:
-        known = list(_forms()) if self._forms is None else self._forms
-        fitting = [form for form in known if _fits(values, form)]
+        known = list(forms()) if self._forms is None else self._forms
+        fitting = [form for form in known if fits(values, form)]
         if not fitting:
-            index = max(_first_failing(values, form) for form in known)
+            index = max(first_failing(values, partial(parsed, form=form)) for form in known)
             raise DataError(
-                f"{where(index)}: time column {self.column!r} holds {values[index].as_py()!r}, no time"
+                f"{where(index)}: time column {self.column!r} holds {_short(values[index].as_py())}, no time"
                 f"{' written as the rows before' if self._forms else ''}: write ISO 8601, such as "
                 "2026-01-31T14:00:00Z, in every row"
             )
-        days = {_order(form) for form in fitting} - {""}
+        days = {order(form) for form in fitting} - {""}
         if len(days) > 1 and not self._differ:
-            one, other = (next(form for form in fitting if _order(form) == day) for day in sorted(days))
-            self._differ = not _parsed(values, one).equals(_parsed(values, other))
+            one, other = (next(form for form in fitting if order(form) == day) for day in sorted(days))
+            self._differ = not parsed(values, one).equals(parsed(values, other))
         self._forms = fitting
 
     def clock(self) -> Clock:
@@ -141,13 +164,13 @@ class ClockReader:
             zoned = bool(self._type.tz)
             return Clock(self.column, "stamp", dated=True, zoned=zoned)
         if self._forms:
-            if self._differ and len({_order(form) for form in self._forms} - {""}) > 1:
+            if self._differ and len({order(form) for form in self._forms} - {""}) > 1:
                 raise DataError(
                     f"time column {self.column!r}: day and month cannot be told apart, no day is above 12: "
                     "write ISO 8601, such as 2026-01-31T14:00:00Z"
                 )
             form = self._forms[0]
-            zoned = form == _ISO[0]
+            zoned = form == ISO[0]
             return Clock(
                 self.column,
                 form,
@@ -155,17 +178,28 @@ class ClockReader:
                 zoned=zoned,
                 note=f"time column {self.column!r}: text, read as {form}",
             )
-        unit = self._epoch() if self.may_be_dated else None
-        if unit is None:
-            return Clock(self.column)
-        note = f"time column {self.column!r}: numbers, read as {unit} since 1970"
-        return Clock(self.column, "number", TICKS[unit], dated=True, zoned=True, note=note)
+        return self._of_numbers()
 
-    def _epoch(self) -> str | None:
-        for unit, ticks in TICKS.items():
-            if self._least / ticks >= _FIRST_S and self._most / ticks <= _LAST_S:
-                return unit
-        return None
+    def _of_numbers(self) -> Clock:
+        if self._digits and len(self._digits) == 1 and 0 not in self._digits:
+            form = DIGITS[next(iter(self._digits))]
+            note = f"time column {self.column!r}: numbers, read as {form}"
+            return Clock(self.column, "digits", dated=True, note=note)
+        units = {unit: count for unit, count in self._units.items() if unit and count}
+        moments, others = sum(units.values()), self._units[""]
+        if not self.may_be_dated or moments <= others:
+            return Clock(self.column)
+        if others:
+            raise DataError(
+                f"{self._odd}, no moment between 1990 and 2100 as {moments:,} other rows are: a clock "
+                f"that was not set? {others:,} row(s) are like it: correct or remove them"
+            )
+        told = " and ".join(
+            f"{unit} ({count:,} rows)" if len(units) > 1 else unit for unit, count in units.items()
+        )
+        note = f"time column {self.column!r}: numbers, read as {told} since 1970"
+        ticks = TICKS[next(iter(units))] if len(units) == 1 else 0.0
+        return Clock(self.column, "number", ticks, dated=True, zoned=True, note=note)
 
 
 def guess_clock(column: str, values: Any) -> Clock | None:
@@ -178,39 +212,9 @@ def guess_clock(column: str, values: Any) -> Clock | None:
         return None
 
 
-def _forms() -> Iterator[str]:
-    yield from _ISO
-    for days in _DAYS.values():
-        for day in days:
-            yield from (day + hour for hour in _HOURS)
-
-
-def _order(form: str) -> str:
-    return next((name for name, days in _DAYS.items() if form.startswith(days)), "")
-
-
-def _fits(values: Any, form: str) -> bool:
-    try:
-        _parsed(values, form)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _first_failing(values: Any, form: str) -> int:
-    return first_failing(values, lambda part: _parsed(part, form))
-
-
-def _parsed(values: Any, form: str) -> Any:
-    if pa.types.is_dictionary(values.type):
-        values = values.dictionary_decode()
-    if form not in _ISO:
-        return pc.strptime(values, format=form, unit="us")
-    zone = "UTC" if form == _ISO[0] else None
-    try:
-        return pc.cast(values, pa.timestamp("us", zone))
-    except pa.ArrowInvalid:
-        return pc.cast(values, pa.timestamp("ns", zone))
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:60]}..."
 
 
 def _seconds(stamps: Any) -> Seconds:

@@ -18,6 +18,8 @@ Codes = npt.NDArray[np.int64]
 Where = Callable[[int], str]
 """The place of a row of a batch, for messages."""
 
+_EXACT = 2.0**53
+"""Up to which every whole number is a float64."""
 LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -88,6 +90,8 @@ def read_numbers(column: str, values: Any, where: Where) -> npt.NDArray[np.float
             f"{values[index].as_py()!r}: convert it, or leave it out"
         ) from None
     numbers: npt.NDArray[np.float64] = np.asarray(array, dtype=np.float64)
+    if pa.types.is_integer(values.type) and len(numbers) and np.nanmax(np.abs(numbers)) > _EXACT:
+        _refuse_rounding(column, values, numbers, where)
     if np.isinf(numbers).any():
         numbers = np.where(np.isinf(numbers), np.nan, numbers)
     with np.errstate(invalid="ignore"):
@@ -99,6 +103,19 @@ def read_numbers(column: str, values: Any, where: Where) -> npt.NDArray[np.float
             "it, or leave it empty"
         )
     return numbers
+
+
+def _refuse_rounding(column: str, values: Any, numbers: npt.NDArray[np.float64], where: Where) -> None:
+    whole = values.fill_null(0).to_numpy(zero_copy_only=False)
+    changed = np.flatnonzero(
+        [int(one) != int(number) for one, number in zip(whole, np.nan_to_num(numbers), strict=True)]
+    )
+    if len(changed):
+        index = int(changed[0])
+        raise DataError(
+            f"{where(index)}: column {column!r} holds {whole[index]}, a whole number that no float64 keeps: "
+            "give its difference from a fixed value or from row to row, or leave the column out"
+        )
 
 
 def read_lists(column: str, values: Any, shape: tuple[int, ...], where: Where) -> npt.NDArray[Any]:

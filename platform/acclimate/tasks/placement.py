@@ -153,11 +153,11 @@ def _read_values(batch: Batch, schema: RecordingSchema) -> npt.NDArray[Any]:
     if schema.image_shape:
         name = schema.channels[0]
         return read_lists(name, batch.column(name), schema.image_shape, batch.where)
-    return _numbers(batch, schema.channels)
+    return _numbers(batch, schema.channels, schema)
 
 
 def _targets(batch: Batch, schema: RecordingSchema) -> npt.NDArray[np.float64]:
-    values = _numbers(batch, schema.targets)
+    values = _numbers(batch, schema.targets, schema)
     for index in _finer_than_float32(values):
         raise DataError(
             f"target {schema.targets[index]!r} has steps that float32 loses, for its numbers are large: give "
@@ -166,8 +166,11 @@ def _targets(batch: Batch, schema: RecordingSchema) -> npt.NDArray[np.float64]:
     return values
 
 
-def _numbers(batch: Batch, names: tuple[str, ...]) -> npt.NDArray[np.float64]:
-    return np.stack([read_numbers(name, batch.column(name), batch.where) for name in names], axis=1)
+def _numbers(batch: Batch, names: tuple[str, ...], schema: RecordingSchema) -> npt.NDArray[np.float64]:
+    numbers = np.stack([read_numbers(name, batch.column(name), batch.where) for name in names], axis=1)
+    if schema.absent:
+        numbers[np.isin(numbers, schema.absent)] = np.nan
+    return numbers
 
 
 def _finer_than_float32(values: npt.NDArray[np.float64]) -> Iterator[int]:

@@ -67,6 +67,7 @@ class RecordingSchema:
         relative: channels of which a window holds only the rise since its first row: counters.
         beyond: inputs far outside what training saw: held at the edge (`clamp`), refused on the device
             (`refuse`), or taken as they are (`off`).
+        absent: numbers that stand for a missing value in channels and targets, such as -999.
     """
 
     kind: TaskKind
@@ -97,6 +98,7 @@ class RecordingSchema:
     wide: str | None = None
     relative: tuple[str, ...] = ()
     beyond: Beyond = "clamp"
+    absent: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
@@ -169,6 +171,7 @@ class RecordingSchema:
             missing=self.missing,
             relative=self.relative,
             beyond=self.beyond,
+            absent=self.absent,
         )
 
     def as_dict(self) -> dict[str, Any]:

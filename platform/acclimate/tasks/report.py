@@ -14,6 +14,7 @@ import numpy.typing as npt
 from acclimate.initialization import Missing
 from acclimate.tasks.episodes import EpisodePlan
 from acclimate.tasks.findings import Finding, Severity, names
+from acclimate.tasks.oddities import oddities
 from acclimate.tasks.pool import TaskPool
 from acclimate.tasks.sampler import cut_cells
 from acclimate.tasks.scan import scan
@@ -102,6 +103,7 @@ def report_on(pool: TaskPool, plan: EpisodePlan | None = None, missing: Missing 
     report.findings.extend(_survival(report))
     report.findings.extend(_findings(pool, plan, report, missing or info.schema.missing))
     report.findings.extend(suspicions(pool, scan(pool)))
+    report.findings.extend(oddities(pool))
     return report
 
 

@@ -12,8 +12,11 @@ import pyarrow as pa
 from acclimate.errors import DataError
 from acclimate.tasks.clock import guess_clock
 from acclimate.tasks.sources import Source
+from acclimate.tasks.words import TIME, words
 
 SAMPLE_ROWS = 400_000
+SAMPLE_CELLS = 16_000_000
+"""At most, whatever the number of columns: 128 MB as float64."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,11 @@ def sample(source: Source, rows: int = SAMPLE_ROWS) -> Sample:
         DataError: there is no row, or no column but lists.
     """
     columns = [name for name, type_ in source.types.items() if not pa.types.is_nested(type_)]
+    if not source.types:
+        raise DataError(f"{source.name}: holds no table: the file is empty")
     if not columns:
         raise DataError(f"{source.name}: holds lists only; declare `image_shape` in a recipe of your own")
-    share = min(1.0, rows / max(1, source.rows))
+    share = min(1.0, min(rows, SAMPLE_CELLS // len(columns)) / max(1, source.rows))
     pieces = []
     for batch in source.batches(columns):
         some = max(1, round(share * batch.num_rows))
@@ -47,7 +52,7 @@ def sample(source: Source, rows: int = SAMPLE_ROWS) -> Sample:
     if not pieces:
         raise DataError(f"{source.name}: holds no row")
     table = pa.concat_tables(pieces)
-    frame = table.to_pandas()
+    frame = table.to_pandas().replace([np.inf, -np.inf], np.nan)  # as a pool takes them
     for name in columns:
         stamps = _stamps(name, table.column(name).combine_chunks())
         if stamps is not None:
@@ -69,4 +74,6 @@ def _stamps(name: str, values: Any) -> Any:
     clock = guess_clock(name, values)
     if clock is None or not clock.dated:
         return None
+    if clock.form == "digits" and not words(name) & set(TIME.split()):
+        return None  # a number such as 20260131 may name something
     return (np.round(clock.read(values, str) * 1e6)).astype("datetime64[us]")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -12,9 +14,10 @@ import pyarrow as pa
 from acclimate.errors import DataError
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
-from acclimate.tasks.sources.parquet import repeated
+from acclimate.tasks.sources.parquet import FILE, repeated
 from acclimate.tasks.sources.source import Part
 from acclimate.tasks.sources.types import Column, is_number
+from acclimate.tasks.words import TASK, words
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,10 @@ class LongPart:
     @property
     def rows(self) -> int:
         return self.part.rows * len(self._held)
+
+    @property
+    def width(self) -> int:
+        return max(1, len(self._held))
 
     @property
     def notes(self) -> Sequence[str]:
@@ -93,3 +100,15 @@ def long_form(source: Source, pattern: str, key: str, value: str, kept: Set[str]
 
     said = f"{len(tasks)} columns that fit {pattern!r} read as tasks, a row for each of their times"
     return Source(source.name, source.fingerprint, open_parts, (*source.said, said))
+
+
+def wide_pattern(source: Source) -> str | None:
+    """The pattern of the columns of a table that has one for each device; None where there seems none."""
+    numbers = [name for name, type_ in source.types.items() if is_number(type_)]
+    texts = [name for name in source.columns if name not in numbers and words(name) & set(TASK.split())]
+    stems = Counter(re.sub(r"[0-9]+", "*", name) for name in numbers if re.search(r"[0-9]", name))
+    if texts or not stems or FILE in source.columns:
+        return None
+    pattern, times = stems.most_common(1)[0]
+    alike = times >= 4 and times >= 0.6 * len(numbers) and bool(words(pattern) & set(TASK.split()))
+    return pattern if alike else None

@@ -16,6 +16,8 @@ LABEL = (
 TARGET = "target y rul remaining"
 COUNTER = "index row idx unnamed level i id"  # what tools leave behind, no measurements
 NORMAL = "0 normal ok healthy good fine false no none n nominal sound"  # labels of what is not strange
+QUANTITY = "sensor variable parameter metric measurement channel tag signal quantity attribute"
+READING = "value reading val values measurement"
 PART = "split subset fold partition"  # of an experiment someone made, not of the world
 
 

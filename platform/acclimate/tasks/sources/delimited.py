@@ -6,13 +6,13 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.csv as pv
 
 from acclimate.errors import DataError
-from acclimate.tasks.sources.dialect import HEAD_BYTES, Dialect, detect
+from acclimate.tasks.sources.dialect import HEAD_BYTES, SPOKEN, Dialect, detect
 from acclimate.tasks.sources.parquet import overruled, repeated, stated
 from acclimate.tasks.sources.text import Reading, typed
 from acclimate.tasks.sources.types import Column
@@ -38,6 +38,7 @@ class DelimitedPart:
     name: str
     open: Callable[[], Any]
     given: Mapping[str, str | None] = field(default_factory=dict)
+    width: ClassVar[int] = 1
 
     @cached_property
     def _scan(self) -> _Scan:
@@ -106,9 +107,11 @@ class DelimitedPart:
     def notes(self) -> Sequence[str]:
         notes = [*self._scan.dialect.notes(), *overruled(self.given, self._scan.readings)]
         for name, one in self._scan.readings.items():
-            if one.comma:
+            if one.marks == ",":
                 notes.append(f"column {name!r}: fractions are written with a comma")
-            if one.spelled and one.kind != "text":
+            elif one.marks:
+                notes.append(f"column {name!r}: thousands are parted by a {SPOKEN[one.marks[0]]}")
+            if one.spelled and not one.is_text:
                 notes.append(f"column {name!r}: words such as 'NaN' read as missing")
         return notes
 
@@ -118,7 +121,7 @@ class DelimitedPart:
         own = [name for name in types if name not in given]
         for batch in self._strings(self._scan.dialect, own or self._scan.dialect.names[:1]):
             yield {
-                name: typed(name, batch.column(name), type_, readings[name].comma)
+                name: typed(name, batch.column(name), type_, readings[name].marks)
                 if name in own
                 else repeated(given[name], batch.num_rows)
                 for name, type_ in types.items()

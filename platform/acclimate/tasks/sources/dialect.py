@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from acclimate.errors import DataError
+from acclimate.tasks.sources.text import MISSING
 
 HEAD_BYTES = 1 << 16
 _DELIMITERS = (",", ";", "\t", "|")
-_SPOKEN = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+SPOKEN = {",": "comma", ".": "point", ";": "semicolon", "\t": "tab", "|": "bar"}
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -28,7 +29,8 @@ class Dialect:
 
     Attributes:
         names: of the columns, blanks around them cut off.
-        skipped: lines before the first row: comments and the header.
+        skipped: lines before the first row: comments, the header, units.
+        units: the line below the header that holds words where every other row has numbers, or empty.
     """
 
     encoding: str
@@ -36,17 +38,21 @@ class Dialect:
     names: tuple[str, ...]
     skipped: int
     has_header: bool
+    units: str = ""
 
     def notes(self) -> Iterator[str]:
         """What is not the usual comma-separated UTF-8 with a header."""
         if self.encoding not in ("utf-8", "utf-8-sig"):
             yield f"text read as {self.encoding}"
         if self.delimiter != ",":
-            yield f"columns are parted by a {_SPOKEN[self.delimiter]}"
+            yield f"columns are parted by a {SPOKEN[self.delimiter]}"
         if not self.has_header:
             yield "there is no header: columns are called 'column 1', 'column 2', ..."
-        if self.skipped > self.has_header:
-            yield f"{self.skipped - self.has_header} line(s) before the table left out"
+        before = self.skipped - self.has_header - bool(self.units)
+        if before:
+            yield f"{before} line(s) before the table left out"
+        if self.units:
+            yield f"a second line of the header left out: {self.units!r}"
 
 
 def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> Dialect:
@@ -76,7 +82,14 @@ def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> 
     if not lines:
         return Dialect(encoding, ",", (), skipped, has_header=False)
     delimiter = delimiter or _delimiter(lines[:50])
+    before = _before_the_table(lines[:50], delimiter)
+    if before:
+        lines, skipped = lines[before:], skipped + before
     rows = list(csv.reader(lines[:50], delimiter=delimiter))
+    if len(rows[0]) == 1 and len(rows) > 1 and _parted_by_blanks(lines[:50]):
+        raise DataError(
+            f"{name}: columns are parted by blanks: write commas, semicolons or tabs between them"
+        )
     first = [cell.strip() for cell in rows[0]]
     has_header = not _is_data(first, [[cell.strip() for cell in row] for row in rows[1:]])
     names = first if has_header else [f"column {index + 1}" for index in range(len(first))]
@@ -84,7 +97,40 @@ def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> 
     twice = next((one for one, times in Counter(names).items() if times > 1), None)
     if twice is not None:
         raise DataError(f"{name}: two columns are called {twice!r}: rename one")
-    return Dialect(encoding, delimiter, tuple(names), skipped + has_header, has_header)
+    units = lines[1] if has_header and _is_units([[cell.strip() for cell in row] for row in rows[1:]]) else ""
+    return Dialect(encoding, delimiter, tuple(names), skipped + has_header + bool(units), has_header, units)
+
+
+def _before_the_table(lines: list[str], delimiter: str) -> int:
+    """Lines that a logger wrote before the header: they have fewer cells than nearly all that follow."""
+    widths = [len(row) for row in csv.reader(lines, delimiter=delimiter)]
+    if len(widths) != len(lines):  # a cell runs over several lines
+        return 0
+    usual, times = Counter(widths).most_common(1)[0]
+    first = widths.index(usual)
+    if first == 0 or usual == 1 or times < 0.8 * (len(widths) - first) or max(widths[:first]) > usual:
+        return 0
+    rows = [[cell.strip() for cell in row] for row in csv.reader(lines[first:], delimiter=delimiter)]
+    return 0 if _is_data(rows[0], rows[1:]) else first
+
+
+def _parted_by_blanks(lines: list[str]) -> bool:
+    widths = {len(line.split()) for line in lines if line.strip()}
+    return len(widths) == 1 and widths.pop() > 2
+
+
+def _is_units(rows: list[list[str]]) -> bool:
+    """Whether the first of these rows holds words, or nothing, in all columns that hold numbers below."""
+    if len(rows) < 3:
+        return False
+    numbers = [
+        index
+        for index in range(len(rows[0]))
+        if all(index < len(row) and (not row[index] or _NUMBER.fullmatch(row[index])) for row in rows[1:])
+        and any(row[index] for row in rows[1:])
+    ]
+    above = [rows[0][index] for index in numbers]
+    return any(above) and not any(cell in MISSING or _NUMBER.fullmatch(cell) for cell in above if cell)
 
 
 def _delimiter(lines: list[str]) -> str:

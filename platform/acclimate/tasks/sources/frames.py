@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ class TablePart:
 
     name: str
     table: Any
+    width: ClassVar[int] = 1
 
     @cached_property
     def columns(self) -> dict[str, Column]:

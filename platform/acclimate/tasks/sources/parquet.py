@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,13 +29,14 @@ class ParquetPart:
     name: str
     open: Callable[[], Any]
     given: Mapping[str, str | None] = field(default_factory=dict)
+    width: ClassVar[int] = 1
 
     @cached_property
     def _footer(self) -> tuple[Any, int]:
         try:
             with self.open() as file:
                 parquet = pq.ParquetFile(file)
-                return parquet.schema_arrow, parquet.metadata.num_rows
+                return flat(parquet.schema_arrow.empty_table()).schema, parquet.metadata.num_rows
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DataError(
                 f"{self.name}: cannot be read as Parquet ({error}): is it whole? Else move it away"
@@ -63,8 +64,8 @@ class ParquetPart:
         own = [name for name in types if name not in given]
         with self.open() as file:
             parquet = pq.ParquetFile(file, read_dictionary=self._texts(own))
-            for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=own):
-                rows = batch.num_rows
+            for nested in parquet.iter_batches(batch_size=BATCH_ROWS, columns=own):
+                rows, batch = nested.num_rows, flat(nested)
                 if rows:
                     yield {
                         name: cast(name, batch.column(name), type_)
@@ -76,6 +77,13 @@ class ParquetPart:
     def _texts(self, names: Sequence[str]) -> list[str]:
         """Text is read as codes: labels and devices repeat."""
         return [name for name in names if pa.types.is_string(self._footer[0].field(name).type)]
+
+
+def flat(table: Any) -> Any:
+    """An Arrow table or batch with a column for each field of a structure, called `outer.inner`."""
+    while any(pa.types.is_struct(one.type) for one in table.schema):
+        table = (table if isinstance(table, pa.Table) else pa.Table.from_batches([table])).flatten()
+    return table
 
 
 def stated(given: Mapping[str, str | None], own: Collection[str]) -> dict[str, str | None]:

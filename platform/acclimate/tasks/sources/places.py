@@ -5,20 +5,37 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote
 
 from acclimate.errors import AcclimateError, DataError
 from acclimate.object_store import open_store, reaching
 from acclimate.tasks.sources.delimited import DelimitedPart
+from acclimate.tasks.sources.lines import LinesPart
 from acclimate.tasks.sources.parquet import FILE, ParquetPart
 from acclimate.tasks.sources.source import Part, Source
 
 PARQUET = (".parquet", ".pq", ".parq")
 DELIMITED = (".csv", ".tsv", ".tab")
+LINES = (".jsonl", ".ndjson")
+_OTHERS = {
+    (".xlsx", ".xls", ".ods"): "is a workbook: save the sheet as CSV",
+    (".json",): "is one JSON document: write an object a line as .jsonl",
+    (".feather", ".arrow", ".ipc", ".orc", ".avro"): "is read by pyarrow or pandas: write it as Parquet",
+    (".h5", ".hdf5", ".mat", ".npz", ".npy", ".pkl", ".pickle", ".db", ".sqlite"): "is no table of rows by "
+    "itself: write one as Parquet or CSV",
+    (".tar", ".tgz", ".7z", ".rar"): "is an archive: unpack it",
+}
+"""What people have besides, and what to do with it."""
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+Format = Literal["parquet", "delimited", "lines"]
+_PARTS: dict[str, Callable[[str, Any, Mapping[str, str | None]], Part]] = {
+    "parquet": ParquetPart,
+    "delimited": DelimitedPart,
+    "lines": LinesPart,
+}
 _UNFINISHED = (
     ".tmp",
     ".temp",
@@ -35,7 +52,7 @@ _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 def from_files(location: str) -> Source:
-    """Parquet or CSV: a file, a folder of them (flat, nested or partitioned `key=value/`), or a pattern.
+    """Parquet, CSV or JSON lines: a file, a folder or zip of them (flat, nested, partitioned), or a pattern.
 
     Every row of a file in a folder has its partitions' values as text, and, where there are several files and
     no column has that name already, its file's name in a column `file`. Hidden and unfinished files are left
@@ -52,18 +69,16 @@ def from_files(location: str) -> Source:
     formats = {path: _format(path, alone=len(found) == 1) for path in read}
     files = sorted(path for path, format_ in formats.items() if format_)
     if not files:
-        raise DataError(
-            f"{location}: no Parquet or CSV file is there; give a .parquet or .csv file or a folder of them"
-        )
+        raise DataError(f"{location}: {_why_nothing(found)}")
     kinds = {formats[path] for path in files}
     if len(kinds) > 1:
         raise DataError(
-            f"{location}: holds both Parquet and CSV files, which may say the same twice: name one kind, for "
-            f"example {posixpath.join(location, '*.parquet')}"
+            f"{location}: holds both Parquet and CSV files, or others, which may say the same twice: name "
+            f"one kind, for example {posixpath.join(location, '*.parquet')}"
         )
     given = _given(files, root)
     marks = [f"{path} {found[path].get('size')} {_mark(found[path])}" for path in files]
-    make = ParquetPart if "parquet" in kinds else DelimitedPart
+    make = _PARTS[kinds.pop() or ""]
 
     def open_parts() -> Sequence[Part]:
         return [
@@ -85,6 +100,8 @@ def _find(location: str) -> tuple[Any, str, dict[str, Mapping[str, Any]]]:
     try:
         filesystem, path = open_store(location)
         with reaching(location):
+            if path.lower().endswith(".zip") and filesystem.isfile(path):
+                filesystem, path = open_store(f"zip://::{location}")
             if "*" in path:
                 root = path[: path.index("*")].rpartition("/")[0]
                 matched = filesystem.glob(path, detail=True)
@@ -100,12 +117,22 @@ def _find(location: str) -> tuple[Any, str, dict[str, Mapping[str, Any]]]:
     return filesystem, root, found
 
 
+def _why_nothing(found: Mapping[str, Any]) -> str:
+    if not found:
+        return "no Parquet or CSV file is there, nor anything else: check the name"
+    for path in found:
+        for endings, remedy in _OTHERS.items():
+            if path.lower().endswith(endings):
+                return f"{posixpath.basename(path)} {remedy}"
+    return "no Parquet or CSV file is there; give a .parquet, .csv or .jsonl file or a folder of them"
+
+
 def _is_hidden(path: str, root: str) -> bool:
     steps = posixpath.relpath(path, root).split("/")
     return any(step.startswith((".", "_")) for step in steps) or path.endswith(_UNFINISHED)
 
 
-def _format(path: str, alone: bool) -> str | None:
+def _format(path: str, alone: bool) -> Format | None:
     name = path.lower()
     bare = name
     for ending in COMPRESSED:
@@ -114,6 +141,8 @@ def _format(path: str, alone: bool) -> str | None:
         return "parquet"
     if bare.endswith(DELIMITED) or (alone and bare.endswith((".txt", ".dat"))):
         return "delimited"
+    if bare.endswith(LINES):
+        return "lines"
     return None
 
 
@@ -167,7 +196,17 @@ def _not_read(found: Mapping[str, Any], files: Sequence[str]) -> Iterator[str]:
 
 
 def _mark(info: Mapping[str, Any]) -> str:
-    for key in ("ETag", "etag", "md5", "checksum", "mtime", "LastModified", "last_modified", "created"):
+    for key in (
+        "ETag",
+        "etag",
+        "md5",
+        "checksum",
+        "mtime",
+        "LastModified",
+        "last_modified",
+        "created",
+        "CRC",
+    ):
         if info.get(key) is not None:
             return str(info[key])
     return ""

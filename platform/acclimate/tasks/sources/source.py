@@ -30,6 +30,10 @@ class Part(Protocol):
     def rows(self) -> int: ...
 
     @property
+    def width(self) -> int:
+        """Batches that say the same rows: above 1 where columns of a row became rows."""
+
+    @property
     def notes(self) -> Sequence[str]:
         """What was detected about it that a person should know."""
 
@@ -130,11 +134,13 @@ class Source:
             seen = 0
             try:
                 with reaching(self.name):
-                    for arrays in part.batches(present):
+                    for number, arrays in enumerate(
+                        part.batches(present) if present else _empty(part.rows), 1
+                    ):
                         rows = len(next(iter(arrays.values())))
                         absent = {name: pa.nulls(rows, types[name]) for name in types if name not in present}
                         yield Batch({**arrays, **absent}, rows, part.name, seen)
-                        seen += rows
+                        seen += rows if number % part.width == 0 else 0
             except Unfit as unfit:
                 raise DataError(
                     f"{part.name}, row {seen + unfit.index + 1}: column {unfit.column!r} holds "
@@ -142,6 +148,12 @@ class Source:
                 ) from None
             except (OSError, StoreError, pa.ArrowException) as error:
                 raise DataError(f"{part.name}: cannot be read ({error})") from error
+
+
+def _empty(rows: int) -> Iterator[Mapping[str, Any]]:
+    """As many rows of nothing, for a part that has none of the columns."""
+    for begin in range(0, rows, BATCH_ROWS):
+        yield {"": pa.nulls(min(BATCH_ROWS, rows - begin))}
 
 
 def _counted(notes: Sequence[str]) -> Iterator[str]:

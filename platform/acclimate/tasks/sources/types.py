@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ def unified(
     lacking: dict[str, list[str]] = {}
     filled = [part for part in parts if part[2] > 0] or list(parts)[:1]
     every = dict.fromkeys(name for _, columns, _ in filled for name in columns)
+    _refuse_spellings(filled)
     for part, columns, rows in filled:
         for name in every:
             if name not in columns:
@@ -86,6 +88,29 @@ def unified(
             types[name] = common
     notes = [*_promotions(types, held), *_lacks(lacking, len(filled))]
     return {name: types[name].type for name in every}, tuple(notes)
+
+
+def _refuse_spellings(parts: Sequence[tuple[str, Mapping[str, Column], int]]) -> None:
+    """A column that one file calls `Flow` and another `flow`, or that some files give no name, is one."""
+    first: dict[str, tuple[str, str, Mapping[str, Column]]] = {}
+    for part, columns, _ in parts:
+        for name in columns:
+            alike = unicodedata.normalize("NFKC", name).casefold().strip()
+            known, where, others = first.setdefault(alike, (name, part, columns))
+            if name not in others and known not in columns:
+                raise DataError(
+                    f"column {known!r} of {where} is called {name!r} in {part}: write it alike in every file"
+                )
+    named = [part for part, columns, _ in parts if not _is_nameless(columns)]
+    nameless = [part for part, columns, _ in parts if _is_nameless(columns)]
+    if named and nameless:
+        raise DataError(
+            f"{nameless[0]} has no header, and {named[0]} has one: write the same header in every file"
+        )
+
+
+def _is_nameless(columns: Mapping[str, Column]) -> bool:
+    return "column 1" in columns and "column 2" in columns
 
 
 def spoken(type_: Any) -> str:

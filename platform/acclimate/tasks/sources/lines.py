@@ -1,0 +1,97 @@
+"""A file with a JSON object a line, read in blocks; fields of inner objects are called `outer.inner`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar
+
+import pyarrow as pa
+import pyarrow.json as pj
+
+from acclimate.errors import DataError
+from acclimate.tasks.sources.parquet import flat, overruled, repeated, stated
+from acclimate.tasks.sources.types import Column, cast, plain, unified
+
+BLOCK_BYTES = 1 << 23
+
+
+@dataclass(frozen=True)
+class LinesPart:
+    """A file, and the columns that its place gives every row as text.
+
+    Raises:
+        DataError: a line is no JSON object, or a field holds different things in different lines; from any
+            property.
+    """
+
+    name: str
+    open: Callable[[], Any]
+    given: Mapping[str, str | None] = field(default_factory=dict)
+    width: ClassVar[int] = 1
+
+    @cached_property
+    def _scan(self) -> tuple[dict[str, Any], int]:
+        """The type of each field, and the number of rows."""
+        blocks = []
+        rows = 0
+        for table in self._tables():
+            found = {one.name: Column(plain(one.type)) for one in table.schema}
+            blocks.append((f"rows {rows + 1} to {rows + table.num_rows}", found, table.num_rows))
+            rows += table.num_rows
+        try:
+            return unified(blocks)[0] if blocks else {}, rows
+        except DataError as error:
+            raise DataError(f"{self.name}: {error}") from error
+
+    def _tables(self) -> Iterator[Any]:
+        with self.open() as file:
+            rest, rows = b"", 0
+            while block := file.read(BLOCK_BYTES):
+                whole, newline, rest = (rest + block).rpartition(b"\n")
+                if newline:
+                    table = self._table(whole, rows)
+                    rows += table.num_rows
+                    yield table
+            if rest.strip():
+                yield self._table(rest, rows)
+
+    def _table(self, lines: bytes, rows: int) -> Any:
+        try:
+            options = pj.ReadOptions(use_threads=False, block_size=len(lines) + 1)
+            return flat(pj.read_json(io.BytesIO(lines), options))
+        except pa.ArrowInvalid as error:
+            raise DataError(
+                f"{self.name}: no JSON object a line after row {rows} ({error}): write one object a line, "
+                "a field with one type throughout"
+            ) from error
+
+    @cached_property
+    def columns(self) -> dict[str, Column]:
+        own = {name: Column(type_) for name, type_ in self._scan[0].items()}
+        return own | {name: Column(pa.string()) for name in stated(self.given, own)}
+
+    @property
+    def rows(self) -> int:
+        return self._scan[1]
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return overruled(self.given, self._scan[0])
+
+    def batches(self, types: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        given = stated(self.given, self._scan[0])
+        for table in self._tables():
+            rows = table.num_rows
+            present = set(table.schema.names)
+            if rows:
+                yield {
+                    name: repeated(given[name], rows)
+                    if name in given
+                    else cast(name, table.column(name), type_)
+                    if name in present
+                    else pa.nulls(rows, type_)
+                    for name, type_ in types.items()
+                }

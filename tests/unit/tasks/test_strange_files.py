@@ -1,0 +1,348 @@
+"""Files that strangers bring: each gives the numbers that were written, or an error that says what to do."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from acclimate.errors import DataError
+from acclimate.tasks import RecordingSchema, TaskPool, build_in_memory, from_files
+from acclimate.tasks.guess import guess
+from acclimate.tasks.report import report_on
+from acclimate_device.preprocessing import Preparation
+from acclimate_device.protocol import Preprocessing
+
+DEVICES, ROWS = 6, 60
+
+
+def fleet(start: str = "2026-01-10", step: str = "1min", zone: str | None = None) -> pd.DataFrame:
+    random = np.random.default_rng(0)
+    row = np.tile(np.arange(ROWS), DEVICES)
+    return pd.DataFrame(
+        {
+            "device": np.repeat([f"p{one:02d}" for one in range(DEVICES)], ROWS),
+            "time": pd.Timestamp(start, tz=zone) + row * pd.Timedelta(step),
+            "pressure": random.normal(5, 1, len(row)).round(3),
+            "flow": random.normal(20, 2, len(row)).round(3),
+            "state": np.array(["idle", "run"])[row // 15 % 2],
+        }
+    )
+
+
+def opened(place: Path, **given) -> tuple[TaskPool, dict]:
+    """What `acclimate init` and a pool make of it."""
+    source = from_files(str(place))
+    declared = guess(source, given).declaration
+    return build_in_memory(source, RecordingSchema.from_dict(declared)), declared
+
+
+def as_written(pool: TaskPool, frame: pd.DataFrame, channels: list[str]) -> None:
+    """The pool holds these numbers, at these seconds, in order of time."""
+    wanted = frame.sort_values(["device", "time"], kind="stable")
+    np.testing.assert_array_equal(pool.values, wanted[channels].to_numpy(dtype=np.float32))
+    if pool.times is not None:
+        first = wanted.groupby("device").time.transform("min")
+        began = np.repeat(pool.times[pool.rows[:-1]], np.diff(pool.rows))
+        np.testing.assert_allclose(pool.times - began, (wanted.time - first).dt.total_seconds(), atol=1e-5)
+
+
+def epoch(time: pd.Series) -> pd.Series:
+    return time.map(pd.Timestamp.timestamp).astype("int64")
+
+
+def csv(folder: Path, frame: pd.DataFrame, **options) -> Path:
+    frame.to_csv(folder / "fleet.csv", index=False, **options)
+    return folder / "fleet.csv"
+
+
+def lines(folder: Path, frame: pd.DataFrame) -> Path:
+    rows = (
+        {
+            "device": row.device,
+            "at": {"time": str(row.time)},
+            "m": {"pressure": row.pressure, "flow": row.flow},
+        }
+        | {"state": row.state}
+        for row in frame.itertuples()
+    )
+    (folder / "fleet.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    return folder / "fleet.jsonl"
+
+
+def zipped(folder: Path, frame: pd.DataFrame) -> Path:
+    with zipfile.ZipFile(folder / "fleet.zip", "w") as archive:
+        for device, rows in frame.groupby("device"):
+            archive.writestr(f"{device}.csv", rows.to_csv(index=False))
+    return folder / "fleet.zip"
+
+
+def structured(folder: Path, frame: pd.DataFrame) -> Path:
+    inner = pa.StructArray.from_arrays([pa.array(frame.pressure), pa.array(frame.flow)], ["pressure", "flow"])
+    table = pa.table({"device": frame.device, "time": frame.time, "m": inner, "state": frame.state})
+    pq.write_table(table, folder / "fleet.parquet")
+    return folder / "fleet.parquet"
+
+
+def edited(folder: Path, frame: pd.DataFrame, edit) -> Path:
+    """The lines of a CSV, changed."""
+    text = "\n".join(edit(frame.to_csv(index=False).splitlines()))
+    (folder / "fleet.csv").write_text(text)
+    return folder / "fleet.csv"
+
+
+def timed(written):
+    return lambda folder, frame: csv(folder, frame.assign(time=written(frame.time)))
+
+
+RIGHT = {
+    "JSON lines with objects inside": lines,
+    "structures in Parquet": structured,
+    "a zip of files": zipped,
+    "a line of units": lambda folder, frame: edited(
+        folder, frame, lambda rows: [rows[0], ",,bar,l/min,", *rows[1:]]
+    ),
+    "a logger's preamble": lambda folder, frame: edited(
+        folder, frame, lambda rows: ["Logger X200", "serial: 17, ok", "", *rows]
+    ),
+    "epoch in s and ms": timed(lambda time: epoch(time) * np.where(np.arange(len(time)) < 180, 1, 1000)),
+    "epoch in s and ns": timed(lambda time: epoch(time) * np.where(np.arange(len(time)) % 2, 1, 10**9)),
+    "digits without marks": timed(lambda time: time.dt.strftime("%Y%m%d%H%M%S")),
+    "names of months": timed(lambda time: time.dt.strftime("%d-%b-%Y %H:%M")),
+    "year first with strokes": timed(lambda time: time.dt.strftime("%Y/%m/%d %H:%M:%S")),
+    "fractions of a second": timed(lambda time: time.dt.strftime("%d.%m.%Y %H:%M:%S.%f")),
+    "zones mixed": timed(
+        lambda time: [
+            stamp.tz_localize("UTC").tz_convert(("Asia/Tokyo", "America/St_Johns")[at % 2]).isoformat()
+            for at, stamp in enumerate(time)
+        ]
+    ),
+    "date and time of day apart": lambda folder, frame: csv(
+        folder,
+        frame.assign(Date=frame.time.dt.strftime("%d.%m.%Y"), Time=frame.time.dt.strftime("%H:%M:%S")).drop(
+            columns="time"
+        ),
+        sep=";",
+        decimal=",",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(RIGHT))
+def test_gives_the_numbers_that_were_written(name, tmp_path):
+    frame = fleet(
+        "2026-01-27" if name in ("date and time of day apart", "fractions of a second") else "2026-01-10"
+    )
+    pool, declared = opened(RIGHT[name](tmp_path, frame))
+    assert declared["time"], declared
+    assert [channel.removeprefix("m.") for channel in declared["channels"]] == ["pressure", "flow"]
+    assert declared["sample_rate_hz"] == pytest.approx(1 / 60, rel=1e-3)
+    as_written(pool, frame, ["pressure", "flow"])
+
+
+@pytest.mark.parametrize(("mark", "point", "sep"), [(",", ".", ","), (".", ",", ";")])
+def test_thousands_are_parted_by_commas_or_points(tmp_path, mark, point, sep):
+    power = np.random.default_rng(1).normal(12_000, 9_000, DEVICES * ROWS).round(2)
+    swap = str.maketrans({",": mark, ".": point})
+    frame = fleet().assign(power=power)
+    pool, declared = opened(
+        csv(tmp_path, frame.assign(power=[f"{one:,.2f}".translate(swap) for one in power]), sep=sep)
+    )
+    assert declared["channels"] == ["pressure", "flow", "power"]
+    as_written(pool, frame, declared["channels"])
+    assert any("thousands are parted" in line for line in pool.info.intake)
+
+
+def test_what_instruments_write_for_nothing_is_missing(tmp_path):
+    frame, random = fleet(), np.random.default_rng(2)
+    frame.loc[random.random(len(frame)) < 0.05, "pressure"] = -999
+    frame["raw"] = random.integers(300, 400, len(frame))
+    frame.loc[random.random(len(frame)) < 0.05, "raw"] = 65535
+    place = csv(tmp_path, frame)
+    pool, declared = opened(place)
+    assert sorted(declared["absent"]) == [-999, 65535]
+    assert pool.info.missing == {
+        "pressure": int((frame.pressure == -999).sum()),
+        "raw": int((frame.raw == 65535).sum()),
+    }
+    untold = {key: value for key, value in declared.items() if key not in ("absent", "missing")}
+    report = report_on(build_in_memory(from_files(str(place)), RecordingSchema.from_dict(untold)))
+    assert [one.severity for one in report.findings if "absent: [" in one.remedy] == ["error", "error"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_device_takes_the_same_numbers_for_missing(dtype):
+    window = np.random.default_rng(3).normal(size=(2, 8)).astype(dtype)
+    window[0, 3:5] = window[1, 0] = -999.9
+    steps = Preprocessing(missing="hold", absent=(-999.9,))
+    device = Preparation(("a", "b"), 2, (0.0, 0.0), (1.0, 1.0), steps)
+    trained = np.where(window == dtype(-999.9), np.nan, window).astype(dtype)
+    np.testing.assert_array_equal(device.repair(device.known(window)), device.repair(trained))
+    assert np.isfinite(device.repair(device.known(window))).all()
+
+
+def test_infinite_values_are_missing_and_on_off_is_a_channel(tmp_path):
+    frame = fleet().assign(valve=np.arange(DEVICES * ROWS) % 3 == 0)
+    frame.loc[::37, "pressure"] = np.inf
+    pool, declared = opened(csv(tmp_path, frame))
+    assert declared["missing"] in ("drop", "hold")
+    assert declared["channels"] == ["pressure", "flow", "valve"]
+    assert pool.info.missing == {"pressure": 10}
+
+
+@pytest.mark.parametrize(
+    ("spelled", "severity"),
+    [
+        (lambda name: name + " ", "error"),
+        (lambda name: name + "\u200b", "error"),
+        (lambda name: name.replace("\u00e4", "a\u0308"), "error"),
+        (str.upper, "warning"),
+    ],
+    ids=["blank", "zero width", "composition", "case"],
+)
+def test_names_that_look_alike_are_found(tmp_path, spelled, severity):
+    frame = fleet()
+    frame["device"] = "p\u00e4" + frame.device
+    half = np.arange(len(frame)) % 2 == 0
+    frame.loc[half, "device"] = frame.device[half].map(spelled)
+    report = report_on(opened(csv(tmp_path, frame))[0])
+    assert [one.severity for one in report.findings if "several ways" in one.what] == [severity]
+
+
+def test_a_clock_that_was_not_set_is_found(tmp_path):
+    frame = fleet()
+    frame.loc[70, "time"] = pd.Timestamp("2000-01-01")
+    report = report_on(opened(csv(tmp_path, frame))[0])
+    assert [one.what for one in report.findings if "'p01'" in one.what and "not set" in one.what]
+
+
+def files(folder: Path, frame: pd.DataFrame, write) -> Path:
+    for number, (device, rows) in enumerate(frame.groupby("device")):
+        write(folder / f"{device}.csv", rows, number)
+    return folder
+
+
+def parquet(folder: Path, frame: pd.DataFrame) -> Path:
+    frame.to_parquet(folder / "fleet.parquet")
+    return folder / "fleet.parquet"
+
+
+def text(folder: Path, name: str, content: str) -> Path:
+    (folder / name).write_text(content)
+    return folder / name
+
+
+WRONG = {
+    "zone in some rows": (
+        timed(lambda time: [str(one) + ("Z" if at % 2 else "") for at, one in enumerate(time)]),
+        r"row 2: time column 'time' holds '2026-01-10 00:01:00Z', no time",
+    ),
+    "day and month open": (
+        timed(lambda time: time.dt.strftime("%m/%d/%Y %I:%M %p")),
+        "day and month cannot be told apart",
+    ),
+    "years of two digits": (
+        timed(lambda time: time.dt.strftime("%d.%m.%y %H:%M")),
+        "row 1: time column 'time' holds",
+    ),
+    "a clock at zero": (
+        timed(lambda time: epoch(time).where(np.arange(len(time)) != 7, 0)),
+        r"row 8: time column 'time' holds 0, no moment between 1990 and 2100",
+    ),
+    "damage inside": (
+        lambda folder, frame: edited(
+            folder, frame, lambda rows: [*rows[:50], "\0" * 9 + rows[50][9:], *rows[51:]]
+        ),
+        "fleet.csv",
+    ),
+    "a header in some files": (
+        lambda folder, frame: files(
+            folder, frame, lambda path, rows, number: rows.to_csv(path, index=False, header=number % 2 == 0)
+        ),
+        "p01.csv has no header, and p00.csv has one",
+    ),
+    "a column spelled in two ways": (
+        lambda folder, frame: files(
+            folder,
+            frame,
+            lambda path, rows, number: rows.rename(columns={"flow": "Flow"} if number == 3 else {}).to_csv(
+                path, index=False
+            ),
+        ),
+        "column 'flow' of p00.csv is called 'Flow' in p03.csv",
+    ),
+    "numbers beyond float64": (
+        lambda folder, frame: parquet(
+            folder, frame.assign(flow=np.arange(len(frame), dtype=np.uint64) + 2**63)
+        ),
+        "row 2: column 'flow' holds 9223372036854775809, a whole number that no float64 keeps",
+    ),
+    "one device": (
+        lambda folder, frame: csv(folder, frame[frame.device == "p00"]),
+        "'device' holds one device, 'p00'",
+    ),
+    "a row a reading": (
+        lambda folder, frame: csv(
+            folder,
+            frame.drop(columns="state").melt(["device", "time"], var_name="sensor", value_name="value"),
+        ),
+        "column 'sensor' names what column 'value' holds",
+    ),
+    "lists": (
+        lambda folder, frame: parquet(
+            folder, frame.assign(x=[[1.0, 2.0]] * len(frame)).drop(columns=["pressure", "flow"])
+        ),
+        "'x' holds lists",
+    ),
+    "blanks between columns": (
+        lambda folder, frame: text(folder, "fleet.txt", "a b c\n" + "1 2 3\n" * 20),
+        "parted by blanks",
+    ),
+    "a workbook": (
+        lambda folder, frame: text(folder, "fleet.xlsx", "PK"),
+        "is a workbook: save the sheet as CSV",
+    ),
+    "nothing in the file": (lambda folder, frame: text(folder, "fleet.csv", ""), "the file is empty"),
+    "half a JSON line": (
+        lambda folder, frame: text(folder, "fleet.jsonl", '{"device": "a", "x": 1}\n{"device": '),
+        "no JSON object a line",
+    ),
+    "JSON of two types": (
+        lambda folder, frame: text(folder, "fleet.jsonl", '{"id": "a", "x": 1}\n{"id": "a", "x": "high"}'),
+        "column 'x' holds whole numbers in rows",
+    ),
+    "nothing there": (lambda folder, frame: folder / "nowhere.csv", "check the name"),
+}
+
+
+@pytest.mark.parametrize("name", list(WRONG))
+def test_says_what_is_wrong_and_what_to_do(name, tmp_path):
+    write, message = WRONG[name]
+    with pytest.raises(DataError, match=message):
+        opened(write(tmp_path, fleet()))
+
+
+def test_serial_numbers_longer_than_a_float_name_their_devices(tmp_path):
+    frame = fleet()
+    frame["device"] = [str(2**64 + int(one[1:])) for one in frame.device]
+    assert len(opened(csv(tmp_path, frame))[0].task_ids) == DEVICES
+
+
+def test_a_wide_table_names_the_row_of_the_file(tmp_path):
+    wide = fleet().pivot(index="time", columns="device", values="flow").reset_index().astype(object)
+    wide.loc[40, "p03"] = "broken"
+    wide.to_csv(tmp_path / "wide.csv", index=False)
+    with pytest.raises(DataError, match=r"'p03' holds string, not numbers"):
+        guess(from_files(str(tmp_path / "wide.csv")), {"wide": "p*"})
+    wide.loc[40, "p03"], wide.loc[40, "time"] = 1.0, "soon"
+    place = from_files(str(csv(tmp_path, wide)))
+    schema = RecordingSchema.from_dict(
+        {"kind": "forecasting", "task": "home", "time": "time", "channels": ["flow"], "targets": ["flow"]}
+        | {"wide": "p*", "window": 4, "horizon": 1}
+    )
+    with pytest.raises(DataError, match=r"fleet.csv, row 41: time column 'time' holds 'soon'"):
+        build_in_memory(place, schema)
