@@ -48,21 +48,32 @@ class Starts:
             salt: mixed into the digest, so that it means nothing beside another identity's.
         """
         if self._start is None:
-            known = self._hardware()
-            digest = hashlib.sha256(f"{salt}\n{known}".encode()).hexdigest() if known else ""
-            self._start = Start(self._new_nonce(), self._count(), digest)
+            self._start = Start(self._new_nonce(), self._count(), digest(self._hardware(), salt))
         return self._start
+
+    def counted(self) -> int:
+        """How many starts there were.
+
+        Raises:
+            StorageError: the flash cannot be read.
+        """
+        raw = self._store.read(_RECORD)
+        return int(raw) if raw is not None and raw.isdigit() else 0
 
     def _count(self) -> int:
         """How many starts this makes; 0 where the flash does not tell."""
         try:
-            raw = self._store.read(_RECORD)
-            count = 1 + (int(raw) if raw is not None and raw.isdigit() else 0)
+            count = 1 + self.counted()
             self._store.write(_RECORD, b"%d" % count)
         except StorageError as error:
             logger.warning("event=start_not_counted error=%s", error)
             return 0
         return count
+
+
+def digest(hardware: str, salt: str) -> str:
+    """What the service is told of the hardware; empty where nothing tells."""
+    return hashlib.sha256(f"{salt}\n{hardware}".encode()).hexdigest() if hardware else ""
 
 
 def serials(root: Path = Path("/")) -> str:

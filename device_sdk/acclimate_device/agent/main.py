@@ -18,6 +18,7 @@ from acclimate_device.agent.certificate import certificate
 from acclimate_device.agent.config import AgentConfig
 from acclimate_device.agent.gateway import Gateway, GatewayConfig
 from acclimate_device.agent.identity import Identity
+from acclimate_device.agent.machine import Starts, digest, serials
 from acclimate_device.agent.service import problem
 from acclimate_device.agent.transport import HttpTransport, Transport
 from acclimate_device.errors import ConfigError, DeviceError, TransportError
@@ -140,9 +141,12 @@ def _status(config: AgentConfig, options: argparse.Namespace) -> int:
     store = Store(flash)
     slots = Slots(store)
     boot, assignment = slots.boot(), slots.assignment()
-    trial = boot.trial
+    trial, enrolled, starts = boot.trial, Identity(store).enrolled(), Starts(store, lambda: "")
+    hardware = digest(serials(), enrolled.device_id) if enrolled else ""
     _print(
         {
+            "device": enrolled.device_id if enrolled else "not enrolled",
+            "hardware": f"{hardware[:8] or 'unknown'}, {starts.counted()} starts",
             "good": f"{boot.release.path if boot.release else 'factory'} (slot {boot.good})",
             "trial": f"{trial.release.path}, {trial.starts_left} starts left" if trial else "none",
             "counter": boot.counter,

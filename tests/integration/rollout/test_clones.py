@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from acclimate_device.agent import Agent
+from acclimate_device.agent.machine import digest
 from acclimate_device.agent.transport import HttpTransport
 from acclimate_device.storage import FileFlash, Store
 from acclimate_device.telemetry import ReportQueue
@@ -83,7 +84,8 @@ def test_a_copied_card_is_noticed_named_held_and_resolved(service: Served, tmp_p
     restarted.reports(4)  # with the bearer token it had: noticed before these losses count
     found = call(service, "GET", path)
     assert found["assignment"]["action"] == "hold"
-    assert "other hardware" in found["doubled"]
+    for board in ("board A", "board B"):
+        assert digest(board, device)[:8] in found["doubled"], "as acclimate-device status prints it"
     for one in (restarted, twin):
         state, _ = one.agent.service.state("")
         assert state.action == "hold"

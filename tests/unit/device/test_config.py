@@ -50,4 +50,6 @@ def test_the_command_line_speaks_in_one_line(tmp_path: Path, capsys) -> None:
     assert main(["--config", str(path), "once"]) == 2
     assert "not enrolled" in capsys.readouterr().err
     assert main(["--config", str(path), "status", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["good"] == "factory (slot factory)"
+    told = json.loads(capsys.readouterr().out)
+    assert told["good"] == "factory (slot factory)"
+    assert (told["device"], told["hardware"]) == ("not enrolled", "unknown, 0 starts")

@@ -4,7 +4,7 @@ import pytest
 
 from acclimate.rollout import operations
 from acclimate.rollout.domain.plan import DEFAULT_GATES, Plan
-from acclimate_device.protocol import Release
+from acclimate_device.protocol import Release, Start
 
 pytestmark = pytest.mark.anyio
 RELEASE = Release("press", 1, "a" * 64)
@@ -113,6 +113,32 @@ async def test_every_page_renders_and_is_fenced(world):
         assert set(re.findall(r"https?://[^/\"<]*", answer.text)) <= {"http://127.0.0.1:8080"}, (
             "works offline"
         )
+
+
+async def test_a_device_that_two_machines_are_says_so_and_is_resolved(world):
+    await world.call("POST", "/fleets", {"name": "plant"}, 201)
+    device = (await world.device("plant")).identity.device_id
+    await sign_in(world)
+    page = f"/console/fleets/plant/devices/{device}"
+    assert "two machines" not in (await world.http.get(page)).text.lower()
+    for number in "12":
+        world.service.store.start("plant", device, Start(number * 32, 5, number * 64), 1e9)
+    shown = (await world.http.get(page)).text
+    assert "Two machines use this identity" in shown
+    assert "hardware 11111111 at its start 5 and hardware 22222222 at its start 5" in shown
+    assert "two machines" in (await world.http.get("/console/fleets/plant/devices")).text
+    asked = await world.http.get(f"{page}/resolve")
+    assert "acclimate-device enrol --new-key" in asked.text
+    viewer = await world.http.post(f"{page}/resolve", data={"csrf": "guess"})
+    assert viewer.status_code == 403
+    done = await world.http.post(f"{page}/resolve", data={"csrf": csrf_of(asked.text)})
+    assert (done.status_code, done.headers["location"]) == (303, page)
+    assert "Two machines" not in (await world.http.get(page)).text
+    kept = await world.call("GET", f"/fleets/plant/devices/{device}")
+    assert (kept["doubled_at"], kept["doubled"]) == (None, "")
+    with_role = await world.operator("viewer")
+    path = f"/api/v1/fleets/plant/devices/{device}/resolve"
+    assert (await world.http.post(path, headers=with_role)).status_code == 403
 
 
 async def test_a_viewer_sees_no_buttons_and_presses_none(world):

@@ -65,6 +65,12 @@ def test_a_device_whose_attributes_changed_is_told_under_its_own_revision():
     assert assign(FLEET, None, NEITHER, {}, revision=18).counter == 18
 
 
+def test_a_device_that_two_machines_are_is_held_whatever_rolls_out():
+    for rollout in (None, at(State.RUNNING), at(State.ROLLING_BACK), at(State.PAUSED)):
+        held = assign(FLEET, rollout, CANARY, {}, 99, doubled=True)
+        assert held == Assignment("hold", None, 99)
+
+
 def test_the_latest_baseline_that_matches_wins_and_the_list_stays_short():
     fleet = with_baseline(FLEET, 'site == "A"', NEW, 30)
     assert baseline_of(fleet, {"site": "A"}) == Baseline(NEW, 30, 'site == "A"')
