@@ -6,7 +6,9 @@ at this hour on other days (`season.Season`), and the nearest of these counts: w
 such an hour is no shift. How far blocks usually are from their nearest is learnt from the device too: two
 blocks in a row beyond every one before are a shift.
 
-A shift that creeps is found by days: three days in a row outside the range of the first week, by its width.
+A small shift that stays, inside what the cycles of days hide, is found by three blocks in a row that are no
+shift each, but farther than so many in a row ever were. A shift that creeps is found by days: three
+days in a row outside the range of the first week, by its width.
 
 What a device has not seen once, it cannot tell from a shift: the lights that go on for the first time. So it
 tells one shift while it learns, and the next one when it knows a week.
@@ -28,12 +30,17 @@ _BLOCK_S = 1800.0
 """A block of rare inputs ends after half an hour: it must not mix hours of a day."""
 _FADE = 0.998
 """Of the furthest distance so far, from one block to the next: half is left after a few hundred."""
+_IN_A_ROW, _STAYED, _LONGER = 3, 0.58, 1.15
+"""So many blocks in a row are a shift where each is farther than this, in shares of a shift's distance, and
+than so many times the most that as many in a row have been."""
+_SLOW_FADE = 0.9998
+"""Of that most, from one block to the next: half is left after some thousand."""
 _CREEP = 0.5
 """A creeping shift of less, in the units of the features, is left alone."""
 _CREPT_DAYS = 3
 _KEPT = (
     *("sums", "in_block", "began", "blocks", "beyond", "squares", "peaks", "last"),
-    *("since", "told", "ahead", "latest"),
+    *("since", "told", "ahead", "latest", "shares", "stayed"),
 )
 """What of an InputShift is plain, to be kept as it is."""
 
@@ -83,6 +90,8 @@ class InputShift:
         self._squares: list[float] = []
         self._peaks: list[float] = []
         self._last: list[float] = []
+        self._shares: list[float] = []
+        self._stayed = 0.0  # the farthest that blocks in a row have been, all of them
         self._season: Season | None = None
         self._since: float | None = None
         self._days = _Days()
@@ -176,11 +185,20 @@ class InputShift:
             self._told = False
         ready = self._blocks >= self.reference and not self._told
         crept = at is not None and self._days.add(at, means)
-        self.drift_detected = ready and (self._beyond >= 2 or crept)
+        persists = self._persists(at)
+        self.drift_detected = ready and (self._beyond >= 2 or crept or persists)
         self.warning_detected = ready and not self.drift_detected and self.distance > self.warning_share
         if self._beyond == 1 and ready:
             return  # the next block decides what this one was
         self._learn(means, gaps, at)
+
+    def _persists(self, at: float | None) -> bool:
+        """Whether blocks have stayed farther from their nearest than blocks ever did for so long."""
+        self._shares = [*self._shares[1 - _IN_A_ROW :], self.distance]
+        stayed = min(self._shares) if len(self._shares) == _IN_A_ROW else 0.0
+        persists = stayed > max(_STAYED, _LONGER * self._stayed)
+        self._stayed = max(_SLOW_FADE * self._stayed, stayed)
+        return persists and at is not None and self._knows(at)
 
     def _nearest(self, means: list[float], at: float | None) -> tuple[list[float], float]:
         """Gaps by feature to the most alike past, and the largest of them as a share of its limit."""

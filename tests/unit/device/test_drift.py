@@ -195,6 +195,23 @@ def test_cycles_give_one_false_alarm_a_month_at_most_and_hide_no_shift(level: Ca
         assert seen * 4 < 50, "each stands for four windows of the device"
 
 
+def test_an_offset_that_the_day_nearly_hides_is_found_by_its_staying() -> None:
+    detector, level = InputShift(), CYCLES["daily"]
+    for at, features in days_of(level, 15):
+        detector.update(features, at)
+        assert not detector.drift_detected
+    for hour in (3.0, 9.0, 15.0):
+        found, seen = copy.deepcopy(detector), 0
+        for at, features in days_of(lambda elapsed, since=hour: level(elapsed + since), 0.2, seed=1):
+            found.update([features[0] + 0.65, features[1]], 15 * 86_400.0 + at + hour * 3600.0)
+            assert found.distance < 1.0, "no block alone is a shift"
+            seen += 1
+            if found.drift_detected:
+                break
+        assert found.drift_detected
+        assert seen * 4 < 50, "each stands for four windows of the device"
+
+
 def test_hours_go_on_as_before_when_the_clock_is_set() -> None:
     detector, level = InputShift(), CYCLES["daily in steps"]
     for at, features in days_of(level, 12):
