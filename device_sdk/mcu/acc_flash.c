@@ -39,9 +39,9 @@ static uint32_t state_at(const acc_device *d, uint32_t slot) {
 /* ---- weights */
 
 static int header_fits(const acc_header *header, uint32_t length) {
-    if (length < ACC_HEADER_BYTES || memcmp(header->magic, "ACB1", 4) || header->header_bytes != ACC_HEADER_BYTES)
+    if (length < ACC_HEADER_BYTES || memcmp(header->magic, "ACB1", 4) != 0 || header->header_bytes != ACC_HEADER_BYTES)
         return ACC_TRUNCATED;
-    if (memcmp(header->topology, acc_topology, sizeof header->topology)) return ACC_TOPOLOGY;
+    if (memcmp(header->topology, acc_topology, sizeof header->topology) != 0) return ACC_TOPOLOGY;
     if (header->numbers != ACC_NUMBERS || length != ACC_BLOB_BYTES || header->name[sizeof header->name - 1])
         return ACC_TRUNCATED;
     return ACC_OK;
@@ -192,7 +192,8 @@ int acc_load(acc_device *d) {
         if (told || found.sequence <= d->sequence) continue;
         d->sequence = found.sequence;
         /* of other weights: its number still counts, so that a newer one is told from it */
-        const int same = !memcmp(found.release, d->blob + offsetof(acc_header, content_hash), sizeof found.release);
+        const int same =
+            memcmp(found.release, d->blob + offsetof(acc_header, content_hash), sizeof found.release) == 0;
         from = same ? slot : 2;
         result = same ? ACC_OK : ACC_EMPTY;
     }

@@ -149,8 +149,8 @@ void acc_heads_answer(acc_device *d, int all) {
 
 static void score(acc_device *d, const float *target) {
     float top = -INFINITY;
-    for (int i = 0; i < ACC_EXPERTS; i++) {
-        const float *answer = d->answers + i * ACC_OUTPUTS;
+    const float *answer = d->answers;
+    for (int i = 0; i < ACC_EXPERTS; i++, answer += ACC_OUTPUTS) {
         float found = 0.0f;
 #if ACC_CLASSES
         for (int c = 0; c < ACC_OUTPUTS; c++)

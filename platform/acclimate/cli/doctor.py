@@ -34,8 +34,13 @@ STYLES = {"ok": "green", "note": "dim", "warning": "yellow", "error": "red"}
 
 @click.command()
 @click.option("--report", is_flag=True, help="Print Markdown to paste into a bug report.")
+@click.option(
+    "--target",
+    type=click.Choice(["c"]),
+    help="Look at what microcontrollers need instead: the C runtime, compilers, an emulated board.",
+)
 @json_option
-def doctor(report: bool, as_json: bool) -> None:
+def doctor(report: bool, target: str | None, as_json: bool) -> None:
     """Look at this installation and say what to do.
 
     Checks Python, the extras, machine, data directory, MLflow registry, Ray cluster and rollout service as
@@ -44,7 +49,12 @@ def doctor(report: bool, as_json: bool) -> None:
     columns = (SpinnerColumn(), TextColumn("looking"))
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         progress.add_task("")
-        findings = list(diagnose(configuration(os.environ, _saved_url())))
+        if target == "c":
+            from acclimate.bundle.mcu.toolchain import toolchain
+
+            findings = [Finding(*found) for found in toolchain()]
+        else:
+            findings = list(diagnose(configuration(os.environ, _saved_url())))
     broken = any(one.level == "error" for one in findings)
     if as_json:
         print_json(
@@ -58,7 +68,9 @@ def doctor(report: bool, as_json: bool) -> None:
         print(bug_report(findings))
     else:
         _show(findings)
-        if not broken:
+        if not broken and target == "c":
+            next_step("acclimate export NAME --target c -o firmware", "the sources of a firmware")
+        elif not broken:
             next_step("acclimate demo", "the main job on real data; with yours: acclimate init")
     sys.exit(1 if broken else 0)
 
