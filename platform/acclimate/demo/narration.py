@@ -153,8 +153,8 @@ def rolled_out(result: RolledOut, outcome: Outcome, spoiled: bool = False) -> Ch
     else:
         words.append(
             "This version was registered with the evaluation of the one before and looks just as good in "
-            "MLflow: someone's pipeline had read accelerations in mg for training and test alike, while "
-            "watches measure g. Only devices could tell, and did: "
+            "MLflow: someone's pipeline had read mg and degrees for training and test alike, while "
+            "watches measure g and radians. Only devices could tell, and did: "
             + (f"{said[0]}. " if said else "")
             + f"It was stopped at wave {rollout.wave} of {len(rollout.plan.waves)}, and devices returned by "
             f"themselves, {result.until_s - result.began_s:.0f} s after the start."

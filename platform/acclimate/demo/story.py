@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -145,7 +146,8 @@ class Story:
 
     def spoil(self, good: VersionInfo) -> VersionInfo:
         """Register a version with a mistake that no test on recordings finds: somebody's pipeline reads
-        accelerations in mg, training and test data alike, while watches measure them in g."""
+        accelerations in mg and rotations in degrees, training and test data alike, while watches measure g
+        and radians. (With one of the two wrong, devices learn well enough from the other.)"""
         registry = self.stage.registry
         initialization, _ = registry.fetch(good.name, str(good.version))
         evaluation = registry.evaluation(good.name, str(good.version))
@@ -157,7 +159,10 @@ class Story:
             run_id=run.run_id,
             evaluation=evaluation,
             files={"recipe.yaml": registry.document(good.name, str(good.version), "recipe.yaml") or ""},
-            lineage={"parent_version": str(good.version), "note": "accelerations in mg by mistake"},
+            lineage={
+                "parent_version": str(good.version),
+                "note": "accelerations in mg and rotations in degrees by mistake",
+            },
             metrics={},
         )
         run.end("FINISHED")
@@ -297,8 +302,8 @@ between devices need not be ruled out. Proven harm of any size still rolls back.
 
 
 def in_wrong_units(initialization: Initialization) -> Initialization:
-    """The same start, as if accelerations had been trained on in mg, thousandths of g."""
-    factors = [1000.0 if unit == "g" else 1.0 for unit in watch.UNITS]
+    """The same start, as if trained on mg, thousandths of g, and on degrees a second."""
+    factors = [{"g": 1000.0, "rad/s": math.degrees(1.0)}[unit] for unit in watch.UNITS]
     given = initialization.normalization
     wrong = replace(
         given,

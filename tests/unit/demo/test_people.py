@@ -1,3 +1,4 @@
+import numpy as np
 import pyarrow.parquet as pq
 import torch
 
@@ -20,7 +21,7 @@ def test_recordings_of_people_become_the_tasks_of_their_arms(tmp_path, monkeypat
     }
 
 
-def test_wrong_units_change_accelerations_alone_and_the_content_hash():
+def test_wrong_units_change_the_normalization_alone_and_the_content_hash():
     channels = ("ax", "ay", "az", "wx", "wy", "wz")
     start = Initialization(
         params={"w": torch.ones(2)},
@@ -31,7 +32,8 @@ def test_wrong_units_change_accelerations_alone_and_the_content_hash():
         learner="maml",
     )
     wrong = in_wrong_units(start)
-    assert wrong.normalization.mean == (1000.0, 1000.0, 1000.0, 1.0, 1.0, 1.0)
-    assert wrong.normalization.scale == (2000.0, 2000.0, 2000.0, 2.0, 2.0, 2.0)
+    factors = np.array([1000.0] * 3 + [180.0 / np.pi] * 3)
+    np.testing.assert_allclose(wrong.normalization.mean, factors)
+    np.testing.assert_allclose(wrong.normalization.scale, 2.0 * factors)
     assert wrong.params is start.params
     assert wrong.content_hash() != start.content_hash()
