@@ -106,8 +106,8 @@ def _circuit(pool: TaskPool, task: str) -> list[Example]:
 def _live(
     files: Any, policy: OnlinePolicy, examples: list[Example], learns_for: int | None
 ) -> tuple[list[bool], list[int]]:
-    # a block is one round of the seven exercises; eight rounds are the reference, three are compared with it
-    inputs = InputShift(block=7, reference=8, recent=3)
+    # a block is one round of the seven exercises; eight rounds are the reference
+    inputs = InputShift(block=7, reference=8)
     device = Device(files.get, SimulatedFlash(), policy, input_shift=inputs, clock=lambda: 0.0)
     line, drifts = [], []
     for number, (x, label) in enumerate(examples):

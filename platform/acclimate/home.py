@@ -20,3 +20,11 @@ def home(environ: Mapping[str, str] | None = None) -> Path:
     here = Path.cwd()
     found = next((each / NAME for each in (here, *here.parents) if (each / NAME).is_dir()), None)
     return found or here / NAME
+
+
+def made_home() -> Path:
+    """`home()`, made for this account alone where it is not there yet; the rights of one that is stay."""
+    folder = home()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder

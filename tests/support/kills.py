@@ -24,7 +24,7 @@ def killed_everywhere(act: Callable[[], object], check: Callable[[int], object],
     for step in range(1, most):
         child = os.fork()
         if child == 0:
-            _die_at(step)
+            die_at(step)
             try:
                 act()
             except BaseException as error:
@@ -39,16 +39,27 @@ def killed_everywhere(act: Callable[[], object], check: Callable[[int], object],
     raise AssertionError(f"more than {most} steps")
 
 
-def _die_at(step: int) -> None:
+def die_at(step: int) -> None:
+    """From here on, this process dies at its step of that number; there is no way back."""
+    _watch(lambda taken: os.kill(os.getpid(), signal.SIGKILL) if taken == step else None)
+
+
+def steps_of(act: Callable[[], object]) -> int:
+    """How many steps `act` takes; in a child, for the watch stays."""
+    seen = [0]
+    _watch(lambda taken: seen.__setitem__(0, taken))
+    act()
+    return seen[0]
+
+
+def _watch(at: Callable[[int], object]) -> None:
     taken = 0
 
     def count(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal taken
-        if event not in _STEPS or (event == "open" and not _writes(arguments)):
-            return
-        taken += 1
-        if taken == step:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if event in _STEPS and (event != "open" or _writes(arguments)):
+            taken += 1
+            at(taken)
 
     sys.addaudithook(count)
 

@@ -23,7 +23,7 @@ def test_a_simulation_against_a_service_elsewhere_loads_no_web_framework():
 
 
 def test_no_module_is_longer_than_400_lines():
-    folders = ["platform", "pipelines"]
+    folders = ["platform", "pipelines", "device_sdk", "tests", "bench", "tools"]
     modules = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in modules}
     assert not {path: lines for path, lines in long.items() if lines > 400}

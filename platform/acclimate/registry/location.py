@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from acclimate.errors import RegistryError
-from acclimate.home import home
+from acclimate.home import home, made_home
 
 _SERVERS = ("http", "https", "databricks")
 _DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
@@ -39,9 +39,7 @@ def locate(tracking_uri: str | None = None) -> StoreLocation:
     """
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
     if not uri:
-        directory = home()
-        directory.mkdir(parents=True, exist_ok=True)
-        uri = f"sqlite:///{directory / 'mlflow.db'}"
+        uri = f"sqlite:///{made_home() / 'mlflow.db'}"
     scheme = urlsplit(uri).scheme.partition("+")[0] or uri
     if scheme in _SERVERS:
         return StoreLocation(uri, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ RunEnd = Literal["FINISHED", "FAILED", "KILLED"]
 _METRICS_A_BATCH = 1000  # MLflow's limits on one log_batch call
 _PARAMS_A_BATCH = 100
 _LONGEST_PARAM = 6000
+_LONGEST_NAME = 500
+_LONGEST_DIGEST = 36
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,28 @@ class RunRecorder:
         with translated(self.location):
             for start in range(0, len(entries), _METRICS_A_BATCH):
                 self.client.log_batch(self.run_id, metrics=entries[start : start + _METRICS_A_BATCH])
+
+    def log_input(self, name: str, content_hash: str, source: str, tasks: int) -> None:
+        """Record the data of the run, as MLflow lists inputs.
+
+        Args:
+            name: of the data set.
+            content_hash: SHA-256 in hexadecimal digits; MLflow keeps 36 of them.
+            source: where it was read from.
+            tasks: how many the run trains on.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        data = Dataset(
+            name=name[:_LONGEST_NAME],
+            digest=content_hash[:_LONGEST_DIGEST],
+            source_type="acclimate",
+            source=json.dumps({"uri": source}),
+            profile=json.dumps({"training_tasks": tasks}),
+        )
+        with translated(self.location):
+            training = InputTag("mlflow.data.context", "training")
+            self.client.log_inputs(self.run_id, [DatasetInput(data, [training])])
 
     def log_file(self, path: Path) -> None:
         """Keep a file with the run."""

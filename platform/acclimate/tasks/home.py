@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from acclimate.home import home
+from acclimate.home import made_home
 
 
 def pools() -> Path:
     """Built task pools."""
-    return home() / "pools"
+    return made_home() / "pools"
 
 
 def downloads() -> Path:
     """Files fetched from publishers."""
-    return home() / "downloads"
+    return made_home() / "downloads"

@@ -11,7 +11,7 @@ from pathlib import Path
 from acclimate import evaluation as ev
 from acclimate.evaluation.plot import save_plot
 from acclimate.files import write_whole
-from acclimate.home import home
+from acclimate.home import home, made_home
 from acclimate.initialization import Initialization
 from acclimate.registry import CANDIDATE, Registry, VersionInfo
 from acclimate.traces import traced
@@ -86,7 +86,7 @@ def meta_train(
     problem = open_problem(recipe)
     data_report = check_data(problem, listener)
     start = None if known is None else problem.start_from(known)
-    directory = directory or RunDirectory.begin(home(), recipe, datetime.now())
+    directory = directory or RunDirectory.begin(made_home(), recipe, datetime.now())
     listener.on_data(problem, directory.path)
     with directory.held(), mlflow_run(registry, recipe, directory, problem) as recorder:
         recorder.log_text(data_report, DATA_REPORT)

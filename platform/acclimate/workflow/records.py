@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import acclimate
 from acclimate.errors import DataError
@@ -90,6 +91,9 @@ def mlflow_run(
         directory.set_mlflow_run_id(recorder.run_id)
         recorder.log_params(flat(recipe.model_dump(mode="json")))
         recorder.log_text(to_yaml(recipe), "recipe.yaml")
+        source = recipe.data.source
+        tasks = len(problem.split.train)
+        recorder.log_input(Path(source).stem, data_fingerprint(problem.data), source, tasks)
     else:
         recorder = registry.continue_run(run_id)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,11 +116,15 @@ def test_a_run_keeps_its_parameters_curves_and_files(registry: Registry, tmp_pat
     recorder.log_params({"learner.name": "maml", "seed": 3})
     recorder.log_metrics([(step, {"loss": 1.0 / step}) for step in range(1, 2500)])
     recorder.log_text("name: watch\n", "recipe.yaml")
+    recorder.log_input("watch", "ab" * 32, "data/watch.parquet", 12)
     recorder.end("FINISHED")
     [run] = registry.runs("watch")
     assert (run.name, run.status, run.tags) == ("first", "FINISHED", {"recipe_hash": "abc"})
     assert run.metrics["loss"] == pytest.approx(1 / 2499)
     assert len(registry.client.get_metric_history(run.run_id, "loss")) == 2499
+    [data] = registry.client.get_run(run.run_id).inputs.dataset_inputs
+    assert (data.dataset.name, data.dataset.digest) == ("watch", "ab" * 18)
+    assert json.loads(data.dataset.source) == {"uri": "data/watch.parquet"}
     registry.continue_run(run.run_id)
     assert registry.runs()[0].status == "RUNNING"
 

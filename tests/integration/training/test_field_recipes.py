@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from acclimate.errors import DataError
-from acclimate.training.loop import StepReport
-from acclimate.training.problem import Problem
 from acclimate.training.recipe_file import load_recipe
 from acclimate.workflow import meta_train
+from tests.support.listeners import Quiet
 
 pytestmark = pytest.mark.slow
 
@@ -28,20 +27,6 @@ FIELDS = {
     "air": ("beijing_air12", "air.parquet", 4),
 }
 SMALL = ("training.steps=10", "training.workers=0", "evaluation.draws=1", "evaluation.rates=[0.03]")
-
-
-class Quiet:
-    """Says nothing."""
-
-    def on_data(self, problem: Problem, directory: Path) -> None: ...
-
-    def on_phase(self, phase: str, done: int, steps: int, meta_batch: int) -> None: ...
-
-    def on_step(self, report: StepReport) -> None: ...
-
-    def on_evaluation(self, what: str, done: int, total: int) -> None: ...
-
-    def on_warning(self, message: str) -> None: ...
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,30 +11,11 @@ import torch
 from acclimate.errors import RecipeError, RegistryError, TrainingError
 from acclimate.home import home
 from acclimate.registry import Registry
-from acclimate.training.loop import StepReport
-from acclimate.training.problem import Problem
 from acclimate.training.recipe import ModelSection, Recipe
 from acclimate.workflow import evaluate_version, meta_train
+from tests.support.listeners import Quiet
 
 pytestmark = pytest.mark.slow
-
-
-class Quiet:
-    """Counts steps and says nothing."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-
-    def on_data(self, problem: Problem, directory: Path) -> None: ...
-
-    def on_phase(self, phase: str, done: int, steps: int, meta_batch: int) -> None: ...
-
-    def on_step(self, report: StepReport) -> None:
-        self.steps += 1
-
-    def on_evaluation(self, what: str, done: int, total: int) -> None: ...
-
-    def on_warning(self, message: str) -> None: ...
 
 
 def recipe(**training: object) -> Recipe:

@@ -161,7 +161,7 @@ class RolloutTables:
 def _read(connection: Connection, rollout_id: str) -> Rollout:
     row = connection.execute(select(ROLLOUTS).where(ROLLOUTS.c.id == rollout_id)).mappings().first()
     if row is None:
-        raise NotFoundError(f"there is no rollout {rollout_id!r}: list them with: acclimate rollout status")
+        raise NotFoundError(f"there is no rollout {rollout_id!r}: list them with: acclimate rollout list")
     return rows.rollout_of(row)
 
 
