@@ -2,7 +2,10 @@
 
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import grimp
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,3 +30,11 @@ def test_no_module_is_longer_than_400_lines():
     modules = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     long = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in modules}
     assert not {path: lines for path, lines in long.items() if lines > 400}
+
+
+def test_no_module_imports_itself_in_a_circle():
+    """Not even inside a function or for its types."""
+    graph = grimp.build_graph("acclimate", "acclimate_device", "acclimate_pipelines", cache_dir=None)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert len(imports) > 400
+    TopologicalSorter(imports).prepare()  # a CycleError names the circle
