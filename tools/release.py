@@ -2,8 +2,8 @@
 
 The version is read from one place, `acclimate.__version__`. Both distributions are built as sdists, wheels
 are built from those alone, and each is installed in a fresh environment and run from another folder, so that
-what works only in the checkout is found here. Beside them: the chart, the change log as it will read, and
-sums.
+what works only in the checkout is found here. Beside them: the chart, the pages of this version, the
+change log as it will read, and sums.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ def rehearse(out: Path) -> None:
     )
     wheels = [build(name, folder, out) for name, folder in DISTRIBUTIONS.items()]
     chart(out)
+    pages(out)
     with tempfile.TemporaryDirectory() as elsewhere:
         try_out(Path(elsewhere), wheels)
     sums = "".join(
@@ -124,6 +125,15 @@ def chart(out: Path) -> None:
     """The chart as `helm package` makes it."""
     with tarfile.open(out / f"acclimate-{version()}.chart.tgz", "w:gz") as archive:
         archive.add(ROOT / "helm" / "acclimate", "acclimate")
+
+
+def pages(out: Path) -> None:
+    """The documentation of this version, to be put beside that of the others."""
+    with tempfile.TemporaryDirectory() as folder:
+        sphinx = (sys.executable, "-m", "sphinx", "-q", "-W", "-d", f"{folder}/trees")
+        run(*sphinx, str(ROOT / "docs"), f"{folder}/html")
+        with tarfile.open(out / f"acclimate-{version()}.docs.tgz", "w:gz") as archive:
+            archive.add(f"{folder}/html", version())
 
 
 def try_out(elsewhere: Path, wheels: list[Path]) -> None:
