@@ -1,4 +1,4 @@
-"""How the meta-gradient of a model is computed fastest: plain, fused or compiled.
+"""How the meta-gradient of a model is computed fastest: plain or compiled.
 
 A pure function of the configuration, the model and the machine's compiler, decided before the first step: a
 rule that looked at timings would round differently from one worker to the next.
@@ -16,10 +16,8 @@ from torch import nn
 
 from acclimate.errors import ModelError
 from acclimate.learners.config import LearnerConfig
-from acclimate.learners.folded import foldable
-from acclimate.models.native import NoCompilerError, kernel
 
-BackendName = Literal["plain", "fused", "compiled"]
+BackendName = Literal["plain", "compiled"]
 
 # torch.compile takes 20 to 40 s once and spares about 1.4 ms an inner step (25 tasks, sinusoid network,
 # one thread of a Xeon); below this many inner steps in all it does not come back.
@@ -30,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Backend:
-    """`plain` is torch eager under vmap, `fused` our own norm operator, `compiled` torch.compile.
+    """`plain` is torch eager under vmap, `compiled` torch.compile.
 
     Attributes:
         reason: why this one, for the log and the run's record.
@@ -54,7 +52,7 @@ def choose_backend(config: LearnerConfig, model: nn.Module, outer_steps: int | N
     wanted = _wanted(config, model, outer_steps)
     if wanted.name == "plain":
         return wanted
-    missing = _missing_compiler(wanted.name)
+    missing = _missing_compiler()
     if missing is None:
         return wanted
     if config.compile == "on":
@@ -65,8 +63,6 @@ def choose_backend(config: LearnerConfig, model: nn.Module, outer_steps: int | N
 
 
 def _wanted(config: LearnerConfig, model: nn.Module, outer_steps: int | None) -> Backend:
-    if foldable(model):
-        return Backend("fused", "convolutions with batch-statistics norm are bound by memory traffic")
     if config.algorithm == "closed-form":
         return Backend("plain", "a head in closed form is one pass through the network, nothing to compile")
     if config.compile == "on":
@@ -83,12 +79,6 @@ def _wanted(config: LearnerConfig, model: nn.Module, outer_steps: int | None) ->
     return Backend("compiled", f"{inner_steps} inner steps of a small network")
 
 
-def _missing_compiler(backend: BackendName) -> str | None:
-    if backend == "compiled":
-        found = any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++")))
-        return None if found else "torch.compile needs a C++ compiler: install g++ or clang++, or set CXX"
-    try:
-        kernel()
-    except NoCompilerError as error:
-        return str(error)
-    return None
+def _missing_compiler() -> str | None:
+    found = any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++")))
+    return None if found else "torch.compile needs a C++ compiler: install g++ or clang++, or set CXX"

@@ -9,7 +9,6 @@ which training varies the number of shots, none among them, so that one start se
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +16,7 @@ from torch import Tensor, nn
 from acclimate.errors import ModelError
 from acclimate.learners.backend import Backend, choose_backend
 from acclimate.learners.config import LearnerConfig
-from acclimate.learners.folded import CHUNK, folded_features
-from acclimate.learners.gradients import GradientFunction, Summed, chunked, under
+from acclimate.learners.gradients import Summed, under
 from acclimate.learners.headless import headless
 from acclimate.learners.heads import CHOICES, Heads
 from acclimate.learners.inner import Batch, Forward, Params
@@ -83,7 +81,7 @@ class ClosedFormLearner:
         """The derivative of the query loss after adaptation, summed over tasks; see `Learner`."""
         # Cloned, because the alignment of a caller's memory can steer a kernel's order of summation.
         owned = {name: tensor.detach().clone() for name, tensor in meta.items()}
-        return self._gradient(owned, support, query, None)
+        return self._of_stack(owned, support, query, None)
 
     def adapt(self, meta: Params, support: Batch, steps: int = 1) -> list[dict[str, Tensor]]:
         """Every task before and after its support, each for `predict`; `steps` means nothing here.
@@ -120,10 +118,6 @@ class ClosedFormLearner:
         bias = meta.get(f"param.{self.head}.bias")
         bias = weight.new_zeros(len(weight)) if bias is None else bias
         return self.heads.start(under(meta, "prior."), torch.cat([weight, bias.unsqueeze(1)], 1).T)
-
-    @cached_property
-    def _gradient(self) -> GradientFunction:
-        return chunked(self._of_stack, CHUNK) if self.backend.name == "fused" else self._of_stack
 
     def _of_stack(
         self, meta: dict[str, Tensor], support: Batch, query: Batch, importance: Tensor | None
@@ -169,7 +163,5 @@ def build_closed_form(config: LearnerConfig, model: nn.Module, loss: Loss) -> Cl
             "task: use last-layer"
         )
     backend = choose_backend(config, model)
-    body = folded_features(model) if backend.name == "fused" else stacked_forward(bare)
-    return ClosedFormLearner(
-        config, model, backend, loss, Heads(names, layer.out_features, classes), head, body
-    )
+    heads = Heads(names, layer.out_features, classes)
+    return ClosedFormLearner(config, model, backend, loss, heads, head, stacked_forward(bare))

@@ -20,12 +20,10 @@ from acclimate.learners.objectives import (
     Inner,
     adapted,
     adapted_query,
-    added,
     figures,
     pooled,
     reptile,
     serial_reptile,
-    tasks_of,
 )
 
 Summed = tuple[dict[str, Tensor], dict[str, Tensor]]
@@ -44,19 +42,6 @@ def gradient_function(config: LearnerConfig, inner: Inner) -> GradientFunction:
 def under(meta: Params, prefix: str) -> dict[str, Tensor]:
     """The part of the meta-parameters whose names start with `prefix`, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in meta.items() if name.startswith(prefix)}
-
-
-def chunked(function: GradientFunction, size: int) -> GradientFunction:
-    """Work through `size` tasks at a time and add up in order, so that activations stay in cache."""
-
-    def in_chunks(meta: dict[str, Tensor], support: Batch, query: Batch, importance: Tensor | None) -> Summed:
-        parts = [
-            function(meta, tasks_of(support, chunk), tasks_of(query, chunk), importance)
-            for chunk in (slice(start, start + size) for start in range(0, support[0].shape[0], size))
-        ]
-        return added([gradient for gradient, _ in parts]), added([seen for _, seen in parts])
-
-    return in_chunks
 
 
 def compiled(function: GradientFunction) -> GradientFunction:

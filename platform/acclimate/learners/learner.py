@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from acclimate.learners.backend import Backend, choose_backend
 from acclimate.learners.closed_form import build_closed_form
 from acclimate.learners.config import LearnerConfig
-from acclimate.learners.folded import CHUNK, folded_features, folded_forward
-from acclimate.learners.gradients import GradientFunction, chunked, compiled, gradient_function, under
+from acclimate.learners.gradients import GradientFunction, compiled, gradient_function, under
 from acclimate.learners.inner import Batch, Params
 from acclimate.learners.losses import Loss
 from acclimate.learners.objectives import Inner, adapted
@@ -151,14 +150,12 @@ def build_learner(
         return build_closed_form(config, model, loss)
     trainable = "head" if config.algorithm == "anil" else config.trainable
     backend = choose_backend(config, model, outer_steps)
-    fused = backend.name == "fused"
     names = trainable_names(model, trainable)
     split = None
     if adapts_head_only(model, names):
-        features = folded_features(model) if fused else part_forward(model, "body")
-        split = features, part_forward(model, "head")
+        split = part_forward(model, "body"), part_forward(model, "head")
     inner = Inner(
-        forward=folded_forward(model) if fused else stacked_forward(model),
+        forward=stacked_forward(model),
         split=split,
         loss=loss,
         trainable=names,
@@ -168,8 +165,6 @@ def build_learner(
         units=stacked_units(model),
     )
     gradient = gradient_function(config, inner)
-    if fused and not config.serial:
-        gradient = chunked(gradient, CHUNK)
     if backend.name == "compiled":
         gradient = compiled(gradient)
     return GradientLearner(config, model, backend, inner, gradient)

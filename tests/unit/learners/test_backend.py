@@ -12,7 +12,7 @@ import torch
 from acclimate.errors import ModelError
 from acclimate.initialization import ModelSpec
 from acclimate.learners import LOSSES, LearnerConfig, build_learner, choose_backend
-from acclimate.models import build, native, parameters_of
+from acclimate.models import build, parameters_of
 
 MLP = ModelSpec("mlp", (3,), 2, {"hidden": [4]})
 CONV = ModelSpec("conv1d", (2, 9), 2, {"filters": 4, "blocks": 2, "norm": "batch"})
@@ -28,7 +28,7 @@ GROUP = ModelSpec("conv1d", (2, 9), 2, {"filters": 4, "blocks": 2})
         (MLP, LearnerConfig(compile="on"), None, "compiled"),
         (MLP, LearnerConfig("reptile", serial=True), 1_000_000, "plain"),
         (GROUP, LearnerConfig(), 1_000_000, "plain"),
-        (CONV, LearnerConfig(compile="off"), 1_000_000, "plain"),
+        (CONV, LearnerConfig(), 1_000_000, "plain"),
     ],
 )
 def test_the_backend_follows_model_and_length_of_the_run(
@@ -47,11 +47,6 @@ def test_without_a_compiler_auto_falls_back_with_a_reason_and_on_refuses(
     assert [record.instead_of for record in caplog.records] == ["compiled"]
     with pytest.raises(ModelError, match=r"set learner\.compile to off"):
         choose_backend(LearnerConfig(compile="on"), build(MLP), 10_000)
-    monkeypatch.setattr(native, "kernel", native.kernel.__wrapped__)
-    monkeypatch.setattr("acclimate.learners.backend.kernel", native.kernel)
-    assert choose_backend(LearnerConfig(), build(CONV)).name == "plain"
-    with pytest.raises(ModelError, match="install gcc"):
-        choose_backend(LearnerConfig(compile="on"), build(CONV))
 
 
 def gradient_hash(spec: ModelSpec, compile_: str, algorithm: str = "maml") -> str:

@@ -137,6 +137,7 @@ def test_the_pool_holds_exactly_the_inputs_numbers_or_says_what_to_mend(drawn):
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3600)
 @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tables())
 def test_two_thousand_tables(drawn):
