@@ -169,9 +169,10 @@ def test_from_training_to_devices(store: S3Server, database: PostgresServer, tmp
         assert outcome["acknowledged"] == outcome["counted"]["reports"] > 0
 
         store.kill()
-        wrong = person | {"ACCLIMATE_HOME": str(tmp_path / "other")}
+        wrong = person | {"ACCLIMATE_HOME": str(tmp_path / "other"), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
         command = [sys.executable, "-m", "acclimate", "export", "sinusoid@1", "-o", str(tmp_path / "again")]
         without = subprocess.run(command, env=wrong, capture_output=True, text=True, timeout=600)
+        print(without.stderr)
         assert without.returncode == 2, without.stderr
         assert "Traceback" not in without.stderr
         assert not (tmp_path / "again").exists()
