@@ -22,7 +22,7 @@ from acclimate_pipelines import delivery_steps, signing_step, training_steps
 from tests.support.serving import ADMIN, Served
 
 # Nine processes that each load torch: minutes where many others run beside them.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SMALL = (
     "training.steps=4",

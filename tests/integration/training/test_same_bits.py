@@ -196,7 +196,7 @@ def command(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     return start
 
 
-@pytest.mark.timeout(900)  # five processes, one after the other, that each load torch and start Ray
+@pytest.mark.timeout(1800)  # five processes, one after the other, that each load torch and start Ray
 def test_a_killed_driver_and_an_interrupted_one_resume_to_the_same_bits(
     command: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
