@@ -134,7 +134,7 @@ def test_from_training_to_devices(store: S3Server, database: PostgresServer, tmp
             started(command, of_pod(mlflow), f"{mlflow_url}/health", tmp_path / "mlflow.log")
         )
         small = ["training.steps=8", "training.workers=0", "evaluation.draws=1", "evaluation.long_steps=2"]
-        small += ["evaluation.rates=[0.01]", "evaluation.tasks=20", "data.options.tasks=60"]
+        small += ["evaluation.rates=[0.01]", "evaluation.tasks=20", "data.options.tasks=120", "data.test=20"]
         changes = [part for change in small for part in ("--set", change)]
         trained = json.loads(acclimate(person, "train", "sinusoid", *changes, "--candidate", "--json"))
         version = trained["version"]["version"]
