@@ -250,7 +250,9 @@ class ReportQueue:
     def _seal(self, last: int) -> None:
         try:
             self._store.write(_SEALED, canonical_json(last))
-        except StorageError as error:  # where no seal can be written, no merge can either
+        except StorageError as error:
+            # Where no seal can be written, no merge can either. A restart forgets what was sent then: if its
+            # answer was lost too, and the flash recovers, it may be merged and so be counted twice.
             self.trouble, self._sealed_here = str(error), last
 
     def _read(self, span: Span) -> tuple[Report, ...]:
