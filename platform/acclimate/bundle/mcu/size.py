@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from acclimate.bundle.limits import DeviceLimits
-from acclimate.bundle.mcu.graph import Program
+from acclimate.bundle.mcu.graph import Call, Program
 from acclimate.errors import BundleError
 from acclimate_device.protocol import Manifest
 
@@ -18,6 +19,8 @@ _CALL_BYTES = 72
 """A call in `model.c` and the struct of its shape."""
 _PER_MULTIPLY_ADD = 12
 """Instructions of a Cortex-M4F for one multiply-add of the kernels' loops, with their indices."""
+_PER_TAP = 24
+"""For one multiply-add of a convolution, whose inner loops are short."""
 _PER_ELEMENT = 22
 _PER_LABEL = 14_000
 """The detector, exponentials and sketches of one label."""
@@ -95,6 +98,7 @@ def footprint(manifest: Manifest, macros: Mapping[str, int], graph: Program) -> 
     elements = sum(
         call.writes.size for call in graph.calls if call.kernel.startswith(("acc_map", "acc_reduce"))
     )
+    taps = sum(_taps(call) for call in graph.calls if call.kernel == "acc_convolve")
     solved = 2 * m["D"] * (m["D"] + 1) + 4 * m["D"] * outputs if m["HEAD_LAST"] else 0
     solved += 6 * outputs * m["R"] if m["HEAD_MEANS"] else 0
     return Footprint(
@@ -106,7 +110,14 @@ def footprint(manifest: Manifest, macros: Mapping[str, int], graph: Program) -> 
         + 4 * sum(c.size for c in graph.constants)
         + blob,
         instructions_per_label=_PER_LABEL
-        + _PER_MULTIPLY_ADD * (graph.multiply_adds + solved)
+        + _PER_MULTIPLY_ADD * (graph.multiply_adds - taps + solved)
+        + _PER_TAP * taps
         + _PER_ELEMENT * elements,
         largest=largest,
     )
+
+
+def _taps(convolution: Call) -> int:
+    """Multiply-adds of one convolution."""
+    weight = convolution.reads[1]
+    return convolution.writes.size * math.prod(weight.shape[1:])
