@@ -7,6 +7,7 @@ import pytest
 
 from acclimate.rollout.domain.evidence import Arm, Observation
 from acclimate.rollout.domain.plan import Gate, Metric
+from acclimate.rollout.domain.sequential import quantile_ranks, rate_interval
 from acclimate.rollout.domain.statistics import ArmSums, GateStatistic, metric_of, statistic_of
 
 VALUES = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0]
@@ -33,6 +34,7 @@ def test_sums_give_the_mean_and_the_sample_deviation():
     assert (sums.mean, sums.deviation) == (3.0, 0.0)
     for value in VALUES[1:]:
         sums.add(value)
+        assert sums.deviation == pytest.approx(statistics.stdev(VALUES[: sums.count]))
     assert sums.count == len(VALUES)
     assert sums.mean == pytest.approx(statistics.mean(VALUES))
     assert sums.deviation == pytest.approx(statistics.stdev(VALUES))
@@ -61,8 +63,9 @@ def test_pairs_are_made_in_the_order_of_settling():
 
 
 def test_a_rate_bounds_the_difference_by_both_arms():
-    low, high = seen(Gate("drift"), [1] * 30, [0] * 30).bounds(0.02)
-    assert 0.4 < low < 1.0 <= high
+    canary, control = rate_interval(20, 30, 0.01), rate_interval(5, 30, 0.01)
+    bounds = seen(Gate("drift"), [1] * 20 + [0] * 10, [1] * 5 + [0] * 25).bounds(0.02)
+    assert bounds == (canary[0] - control[1], canary[1] - control[0])
     assert seen(Gate("drift", tolerance=0.1), [0], [0]).margin == 0.1
 
 
@@ -101,7 +104,10 @@ def test_quantiles_prove_harm_when_their_bands_part_and_not_when_they_touch():
 def test_a_limited_quantile_proves_harm_above_its_limit_alone():
     values = [float(number) for number in range(100)]
     low, high = seen(Gate("latency", quantile=0.5, limit=50.0), values, []).bounds(0.02)
+    lower, upper = quantile_ranks(100, 0.5, 0.02)
+    assert (low, high) == (values[lower - 1], values[upper - 1])
     assert low < 50.0 < high
+    assert seen(Gate("latency", quantile=0.5, limit=50.0), [1.0], []).bounds(0.02) == (-math.inf, math.inf)
     assert seen(Gate("latency", quantile=0.5, limit=low - 1), values, []).proves_harm(0.02)
     assert not seen(Gate("latency", quantile=0.5, limit=low), values, []).proves_harm(0.02)
     said = seen(Gate("latency", quantile=0.5, limit=50.0), values, []).says(0.02)
