@@ -111,15 +111,15 @@ def reserve(path: Path) -> None:
 @contextlib.contextmanager
 def _scratch_file(path: Path, mode: int) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
-    scratch = Path(name)
+    _clear_away(path)
+    scratch, held = _held_file(path)
     try:
-        os.fchmod(descriptor, mode)
-        os.close(descriptor)
+        os.fchmod(held, mode)
         yield scratch
     except OSError as error:
         raise _named(error, path) from None
     finally:
+        os.close(held)
         scratch.unlink(missing_ok=True)
 
 
@@ -128,6 +128,17 @@ def _named(error: OSError, path: Path) -> OSError:
     if error.errno in _OF_DISKS and error.filename is None:
         error.filename = str(path)
     return error
+
+
+def _held_file(path: Path) -> tuple[Path, int]:
+    """A new scratch file, and the lock on it that says somebody writes there."""
+    while True:
+        held, name = tempfile.mkstemp(prefix=_prefix(path), dir=path.parent)
+        with contextlib.suppress(OSError):  # a file system without locks: what is left there stays
+            fcntl.flock(held, fcntl.LOCK_EX)
+        if os.path.exists(name):
+            return Path(name), held
+        os.close(held)
 
 
 def _held_folder(path: Path) -> tuple[Path, int]:
@@ -143,13 +154,16 @@ def _held_folder(path: Path) -> tuple[Path, int]:
 
 
 def _clear_away(path: Path) -> None:
-    """Remove the scratch folders of writers that were killed."""
+    """Remove what writers that were killed left of this place."""
     for left in path.parent.glob(f"{glob.escape(_prefix(path))}*"):
         with contextlib.suppress(OSError):
-            held = os.open(left, os.O_RDONLY | os.O_DIRECTORY)
+            held = os.open(left, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left)
+                if left.is_dir():
+                    shutil.rmtree(left)
+                else:
+                    left.unlink()
             finally:
                 os.close(held)
 

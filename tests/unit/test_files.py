@@ -13,7 +13,7 @@ import pytest
 
 from acclimate.bundle.repository import begin, load_keys, status
 from acclimate.errors import BundleError
-from acclimate.files import create_whole, scratch_folder, write_whole
+from acclimate.files import create_whole, scratch_file, scratch_folder, write_whole
 from tests.support.kills import killed_everywhere
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -132,3 +132,15 @@ def test_space_is_taken_before_it_is_mapped(tmp_path):
         pytest.skip(f"no file system of its own can be mounted here: {done.stderr.strip()}")
     assert done.returncode == 1
     assert f"No space left on device: '{tmp_path}/values'" in done.stderr
+
+
+def test_the_next_writer_of_a_file_clears_away_what_a_killed_one_left(tmp_path: Path):
+    place = tmp_path / "checkpoint.pt"
+    (tmp_path / ".checkpoint.pt.new-left").write_text("half")
+    (tmp_path / ".other.pt.new-left").write_text("half")
+    with scratch_file(place) as first:
+        write_whole(place, "second")  # while the first is at work
+        assert first.exists()
+        first.write_text("first")
+    assert place.read_text() == "first"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".other.pt.new-left", "checkpoint.pt"]
