@@ -102,11 +102,14 @@ class Documents:
 def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """Every key with its default and meaning, in the document's order; of a list's items as `list[].key`."""
     for name, field in model.model_fields.items():
+        chosen = [one for one in get_args(field.annotation) if _is_section(one)]
         items = get_args(field.annotation) if get_origin(field.annotation) is tuple else ()
         if _is_section(field.annotation):
             yield from keys_of(field.annotation, f"{prefix}{name}.")
         elif items and _is_section(items[0]):
             yield from keys_of(items[0], f"{prefix}{name}[].")
+        elif chosen:  # a section that may be left out
+            yield from keys_of(chosen[0], f"{prefix}{name}.")
         else:
             default = "(required)" if field.is_required() else str(field.default)
             yield f"{prefix}{name}", default, _meaning(field)

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from acclimate_device.agent.contributing import Contributor
 from acclimate_device.agent.identity import Identity
 from acclimate_device.agent.machine import Starts
 from acclimate_device.agent.outbox import Outbox
@@ -63,6 +64,7 @@ class Agent:
         rng: for jitter.
         new_id: makes nonces and the ids of reports: 32 hexadecimal digits.
         hardware: what is soldered to this machine, see `machine.serials`.
+        contribute: whether the owner agreed that the device takes part in campaigns.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Agent:
         rng: random.Random | None = None,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
         hardware: Callable[[], str] | None = None,
+        contribute: bool = False,
     ) -> None:
         self._store = Store(flash)
         self.identity = Identity(self._store)
@@ -84,6 +87,7 @@ class Agent:
         self._static = repository
         self._slots = Slots(self._store)
         self._outbox = Outbox(ReportQueue(self._store, new_id=new_id), self.service, clock, new_id)
+        self._contributor = Contributor(self._store, self.service, contribute, clock)
         self._repository = Repository(self._get, root, metadata, flash, lambda: self.service.clock_offset_s)
         self._clock, self._rng, self._new_id = clock, rng or random.Random(), new_id
         self._etag = ""
@@ -110,6 +114,7 @@ class Agent:
             self.poll()
             self._outbox.tell_mishaps(self._store.take_mishaps(), self._slots.boot())
             self.send_reports()
+            self.contribute()
         except DeviceError as error:
             if isinstance(error, TransportError) and error.problem == problem("device-retired"):
                 raise
@@ -143,6 +148,15 @@ class Agent:
         self._etag = etag
         logger.info("event=assigned counter=%d action=%s slot=%s", state.counter, state.action, slot)
         return True
+
+    def contribute(self) -> None:
+        """Take part in a campaign, if there is one and the owner agreed.
+
+        Raises:
+            TransportError: the service cannot be reached; nothing is lost.
+            UntrustedError: what is asked for is not for this device, or not signed.
+        """
+        self._contributor.work()
 
     def send_reports(self) -> int:
         """Send what waits; how many reports the service settled.

@@ -35,6 +35,8 @@ class AgentConfig:
         timeout_s: of one request.
         proxy: URL of an HTTP proxy; empty asks `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
         bytes_per_s: most that downloads take of the link; 0 for all there is.
+        contribute: whether the owner agrees that the device takes part in campaigns: it then sends sums over
+            its own examples, never an example. Set it to false again at any time.
     """
 
     service: str
@@ -49,6 +51,7 @@ class AgentConfig:
     timeout_s: float = 30.0
     proxy: str = ""
     bytes_per_s: float = 0.0
+    contribute: bool = False
 
     @staticmethod
     def load(path: Path) -> AgentConfig:
@@ -97,6 +100,9 @@ def _check_type(where: str, key: str, value: object) -> None:
     elif key == "bytes_per_s":
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e12:
             raise ConfigError(f"{where}: bytes_per_s is {value!r}: give bytes a second, or 0 for no limit")
+    elif key == "contribute":
+        if not isinstance(value, bool):
+            raise ConfigError(f"{where}: contribute is {value!r}: give true or false")
     elif not isinstance(value, str):
         raise ConfigError(f"{where}: {key} is {value!r}: give a string in quotes")
 

@@ -23,7 +23,7 @@ from acclimate_device.agent.service import problem
 from acclimate_device.agent.transport import HttpTransport, Transport
 from acclimate_device.errors import ConfigError, DeviceError, TransportError
 from acclimate_device.protocol import Enrolled
-from acclimate_device.storage import Claim, FileFlash, Slots, Store
+from acclimate_device.storage import CONTRIBUTED, Claim, FileFlash, Slots, Store
 from acclimate_device.telemetry import ReportQueue
 
 RETIRED = 3
@@ -112,8 +112,9 @@ def _run(config: AgentConfig, options: argparse.Namespace) -> int:
 
 def _once(config: AgentConfig, options: argparse.Namespace) -> int:
     agent = _agent(config)
-    changed = agent.poll()
-    _print({"new_assignment": changed, "reports_sent": agent.send_reports()}, options)
+    changed, sent = agent.poll(), agent.send_reports()
+    agent.contribute()
+    _print({"new_assignment": changed, "reports_sent": sent}, options)
     return 0
 
 
@@ -152,6 +153,8 @@ def _status(config: AgentConfig, options: argparse.Namespace) -> int:
             "counter": boot.counter,
             "assigned": assignment.state.counter if assignment else 0,
             "waiting_reports": len(ReportQueue(store).reports()),
+            "contributes": "yes" if config.contribute else "no",
+            "contributed": (store.read(CONTRIBUTED) or b"never").decode(),
         },
         options,
     )
@@ -175,7 +178,7 @@ def _agent(config: AgentConfig) -> Agent:
 
     transport = connect(config.service)
     static = connect(config.repository) if config.repository else None
-    return Agent(transport, flash, root, config.state / "tuf", static)
+    return Agent(transport, flash, root, config.state / "tuf", static, contribute=config.contribute)
 
 
 def _over_mqtt(url: str, config: AgentConfig, flash: FileFlash) -> Transport:

@@ -16,13 +16,16 @@ from acclimate_device.agent.machine import Starts
 from acclimate_device.agent.transport import Response, Transport, refuse_page
 from acclimate_device.errors import ConfigError, TransportError, UntrustedError
 from acclimate_device.protocol import (
+    CONTRIBUTION_PATH,
     ENROLMENT_PATH,
     KEY_PATH,
     LIMITS,
     PROBLEM_PREFIX,
     REPORT_PATH,
+    ROUND_PATH,
     STATE_PATH,
     TOKEN_PATH,
+    Contribution,
     DesiredState,
     Enrolled,
     Enrolment,
@@ -32,6 +35,7 @@ from acclimate_device.protocol import (
     Receipt,
     Report,
     ReportBatch,
+    Round,
     Start,
     Token,
     TokenRequest,
@@ -144,6 +148,28 @@ class Service:
         envelope = loads(Envelope, answer.body, LIMITS.envelope_bytes)
         state = unseal(envelope, DesiredState, verifier(self.enrolled().service_keys))
         return state, answer.headers.get("etag", "")
+
+    def round(self) -> Round | None:
+        """What a campaign asks of this device, its signature checked; None where nothing is.
+
+        Raises:
+            TransportError: no success.
+            UntrustedError: not signed by a key this device trusts.
+        """
+        answer = self.authorized("GET", ROUND_PATH, {}, None, LIMITS.envelope_bytes)
+        if answer.status == 204:
+            return None
+        envelope = loads(Envelope, answer.body, LIMITS.envelope_bytes)
+        return unseal(envelope, Round, verifier(self.enrolled().service_keys))
+
+    def contribute(self, given: Contribution) -> None:
+        """Hand in a contribution; the same again counts once.
+
+        Raises:
+            TransportError: no success.
+        """
+        headers = {"Content-Type": "application/json"}
+        self.authorized("POST", CONTRIBUTION_PATH, headers, dumps(given), _ANSWER_BYTES)
 
     def report(self, reports: tuple[Report, ...]) -> Receipt:
         """Hand in reports; what the receipt accepts is durable there.

@@ -20,7 +20,7 @@ from acclimate_device.online.adaptation import adapt
 from acclimate_device.online.alignment import Alignment
 from acclimate_device.online.policy import OnlinePolicy, Response
 from acclimate_device.online.schema import Float, Schema, Target
-from acclimate_device.online.support import Support
+from acclimate_device.online.support import Example, Support
 from acclimate_device.online.versions import Running
 from acclimate_device.protocol import EventKind
 from acclimate_device.runtime import ClosedFormEngine, GradientEngine, NormalEngine, Params
@@ -185,6 +185,10 @@ class Learner:
             else:
                 self._note(kind, "expected curve", "too few held-back examples")
         return replace(active, params=found.params, adapted=found.adapted)
+
+    def examples(self, active: Active) -> list[Example]:
+        """What the device learns from, in order; aligned inputs in the recorded units."""
+        return self._support_of(active).in_order()
 
     def start_afresh(self, active: Active, keep: int) -> Active:
         """The start, with only the newest `keep` examples of the support."""

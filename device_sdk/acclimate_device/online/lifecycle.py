@@ -7,6 +7,7 @@ waits for nobody.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import threading
@@ -15,7 +16,8 @@ from typing import Any
 
 from acclimate_device.clock import Clock
 from acclimate_device.drift import Detector, InputShift
-from acclimate_device.errors import AlignmentError, BundleError, DeviceError, InputError
+from acclimate_device.errors import AlignmentError, BundleError, DeviceError, InputError, StorageError
+from acclimate_device.online.contributing import Contributing, contribution
 from acclimate_device.online.inputs import InputWatch
 from acclimate_device.online.keeping import Keeping
 from acclimate_device.online.learner import Active, Learner, loss_detector
@@ -71,6 +73,7 @@ class Lifecycle:
         self.lock = threading.RLock()
         self.recorder = Recorder(clock.elapsed())
         store = Store(flash)
+        self._contributing = Contributing(store)
         self.keeping = Keeping(store, clock, new_id)
         self.versions = Versions(Slots(store), factory, policy.trial_starts, load)
         realign_window = policy.realign_window if policy.on_input_shift == "realign" else None
@@ -134,6 +137,7 @@ class Lifecycle:
             self._confirm()
             self._note_shift()
             self._note_keeping()
+            self._contribute()
             elapsed = self.clock.elapsed()
             if elapsed - self.recorder.began >= (self.versions.report_s or self.policy.report_s):
                 self._report(self.versions.boot.counter)
@@ -141,6 +145,16 @@ class Lifecycle:
                 self._save()
             if elapsed - self._inputs_saved_at >= max(_INPUTS_S, self.policy.save_s):
                 self._save_inputs()
+
+    def _contribute(self) -> None:
+        """Answer a campaign, where the agent left what it asks for."""
+        with contextlib.suppress(StorageError):  # of which the keeping tells; it is tried again
+            asked = self._contributing.asked(self.clock.now())
+            if asked is None:
+                return
+            given = contribution(self.active, self.learner.examples(self.active), asked)
+            if given is not None:
+                self._contributing.answer(asked, given)
 
     def close(self) -> None:
         """End a passed trial, report the open window, save what was learnt."""

@@ -16,6 +16,10 @@ All bodies are JSON. Errors are RFC 9457 problem details (`application/problem+j
 | `GET /device/v1/state`, `If-None-Match` | - | 200 `Envelope` of `DesiredState` with `ETag`, or 304 |
 | `GET /device/v1/repository/…`, `Range`, `If-Range` | - | 200 or 206 with a strong `ETag` |
 | `POST /device/v1/reports` | `ReportBatch`, may be `Content-Encoding: gzip` | 200 `Receipt` |
+| `GET /device/v1/round` | - | 200 `Envelope` of `Round`, or 204 |
+| `POST /device/v1/contributions` | `Contribution` | 204 |
+
+The last two are asked by devices alone whose owners agreed to contribute; the same contribution counts once.
 
 All but the first three need `Authorization: Bearer`. Enrolling again with the same token and the same key
 gives the same answer, so a lost answer costs nothing. A new version of the protocol gets a new path.
@@ -84,6 +88,7 @@ Anomalies (`adaptation.kind` is `normal`), with d features:
 
 from __future__ import annotations
 
+from acclimate_device.protocol.campaign import CONTRIBUTION_PATH, ROUND_PATH, Contribution, Round
 from acclimate_device.protocol.codec import canonical_json, dumps, loads, parse, read, write
 from acclimate_device.protocol.envelope import (
     Envelope,
@@ -171,6 +176,8 @@ MESSAGES: tuple[type[object], ...] = (
     Manifest,
     ReportBatch,
     Receipt,
+    Round,
+    Contribution,
     Problem,
 )
 """The messages that travel whole; each has a schema file."""
@@ -178,6 +185,7 @@ MESSAGES: tuple[type[object], ...] = (
 __all__ = [
     "ADAPT",
     "CLOSED_FORM_FILES",
+    "CONTRIBUTION_PATH",
     "ENROLMENT_PATH",
     "FEATURES",
     "FILES",
@@ -192,6 +200,7 @@ __all__ = [
     "PROBLEM_PREFIX",
     "REPORT_PATH",
     "REPOSITORY_PATH",
+    "ROUND_PATH",
     "SANITY",
     "SKETCH_BASE",
     "SKETCH_TOP",
@@ -201,6 +210,7 @@ __all__ = [
     "Action",
     "Adaptation",
     "ClosedForm",
+    "Contribution",
     "Cost",
     "CurvePoint",
     "DesiredState",
@@ -229,6 +239,7 @@ __all__ = [
     "Report",
     "ReportBatch",
     "Resources",
+    "Round",
     "Sign",
     "Signature",
     "Slot",

@@ -17,6 +17,7 @@ class Limits:
         batch_bytes: one request of reports, as JSON.
         report_bytes: one report, as JSON.
         report_events: events in one report; further ones are counted only.
+        contribution_numbers: integers in what a device gives to a campaign.
         clock_skew_s: how far a token request's clock may be from the service's.
         token_s: how long a bearer token lives.
         poll_s: shortest and longest time between two polls that a service may ask for.
@@ -33,6 +34,7 @@ class Limits:
     batch_bytes: int = 512 * 1024
     report_bytes: int = 64 * 1024
     report_events: int = 16
+    contribution_numbers: int = 100_000
     clock_skew_s: float = 300.0
     token_s: float = 3600.0
     poll_s: tuple[float, float] = (1.0, 86_400.0)

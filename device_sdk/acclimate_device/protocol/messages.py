@@ -231,6 +231,8 @@ ProblemName = Literal[
     "token-expired",  # 401: fetch a new bearer token
     "enrolment-refused",  # 403: one-time token unknown, spent, expired, or its quota is used up
     "device-retired",  # 403: an operator removed this device; stop polling
+    "contribution-refused",  # 422: not what the round asks for; do not send it again
+    "round-over",  # 409: nothing is asked for, or something else; ask again
     "not-found",  # 404
     "too-large",  # 413
     "rate-limited",  # 429: see the Retry-After header

@@ -5,10 +5,13 @@ from __future__ import annotations
 from acclimate_device.storage.flash import FileFlash, Flash
 from acclimate_device.storage.owner import Claim, SameProcess
 from acclimate_device.storage.slots import Assignment, Boot, Slots, Trial
-from acclimate_device.storage.store import CLOCK, Mishap, Store
+from acclimate_device.storage.store import CLOCK, CONTRIBUTED, CONTRIBUTION, ROUND, Mishap, Store
 
 __all__ = [
     "CLOCK",
+    "CONTRIBUTED",
+    "CONTRIBUTION",
+    "ROUND",
     "Assignment",
     "Boot",
     "Claim",

@@ -24,6 +24,13 @@ from acclimate_device.storage.flash import Flash
 CLOCK = "clock"
 """Record of the agent's: seconds by which the service's clock is ahead of the device's, as a JSON number."""
 
+ROUND = "round"
+"""Record of the agent's: what a campaign asks of this device, as a `Round`; there with consent alone."""
+CONTRIBUTION = "contribution"
+"""Record of the application's: its answer, as a `Contribution`, until the agent has sent it."""
+CONTRIBUTED = "contributed"
+"""Record of the agent's: the id of the campaign it answered last."""
+
 _HEAD = struct.Struct(">4sQ")
 _MAGIC, _NAMELESS = b"ACR2", b"ACR1"
 """Of copies as they are written, and of those before, whose checksum leaves out the name."""

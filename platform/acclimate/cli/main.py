@@ -57,6 +57,9 @@ COMMANDS: dict[str, LazyCommand] = {
     "demo": LazyCommand("acclimate.cli.demo:demo", "train", "Show the main job on real data, end to end."),
     "data": LazyCommand("acclimate.cli.data:data", "train", "Build task pools, report on recordings."),
     "train": LazyCommand("acclimate.cli.train:train", "train", "Meta-train a recipe, evaluate, register."),
+    "campaign": LazyCommand(
+        "acclimate.cli.campaign:campaign", "train", "Learn together while data stay on devices"
+    ),
     "tune": LazyCommand("acclimate.cli.tune:tune", "train", "Find the inner step size and steps."),
     "compare": LazyCommand(
         "acclimate.cli.compare:compare", "train", "Choose learner and network by evidence."

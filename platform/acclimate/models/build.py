@@ -16,6 +16,7 @@ from acclimate.models.forecast import forecast
 from acclimate.models.gru import gru
 from acclimate.models.levels import levels
 from acclimate.models.mlp import mlp
+from acclimate.models.random_features import random_features
 from acclimate.models.spectral import spectral
 from acclimate.nearest import did_you_mean
 
@@ -27,6 +28,7 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "spectral": spectral,
     "levels": levels,
     "forecast": forecast,
+    "random": random_features,
 }
 
 

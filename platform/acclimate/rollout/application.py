@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -21,13 +22,14 @@ from acclimate.rollout.api import health, problems
 from acclimate.rollout.api.background import Background
 from acclimate.rollout.api.blocking import in_thread
 from acclimate.rollout.api.conditions import conditions
+from acclimate.rollout.api.contributions import ContributionSide
 from acclimate.rollout.api.device_side import DeviceSide
 from acclimate.rollout.api.enrolment import EnrolmentDesk
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.limits import BodyLimit, RateLimit
 from acclimate.rollout.api.machines import MachineDesk
 from acclimate.rollout.api.metrics import Collected, ServiceMetrics, fault_metrics, fleet_metrics
-from acclimate.rollout.api.operator import access, devices, fleets, retraining, rollouts
+from acclimate.rollout.api.operator import access, campaigns, devices, fleets, retraining, rollouts
 from acclimate.rollout.api.operator import health as operator_health
 from acclimate.rollout.api.operator.caller import Door
 from acclimate.rollout.api.operator.context import Desk
@@ -37,6 +39,7 @@ from acclimate.rollout.api.report_endpoint import ReportEndpoint
 from acclimate.rollout.api.reports import ReportDesk
 from acclimate.rollout.api.request_log import RequestLog, side_of
 from acclimate.rollout.api.roster import Roster
+from acclimate.rollout.api.rounds import RoundDesk
 from acclimate.rollout.api.state import Gatekeeper, StateEndpoint
 from acclimate.rollout.api.taken import TakenLog
 from acclimate.rollout.api.tokens import AccessTokens
@@ -125,6 +128,8 @@ class Service:
             settings.max_body_bytes,
             clock,
         )
+        self.rounds = RoundDesk(store, secrets.token_hex(16), clock, self.metrics)
+        self.contributing = ContributionSide(self.gatekeeper, self.rounds, key)
         self.session_secret = key.derive("console sessions").hex()
 
     async def start(self) -> None:
@@ -132,7 +137,9 @@ class Service:
         await self.operators.refresh()
         await self.refresh()
         tick = self.settings.tick_s
+        await self.rounds.refresh()
         self.background.every(tick, "roster", self.refresh)
+        self.background.every(tick, "campaigns", self.rounds.refresh)
         self.background.every(2 * tick, "operators", self.operators.refresh)
         self.background.every(min(tick, 0.5), "taken", self.write_taken)
         self.background.every(0.0, "reports", self.reports.run)
@@ -205,6 +212,7 @@ def _router(service: Service) -> Starlette:
         routes=[
             *health.routes(service.store, service.roster, registry, service.door, READY_AGE_S),
             *service.devices.routes(),
+            *service.contributing.routes(),
             Mount("/api", KeepUp(operator_app(service), service)),
             Mount("/console", KeepUp(pages, service)),
             Route("/", _to_console, methods=["GET"]),
@@ -230,8 +238,8 @@ def operator_app(service: Service) -> FastAPI:
         responses={"4XX": problem},
         exception_handlers={**dict.fromkeys(problems.HANDLED, problems.answer), Exception: problems.answer},
     )
-    app.state.desk, app.state.door = service.desk, service.door
-    for part in (fleets, devices, rollouts, retraining, access, operator_health):
+    app.state.desk, app.state.door, app.state.rounds = service.desk, service.door, service.rounds
+    for part in (fleets, devices, rollouts, campaigns, retraining, access, operator_health):
         app.include_router(part.router, prefix="/v1")
 
     return app
@@ -249,6 +257,7 @@ class KeepUp:
             if message["type"] == "http.response.start" and message["status"] < 400:
                 await self._service.refresh()
                 await self._service.operators.refresh()
+                await self._service.rounds.refresh()
             await send(message)
 
         reads = scope.get("method") in ("GET", "HEAD")

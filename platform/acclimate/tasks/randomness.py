@@ -29,6 +29,8 @@ class Domain(IntEnum):
     SPLIT = 5
     VARIATION = 6
     AUGMENTATION = 7
+    ATTACKERS = 8
+    NOISE = 9
 
 
 def generator(seed: int, domain: Domain, step: int = 0, index: int = 0) -> np.random.Generator:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 
 from acclimate.training.executor import InProcess, TaskWorkers
+from acclimate.training.federated.gradients import gradient_round
+from acclimate.training.federated.moments import statistics_round
 from acclimate.training.loop import OuterState, StepReport, TrainPhase, train
 from acclimate.training.problem import Problem
 from acclimate.training.validation import validator
@@ -72,10 +74,15 @@ def _on_shards(
     should_stop: Callable[[], bool],
 ) -> bool:
     problem = problems[phase]
+    compute = partial(workers.compute, phase)
+    if problem.recipe.federated:
+        if problem.recipe.closed_form:
+            return statistics_round(problem, state, on_step, on_checkpoint)
+        compute = partial(gradient_round, problem, compute)
     return train(
         problem.recipe,
         state,
-        partial(workers.compute, phase),
+        compute,
         validate=validator(problem),
         on_step=on_step,
         on_checkpoint=on_checkpoint,

@@ -25,8 +25,10 @@ from acclimate.learners import (
 from acclimate.models import build, calibrate, parameters_of
 from acclimate.tasks import Sampler, Split, TaskDistribution, TaskPool, open_tasks, split_tasks
 from acclimate.tasks.augmentation import AugmentedSampler
-from acclimate.tasks.episodes import Indices
+from acclimate.tasks.episodes import Examples, Indices
 from acclimate.tasks.periods import Period, restricted
+from acclimate.tasks.sampler import PoolSampler
+from acclimate.training.federated.attacks import LyingSampler
 from acclimate.training.recipe import Recipe
 from acclimate_device import calendar
 
@@ -99,9 +101,24 @@ class Problem:
         data = self.data_of(self.recipe.training.period)
         sampler = data.sampler(self.split.train, plan, self.normalization, seed)
         augmentation = self.recipe.augmentation.augmentation()
-        if augmentation is None:
-            return sampler
-        return AugmentedSampler(sampler, augmentation, self.normalization, seed)
+        if augmentation is not None:
+            sampler = AugmentedSampler(sampler, augmentation, self.normalization, seed)
+        federated = self.recipe.federated
+        if federated and federated.attack == "label-flip":
+            return LyingSampler(sampler, seed, len(self.training_devices()), federated.attackers)
+        return sampler
+
+    def training_devices(self) -> Indices:
+        """The tasks that training draws from: those with a support and a query example.
+
+        Raises:
+            RecipeError: tasks are generated, and so no devices.
+        """
+        data = self.data_of(self.recipe.training.period)
+        if not isinstance(data, TaskPool):
+            raise RecipeError("federated is for recordings of devices: generated tasks are none")
+        plan = self.recipe.episodes.plan()
+        return PoolSampler.over(data, self.split.train, plan, None, self.recipe.seed).tasks
 
     def learner_config(self) -> LearnerConfig:
         """The recipe's learner, fitted to its episodes."""
@@ -152,11 +169,14 @@ class Problem:
         """
         learner = self.learner()
         assert isinstance(learner, ClosedFormLearner)
+        return learner.warm(under(joint, "param."), self.training_examples())
+
+    def training_examples(self) -> Examples:
+        """Many of every training task, of both halves of its time."""
         plan = replace(self.recipe.episodes.plan(_MOMENT_SHOTS), query_shots=_MOMENT_SHOTS)
         sampler = self.data.sampler(self.split.train, plan, self.normalization, self.recipe.seed)
         every = sampler.every_task()
-        x, y, w = (torch.cat(halves, 1) for halves in zip(every.support, every.query, strict=True))
-        return learner.warm(under(joint, "param."), (x, y, w))
+        return Examples(*(torch.cat(halves, 1) for halves in zip(every.support, every.query, strict=True)))
 
     def initialization(self, meta: MetaParams) -> Initialization:
         """What a device receives of trained meta-parameters."""

@@ -22,6 +22,7 @@ from acclimate.training.sections import (
     Count,
     DeviceSection,
     EvaluationSection,
+    FederatedSection,
     Fraction,
     Positive,
     Section,
@@ -301,6 +302,7 @@ class Recipe(Section):
     evaluation: EvaluationSection = EvaluationSection()
     anomaly: AnomalySection = AnomalySection()
     device: DeviceSection = DeviceSection()
+    federated: FederatedSection | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Recipe:
@@ -311,6 +313,7 @@ class Recipe(Section):
             )
         self.learner.config()  # its own checks of what fits together
         self._engine_fits()
+        self._federated_fits()
         return self
 
     def _engine_fits(self) -> None:
@@ -326,6 +329,23 @@ class Recipe(Section):
                 f"training.min_workers {training.min_workers} is above training.workers {training.workers}"
             )
 
+    def _federated_fits(self) -> None:
+        if self.federated is None:
+            return
+        algorithm, heads = self.learner.algorithm, self.learner.heads
+        if algorithm == "closed-form" and heads != "last-layer":
+            raise ValueError(
+                f"federated closed-form learns the last layer, and learner.heads is {heads!r}: use last-layer"
+            )
+        if algorithm in ("joint", "device-only") or self.learner.serial:
+            raise ValueError(
+                f"federated has no round for learner.algorithm {algorithm!r}"
+                + (" with serial" if self.learner.serial else "")
+                + ": use closed-form, maml with first_order, or reptile"
+            )
+        if self.training.engine == "ddp" or self.episodes.ways is not None:
+            raise ValueError("federated needs training.engine: tasks, and devices as tasks: no episodes.ways")
+
     @property
     def closed_form(self) -> bool:
         """Whether a device solves its head instead of taking gradient steps."""
@@ -339,6 +359,8 @@ class Recipe(Section):
         )
         for elsewhere in ("start", "workers", "min_workers", "checkpoint_every"):
             del document["training"][elsewhere]
+        if self.federated is None:  # so that the hashes of other recipes stay
+            del document["federated"]
         return document
 
     def content_hash(self) -> str:

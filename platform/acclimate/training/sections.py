@@ -1,8 +1,8 @@
-"""Sections of a recipe that say what a trained start is measured by, and what a section is made of."""
+"""Sections of a recipe beside those of the learner: who trains a start, and what it is measured by."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -90,3 +90,48 @@ class DeviceSection(Section):
     instructions_per_label: Count | None = Field(
         default=None, description="of a microcontroller with a floating-point unit, for one label"
     )
+
+
+class FederatedSection(Section):
+    """Training in which devices keep their examples and send moments (closed-form) or gradients."""
+
+    aggregator: Literal["mean", "clipped-mean", "trimmed-mean", "geometric-median", "multi-krum"] = Field(
+        default="clipped-mean",
+        description="how a round's devices become one: `mean` is exact, the others bound what liars can do",
+    )
+    liars: Annotated[float, Field(ge=0, lt=0.5)] = Field(
+        default=0.2, description="share of devices that may lie, for trimmed-mean and multi-krum"
+    )
+    bits: Annotated[int, Field(ge=8, le=24)] = Field(
+        default=24, description="after the point of the integers that devices send; sums of them are exact"
+    )
+    clip: Positive | None = Field(
+        default=None, description="longest vector a device sends, L2; longer ones are shortened there"
+    )
+    noise: Annotated[float, Field(ge=0)] = Field(
+        default=0.0,
+        description="standard deviation of the noise on a round's sum, in units of `clip`: user-level "
+        "differential privacy, see `acclimate campaign plan`",
+    )
+    delta: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=1e-5, description="chance that the bound on privacy does not hold; below one in the fleet"
+    )
+    fleet: Count | None = Field(
+        default=None,
+        description="devices of a round whose noise is rehearsed; those of the recipe if left out",
+    )
+    attack: Literal["sign-flip", "noise", "label-flip", "a-little-is-enough"] | None = Field(
+        default=None, description="rehearse lying devices"
+    )
+    attackers: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.2, description="share of the training devices that lie, where `attack` is set"
+    )
+
+    @model_validator(mode="after")
+    def _private(self) -> FederatedSection:
+        if self.noise and (self.clip is None or self.aggregator != "mean"):
+            raise ValueError(
+                f"noise {self.noise:g} protects nobody with aggregator {self.aggregator} and clip "
+                f"{self.clip}: set aggregator: mean and a clip, which bounds what one device can add"
+            )
+        return self

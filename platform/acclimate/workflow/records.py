@@ -13,6 +13,7 @@ from acclimate.initialization import Initialization
 from acclimate.registry import Registry, RunRecorder
 from acclimate.tasks import TaskPool, report_on
 from acclimate.traces import traced
+from acclimate.training.federated.round import epsilon_of, most_rounds
 from acclimate.training.problem import Problem, data_fingerprint, open_problem
 from acclimate.training.recipe import Recipe, flat
 from acclimate.training.recipe_file import load_recipe, to_yaml
@@ -111,6 +112,23 @@ def lineage_of(recipe: Recipe, problem: Problem) -> dict[str, str]:
         "data_hash": data_fingerprint(problem.data),
         "data_source": recipe.data.source,
         **({} if recipe.training.start is None else {"start": str(recipe.training.start)}),
+        **_federated(recipe, problem),
         "training_tasks": str(len(problem.split.train)),
         "acclimate_version": acclimate.__version__,
+    }
+
+
+def _federated(recipe: Recipe, problem: Problem) -> dict[str, str]:
+    """What a campaign cost its devices; nothing where recordings were collected."""
+    section = recipe.federated
+    if section is None:
+        return {}
+    rounds = most_rounds(problem)
+    return {
+        "federated": "statistics" if recipe.closed_form else "gradients",
+        "federated.rounds": str(1 if recipe.closed_form else recipe.training.last_step),
+        "federated.devices": str(len(problem.training_devices())),
+        "federated.aggregator": section.aggregator,
+        "federated.epsilon": f"{epsilon_of(recipe, rounds):.4g}",
+        "federated.delta": f"{section.delta:g}",
     }

@@ -94,9 +94,9 @@ def _open_state(
 
 
 def _fresh_start(directory: RunDirectory, phase: str, problem: Problem) -> MetaParams:
-    """New parameters, or for closed-form heads the joint model's where one was trained."""
+    """New parameters, or for closed-form heads the joint model's where one was trained and may be used."""
     joint = directory.checkpoint(phase.replace("meta-", "joint-", 1))
-    if not problem.recipe.closed_form or not joint.exists():
+    if not problem.recipe.closed_form or problem.recipe.federated or not joint.exists():
         return problem.start()
     with deterministic():
         return problem.warm_start(load_checkpoint(joint).result)

@@ -20,11 +20,13 @@ from acclimate.rollout.api.state import Gatekeeper
 from acclimate.rollout.file_store import FileStore
 from acclimate.rollout.releases import Releases
 from acclimate_device.protocol import (
+    CONTRIBUTION_PATH,
     ENROLMENT_PATH,
     KEY_PATH,
     MESSAGES,
     REPORT_PATH,
     REPOSITORY_PATH,
+    ROUND_PATH,
     STATE_PATH,
     TOKEN_PATH,
     dumps,
@@ -180,6 +182,22 @@ def document() -> dict[str, Any]:
                     "304": _UNCHANGED,
                 },
             ),
+            ROUND_PATH: get(
+                "What a campaign asks of this device",
+                [],
+                {
+                    "200": {"description": "Round, signed", "content": _content("Envelope")},
+                    "204": {"description": "Nothing is asked for"},
+                },
+            ),
+            CONTRIBUTION_PATH: {
+                "post": {
+                    "summary": "Give what the round asks for; the same again counts once",
+                    "requestBody": {"required": True, "content": _content("Contribution")},
+                    "responses": {"204": {"description": "Taken"}, **errors},
+                    "security": bearer,
+                }
+            },
             REPOSITORY_PATH + "/metadata/{path}": get("TUF metadata", [path], file),
             REPOSITORY_PATH + "/targets/{path}": get("A file of a bundle", [path], file),
         },

@@ -65,6 +65,12 @@ class ServiceMetrics:
         self.waiting_reports = Gauge(
             "acclimate_reports_waiting", "reports received and not yet committed", registry=registry
         )
+        self.contributions = Counter(
+            "acclimate_contributions",
+            "what devices gave to campaigns, by outcome",
+            ["fleet", "outcome"],
+            registry=registry,
+        )
         self.background_failures = Counter(
             "acclimate_background_failures", "failed runs of background work", ["task"], registry=registry
         )

@@ -22,7 +22,7 @@ from acclimate.rollout.api.operator.caller import Door
 from acclimate.rollout.api.operator.context import Desk
 from acclimate.rollout.api.operator.operators import Operator, Operators
 from acclimate.rollout.api.problems import HANDLED, ProblemError, from_exception
-from acclimate.rollout.console import access_pages, device_pages, fleet_pages, rollout_pages
+from acclimate.rollout.console import access_pages, campaign_pages, device_pages, fleet_pages, rollout_pages
 from acclimate.rollout.console.sessions import (
     AWAY_S,
     COOKIE,
@@ -165,6 +165,8 @@ def console(desk: Desk, operators: Operators, door: Door, secret: str) -> Starle
             route("/rollouts/{rollout}/decisions", rollout_pages.decisions),
             route("/rollouts/{rollout}/{operation}", rollout_pages.confirm),
             route("/rollouts/{rollout}/{operation}", rollout_pages.operate, "POST"),
+            route("/campaigns", campaign_pages.campaigns),
+            route("/campaigns/{campaign}", campaign_pages.campaign),
             route("/audit", access_pages.audit),
         ],
         middleware=[

@@ -154,6 +154,7 @@ def _ago(at: float | None, now: float) -> Markup:
 _TAGS = {
     "draft": "", "running": "live", "promoting": "live", "paused": "warn", "held": "warn", "done": "good",
     "rolling_back": "bad", "rolled_back": "bad", "aborted": "",
+    "open": "live", "void": "warn", "stopped": "",
     "pass": "good", "harm": "bad", "inconclusive": "warn",
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.domain.access import ApiToken, AuditEntry, ConsoleSession, EnrolmentToken
+from acclimate.rollout.domain.campaign import Campaign, Contributor
 from acclimate.rollout.domain.evidence import Arm, Decision, Observation
 from acclimate.rollout.domain.fleet import Attributes, Device, Fleet, Member
 from acclimate.rollout.domain.report import ReportRecord
@@ -344,6 +345,43 @@ class Store(Protocol):
 
     def secret(self, name: str, fresh: bytes) -> bytes:
         """A secret shared by all replicas: the one kept under `name`, or `fresh` if there was none."""
+
+    # Campaigns ----------------------------------------------------------------------------------------
+
+    def add_campaign(self, campaign: Campaign, actor: str) -> None:
+        """Open a campaign. A ConflictError where its fleet has a live one."""
+
+    def campaign(self, campaign_id: str) -> Campaign: ...
+
+    def campaigns(self, fleet: str | None = None, live: bool = False, limit: int = 100) -> list[Campaign]:
+        """Newest first."""
+
+    def step_campaign(
+        self,
+        campaign_id: str,
+        step: Callable[[Campaign], Campaign],
+        now: float,
+        actor: str,
+        action: str,
+        detail: str = "",
+        result: bytes | None = None,
+    ) -> Campaign:
+        """Apply `step` to the campaign as stored, with what came of it if it is done."""
+
+    def hold_campaign(self, campaign: Campaign) -> bool:
+        """Keep its figures, and that its holder lives; False if it is no longer live, or another's."""
+
+    def campaign_result(self, campaign_id: str) -> bytes | None:
+        """What came of all contributions; None unless it is done."""
+
+    def accept_contribution(self, fleet: str, device: str, campaign: str, now: float) -> None:
+        """Note that a device took part; once, however often it is said."""
+
+    def refuse_contribution(self, fleet: str, device: str, campaign: str, reason: str) -> int:
+        """Count a refusal; the device's in all campaigns so far."""
+
+    def contributors(self, fleet: str, campaign: str | None = None) -> Sequence[Contributor]:
+        """Who took part or was refused, by device."""
 
     # Leadership ---------------------------------------------------------------------------------------
 

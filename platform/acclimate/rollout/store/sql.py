@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.store.access import AccessTables
+from acclimate.rollout.store.campaigns import CampaignTables
 from acclimate.rollout.store.database import Database, check_ours, unreachable
 from acclimate.rollout.store.devices import DeviceTable
 from acclimate.rollout.store.fleets import FleetTables
@@ -25,7 +26,16 @@ MIGRATION_LOCK = 0x41_43_43_4D
 """Held while migrating, so that replicas that start together migrate one after another."""
 
 
-class SqlStore(FleetTables, DeviceTable, MachineTable, RolloutTables, ReportTables, AccessTables, LeaseTable):
+class SqlStore(
+    FleetTables,
+    DeviceTable,
+    MachineTable,
+    RolloutTables,
+    ReportTables,
+    AccessTables,
+    CampaignTables,
+    LeaseTable,
+):
     """`Store` over SQLite or PostgreSQL. Each base holds one group of tables; none overrides another."""
 
     def __init__(self, database: Database) -> None:

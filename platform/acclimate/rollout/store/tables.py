@@ -258,6 +258,50 @@ proofs = Table(
     Index("proofs_by_time", "expires_at"),
 )
 
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("id", Name, primary_key=True),
+    Column("fleet", Name, ForeignKey("fleets.name"), nullable=False),
+    Column("name", Name, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("content_hash", Hash, nullable=False),
+    Column("features", Integer, nullable=False),
+    Column("outputs", Integer, nullable=False),
+    Column("aggregator", String(32), nullable=False),
+    Column("clip", Double, nullable=False),
+    Column("bits", Integer, nullable=False),
+    Column("noise", Double, nullable=False),
+    Column("delta", Double, nullable=False),
+    Column("quorum", Integer, nullable=False),
+    Column("labels", Integer, nullable=False),
+    Column("opened_at", Seconds, nullable=False),
+    Column("closes_at", Seconds, nullable=False),
+    Column("created_by", String(256), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("holder", String(64), nullable=False),
+    Column("held_at", Seconds, nullable=False),
+    Column("accepted", Integer, nullable=False),
+    Column("clipped", Integer, nullable=False),
+    Column("norm_median", Double, nullable=False),
+    Column("norm_p90", Double, nullable=False),
+    Column("result", LargeBinary),
+    Index("campaigns_by_fleet", "fleet", "opened_at"),
+    Index("campaigns_by_state", "state"),
+)
+
+contributors = Table(
+    "contributors",
+    metadata,
+    Column("fleet", Name, primary_key=True),
+    Column("device", Name, primary_key=True),
+    Column("campaign", Name, primary_key=True),
+    Column("accepted_at", Seconds),
+    Column("refusals", Integer, nullable=False),
+    Column("reason", String(256), nullable=False),
+)
+
 audit = Table(
     "audit",
     metadata,

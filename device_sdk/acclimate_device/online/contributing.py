@@ -1,0 +1,89 @@
+"""What a device gives to a campaign, made of its own support; only after the agent found its owner's consent.
+
+The agent leaves what is asked for in the record `round`, which it writes with consent alone; the application
+answers in the record `contribution`, which the agent sends and removes. Neither holds an example or a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from acclimate_device.errors import ProtocolError
+from acclimate_device.federated import FixedPoint, clipped, moments
+from acclimate_device.online.learner import Active
+from acclimate_device.online.support import Example
+from acclimate_device.protocol import LIMITS, Contribution, Round, dumps, loads
+from acclimate_device.runtime import ClosedFormEngine
+from acclimate_device.storage import CONTRIBUTION, ROUND, Store
+
+
+class Contributing:
+    """Answers each round once.
+
+    Args:
+        store: shared with the agent.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._answered = b""
+
+    def asked(self, now: float) -> Round | None:
+        """What is asked for and not answered yet.
+
+        Raises:
+            StorageError: the flash refuses.
+        """
+        raw = self._store.read(ROUND)
+        if raw is None or raw == self._answered:
+            return None
+        try:
+            asked = loads(Round, raw, LIMITS.envelope_bytes)
+        except ProtocolError:
+            return None  # of another version of this package
+        if self._store.read(CONTRIBUTION) is not None:
+            self._answered = raw
+            return None
+        return asked if now < asked.closes_at else None
+
+    def answer(self, asked: Round, given: Contribution) -> None:
+        """Leave it for the agent.
+
+        Raises:
+            StorageError: the flash refuses.
+        """
+        self._store.write(CONTRIBUTION, dumps(given))
+        self._answered = self._store.read(ROUND) or b""
+
+
+def contribution(active: Active, examples: Sequence[Example], asked: Round) -> Contribution | None:
+    """Moments of the examples, clipped and rounded; None where the device should give none.
+
+    It gives none where it runs another release, has no last layer, or has fewer examples than asked for.
+    """
+    engine = active.running.engine
+    if not isinstance(engine, ClosedFormEngine) or "last" not in engine.heads:
+        return None
+    if active.running.release != asked.release or len(examples) < asked.labels:
+        return None
+    schema = active.schema
+    x = schema.normalize(np.stack([example.x for example in examples]))
+    phi = engine.features(engine.start, x)["phi"]
+    targets = _targets(active, examples)
+    vector, _ = clipped(moments(phi, targets), asked.clip)
+    if len(vector) != asked.numbers or not bool(np.isfinite(vector).all()):
+        return None
+    return Contribution.of(asked.id, FixedPoint(asked.bits).rounded(vector).astype("<i4").tobytes())
+
+
+def _targets(active: Active, examples: Sequence[Example]) -> NDArray[np.float64]:
+    """What the last layer regresses on, `(n, C)`: one-hot less a share, or normalized targets."""
+    schema = active.schema
+    targets = schema.normalize_targets([example.target for example in examples])
+    if not schema.classification:
+        return np.asarray(targets, np.float64).reshape(len(examples), -1)
+    classes = active.running.engine.manifest.output.width
+    return np.asarray(np.eye(classes)[targets.astype(np.int64)] - 1 / classes)

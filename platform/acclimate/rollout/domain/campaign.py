@@ -1,0 +1,157 @@
+"""A campaign: one round in which a fleet's devices give moments of their examples, and what may become of it.
+
+`open` takes contributions; `paused` announces nothing and still takes what devices have under way. It ends
+`done`, with a result; `void`, without a quorum or without the process that held the contributions, and then
+spends nothing; or `stopped` by a person.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from acclimate.errors import RolloutError
+from acclimate.privacy import epsilon
+from acclimate_device.protocol import LIMITS, Release, Round
+
+State = Literal["open", "paused", "done", "void", "stopped"]
+Aggregator = Literal["mean", "clipped-mean", "trimmed-mean", "geometric-median", "multi-krum"]
+LIVE: tuple[State, ...] = ("open", "paused")
+LEAST_LABELS = 8
+"""A device's moments of fewer labelled examples would tell too much of each."""
+LEAST_QUORUM = 3
+FLAGGED_FROM = 3
+"""Refused contributions of a device after which none is taken from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """See the module.
+
+    Attributes:
+        fleet: whose devices are asked.
+        name, version, content_hash: of the release whose features are summed.
+        features, outputs: of that release's last layer, the constant one counted.
+        noise: on the sum, in units of `clip`; 0 for none.
+        holder: the process that keeps the contributions, `held_at` when it last said so.
+        accepted, clipped, norm_median, norm_p90: of contributions, as of `held_at`.
+    """
+
+    id: str
+    fleet: str
+    name: str
+    version: int
+    content_hash: str
+    features: int
+    outputs: int
+    opened_at: float
+    closes_at: float
+    created_by: str
+    holder: str
+    held_at: float
+    aggregator: Aggregator = "clipped-mean"
+    clip: float = 2.0
+    bits: int = 24
+    noise: float = 0.0
+    delta: float = 1e-5
+    quorum: int = 10
+    labels: int = LEAST_LABELS
+    state: State = "open"
+    detail: str = ""
+    accepted: int = 0
+    clipped: int = 0
+    norm_median: float = 0.0
+    norm_p90: float = 0.0
+
+    @property
+    def release(self) -> Release:
+        """Which devices are asked: those that run it."""
+        return Release(self.name, self.version, self.content_hash)
+
+    @property
+    def numbers(self) -> int:
+        """In the moments, see `acclimate_device.federated`."""
+        return self.features * (self.features + 1) // 2 + self.features * self.outputs
+
+    @property
+    def epsilon(self) -> float:
+        """What a device spends that contributes; infinite without noise. A void round spends nothing."""
+        return epsilon(self.noise, 1, self.delta)
+
+    @property
+    def live(self) -> bool:
+        """Whether it still takes contributions."""
+        return self.state in LIVE
+
+    def round(self) -> Round:
+        """What devices are told."""
+        spent = self.epsilon
+        return Round(
+            id=self.id,
+            fleet=self.fleet,
+            release=self.release,
+            numbers=self.numbers,
+            clip=self.clip,
+            bits=self.bits,
+            labels=self.labels,
+            quorum=self.quorum,
+            closes_at=self.closes_at,
+            epsilon=spent if math.isfinite(spent) else 0.0,
+            delta=self.delta if math.isfinite(spent) else 0.0,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Contributor:
+    """A device in a campaign: when its contribution was taken, how many were refused, the last why."""
+
+    fleet: str
+    device: str
+    campaign: str
+    accepted_at: float | None
+    refusals: int
+    reason: str
+
+
+def check(campaign: Campaign, most_epsilon: float | None) -> None:
+    """Refuse what could protect nobody, or would spend more than anybody agreed to.
+
+    Args:
+        most_epsilon: cap of a device in this campaign; None: no bound was asked for.
+
+    Raises:
+        RolloutError: which says why.
+    """
+    if campaign.numbers > LIMITS.contribution_numbers:
+        raise RolloutError(
+            f"{campaign.features} features make {campaign.numbers} numbers of a device and at most "
+            f"{LIMITS.contribution_numbers} are taken: use a narrower body"
+        )
+    if campaign.noise and campaign.aggregator != "mean":
+        raise RolloutError(f"noise protects nobody with aggregator {campaign.aggregator}: use mean")
+    if most_epsilon is not None and campaign.epsilon > most_epsilon:
+        raise RolloutError(
+            f"a device would spend epsilon {campaign.epsilon:.3g}, above the cap of {most_epsilon:g}: raise "
+            "noise or the cap"
+        )
+
+
+def moved(campaign: Campaign, operation: str) -> Campaign:
+    """After `pause`, `resume` or `stop`.
+
+    Raises:
+        RolloutError: its state does not allow that.
+    """
+    allowed: dict[str, tuple[tuple[State, ...], State]] = {
+        "pause": (("open",), "paused"),
+        "resume": (("paused",), "open"),
+        "stop": (LIVE, "stopped"),
+    }
+    before, after = allowed[operation]
+    if campaign.state not in before:
+        raise RolloutError(
+            f"campaign {campaign.id} is {campaign.state}: it cannot {operation}, only a campaign that is "
+            f"{' or '.join(before)}"
+        )
+    return replace(campaign, state=after)

@@ -1,0 +1,187 @@
+"""The agent's half of a campaign: nothing before consent, once a round, nothing after it is revoked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from acclimate_device import Device
+from acclimate_device.agent import Agent, AgentConfig, Response
+from acclimate_device.errors import ConfigError, UntrustedError
+from acclimate_device.protocol import (
+    CONTRIBUTION_PATH,
+    PROBLEM_PREFIX,
+    ROUND_PATH,
+    Contribution,
+    Round,
+    dumps,
+    loads,
+    seal,
+)
+from acclimate_device.storage import CONTRIBUTED, CONTRIBUTION, ROUND, Store
+from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
+from acclimate_device.testing.repository import SimulatedRepository
+from acclimate_device.testing.service import SimulatedService
+
+BUNDLE = tiny_bundle("closed-form")
+
+
+class Asking(SimulatedService):
+    """A service that holds a campaign."""
+
+    def __init__(self) -> None:
+        super().__init__(SimulatedRepository())
+        self.round: Round | None = None
+        self.taken: list[Contribution] = []
+        self.refuses = 0
+        self.paths: list[str] = []
+        self.wire = b""
+
+    def request(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, max_bytes: int
+    ) -> Response:
+        self.paths.append(path)
+        self.wire += body or b""
+        if path == ROUND_PATH and not self.offline:
+            if self.round is None:
+                return Response(204)
+            return Response(200, {}, dumps(seal(self.round, self.key.sign, self.public.key_id)))
+        if path == CONTRIBUTION_PATH and not self.offline:
+            if self.refuses:
+                name = "contribution-refused" if self.refuses == 422 else "unavailable"
+                told = {"type": PROBLEM_PREFIX + name, "title": name, "status": self.refuses}
+                return Response(self.refuses, {}, json.dumps(told).encode())
+            self.taken.append(loads(Contribution, body or b"", 1_000_000))
+            return Response(204)
+        return super().request(method, path, headers, body, max_bytes)
+
+
+class Home:
+    """A device and its agent on one flash."""
+
+    def __init__(self, tmp_path, consent: bool) -> None:
+        self.service, self.flash, self.folder = Asking(), SimulatedFlash(), tmp_path
+        self.device = Device(BUNDLE.get, self.flash)
+        self.examples = list(GestureDevice(1).examples(24))
+        for x, y in self.examples:
+            self.device.learn_one(x, y)
+        self.start(consent)
+        self.agent.service.enrol(self.service.token, "", {}, "")
+        engine = self.device._life.active.running.engine
+        features = int(engine.start["state.last.mean"].shape[0])
+        self.asked = Round(
+            id="campaign-1",
+            fleet="fleet",
+            release=self.device.release,
+            numbers=features * (features + 1) // 2 + 3 * features,
+            clip=2.0,
+            bits=20,
+            labels=8,
+            quorum=3,
+            closes_at=4e9,
+        )
+
+    def start(self, consent: bool) -> None:
+        root = self.service.repository.root
+        self.agent = Agent(self.service, self.flash, root, self.folder / "tuf", contribute=consent)
+
+    def live(self) -> None:
+        self.agent.contribute()
+        self.device.tick()
+        self.agent.contribute()
+
+    def record(self, name: str) -> bytes | None:
+        return Store(self.flash).read(name)
+
+
+@pytest.fixture
+def willing(tmp_path) -> Home:
+    return Home(tmp_path, True)
+
+
+def test_without_consent_nothing_is_asked_made_or_sent(tmp_path) -> None:
+    home = Home(tmp_path, False)
+    home.service.round = home.asked
+    home.agent.poll()
+    home.live()
+    assert not {ROUND_PATH, CONTRIBUTION_PATH} & set(home.service.paths)
+    assert home.record(ROUND) is home.record(CONTRIBUTION) is None
+
+
+def test_with_consent_once_a_round(willing) -> None:
+    willing.live()
+    assert willing.service.taken == []
+    willing.service.round = willing.asked
+    willing.live()
+    willing.live()
+    (given,) = willing.service.taken
+    assert given.round == "campaign-1"
+    assert len(given.raw) == 4 * willing.asked.numbers
+    assert willing.record(ROUND) is willing.record(CONTRIBUTION) is None
+    assert willing.record(CONTRIBUTED) == b"campaign-1"
+
+
+def test_no_window_and_no_label_on_the_wire_or_on_flash(willing) -> None:
+    willing.service.round = willing.asked
+    willing.agent.contribute()
+    willing.device.tick()
+    kept = b"".join(willing.flash.read(name) or b"" for name in willing.flash.names(""))
+    willing.agent.contribute()
+    for x, _ in willing.examples:
+        assert x.astype("<f4").tobytes()[:32] not in kept
+        assert x.astype("<f4").tobytes()[:32] not in willing.service.wire
+    given = json.loads(dumps(willing.service.taken[0]))
+    assert set(given) == {"round", "values", "schema"}
+
+
+def test_revoked_consent_removes_what_waits(willing) -> None:
+    willing.service.round = willing.asked
+    willing.agent.contribute()
+    willing.device.tick()
+    assert willing.record(CONTRIBUTION) is not None
+    willing.start(False)
+    willing.live()
+    assert willing.record(ROUND) is willing.record(CONTRIBUTION) is None
+    assert willing.service.taken == []
+
+
+def test_what_could_not_be_sent_is_sent_again_and_what_is_refused_is_not(willing) -> None:
+    willing.service.round = willing.asked
+    willing.agent.contribute()
+    willing.device.tick()
+    willing.service.refuses = 503
+    with pytest.raises(Exception, match="503"):
+        willing.agent.contribute()
+    first = willing.record(CONTRIBUTION)
+    willing.service.refuses = 422
+    willing.agent.contribute()
+    assert first is not None
+    assert willing.record(CONTRIBUTION) is None
+    willing.service.refuses = 0
+    willing.live()
+    assert willing.service.taken == []
+
+
+def test_a_round_of_another_fleet_or_key_is_not_obeyed(willing) -> None:
+    from dataclasses import replace
+
+    willing.service.round = replace(willing.asked, fleet="other")
+    with pytest.raises(UntrustedError, match="for fleet other"):
+        willing.agent.contribute()
+    willing.service.round = replace(willing.asked, closes_at=1.0)
+    willing.live()
+    assert willing.record(ROUND) is None
+    stranger = Asking()
+    willing.service.round, willing.service.key = willing.asked, stranger.key
+    with pytest.raises(UntrustedError):
+        willing.agent.contribute()
+
+
+def test_consent_is_a_word_of_the_owners(tmp_path) -> None:
+    needed = {"service": "https://fleet.example.org", "state": "state", "root": "root.json"}
+    assert not AgentConfig.of(needed, tmp_path).contribute
+    assert AgentConfig.of(needed | {"contribute": True}, tmp_path).contribute
+    with pytest.raises(ConfigError, match="contribute is 'yes'"):
+        AgentConfig.of(needed | {"contribute": "yes"}, tmp_path)
