@@ -16,16 +16,14 @@ from acclimate.cli.bars import progress_bars
 from acclimate.cli.options import json_option, output_option
 from acclimate.cli.output import next_step, out, print_json
 from acclimate.errors import DataError, RecipeError
-from acclimate.evaluation.bodies import Body, choose_body
+from acclimate.evaluation.bodies import Body, choose_body, shorter_window
 from acclimate.files import write_whole
-from acclimate.tasks import EpisodePlan, TaskPool, open_tasks
+from acclimate.tasks import TaskPool, open_tasks
 from acclimate.tasks.guess import Guess, guess
-from acclimate.tasks.sampler import cut_cells
+from acclimate.tasks.richness import richest_episode
 from acclimate.tasks.sources import from_files
 
 FILE = click.Path(dir_okay=False, path_type=Path)
-SHOTS = ((5, 15), (5, 5), (3, 3), (2, 2), (1, 1))  # support and query; the first that leaves most tasks whole
-FORECASTS = ((64, 64), (32, 32), (16, 16), (8, 8))  # likewise; forecasts are many and each tells little
 
 
 @click.command()
@@ -62,11 +60,12 @@ def init(data: str, output: Path | None, name: str | None, force: bool, as_json:
     if output.exists() and not force:
         raise RecipeError(f"{output} exists: give another --output, or --force to write over it")
     guessed = guess(from_files(data), given)
-    with progress_bars() as progress:
-        pool = open_tasks(data, recordings=guessed.declaration, progress=progress)
-    if not isinstance(pool, TaskPool):
-        raise DataError(f"{data!r} is the name of a shipped data set: train it with `acclimate train {data}`")
-    shots, query = _own_windows(pool) if pool.schema.kind == "anomaly" else _shots(pool)
+    pool = _pool(data, guessed)
+    shorter = None if "window" in given else shorter_window(pool, HeldOut.of(len(set(pool.groups))).test)
+    if shorter is not None:
+        guessed = guessed.with_entry("window", *shorter)
+        pool = _pool(data, guessed)
+    shots, query = _own_windows(pool) if pool.schema.kind == "anomaly" else richest_episode(pool)
     held_out = HeldOut.of(len(set(pool.groups)))
     body = choose_body(pool, held_out.test)
     text = recipe_text(name, data, guessed, held_out, shots, query, body)
@@ -86,6 +85,14 @@ def init(data: str, output: Path | None, name: str | None, force: bool, as_json:
         _say(f"left out: {column}  ({why})")
     _say(f"model: {body.name}  ({body.reason})")
     next_step(f"acclimate data report {output}", "see what is wrong with the data before training")
+
+
+def _pool(data: str, guessed: Guess) -> TaskPool:
+    with progress_bars() as progress:
+        pool = open_tasks(data, recordings=guessed.declaration, progress=progress)
+    if not isinstance(pool, TaskPool):
+        raise DataError(f"{data!r} is the name of a shipped data set: train it with `acclimate train {data}`")
+    return pool
 
 
 def _rows(value: Any) -> Any:
@@ -109,16 +116,6 @@ def _check_fit(given: Mapping[str, Any]) -> None:
 
 def _say(line: str) -> None:
     out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-
-
-def _shots(pool: TaskPool) -> tuple[int, int]:
-    """The richest episodes that every task can fill in every class it has; else the poorest."""
-    richest = FORECASTS if pool.schema.kind == "forecasting" else ()
-    for shots, query_shots in (*richest, *SHOTS):
-        support, query, size = cut_cells(pool, EpisodePlan(shots=shots, query_shots=query_shots))
-        if ((size == 0) | ((support >= shots) & (size - query >= query_shots))).all():
-            return shots, query_shots
-    return SHOTS[-1]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from acclimate.evaluation.lookback import compare_lookbacks
 from acclimate.evaluation.views import compare_views
 from acclimate.tasks import TaskPool, split_tasks
 from acclimate.tasks.rhythm import LONGEST_WINDOW
@@ -25,6 +26,21 @@ class Body:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+def shorter_window(pool: TaskPool, held_out: int) -> tuple[int, str] | None:
+    """Rows of a window from which a number is told as well as from the pool's, and why; None if of none.
+
+    Args:
+        held_out: groups that a recipe holds out, which are not looked at.
+    """
+    if pool.schema.kind != "regression" or not 1 < pool.schema.window <= LONGEST_WINDOW:
+        return None
+    found = compare_lookbacks(pool, split_tasks(pool, test=held_out).train)
+    if found is None or found.rows == pool.schema.window:
+        return None
+    told = ", ".join(f"{rows}: {error:.2f}" for rows, error in found.errors.items())
+    return found.rows, f"error of pooled trees on unseen devices, by the latest rows they see: {told}"
+
+
 def choose_body(pool: TaskPool, held_out: int) -> Body:
     """The body for a pool; only tasks that a recipe with so many held-out groups trains on are looked at."""
     own_past = set(pool.schema.targets) <= set(pool.schema.channels)
@@ -39,7 +55,10 @@ def choose_body(pool: TaskPool, held_out: int) -> Body:
     if len(pool.input_shape) == 3:
         return Body("conv4", "images; or package.module:callable")
     long = pool.input_shape[1] > LONGEST_WINDOW
-    conv1d = {"filters": 24, "norm": "group"}  # predicts each window alone, as a device has to
+    if pool.schema.kind == "regression" and pool.input_shape[1] < LONGEST_WINDOW:
+        return Body("levels", "the latest row, mean and spread of few rows; or conv1d, gru", {"hidden": [64]})
+    # Group norm predicts each window alone, as a device has to; a head reads how a sensor sits, too.
+    conv1d = {"filters": 24, "norm": "group", "readout": "blocks"}
     evidence = None
     if pool.schema.kind == "classification" and pool.input_shape[1] >= 8:
         evidence = compare_views(pool, split_tasks(pool, test=held_out).train)

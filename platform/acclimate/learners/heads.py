@@ -184,6 +184,16 @@ class Heads:
             made["means"] = logits.log_softmax(-1)
         return made
 
+    def tempered(self, prior: Tensors, temperatures: Mapping[HeadName, float]) -> dict[str, Tensor]:
+        """The prior's entries with which each head's logits are divided by its temperature."""
+        made: dict[str, Tensor] = {}
+        for name, temperature in temperatures.items():
+            made[f"{name}.scale"] = prior[f"{name}.scale"] - math.log(temperature)
+            made[f"{name}.bias"] = prior[f"{name}.bias"] / temperature
+            if name == "means":  # the last layer's power is an exponent of its scale
+                made["means.power"] = prior["means.power"] / temperature
+        return made
+
     def mixed(self, prior: Tensors, state: Tensors, features: Tensor) -> Tensor:
         """Log of the averaged probabilities, or real targets, `(tasks, examples, C)`."""
         answers = list(self.answers(prior, state, features).values())

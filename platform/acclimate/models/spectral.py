@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from acclimate.errors import ModelError
-from acclimate.models.mlp import ACTIVATIONS
+from acclimate.models.beside import beside
 from acclimate.models.network import Network
 
 FEATURES = 192
@@ -125,18 +125,6 @@ class SpectralFront(nn.Module):
             self.scale.copy_(1.0 / features.std(0).clamp_min(0.1))
 
 
-class Beside(nn.Module):
-    """Features and what hidden layers make of them, side by side: a head may read either."""
-
-    def __init__(self, front: nn.Module, hidden: nn.Module) -> None:
-        super().__init__()
-        self.front, self.hidden = front, hidden
-
-    def forward(self, x: Tensor) -> Tensor:
-        features = self.front(x)
-        return torch.cat([features, self.hidden(features)], -1)
-
-
 def spectral(
     input_shape: Sequence[int],
     outputs: int,
@@ -166,10 +154,6 @@ def spectral(
             f"model spectral takes windows of shape (channels, samples) with at least 8 samples, not "
             f"{tuple(input_shape)}"
         )
-    if activation not in ACTIVATIONS:
-        raise ModelError(
-            f"model spectral: activation {activation!r} is unknown; there are {', '.join(ACTIVATIONS)}"
-        )
     channels, samples = input_shape
     bins = math.prod(_factors(samples)) // 2
     if bands is None:  # of a width that leaves no bin out, or few
@@ -183,13 +167,7 @@ def spectral(
                 f"{least} to {bins}"
             )
     front = SpectralFront(channels, samples, bands, envelope, level)
-    if not hidden:
-        return Network(front, nn.Linear(front.features, outputs))
-    widths = (front.features, *hidden)
-    layers: list[nn.Module] = []
-    for narrow, wide in zip(widths, hidden, strict=False):
-        layers += [nn.Linear(narrow, wide), ACTIVATIONS[activation]()]
-    return Network(Beside(front, nn.Sequential(*layers)), nn.Linear(front.features + widths[-1], outputs))
+    return beside("spectral", front, front.features, outputs, hidden, activation)
 
 
 def _product(x: Tensor, constant: Tensor) -> Tensor:

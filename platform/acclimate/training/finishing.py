@@ -6,29 +6,30 @@ that judge; a pure function of (recipe, meta-parameters).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from acclimate.learners import ClosedFormLearner, MetaParams, under
-from acclimate.tasks import TaskPool, stream
+from acclimate.tasks import Episodes, TaskPool, stream
 from acclimate.tasks.episodes import Indices
 from acclimate.training.problem import Problem
+from acclimate.training.tempering import temperature, tempered
 
 GAMMAS = (1.0, 0.999, 0.998, 0.995, 0.99, 0.98)
 """What of a device's own is left after one more label; the first is the exact posterior."""
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
-_TEMPERATURES = tuple(float(each) for each in np.geomspace(0.5, 4.0, 25))
 _STREAM = 400  # labels of a task, at most
 _TASKS = 24
 _DRAWS = 3
 
 
 def finished(problem: Problem, meta: MetaParams) -> MetaParams:
-    """The meta-parameters with `prior.temperature` or the errors' quantiles, and each head's forgetting.
+    """The meta-parameters with temperatures or the errors' quantiles, and each head's forgetting.
 
+    Each head has a temperature of its own, within its scale, beside `prior.temperature` of their average.
     Other learners' are returned as they are.
     """
     learner = problem.learner()
@@ -36,10 +37,21 @@ def finished(problem: Problem, meta: MetaParams) -> MetaParams:
         return meta
     split = problem.split
     tasks = (split.validation if len(split.validation) else split.train)[:_TASKS]
+    meta = tempered(learner, meta, _episodes(problem, tasks))
     calibrated = _calibration(problem, learner, meta, tasks)
-    gammas = _forgetting(problem, learner, meta, tasks)
+    return _known(meta, calibrated | _forgetting(problem, learner, meta, tasks))
+
+
+def _known(meta: MetaParams, prior: dict[str, Tensor]) -> MetaParams:
     like = next(iter(meta.values()))
-    return meta | {f"prior.{name}": value.to(like) for name, value in (calibrated | gammas).items()}
+    return {**meta, **{f"prior.{name}": value.to(like) for name, value in prior.items()}}
+
+
+def _episodes(problem: Problem, tasks: Indices) -> Iterator[Episodes]:
+    """Of every support size that training draws."""
+    for shots in _sizes(problem):
+        sampler = problem.sampler(tasks, shots)
+        yield from (sampler.every_task(draw) for draw in range(_DRAWS))
 
 
 def _calibration(
@@ -47,21 +59,17 @@ def _calibration(
 ) -> dict[str, Tensor]:
     """From queries after supports of every size that training draws."""
     outputs, variances, targets = [], [], []
-    for shots in _sizes(problem):
-        sampler = problem.sampler(tasks, shots)
-        for draw in range(_DRAWS):
-            episode = sampler.every_task(draw)
-            after = learner.adapt(meta, episode.support)[1]
-            kept = episode.query.w > 0
-            outputs.append(learner.predict(after, episode.query.x)[kept])
-            targets.append(episode.query.y[kept])
-            if not learner.heads.classes:
-                features = learner.features(after, episode.query.x)
-                variances.append(learner.heads.variance(under(after, "state."), features)[kept])
+    for episode in _episodes(problem, tasks):
+        after = learner.adapt(meta, episode.support)[1]
+        kept = episode.query.w > 0
+        outputs.append(learner.predict(after, episode.query.x)[kept])
+        targets.append(episode.query.y[kept])
+        if not learner.heads.classes:
+            features = learner.features(after, episode.query.x)
+            variances.append(learner.heads.variance(under(after, "state."), features)[kept])
     told, y = torch.cat(outputs), torch.cat(targets)
     if learner.heads.classes:
-        losses = [torch.nn.functional.cross_entropy(told / t, y) for t in _TEMPERATURES]
-        return {"temperature": torch.tensor(_TEMPERATURES[int(torch.stack(losses).argmin())])}
+        return {"temperature": torch.tensor(temperature(told, y))}
     errors = (told - y).abs() / torch.cat(variances).sqrt()
     noise = errors.mean(0).clamp_min(1e-6)
     quantiles = torch.quantile(errors / noise, torch.tensor(LEVELS).to(errors), dim=0).T

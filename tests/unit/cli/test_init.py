@@ -302,3 +302,20 @@ class TestColumnsOfStrangers:
         )
         found = declared(table)
         assert found["channels"] == ["Weekly_Sales", "Temperature"]
+
+
+def test_a_device_with_little_of_a_class_does_not_leave_all_others_few_examples(pumps):
+    rare = (pumps.pumpId == "p03") & (pumps.state == "run")
+    declared(pumps.drop(pumps.index[rare][60:]))
+    episodes = load_recipe("fleet.yaml").episodes
+    assert (episodes.shots, episodes.query_shots) == (5, 15)
+
+
+@pytest.mark.parametrize(("rows", "window", "model"), [(1, 1, "mlp"), (16, 16, "levels")])
+def test_a_number_is_told_from_as_many_rows_as_it_takes(pumps, rows, window, model):
+    pressure = pumps.groupby("pumpId").pressure
+    level = 4 * pressure.transform(lambda one: one.rolling(rows, min_periods=1).mean())
+    found = declared(pumps.drop(columns="state").assign(target=level))
+    recipe = load_recipe("fleet.yaml")
+    assert (found["kind"], found["window"], recipe.model.name) == ("regression", window, model)
+    assert "on unseen devices, by the latest rows" in Path("fleet.yaml").read_text()

@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from acclimate.learners import ClosedFormLearner, under
+from acclimate.learners import ClosedFormLearner, MetaParams, under
 from acclimate.training.finishing import GAMMAS, LEVELS, finished
 from acclimate.training.problem import Problem, open_problem
 from acclimate.training.recipe import Recipe
+from acclimate.training.tempering import tempered
 
 DEVICES, ROWS = 10, 240
 
@@ -80,6 +81,37 @@ def test_classes_get_a_temperature_and_heads_their_rates(tmp_path: Path) -> None
     }
     again = problem.initialization(meta)
     assert set(again.prior) == set(under(meta, "prior."))
+
+
+def test_a_head_that_is_far_too_sure_of_itself_does_not_speak_for_the_other(tmp_path: Path) -> None:
+    problem = problem_of(tmp_path, 0.0, "classification")
+    learner, sure = problem.learner(), problem.warm_start(problem.start())
+    assert isinstance(learner, ClosedFormLearner)
+    sure["prior.means.scale"] = sure["prior.means.scale"] + 4.0  # as if 55 times as certain
+    episode = problem.sampler(problem.split.validation).every_task(0)
+    counts = episode.query.w > 0
+
+    def losses(meta: MetaParams) -> dict[str, float]:
+        after = learner.adapt(meta, episode.support)[1]
+        prior, features = under(meta, "prior."), learner.features(after, episode.query.x)
+        answers = learner.heads.answers(prior, under(after, "state."), features)
+        both = {**answers, "both": learner.heads.mixed(prior, under(after, "state."), features)}
+        labels = episode.query.y[counts]
+        return {
+            name: float(torch.nn.functional.cross_entropy(answer[counts], labels))
+            for name, answer in both.items()
+        }
+
+    before, after = losses(sure), losses(tempered(learner, sure, [episode]))
+    assert all(after[name] <= before[name] + 1e-6 for name in before)
+    assert after["means"] < 0.5 * before["means"]
+    # By hand: logits divided by a temperature are the log probabilities divided by it, normalized again.
+    state = under(learner.adapt(sure, episode.support)[1], "state.")
+    prior, features = under(sure, "prior."), learner.features(sure, episode.query.x)
+    told = learner.heads.answers(prior, state, features)
+    cooler = learner.heads.tempered(prior, {"last": 3.0, "means": 3.0})
+    for name, answer in learner.heads.answers({**prior, **cooler}, state, features).items():
+        torch.testing.assert_close(answer, (told[name] / 3.0).log_softmax(-1), rtol=1e-4, atol=1e-5)
 
 
 def test_other_learners_are_left_as_they_are(tmp_path: Path) -> None:
