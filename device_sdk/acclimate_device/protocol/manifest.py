@@ -268,7 +268,7 @@ class Manifest:
         run_id: the MLflow run it came from; empty if none.
         verdict: what its evaluation came to, in one sentence; empty where nobody judged it.
         sanity_tolerance: largest error a device accepts on the sanity vector: absolute, and of heads in
-            closed form, whose log probabilities may be large, relative above 1.
+            closed form relative to the largest number of a label's row, at least 1.
         expected: None where nobody measured it.
     """
 

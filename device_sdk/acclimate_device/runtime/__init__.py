@@ -7,5 +7,15 @@ from acclimate_device.runtime.engine import Engine, Params
 from acclimate_device.runtime.gradient import Batch, GradientEngine
 from acclimate_device.runtime.loading import load_engine
 from acclimate_device.runtime.normal import NormalEngine
+from acclimate_device.runtime.session import row_error
 
-__all__ = ["Batch", "ClosedFormEngine", "Engine", "GradientEngine", "NormalEngine", "Params", "load_engine"]
+__all__ = [
+    "Batch",
+    "ClosedFormEngine",
+    "Engine",
+    "GradientEngine",
+    "NormalEngine",
+    "Params",
+    "load_engine",
+    "row_error",
+]

@@ -20,7 +20,7 @@ from acclimate_device.errors import BundleError
 from acclimate_device.protocol import FEATURES, LEARN, PARAMS, SANITY, ClosedForm, HeadName, Manifest
 from acclimate_device.runtime import experts
 from acclimate_device.runtime.engine import Float, Params
-from acclimate_device.runtime.session import check_sanity, open_session
+from acclimate_device.runtime.session import check_sanity, open_session, row_error
 from acclimate_device.runtime.tensors import parse
 
 _START = -3.0  # log of what the start weighs before any label: adaptation pays unless labels say otherwise
@@ -245,8 +245,7 @@ class ClosedFormEngine:
         xs, ys = sanity["x"].astype(np.float32), sanity["y"]
         expected = sanity["outputs"].astype(np.float32)
         try:
-            gaps = np.abs(self.told(self.start, xs, ys) - expected)
-            off = float((gaps / np.maximum(np.abs(expected), 1.0)).max())
+            off = row_error(self.told(self.start, xs, ys), expected)
         except Exception as error:  # a graph that cannot run the vector is refused like a wrong one
             raise BundleError(f"the bundle cannot run its sanity vector ({error})") from None
         check_sanity(off, self.manifest.sanity_tolerance)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnxruntime
+from numpy.typing import NDArray
 
 from acclimate_device.bundle import Bundle
 from acclimate_device.errors import BundleError
@@ -25,11 +27,21 @@ def open_session(bundle: Bundle, file: str) -> onnxruntime.InferenceSession:
         raise BundleError(f"{file} does not load ({error}): update acclimate-device") from None
 
 
+def row_error(told: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """The largest error of answers (labels, width), in units of the largest number of their row, at least 1.
+
+    The log probabilities of a label are differences of the same large numbers, so that float32 errs in all of
+    them by about as much: by a row, and not by a number that happens to be near 0, its error is to be judged.
+    """
+    magnitude = np.maximum(np.abs(expected).max(axis=1), 1.0)
+    return float((np.abs(told - expected).max(axis=1) / magnitude).max())
+
+
 def check_sanity(off: float, tolerance: float) -> None:
     """Refuse a bundle that computes something else here.
 
     Args:
-        off: largest absolute error on the sanity vector.
+        off: largest error on the sanity vector.
 
     Raises:
         BundleError: it is above `tolerance`, or not a number.

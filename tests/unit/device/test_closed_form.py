@@ -11,7 +11,7 @@ from acclimate_device import Device
 from acclimate_device.bundle import Bundle, read_bundle
 from acclimate_device.errors import BundleError, LabelError, ProtocolError
 from acclimate_device.protocol import FILES, MANIFEST, SANITY, DesiredState, File, dumps, read, write
-from acclimate_device.runtime import ClosedFormEngine, experts, load_engine
+from acclimate_device.runtime import ClosedFormEngine, experts, load_engine, row_error
 from acclimate_device.runtime.tensors import parse, serialize
 from acclimate_device.storage import Assignment, Slots, Store
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
@@ -238,3 +238,10 @@ def test_kinds_are_told_apart_and_bound_to_their_files() -> None:
     other = dict.fromkeys(FILES, document["files"][SANITY])
     with pytest.raises(ProtocolError, match=r"a bundle holds \['features.onnx', 'learn.onnx'"):
         read(type(manifest), {**document, "files": other})
+
+
+def test_an_error_counts_beside_the_largest_number_of_its_row() -> None:
+    expected = np.array([[-0.01, -200.0], [-0.7, -0.7]], np.float32)
+    told = expected + np.array([[0.02, 0.0], [0.0, 1e-5]], np.float32)
+    assert row_error(told, expected) == pytest.approx(0.02 / 200, rel=1e-3)
+    assert row_error(expected + np.float32([[0], [1e-3]]), expected) == pytest.approx(1e-3, rel=1e-2)
