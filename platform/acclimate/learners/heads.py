@@ -184,15 +184,23 @@ class Heads:
             made["means"] = logits.log_softmax(-1)
         return made
 
-    def tempered(self, prior: Tensors, temperatures: Mapping[HeadName, float]) -> dict[str, Tensor]:
-        """The prior's entries with which each head's logits are divided by its temperature."""
-        made: dict[str, Tensor] = {}
-        for name, temperature in temperatures.items():
-            made[f"{name}.scale"] = prior[f"{name}.scale"] - math.log(temperature)
-            made[f"{name}.bias"] = prior[f"{name}.bias"] / temperature
-            if name == "means":  # the last layer's power is an exponent of its scale
-                made["means.power"] = prior["means.power"] / temperature
+    def tempered(self, prior: Tensors, name: HeadName, temperature: float) -> dict[str, Tensor]:
+        """The prior's entries with which a head's logits are divided by a temperature."""
+        made = {
+            f"{name}.scale": prior[f"{name}.scale"] - math.log(temperature),
+            f"{name}.bias": prior[f"{name}.bias"] / temperature,
+        }
+        if name == "means":  # the last layer's power is an exponent of its scale
+            made["means.power"] = prior["means.power"] / temperature
         return made
+
+    def widened(self, prior: Tensors, name: HeadName, width: float) -> dict[str, Tensor]:
+        """The prior's entry with which a head's covariance before any label is `width` times as wide."""
+        factor = prior[f"{name}.factor"]
+        wider = factor * math.sqrt(width)
+        if name == "last":  # whose diagonal is a logarithm
+            wider = torch.tril(wider, -1) + torch.diag(factor.diagonal() + math.log(width))
+        return {f"{name}.factor": wider}
 
     def mixed(self, prior: Tensors, state: Tensors, features: Tensor) -> Tensor:
         """Log of the averaged probabilities, or real targets, `(tasks, examples, C)`."""

@@ -15,8 +15,8 @@ from torch import Tensor
 from acclimate.learners import ClosedFormLearner, MetaParams, under
 from acclimate.tasks import Episodes, TaskPool, stream
 from acclimate.tasks.episodes import Indices
+from acclimate.training.calibration import WIDTHS, calibrated, temperature
 from acclimate.training.problem import Problem
-from acclimate.training.tempering import temperature, tempered
 
 GAMMAS = (1.0, 0.999, 0.998, 0.995, 0.99, 0.98)
 """What of a device's own is left after one more label; the first is the exact posterior."""
@@ -29,7 +29,8 @@ _DRAWS = 3
 def finished(problem: Problem, meta: MetaParams) -> MetaParams:
     """The meta-parameters with temperatures or the errors' quantiles, and each head's forgetting.
 
-    Each head has a temperature of its own, within its scale, beside `prior.temperature` of their average.
+    Each head has a width and a temperature of its own, within its prior, beside `prior.temperature` of
+    their average.
     Other learners' are returned as they are.
     """
     learner = problem.learner()
@@ -37,9 +38,10 @@ def finished(problem: Problem, meta: MetaParams) -> MetaParams:
         return meta
     split = problem.split
     tasks = (split.validation if len(split.validation) else split.train)[:_TASKS]
-    meta = tempered(learner, meta, _episodes(problem, tasks))
-    calibrated = _calibration(problem, learner, meta, tasks)
-    return _known(meta, calibrated | _forgetting(problem, learner, meta, tasks))
+    widths = WIDTHS if len(split.validation) else WIDTHS[:1]  # devices that were trained on tell no width
+    meta = calibrated(learner, meta, _episodes(problem, tasks), widths)
+    errors = _calibration(problem, learner, meta, tasks)
+    return _known(meta, errors | _forgetting(problem, learner, meta, tasks))
 
 
 def _known(meta: MetaParams, prior: dict[str, Tensor]) -> MetaParams:
@@ -69,7 +71,7 @@ def _calibration(
             variances.append(learner.heads.variance(under(after, "state."), features)[kept])
     told, y = torch.cat(outputs), torch.cat(targets)
     if learner.heads.classes:
-        return {"temperature": torch.tensor(temperature(told, y))}
+        return {"temperature": torch.tensor(temperature(told, y)[0])}
     errors = (told - y).abs() / torch.cat(variances).sqrt()
     noise = errors.mean(0).clamp_min(1e-6)
     quantiles = torch.quantile(errors / noise, torch.tensor(LEVELS).to(errors), dim=0).T

@@ -18,9 +18,9 @@ from acclimate.learners import (
     weighted_mean,
 )
 from acclimate.tasks import Episodes
+from acclimate.training.calibration import calibrated
 from acclimate.training.problem import Problem
 from acclimate.training.shard import deterministic
-from acclimate.training.tempering import tempered
 
 _TASKS = 100  # at most: a look must cost little beside the steps between two of them
 _DRAWS = 2  # episodes of each
@@ -29,7 +29,7 @@ _DRAWS = 2  # episodes of each
 def validator(problem: Problem) -> Callable[[MetaParams], float] | None:
     """The query loss after the policy's adaptation, mean over validation tasks; None where there are none.
 
-    Heads in closed form are judged at their own best temperatures, for that is how they are shipped. A loss
+    Heads in closed form are judged at their best widths and temperatures, for so they are shipped. A loss
     that is not finite counts as infinite.
     """
     if len(problem.split.validation) == 0:
@@ -40,7 +40,7 @@ def validator(problem: Problem) -> Callable[[MetaParams], float] | None:
     def validate(meta: MetaParams) -> float:
         with deterministic():
             if isinstance(learner, ClosedFormLearner):
-                meta = tempered(learner, meta, episodes)
+                meta = calibrated(learner, meta, episodes)
             loss = figures_after(problem, learner, meta, episodes)["loss"]
         return loss if math.isfinite(loss) else math.inf
 

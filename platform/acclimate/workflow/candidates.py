@@ -9,6 +9,7 @@ from typing import Any
 from acclimate.errors import AcclimateError, RecipeError
 from acclimate.learners import check_head
 from acclimate.models import build
+from acclimate.tasks.rhythm import LONGEST_WINDOW
 from acclimate.training.problem import Problem
 from acclimate.training.recipe import LearnerSection, ModelSection, Recipe
 from acclimate.workflow.phases import with_changes
@@ -87,7 +88,10 @@ def _presets(problem: Problem) -> list[ModelSection]:
         return [ModelSection(name="forecast"), ModelSection(name="mlp", options=wide)]
     if len(shape) == 1:
         return [ModelSection(name="mlp", options=wide)]
-    convolutions = ModelSection(name="conv1d", options={"filters": 24, "norm": "group"})
+    blocks: dict[str, Any] = {"filters": 24, "norm": "group", "readout": "blocks"}
+    convolutions = ModelSection(name="conv1d", options=blocks)
+    if schema.kind == "regression" and shape[1] <= LONGEST_WINDOW:
+        return [ModelSection(name="levels", options={"hidden": [64]}), convolutions]
     return [ModelSection(name="spectral"), convolutions]
 
 

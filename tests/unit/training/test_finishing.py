@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from acclimate.learners import ClosedFormLearner, MetaParams, under
+from acclimate.training.calibration import calibrated
 from acclimate.training.finishing import GAMMAS, LEVELS, finished
 from acclimate.training.problem import Problem, open_problem
 from acclimate.training.recipe import Recipe
-from acclimate.training.tempering import tempered
 
 DEVICES, ROWS = 10, 240
 
@@ -102,16 +102,37 @@ def test_a_head_that_is_far_too_sure_of_itself_does_not_speak_for_the_other(tmp_
             for name, answer in both.items()
         }
 
-    before, after = losses(sure), losses(tempered(learner, sure, [episode]))
+    before, after = losses(sure), losses(calibrated(learner, sure, [episode], (1.0,)))
     assert all(after[name] <= before[name] + 1e-6 for name in before)
     assert after["means"] < 0.5 * before["means"]
     # By hand: logits divided by a temperature are the log probabilities divided by it, normalized again.
     state = under(learner.adapt(sure, episode.support)[1], "state.")
     prior, features = under(sure, "prior."), learner.features(sure, episode.query.x)
     told = learner.heads.answers(prior, state, features)
-    cooler = learner.heads.tempered(prior, {"last": 3.0, "means": 3.0})
-    for name, answer in learner.heads.answers({**prior, **cooler}, state, features).items():
+    for name in learner.heads.names:
+        cooler = learner.heads.tempered(prior, name, 3.0)
+        answer = learner.heads.answers({**prior, **cooler}, state, features)[name]
         torch.testing.assert_close(answer, (told[name] / 3.0).log_softmax(-1), rtol=1e-4, atol=1e-5)
+
+
+def test_a_prior_too_wide_for_devices_to_come_is_narrowed(tmp_path: Path) -> None:
+    problem = problem_of(tmp_path, 0.0)
+    learner, meta = problem.learner(), problem.warm_start(problem.start())
+    assert isinstance(learner, ClosedFormLearner)
+    wide = meta | {
+        f"prior.{name}": one
+        for name, one in learner.heads.widened(under(meta, "prior."), "last", 30.0).items()
+    }
+    before, after = (learner.start(each)["last.cov"] for each in (meta, wide))
+    torch.testing.assert_close(after, 30.0 * before, rtol=1e-4, atol=1e-6)
+    episodes = [problem.sampler(problem.split.validation).every_task(draw) for draw in range(3)]
+
+    def loss(of: MetaParams) -> float:
+        told = [learner.predict(learner.adapt(of, one.support)[1], one.query.x) for one in episodes]
+        return float(sum(((y - one.query.y) ** 2).mean() for y, one in zip(told, episodes, strict=True)))
+
+    for begin in (meta, wide):
+        assert loss(calibrated(learner, begin, episodes)) <= loss(begin) + 1e-6
 
 
 def test_other_learners_are_left_as_they_are(tmp_path: Path) -> None:
