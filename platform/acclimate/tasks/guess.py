@@ -25,11 +25,6 @@ __all__ = ["Guess", "guess"]
 WIDE_TASK, WIDE_VALUE = "series", "value"
 LISTS = "holds lists: write a column for each channel and a row for each moment, or declare `image_shape`"
 
-    def with_entry(self, key: str, value: Any, reason: str) -> Guess:
-        """The guess with another value of a key of the declaration."""
-        declaration, reasons = {**self.declaration, key: value}, {**self.reasons, key: reason}
-        return Guess(declaration, reasons, self.left_out)
-
 
 def guess(source: Source, given: Mapping[str, Any]) -> Guess:
     """Guess the declaration of `source`; what is `given` is kept.

@@ -74,6 +74,11 @@ class Guess:
     reasons: dict[str, str]
     left_out: dict[str, str]
 
+    def with_entry(self, key: str, value: Any, reason: str) -> Guess:
+        """The guess with another value of a key of the declaration."""
+        declaration, reasons = {**self.declaration, key: value}, {**self.reasons, key: reason}
+        return Guess(declaration, reasons, self.left_out)
+
 
 class Guesser:
     """Takes columns out of `free` one role after another; the roles that names tell best come first."""
