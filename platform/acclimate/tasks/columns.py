@@ -90,7 +90,8 @@ def read_numbers(column: str, values: Any, where: Where) -> npt.NDArray[np.float
             f"{values[index].as_py()!r}: convert it, or leave it out"
         ) from None
     numbers: npt.NDArray[np.float64] = np.asarray(array, dtype=np.float64)
-    if pa.types.is_integer(values.type) and len(numbers) and np.nanmax(np.abs(numbers)) > _EXACT:
+    largest = np.abs(numbers).max(initial=0.0, where=~np.isnan(numbers))
+    if pa.types.is_integer(values.type) and largest > _EXACT:
         _refuse_rounding(column, values, numbers, where)
     if np.isinf(numbers).any():
         numbers = np.where(np.isinf(numbers), np.nan, numbers)
