@@ -76,5 +76,6 @@ def test_training_killed_anywhere_ends_at_the_same_bits(
         monkeypatch.setenv("ACCLIMATE_HOME", str(home))
         runs = Registry.open().runs("waves")
         assert [run.status for run in runs if run.status == "RUNNING"] == [], step
+        assert list(home.rglob(".*.new-*")) == [], step
         for written in home.rglob("[!.]*.json"):
             json.loads(written.read_text())  # whole, whatever was cut
