@@ -36,11 +36,8 @@ class PostgresServer:
     def __init__(self, fsync: bool = True, tls: bool = False) -> None:
         if not BINARIES:
             raise RuntimeError("PostgreSQL is not installed: run make system-packages")
-        self._folder = Path(tempfile.mkdtemp(prefix="acclimate-postgres-"))
         self._account = pwd.getpwnam("postgres") if os.getuid() == 0 else None
-        if self._account:
-            os.chown(self._folder, self._account.pw_uid, self._account.pw_gid)
-            check_reachable(self._folder)
+        self._folder = folder_for(self._account, "acclimate-postgres-")
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
@@ -141,15 +138,18 @@ class PostgresServer:
         return {"user": self._account.pw_uid, "group": self._account.pw_gid} if self._account else {}
 
 
-def check_reachable(folder: Path) -> None:
-    """Every folder above lets other accounts through, or it is named."""
-    for above in folder.parents:
-        if not above.stat().st_mode & stat.S_IXOTH:
-            mode = oct(stat.S_IMODE(above.stat().st_mode))
-            raise RuntimeError(
-                f"user postgres cannot reach {folder}: {above} is {mode}. Set TMPDIR to a folder that others "
-                f"may enter, or chmod o+x {above}"
-            )
+def folder_for(account: pwd.struct_passwd | None, prefix: str) -> Path:
+    """A new folder of this account, in the first place for temporary files that it can reach."""
+    if account is None:
+        return Path(tempfile.mkdtemp(prefix=prefix))
+    places = [Path(place).resolve() for place in (tempfile.gettempdir(), "/var/tmp", "/dev/shm")]
+    for place in places:
+        if place.is_dir() and all(one.stat().st_mode & stat.S_IXOTH for one in (place, *place.parents)):
+            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
+            os.chown(folder, account.pw_uid, account.pw_gid)
+            return folder
+    told = ", ".join(f"{place} ({oct(stat.S_IMODE(place.stat().st_mode))})" for place in places)
+    raise RuntimeError(f"user {account.pw_name} reaches none of {told}: chmod o+x one of them")
 
 
 def _free_port() -> int:

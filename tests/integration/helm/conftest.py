@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.postgres import check_reachable
+from tests.support.postgres import folder_for
 from tests.unit.helm.rendering import (
     CHART,
     MINIMAL,
@@ -81,16 +81,13 @@ def postgres(small) -> Iterator[Postgres]:
     tools = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not tools:
         pytest.skip("needs Debian's postgresql")
-    folder = Path(
-        tempfile.mkdtemp(prefix="acclimate-chart-postgres-")
-    )  # pytest's are closed to other accounts
+    account = pwd.getpwnam("postgres") if os.getuid() == 0 else None  # PostgreSQL refuses to run as root
+    folder = folder_for(account, "acclimate-chart-postgres-")  # pytest's are closed to other accounts
     container = at(small, "StatefulSet/acclimate-postgresql", "spec>template>spec>containers>postgresql")
     env = environment(container)
     (folder / "password").write_text(PASSWORD)
     as_user = {}
-    if os.getuid() == 0:  # PostgreSQL refuses to run as root
-        shutil.chown(folder, "postgres", "postgres")
-        check_reachable(folder)
+    if account:
         shutil.chown(folder / "password", "postgres")
         as_user = {"user": "postgres", "group": "postgres", "extra_groups": []}
 
