@@ -76,7 +76,7 @@ def serve(
     logs.configure(settings.log_format, settings.log_level)
     store = prepare(settings)
     for path, may in settings.exposed.items():
-        log.warning("open to other accounts", extra={"path": str(path), "others_may": may})
+        log.warning("open-to-others", extra={"path": str(path), "others_may": may})
     try:
         key = ServiceKey.load_or_create(settings.key_file)
         admin_token = first_admin(store, settings.admin_token, time.time())
