@@ -167,7 +167,7 @@ def test_another_seed_gives_other_bits() -> None:
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+def command(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts `acclimate train` on the recipe as a process of its own, in a home of its own."""
     recipe = tmp_path / "waves.yaml"
     document = RECIPE.model_dump(mode="json")
@@ -182,8 +182,10 @@ def command(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
         "PYTHONPATH": f"{root / 'platform'}:{root / 'device_sdk'}",
     }
 
+    started: list[subprocess.Popen[str]] = []
+
     def start(*options: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "acclimate", "train", str(recipe), "--json", *options],
             env=environment,
             cwd=tmp_path,
@@ -192,8 +194,14 @@ def command(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
             text=True,
             start_new_session=True,
         )
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        if process.poll() is None:  # where the test failed, one may be stopped for ever
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
 @pytest.mark.timeout(1800)  # five processes, one after the other, that each load torch and start Ray
