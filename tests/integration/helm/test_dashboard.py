@@ -59,7 +59,12 @@ class GrowingFleet:
         amounts |= {"examples": int(100 * elapsed), "loss_sum": 50 * elapsed}
         amounts |= {"adapted_examples": int(80 * elapsed), "adapted_loss_sum": 20 * elapsed}
         amounts |= {"adaptations": int(80 * elapsed), "kept_starts": int(20 * elapsed)}
-        amounts |= {"drifts": int(10 * elapsed), "fallbacks": int(5 * elapsed), "refusals": 0}
+        amounts |= {
+            "drifts": int(10 * elapsed),
+            "fallbacks": int(5 * elapsed),
+            "alarms": int(2 * elapsed),
+            "refusals": 0,
+        }
         counts = Counts(fleet=rollout.plan.fleet, release=release, hour=0.0, **amounts)
         known = {"order": 1, "adapted": True, "examples": 1, "content_hash": release.content_hash}
         observed = [
