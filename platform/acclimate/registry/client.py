@@ -29,6 +29,8 @@ def connect(location: StoreLocation) -> MlflowClient:
     """
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar for six small files
+    # a server's client writes to stdout, where commands print JSON
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     if location.tracking_uri.startswith(("http:", "https:")):
         _probe(location.tracking_uri)  # MLflow itself would retry for minutes before it says anything
     from mlflow import MlflowClient
