@@ -43,7 +43,7 @@ SCENARIO = {
     "clock": "wall",
     "devices": 3,
     "duration": 10,
-    "stream": {"source": "sinusoid", "options": {"tasks": 6}, "every": 1.0},
+    "stream": {"source": "watch", "every": 1.0},
     "service": {"poll": 2.0},
     "rollouts": [],
 }
@@ -134,16 +134,16 @@ def test_from_training_to_devices(store: S3Server, database: PostgresServer, tmp
             started(command, of_pod(mlflow), f"{mlflow_url}/health", tmp_path / "mlflow.log")
         )
         small = ["training.steps=8", "training.workers=0", "evaluation.draws=1", "evaluation.long_steps=2"]
-        small += ["evaluation.rates=[0.01]", "evaluation.tasks=20", "data.options.tasks=120", "data.test=20"]
+        small += ["evaluation.rates=[0.01]", "evaluation.rivals=false", "model.options.filters=8"]
         changes = [part for change in small for part in ("--set", change)]
-        trained = json.loads(acclimate(person, "train", "sinusoid", *changes, "--candidate", "--json"))
+        trained = json.loads(acclimate(person, "train", "watch", *changes, "--candidate", "--json"))
         version = trained["version"]["version"]
         assert version == 1
         files = s3fs.S3FileSystem(key=KEY, secret=SECRET, endpoint_url=store.url)
         assert files.find(f"{BUCKET}/mlflow"), "MLflow's artifacts are in the store"
 
         tuf, keys = tmp_path / "repository" / "tuf", tmp_path / "keys"
-        acclimate(person, "export", "sinusoid@1", "-o", tmp_path / "bundle")
+        acclimate(person, "export", "watch@1", "-o", tmp_path / "bundle")
         acclimate(person, "repo", "init", tuf, "--keys", keys, "--unencrypted")
         acclimate(person, "repo", "publish", tuf, tmp_path / "bundle", "--key", keys)
         assert files.find(f"{BUCKET}/targets"), "bundles are in the store"
@@ -156,7 +156,7 @@ def test_from_training_to_devices(store: S3Server, database: PostgresServer, tmp
         running.enter_context(started(serve, environment, f"{url}/readyz", tmp_path / "service.log"))
         operator = Operator(url, ADMIN)
         [release] = operator.read("fleet", "releases")
-        assert (release["name"], release["version"]) == ("sinusoid", 1)
+        assert (release["name"], release["version"]) == ("watch", 1)
         (tmp_path / "scenario.yaml").write_text(json.dumps(SCENARIO))
         devices = operator.start(
             "simulate", tmp_path / "scenario.yaml", "--join", tuf / "metadata" / "1.root.json",
@@ -165,12 +165,12 @@ def test_from_training_to_devices(store: S3Server, database: PostgresServer, tmp
         printed, said = devices.communicate(timeout=300)
         assert devices.returncode == 0, said[-3000:]
         outcome = json.loads(printed)
-        assert outcome["versions"] == {"sinusoid@1": 3}, said
+        assert outcome["versions"] == {"watch@1": 3}, said
         assert outcome["acknowledged"] == outcome["counted"]["reports"] > 0
 
         store.kill()
         wrong = person | {"ACCLIMATE_HOME": str(tmp_path / "other"), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-        command = [sys.executable, "-m", "acclimate", "export", "sinusoid@1", "-o", str(tmp_path / "again")]
+        command = [sys.executable, "-m", "acclimate", "export", "watch@1", "-o", str(tmp_path / "again")]
         without = subprocess.run(command, env=wrong, capture_output=True, text=True, timeout=600)
         print(without.stderr)
         assert without.returncode == 2, without.stderr
