@@ -144,6 +144,13 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield url
 
 
+def test_a_server_is_used_without_a_word_on_stdout(server: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Where commands print JSON."""
+    capfd.readouterr()
+    Registry.open(server).start_run("watch", "one", {}).end("FINISHED")
+    assert capfd.readouterr().out == ""
+
+
 def test_a_server_and_the_embedded_store_behave_alike(server: str) -> None:
     over_http = Registry.open(server)
     version = register(over_http)

@@ -96,10 +96,7 @@ class EnrolmentDesk:
         Raises:
             ProblemError: 400, 401, 403, or 429 when `sparing`.
         """
-        claimed = read_claim(body, TokenRequest).device_id
-        if sparing and self._roster.find_anywhere(claimed) is None:
-            raise _try_later()
-        fleet, member = await self._member(claimed)
+        fleet, member = await self._member(read_claim(body, TokenRequest).device_id, sparing)
         request = open_token_request(body, PublicKey.of(member.public_key))
         if member.retired:
             raise _retired(member.id)
@@ -118,10 +115,7 @@ class EnrolmentDesk:
         Raises:
             ProblemError: 400, 401, 403, or 429 when `sparing`.
         """
-        claimed = read_claim(body, KeyChange).device_id
-        if sparing and self._roster.find_anywhere(claimed) is None:
-            raise _try_later()
-        fleet, member = await self._member(claimed)
+        fleet, member = await self._member(read_claim(body, KeyChange).device_id, sparing)
         change = open_key_change(body, PublicKey.of(member.public_key))
         if member.retired:
             raise _retired(member.id)
@@ -148,9 +142,11 @@ class EnrolmentDesk:
             if one.revoked_at is None and one.used < one.quota and (one.expires_at or now + 1) > now
         }
 
-    async def _member(self, device_id: str) -> tuple[str, Member]:
-        """A device by its id alone, and its fleet."""
+    async def _member(self, device_id: str, sparing: bool) -> tuple[str, Member]:
+        """A device by its id alone, and its fleet; 429 for one that memory does not know when `sparing`."""
         found = self._roster.find_anywhere(device_id)
+        if found is None and sparing:
+            raise _try_later()
         if found is None:  # it may have enrolled with another replica a moment ago
             await self._roster.refresh()
             found = self._roster.find_anywhere(device_id)
