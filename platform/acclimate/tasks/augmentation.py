@@ -16,7 +16,7 @@ from torch import Tensor
 from acclimate.errors import DataError
 from acclimate.initialization import InputSchema, Normalization
 from acclimate.nearest import did_you_mean
-from acclimate.tasks.episodes import Episodes, Sampler
+from acclimate.tasks.episodes import Around, Episodes
 from acclimate.tasks.randomness import Domain, generator
 
 
@@ -54,25 +54,12 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class AugmentedSampler:
+class AugmentedSampler(Around):
     """A sampler whose training episodes are augmented; `every_task` stays as recorded."""
 
-    sampler: Sampler
     augmentation: Augmentation
     normalization: Normalization
     seed: int
-
-    @property
-    def schema(self) -> InputSchema:
-        return self.sampler.schema
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return self.sampler.input_shape
-
-    @property
-    def outputs(self) -> int:
-        return self.sampler.outputs
 
     def episodes(self, step: int, indices: Sequence[int]) -> Episodes:
         drawn = self.sampler.episodes(step, indices)
@@ -87,9 +74,6 @@ class AugmentedSampler:
             drawn.query._replace(x=_padded(query, drawn.query.w)),
             drawn.task_ids,
         )
-
-    def every_task(self, draw: int = 0) -> Episodes:
-        return self.sampler.every_task(draw)
 
     def _draw(self, random: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         quaternion = np.append(1.0, random.normal(size=3) * self.augmentation.rotation)

@@ -121,6 +121,28 @@ class Sampler(Protocol):
         """One episode of every task, for evaluation; another `draw` gives other examples."""
 
 
+@dataclass(frozen=True)
+class Around:
+    """A sampler that changes the training episodes of another; its `episodes` says how. All else stays."""
+
+    sampler: Sampler
+
+    @property
+    def schema(self) -> InputSchema:
+        return self.sampler.schema
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        return self.sampler.input_shape
+
+    @property
+    def outputs(self) -> int:
+        return self.sampler.outputs
+
+    def every_task(self, draw: int = 0) -> Episodes:
+        return self.sampler.every_task(draw)
+
+
 class TaskDistribution(Protocol):
     """Tasks to meta-train on: a `TaskPool` of recordings, or a generator of tasks."""
 

@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from acclimate.initialization import InputSchema
-from acclimate.tasks import Episodes, Sampler
-from acclimate.tasks.episodes import Examples
+from acclimate.tasks import Episodes
+from acclimate.tasks.episodes import Around, Examples
 from acclimate.tasks.randomness import Domain, distinct_tasks, generator
 
 Attack = Literal["sign-flip", "noise", "label-flip", "a-little-is-enough"]
@@ -53,7 +52,7 @@ def attacked(attack: Attack, updates: Vector, lying: Lying, seed: int, step: int
 
 
 @dataclass(frozen=True)
-class LyingSampler:
+class LyingSampler(Around):
     """A sampler whose lying tasks call class c the class `classes - 1 - c`.
 
     Args:
@@ -61,22 +60,9 @@ class LyingSampler:
         share: of them that lie.
     """
 
-    sampler: Sampler
     seed: int
     tasks: int
     share: float
-
-    @property
-    def schema(self) -> InputSchema:
-        return self.sampler.schema
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        return self.sampler.input_shape
-
-    @property
-    def outputs(self) -> int:
-        return self.sampler.outputs
 
     def episodes(self, step: int, indices: Sequence[int]) -> Episodes:
         drawn = self.sampler.episodes(step, indices)
@@ -86,9 +72,6 @@ class LyingSampler:
             flipped(drawn.query, lying, self.outputs),
             drawn.task_ids,
         )
-
-    def every_task(self, draw: int = 0) -> Episodes:
-        return self.sampler.every_task(draw)
 
 
 def flipped(examples: Examples, lying: Lying, outputs: int) -> Examples:
