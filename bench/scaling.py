@@ -20,12 +20,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import ray
-
 from acclimate.learners import MetaParams
 from acclimate.training.loop import shards_of
 from acclimate.training.problem import open_problem
-from acclimate.training.ray_connection import connect
+from acclimate.training.ray_connection import connected
 from acclimate.training.ray_pool import GROUP, RayPool
 from acclimate.training.recipe_file import load_recipe
 
@@ -108,8 +106,7 @@ def main() -> None:
     shards = shards_of(recipe.training)
     # Ray would put its workers 15 behind everything else on the machine.
     os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # Ray's spelling
-    connect(None, 3)
-    with RayPool({"meta": recipe}, 1) as one, RayPool({"meta": recipe}, 2) as two:
+    with connected(None, 3), RayPool({"meta": recipe}, 1) as one, RayPool({"meta": recipe}, 2) as two:
         for pool in (one, two):
             while len(pool.pids()) < (1 if pool is one else 2):
                 time.sleep(0.2)
@@ -118,7 +115,6 @@ def main() -> None:
             (turn(one, meta, shards, arguments.steps), turn(two, meta, shards, arguments.steps))
             for _ in range(arguments.turns)
         ]
-    ray.shutdown()
     load = os.getloadavg()[0]
     bytes_ = sum(tensor.numel() * tensor.element_size() for tensor in meta.values())
     wall = [a.wall_s / (2 * b.wall_s) for a, b in turns]

@@ -35,7 +35,7 @@ from acclimate.learners import MetaParams
 from acclimate.training.checkpoint import Checkpoint
 from acclimate.training.loop import OuterState, StepReport, TrainPhase, Validate, train
 from acclimate.training.problem import Problem, open_problem
-from acclimate.training.ray_connection import connect
+from acclimate.training.ray_connection import connected
 from acclimate.training.recipe import Recipe
 from acclimate.training.shard import ShardResult, ShardWorker
 from acclimate.training.validation import validator
@@ -87,14 +87,8 @@ def ddp_engine(problems: Mapping[str, Problem], address: str | None) -> Iterator
     """Ray Train in the cluster at `address`, or in a Ray of this machine's own."""
     # Ray Train looks after its workers every 2 s by default; a lost one should not cost that on top.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")
-    connected_here = not ray.is_initialized()
-    if connected_here:
-        connect(address, next(iter(problems.values())).recipe.training.workers)
-    try:
+    with connected(address, next(iter(problems.values())).recipe.training.workers):
         yield partial(_train_phase, problems)
-    finally:
-        if connected_here:
-            ray.shutdown()
 
 
 def _train_phase(

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import ray
 
-from acclimate.training.ray_connection import connect, result_of
+from acclimate.training.ray_connection import connected, result_of
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -39,23 +39,19 @@ def fan_out(
                 return
             yield name, run(job)
         return
-    connected_here = not ray.is_initialized()
-    if connected_here:
-        connect(address, workers)
-    running: dict[Any, str] = {}
-    try:
-        remote = ray.remote(num_cpus=1)(run)
-        waiting = iter(jobs.items())
-        while True:
-            while len(running) < workers and (following := next(waiting, None)) is not None:
-                running[remote.remote(following[1])] = following[0]
-            if not running or should_stop():
-                return
-            done, _ = ray.wait(list(running), timeout=_POLL_S)
-            for reference in done:
-                yield running.pop(reference), result_of(reference)
-    finally:
-        for reference in running:
-            ray.cancel(reference, force=True)
-        if connected_here:
-            ray.shutdown()
+    with connected(address, workers):
+        running: dict[Any, str] = {}
+        try:
+            remote = ray.remote(num_cpus=1)(run)
+            waiting = iter(jobs.items())
+            while True:
+                while len(running) < workers and (following := next(waiting, None)) is not None:
+                    running[remote.remote(following[1])] = following[0]
+                if not running or should_stop():
+                    return
+                done, _ = ray.wait(list(running), timeout=_POLL_S)
+                for reference in done:
+                    yield running.pop(reference), result_of(reference)
+        finally:
+            for reference in running:
+                ray.cancel(reference, force=True)

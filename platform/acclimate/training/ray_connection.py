@@ -22,8 +22,11 @@ from acclimate.training.stopping import handlers_kept
 _PROBE_S = 5.0
 
 
-def connect(address: str | None, workers: int) -> None:
-    """Join the cluster at `address`, or start a Ray of our own with `workers` slots.
+@contextmanager
+def connected(address: str | None, workers: int) -> Iterator[None]:
+    """In the cluster at `address`, or in a Ray of our own with `workers` slots, until the context ends.
+
+    A process that is connected already stays where it is, also afterwards.
 
     Args:
         address: `auto` on a node of the cluster, `host:6379`, or `ray://host:10001` from outside. Where the
@@ -33,8 +36,16 @@ def connect(address: str | None, workers: int) -> None:
     Raises:
         TrainingError: the cluster cannot be joined.
     """
+    if ray.is_initialized():
+        yield
+        return
     with handlers_kept():  # Ray's own would end this process at SIGTERM, between two checkpoints
         _connect(address, workers)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+        _read_authentication()  # the token went with our Ray; this process may start or join another
 
 
 def result_of(reference: Any) -> Any:

@@ -19,6 +19,7 @@ import os
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain
 from types import TracebackType
@@ -41,7 +42,7 @@ from acclimate.initialization import Normalization
 from acclimate.learners import MetaParams
 from acclimate.training.executor import InProcess, TaskWorkers
 from acclimate.training.pace import Pace
-from acclimate.training.ray_connection import connect, result_of
+from acclimate.training.ray_connection import connected, result_of
 from acclimate.training.recipe import Recipe
 from acclimate.training.shard import ShardResult, deterministic
 from acclimate.training.sums import add_up, block_size
@@ -174,12 +175,10 @@ class RayPool:
         self._workers: list[_Worker] = []
         self._paces: dict[str, Pace] = defaultdict(Pace)
         self._failed_starts = 0
-        self._connected_here = False
+        self._connection = ExitStack()
 
     def __enter__(self) -> Self:
-        self._connected_here = not ray.is_initialized()
-        if self._connected_here:
-            connect(self._address, self._size)
+        self._connection.enter_context(connected(self._address, self._size))
         try:
             self._workers = [self._start(team) for team in self._teams]
             self._await_one()
@@ -196,8 +195,7 @@ class RayPool:
     def _leave(self) -> None:
         for worker in self._workers:
             ray.kill(worker.actor)
-        if self._connected_here:
-            ray.shutdown()
+        self._connection.close()
 
     def pids(self) -> list[int]:
         """The process ids of the workers that run; of their leaders, where they have some."""

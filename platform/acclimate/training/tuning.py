@@ -16,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-import ray
 import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
@@ -26,7 +25,7 @@ from acclimate.errors import AcclimateError, TrainingError
 from acclimate.training.executor import InProcess
 from acclimate.training.loop import OuterState, train
 from acclimate.training.problem import open_problem
-from acclimate.training.ray_connection import connect
+from acclimate.training.ray_connection import connected
 from acclimate.training.recipe import Recipe
 from acclimate.training.shard import deterministic
 from acclimate.training.validation import figures_after
@@ -99,10 +98,7 @@ def search(
     judged = _with_validation(recipe)  # a user's mistake shows here, once, and not in every trial
     if resume and not tune.Tuner.can_restore(str(directory)):
         raise TrainingError(f"no search to resume is in {directory}: start one without --resume")
-    connected_here = not ray.is_initialized()
-    if connected_here:
-        connect(address, workers)
-    try:
+    with connected(address, workers):
         trainable = tune.with_resources(tune.with_parameters(_trial, recipe=judged), {"cpu": 1})
         tuner = (
             tune.Tuner.restore(str(directory), trainable, resume_unfinished=True, restart_errored=True)
@@ -110,9 +106,6 @@ def search(
             else _tuner(trainable, judged, space, trials, directory, workers)
         )
         results = tuner.fit()
-    finally:
-        if connected_here:
-            ray.shutdown()
     done = [_of(result.metrics) for result in results if result.metrics and "loss" in result.metrics]
     if not done and results.errors:
         raise TrainingError(f"every trial failed: {str(results.errors[0]).strip().splitlines()[-1]}")

@@ -7,7 +7,6 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-import ray
 import torch
 
 from acclimate.errors import TrainingError
@@ -15,7 +14,7 @@ from acclimate.learners import MetaParams
 from acclimate.training.engine import engine
 from acclimate.training.loop import OuterState
 from acclimate.training.problem import open_problem
-from acclimate.training.ray_connection import connect
+from acclimate.training.ray_connection import connected
 from acclimate.training.recipe import Recipe
 from tests.integration.training.test_same_bits import RECIPE
 from tests.support.ray_cluster import command_line, descendants
@@ -44,9 +43,8 @@ DDP = with_training(engine="ddp", workers=2, min_workers=1)
 
 @pytest.fixture(scope="module", autouse=True)
 def ray_here() -> Iterator[None]:
-    connect(None, 2)
-    yield
-    ray.shutdown()
+    with connected(None, 2):
+        yield
 
 
 class Seen:

@@ -14,14 +14,13 @@ from functools import cache, partial
 from pathlib import Path
 
 import pytest
-import ray
 
 from acclimate.learners import MetaParams
 from acclimate.training import pace
 from acclimate.training.executor import InProcess, TaskWorkers
 from acclimate.training.loop import OuterState, train
 from acclimate.training.problem import Problem, open_problem
-from acclimate.training.ray_connection import connect
+from acclimate.training.ray_connection import connected
 from acclimate.training.ray_pool import RayPool
 from acclimate.training.recipe import LearnerSection, Recipe
 from acclimate.training.recipe_file import load_recipe
@@ -75,9 +74,8 @@ def start_of(problem: Problem) -> MetaParams:
 @pytest.fixture(scope="module")
 def ray_here() -> Iterator[None]:
     """One Ray for the tests that only need workers of it."""
-    connect(None, 4)
-    yield
-    ray.shutdown()
+    with connected(None, 4):
+        yield
 
 
 @cache

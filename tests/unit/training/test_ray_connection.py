@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from acclimate.errors import TrainingError
-from acclimate.training.ray_connection import connect
+from acclimate.training.ray_connection import connected
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
@@ -15,10 +15,16 @@ def test_an_address_where_nobody_listens_is_named(form: str) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = form.format(probe.getsockname()[1])
-        with pytest.raises(TrainingError, match=r"nothing answers at 127\.0\.0\.1"):
-            connect(address, 1)
+        with (
+            pytest.raises(TrainingError, match=r"nothing answers at 127\.0\.0\.1"),
+            connected(address, 1),
+        ):
+            pass
 
 
 def test_a_port_that_is_none_is_named() -> None:
-    with pytest.raises(TrainingError, match="--address 'head:99999999'"):
-        connect("head:99999999", 1)
+    with (
+        pytest.raises(TrainingError, match="--address 'head:99999999'"),
+        connected("head:99999999", 1),
+    ):
+        pass
