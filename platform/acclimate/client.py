@@ -12,6 +12,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import click
 import httpx
@@ -33,16 +35,21 @@ class ServiceClient:
     """
 
     def __init__(self, url: str, token: str, patience_s: float = 0.0) -> None:
-        self.url, self.token, self._patience_s = url.rstrip("/"), token, patience_s
+        # Files and secrets of Kubernetes end in a line break that is not part of what they hold.
+        self.url, self.token, self._patience_s = url.strip().rstrip("/"), token.strip(), patience_s
+        if not self.token.isascii() or not self.token.isprintable():
+            raise RolloutError(f"the token for {self.url} holds what no token does: copy it again, whole")
+        if not self.url.startswith(("http://", "https://")):
+            raise RolloutError(f"{url!r} is no address of a service: begin it with http:// or https://")
         try:
             self._http = httpx.Client(
                 base_url=f"{self.url}/api/v1",
-                headers={"Authorization": f"Bearer {token}"},
+                headers={"Authorization": f"Bearer {self.token}"},
                 timeout=_TIMEOUT_S,
                 follow_redirects=False,
             )
-        except (httpx.InvalidURL, UnicodeEncodeError) as error:
-            raise RolloutError(f"{url!r} or its token cannot be used: {error}") from None
+        except (httpx.InvalidURL, ValueError) as error:
+            raise RolloutError(f"{url!r} cannot be used: {error}") from None
 
     def get(self, path: str, **query: Any) -> Any:
         """GET `path`; query values that are None or empty are left out."""
@@ -67,9 +74,16 @@ class ServiceClient:
 
     def _call(self, method: str, path: str, **options: Any) -> Any:
         response = self._answer(method, path, **options)
-        if response.is_success:
+        if not response.is_success:
+            raise RolloutError(_problem(response))
+        try:
             return response.json() if response.content else None
-        raise RolloutError(_problem(response))
+        except ValueError:
+            kind = response.headers.get("content-type", "no content type")
+            raise RolloutError(
+                f"what answers at {self.url} is no rollout service (it sent {kind}): correct ACCLIMATE_URL, "
+                "or sign in to the network if that asks you to"
+            ) from None
 
     def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
         """The answer, or the last one of several tries."""
@@ -82,10 +96,18 @@ class ServiceClient:
             except httpx.HTTPError as error:
                 if time.monotonic() >= until:
                     raise RolloutError(
-                        f"the rollout service at {self.url} does not answer ({error}): start it with "
-                        "`acclimate serve`, or name another with ACCLIMATE_URL"
+                        f"the rollout service at {self.url} does not answer ({error}){self._through()}: "
+                        "start it with `acclimate serve`, or name another with ACCLIMATE_URL"
                     ) from None
             time.sleep(_AGAIN_S)
+
+    def _through(self) -> str:
+        """Which proxy the environment puts before the service, if any: it may be what does not answer."""
+        parts = urlsplit(self.url)
+        proxy = getproxies().get(parts.scheme)
+        if not proxy or proxy_bypass(parts.hostname or ""):
+            return ""
+        return f" through the proxy {proxy.rpartition('@')[2]} (NO_PROXY excepts hosts)"
 
 
 def _problem(response: httpx.Response) -> str:
@@ -117,10 +139,7 @@ def connect() -> ServiceClient:
     Raises:
         RolloutError: there is no token.
     """
-    saved: dict[str, str] = {}
-    path = credentials_file()
-    if path.is_file():
-        saved = json.loads(path.read_text())
+    saved = _saved_credentials()
     url = os.environ.get("ACCLIMATE_URL") or saved.get("url") or DEFAULT_URL
     token = os.environ.get("ACCLIMATE_TOKEN")
     if not token and saved.get("url", "").rstrip("/") == url.rstrip("/"):
@@ -128,3 +147,17 @@ def connect() -> ServiceClient:
     if not token:
         raise RolloutError(f"no token for {url}: run `acclimate login --url {url}`, or set ACCLIMATE_TOKEN")
     return ServiceClient(url, token)
+
+
+def _saved_credentials() -> dict[str, str]:
+    path = credentials_file()
+    if not path.is_file():
+        return {}
+    try:
+        saved = json.loads(path.read_text())
+        url, token = saved["url"], saved["token"]
+        if isinstance(url, str) and isinstance(token, str):
+            return {"url": url, "token": token}
+    except (ValueError, TypeError, KeyError):
+        pass
+    raise RolloutError(f"{path} is damaged: sign in again with `acclimate login`")

@@ -11,6 +11,7 @@ from acclimate.cli.moments import moment, token_state
 from acclimate.cli.options import json_option
 from acclimate.cli.output import next_step, print_fields, print_json, print_table, say_done
 from acclimate.client import DEFAULT_URL, ServiceClient, connect, save_credentials
+from acclimate.errors import RolloutError
 
 
 @click.command()
@@ -22,8 +23,11 @@ def login(url: str, token: str | None, as_json: bool) -> None:
     if token is None:
         asked = sys.stdin.isatty()
         token = click.prompt("API token", hide_input=True) if asked else sys.stdin.readline()
-    who = ServiceClient(url, token.strip()).get("/whoami")
-    path = save_credentials(url.rstrip("/"), token.strip())
+    service = ServiceClient(url, token)
+    who = service.get("/whoami")
+    if not isinstance(who, dict) or not {"name", "role"} <= who.keys():
+        raise RolloutError(f"what answers at {service.url} is no rollout service: correct --url")
+    path = save_credentials(service.url, service.token)
     said = f"signed in to {url} as {who['name']} ({who['role']}); kept in {path}"
     say_done(said, as_json, url=url, name=who["name"], role=who["role"], file=str(path))
     next_step("acclimate fleet list", "what is there")

@@ -16,6 +16,7 @@ import click
 import acclimate
 from acclimate import logs, traces
 from acclimate.cli.output import err
+from acclimate.cli.surroundings import put_right
 from acclimate.errors import MissingExtraError
 from acclimate.mishaps import as_user_error
 
@@ -131,6 +132,7 @@ def main() -> None:
 
 def _run() -> int:
     try:
+        put_right()
         logs.configure_from_environment(quiet=True)
         traces.configure_from_environment("acclimate")
         code = cli(standalone_mode=False)

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-out = Console(soft_wrap=not sys.stdout.isatty())  # what is piped is never broken into lines
+# What is piped is never broken into lines; a process may have no standard output at all.
+out = Console(soft_wrap=sys.stdout is None or not sys.stdout.isatty())
 err = Console(stderr=True)
 
 

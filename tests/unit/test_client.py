@@ -1,0 +1,88 @@
+"""What a client of the rollout service says where its address, token or answer is not what it needs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from acclimate.client import ServiceClient, connect, credentials_file
+from acclimate.errors import RolloutError
+
+
+class Portal(BaseHTTPRequestHandler):
+    """Answers everything with the page of a network that wants a login; keeps what was sent."""
+
+    seen: ClassVar[list[str | None]] = []
+
+    def do_GET(self) -> None:
+        self.seen.append(self.headers["Authorization"])
+        body = b"<html>sign in</html>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def portal() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Portal) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_page_for_people_is_no_answer(portal: str) -> None:
+    with pytest.raises(RolloutError, match=r"is no rollout service \(it sent text/html\)"):
+        ServiceClient(portal, "acl_x").get("/fleets")
+
+
+def test_a_line_break_after_a_token_is_none_of_it(portal: str) -> None:
+    with pytest.raises(RolloutError):
+        ServiceClient(portal + "/\n", "acl_x\n").get("/fleets")
+    assert Portal.seen[-1] == "Bearer acl_x"
+
+
+@pytest.mark.parametrize("token", ["acl_sec\nret", "acl_sécret", "acl_sec\x00ret"])
+def test_a_damaged_token_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(RolloutError, match="holds what no token does") as raised:
+        ServiceClient("http://127.0.0.1:1", token)
+    assert "acl_" not in str(raised.value)
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://x", "", "http://[::1"])
+def test_an_address_that_is_none_is_named(url: str) -> None:
+    with pytest.raises(RolloutError, match=r"begin it with http://|cannot be used"):
+        ServiceClient(url, "acl_x")
+
+
+def test_a_proxy_that_stands_between_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://user:secret@127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with pytest.raises(RolloutError, match=r"through the proxy 127\.0\.0\.1:1 \(NO_PROXY") as raised:
+        ServiceClient("http://service.example", "acl_x").get("/fleets")
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b'{"url": ', b"[]", b"\xff\xfe", b'{"url": 3, "token": null}', b"{}"])
+def test_damaged_credentials_are_named(
+    content: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("ACCLIMATE_URL", "ACCLIMATE_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    credentials_file().parent.mkdir(parents=True)
+    credentials_file().write_bytes(content)
+    with pytest.raises(RolloutError, match="is damaged: sign in again"):
+        connect()
