@@ -88,7 +88,7 @@ def _connect(address: str | None, workers: int) -> None:
 
 
 def _probe(address: str) -> None:
-    """Ask whether anyone listens there: Ray itself would try for minutes.
+    """Ask whether anyone listens there, and speaks gRPC as Ray does: Ray itself would try for minutes.
 
     Raises:
         TrainingError: nobody does.
@@ -107,6 +107,17 @@ def _probe(address: str) -> None:
             f"nothing answers at {host}:{port} ({error}): is the Ray cluster up, and is that the port of its "
             "head (6379), or with ray:// of its client server (10001)?"
         ) from error
+    if os.environ.get("RAY_USE_TLS", "0") != "0":
+        return  # who asks without a certificate is not answered
+    grpc: Any = importlib.import_module("grpc")
+    with grpc.insecure_channel(f"{host}:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=_PROBE_S)
+        except grpc.FutureTimeoutError:
+            raise TrainingError(
+                f"what answers at {host}:{port} is no Ray cluster: give the port of its head (6379), or with "
+                "ray:// of its client server (10001)"
+            ) from None
 
 
 def _imports_as_here() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -28,3 +30,20 @@ def test_a_port_that_is_none_is_named() -> None:
         connected("head:99999999", 1),
     ):
         pass
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_what_is_no_ray_is_named_at_once(form: str) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        with (
+            pytest.raises(TrainingError, match=r"what answers at 127\.0\.0\.1:\d+ is no Ray cluster"),
+            connected(form.format(server.server_port), 1),
+        ):
+            pass
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
