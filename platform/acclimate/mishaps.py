@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import ssl
 from collections.abc import Iterator
 
 from acclimate.errors import AcclimateError
@@ -21,6 +22,7 @@ _REMEDIES = {
     errno.EACCES: _ACCESS,
     errno.EPERM: _ACCESS,
     errno.EROFS: "mount it for writing, or set ACCLIMATE_HOME to a folder of yours",
+    errno.ELOOP: "its links lead in a circle: correct the path",
     errno.ENAMETOOLONG: "choose a shorter name or folder",
     errno.EEXIST: "something else is there: move it away, or choose another place",
     errno.ENOTDIR: "a file is where a folder is needed: move it away, or choose another place",
@@ -29,6 +31,15 @@ _REMEDIES = {
     errno.ENFILE: "the machine has too many open files: end what keeps them open",
     errno.ENOMEM: "end other programs, or use a smaller meta-batch, model or number of workers",
     errno.EIO: "the disk or its connection is failing: look into the system's log",
+    errno.ESTALE: "the network file system has lost it: mount it again",
+    errno.ENOTCONN: "the file system there is no longer connected: mount it again",
+    errno.ENOLCK: "the file system cannot lock files: set ACCLIMATE_HOME to a folder on one that can",
+    errno.ENOTSUP: "the file system cannot do this: set ACCLIMATE_HOME to a folder on another",
+    errno.EBUSY: "another program uses it: end that, or choose another place",
+    errno.EHOSTUNREACH: "see whether it runs and the network lets you through",
+    errno.ENETUNREACH: "see whether it runs and the network lets you through",
+    errno.ECONNRESET: "what answers there broke off: look into its log, then try again",
+    errno.EADDRNOTAVAIL: "choose an address of this machine",
     errno.ECONNREFUSED: "start what should answer there, or correct its address",
     errno.ETIMEDOUT: "see whether it runs and the network lets you through",
     errno.EADDRINUSE: "another program has this address: choose another port",
@@ -64,6 +75,8 @@ def _told(error: BaseException) -> str | None:
         return f"Ray failed ({said}): `acclimate doctor` looks at the cluster; --workers 0 trains without one"
     if isinstance(error, MemoryError):
         return f"out of memory ({said or 'no details'}): {_REMEDIES[errno.ENOMEM]}"
+    if isinstance(error, ssl.SSLError):  # its numbers are OpenSSL's, not the system's
+        return f"no secure connection ({said}): see whose certificate answers there, and who vouches for it"
     if isinstance(error, OSError) and error.errno in _REMEDIES:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}: {_REMEDIES[error.errno]}"

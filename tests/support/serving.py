@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -16,12 +17,17 @@ ADMIN = "acl_for-tests-only-0123456789abcdef"
 
 
 class Served:
-    """One process of the service over one home folder; `start` and `kill` may alternate."""
+    """One process of the service over one home folder; `start` and `kill` may alternate.
 
-    def __init__(self, home: Path, database_url: str = "") -> None:
+    Args:
+        authority: PEM file of who vouches for the certificate, where the settings make it serve HTTPS.
+    """
+
+    def __init__(self, home: Path, database_url: str = "", authority: Path | None = None) -> None:
         self.home, self.database_url = home, database_url
         self.port = _free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"https://localhost:{self.port}" if authority else f"http://127.0.0.1:{self.port}"
+        self.trust = ssl.create_default_context(cafile=authority) if authority else True
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -52,7 +58,7 @@ class Served:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         for _ in range(400):
             try:
-                if httpx.get(f"{self.url}/readyz", timeout=2).status_code == 200:
+                if httpx.get(f"{self.url}/readyz", timeout=2, verify=self.trust).status_code == 200:
                     return
             except httpx.HTTPError:
                 pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import ssl
 
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
@@ -23,6 +24,8 @@ from acclimate.mishaps import as_user_error
         (errno.EMFILE, "ulimit"),
         (errno.EADDRINUSE, "another port"),
         (errno.EIO, "system's log"),
+        (errno.ESTALE, "mount it again"),
+        (errno.ENOLCK, "that can"),
     ],
 )
 def test_the_systems_errors_name_place_and_remedy(code, remedy):
@@ -48,6 +51,12 @@ def test_databases_are_told_apart(said, told):
     original = sqlite3.OperationalError(said)
     assert told in str(as_user_error(original))
     assert told in str(as_user_error(OperationalError("SELECT 1", {}, original)))
+
+
+def test_openssls_numbers_are_not_the_systems():
+    told = str(as_user_error(ssl.SSLError(errno.ENOSPC, "verify failed: self-signed certificate")))
+    assert "self-signed" in told
+    assert "space" not in told
 
 
 def test_what_a_library_was_raised_from_counts_and_our_own_errors_stay_themselves():

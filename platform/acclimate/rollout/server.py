@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from acclimate.errors import RolloutError
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.operator.operators import first_admin
 from acclimate.rollout.application import Service, application
+from acclimate.rollout.certificate import ServerCertificate
 from acclimate.rollout.connections import RESERVE, ConnectionGuard, GuardedProtocol, raise_descriptor_limit
 from acclimate.rollout.controller import Controller
 from acclimate.rollout.domain.retraining import RetrainingRule
@@ -89,10 +90,20 @@ def serve(
         )
         service.metrics.watch(guard)
         log.info("descriptors", extra={"limit": descriptors, "per_address": settings.connections_per_address})
-        server = uvicorn.Server(_config(settings, service, guard))
+        certificate = (
+            ServerCertificate(Path(settings.tls_certificate), Path(settings.tls_key))
+            if settings.tls
+            else None
+        )
+        server = uvicorn.Server(_config(settings, service, guard, certificate))
         with _listening(settings) as sockets:
             tell(Started(settings.url, admin_token, settings.exposed_in_clear))
-            with _controlling(settings, store, registry, faults), _retraining(retrainer), _stoppable():
+            with (
+                _controlling(settings, store, registry, faults),
+                _retraining(retrainer),
+                certificate.renewing() if certificate else nullcontext(),
+                _stoppable(),
+            ):
                 _run(server, sockets)
     finally:
         store.close()
@@ -146,16 +157,14 @@ def _noted(number: int, frame: FrameType | None) -> None:
     log.info("stopping", extra={"signal": signal.Signals(number).name})
 
 
-def _config(settings: ServiceSettings, service: Service, guard: ConnectionGuard) -> uvicorn.Config:
-    for path in filter(None, (settings.tls_certificate, settings.tls_key)):
-        if not Path(path).is_file():
-            raise RolloutError(f"TLS file {path} does not exist")
+def _config(
+    settings: ServiceSettings, service: Service, guard: ConnectionGuard, certificate: ServerCertificate | None
+) -> uvicorn.Config:
     return uvicorn.Config(
         application(service),
         host=settings.host,
         port=settings.port,
-        ssl_certfile=settings.tls_certificate or None,
-        ssl_keyfile=settings.tls_key or None,
+        ssl_context_factory=(lambda config, default: certificate.context) if certificate else None,
         http=partial(GuardedProtocol, guard=guard),  # type: ignore[arg-type] # called, never subclassed
         ws="none",
         proxy_headers=False,  # done inside, where polls do not pay for it
