@@ -17,7 +17,7 @@ from acclimate.training.checkpoint import load_checkpoint
 from acclimate.training.loop import StepReport
 from acclimate.training.problem import Problem, open_problem
 from acclimate.training.recipe import Recipe
-from acclimate.workflow import evaluate_starts, meta_train, phases
+from acclimate.workflow import chosen_initialization, evaluate_starts, meta_train, phases
 
 
 class Silent:
@@ -57,7 +57,7 @@ class Trained:
 
     def initialization(self, seed: int) -> Initialization:
         """What devices receive of that seed."""
-        return self.of_seed(seed).initialization(self.metas[f"meta-{seed}"])
+        return chosen_initialization(self.of_seed(seed), self.metas)
 
     def by_seed(self) -> Iterator[Evaluation]:
         """The evaluation of each seed alone."""

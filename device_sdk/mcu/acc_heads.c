@@ -4,7 +4,7 @@
 
 #include "acc_internal.h"
 
-static const float MEMORY = 0.95f, WORST = -6.9f, SILENT = 1e-4f, START = -3.0f;
+static const float MEMORY = 0.95f, WORST = -6.9f, SILENT = 1e-4f, START = ACC_CLASSES ? -7.0f : -3.0f;
 #if !ACC_CLASSES
 static const float SPREAD_RATE = 0.02f;
 #endif
@@ -147,21 +147,36 @@ void acc_heads_answer(acc_device *d, int all) {
     }
 }
 
-static void score(acc_device *d, const float *target) {
-    float top = -INFINITY;
-    const float *answer = d->answers;
-    for (int i = 0; i < ACC_EXPERTS; i++, answer += ACC_OUTPUTS) {
-        float found = 0.0f;
+/* How well some experts together told the label: its log probability, or minus the error in units of the usual one. */
+static float credit(acc_device *d, int from, int to, const float *target) {
+    float found = 0.0f;
 #if ACC_CLASSES
-        for (int c = 0; c < ACC_OUTPUTS; c++)
-            if (target[c] > 0.5f) found = answer[c];
+    float *told = d->scratch;
+    for (int c = 0; c < ACC_OUTPUTS; c++) {
+        const float *answer = d->answers + c;
+        float top = -INFINITY, sum = 0.0f;
+        for (int i = from; i < to; i++)
+            if (answer[i * ACC_OUTPUTS] > top) top = answer[i * ACC_OUTPUTS];
+        for (int i = from; i < to; i++) sum += expf(answer[i * ACC_OUTPUTS] - top);
+        told[c] = (top + logf(sum)) / acc_numbers(d)[ACC_AT_TEMPERATURE];
+    }
+    log_softmax(told);
+    for (int c = 0; c < ACC_OUTPUTS; c++)
+        if (target[c] > 0.5f) found = told[c];
 #else
-        const float *noise = acc_numbers(d) + ACC_AT_NOISE;
-        for (int c = 0; c < ACC_OUTPUTS; c++) found -= fabsf(answer[c] - target[c]) / noise[c];
-        found /= (float)ACC_OUTPUTS;
+    const float *noise = acc_numbers(d) + ACC_AT_NOISE;
+    (void)to;
+    for (int c = 0; c < ACC_OUTPUTS; c++) found -= fabsf(d->answers[from * ACC_OUTPUTS + c] - target[c]) / noise[c];
+    found /= (float)ACC_OUTPUTS;
 #endif
-        if (!isfinite(found) || found < WORST) found = WORST;
-        d->state.trust[i] = MEMORY * d->state.trust[i] + found;
+    return isfinite(found) && found > WORST ? found : WORST;
+}
+
+static void score(acc_device *d, const float *target) {
+    const float start = credit(d, 0, 1, target), own = credit(d, 1, ACC_EXPERTS, target);
+    float top = -INFINITY;
+    for (int i = 0; i < ACC_EXPERTS; i++) {
+        d->state.trust[i] = MEMORY * d->state.trust[i] + (i ? own : start);
         if (d->state.trust[i] > top) top = d->state.trust[i];
     }
     for (int i = 0; i < ACC_EXPERTS; i++) d->state.trust[i] -= top;

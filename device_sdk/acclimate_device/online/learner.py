@@ -23,7 +23,7 @@ from acclimate_device.online.schema import Float, Schema, Target
 from acclimate_device.online.support import Example, Support
 from acclimate_device.online.versions import Running
 from acclimate_device.protocol import EventKind
-from acclimate_device.runtime import ClosedFormEngine, GradientEngine, NormalEngine, Params
+from acclimate_device.runtime import ClosedFormEngine, GradientEngine, NormalEngine, Params, Seen
 from acclimate_device.telemetry import FEWEST, Recorder
 
 Note = Callable[[EventKind, str, str], None]
@@ -110,11 +110,14 @@ class Learner:
         """Predict a checked example, watch the loss, keep it, adapt when due."""
         if isinstance(active.running.engine, NormalEngine):
             return self._learn_normal(active, active.running.engine, raw)
-        response = self._watch(active, raw, target)
+        engine = active.running.engine
+        x = active.schema.normalize(active.aligned(raw))[None]
+        seen = engine.see(active.params, x) if isinstance(engine, ClosedFormEngine) else None
+        outputs = active.outputs(x) if seen is None else seen.outputs
+        response = self._watch(active, outputs, target)
         if inputs_drifted and response == "report" and self._policy.on_input_shift != "realign":
             response = self._policy.on_input_shift
-        active = self._keep(active, raw, target)
-        engine = active.running.engine
+        active = self._keep(active, raw, target, seen)
         if isinstance(engine, ClosedFormEngine):  # it has learnt, and its start is always among its experts
             return active if response == "report" else self._reopen(active, engine)
         if response == "reset":
@@ -221,11 +224,11 @@ class Learner:
             return replace(active, params=params, adapted=params is not engine.start)
         return self.adapt(active)
 
-    def _keep(self, active: Active, raw: Float, target: Target) -> Active:
+    def _keep(self, active: Active, raw: Float, target: Target, seen: Seen | None) -> Active:
         """Put an example into the support; while an alignment is unjudged, hold it back to judge by."""
         support = self._support_of(active)
         if active.alignment is None or active.alignment.judged:
-            return self._take(active, support, active.aligned(raw), target)
+            return self._take(active, support, active.aligned(raw), target, seen)
         both = active.schema.normalize(np.stack([active.aligned(raw), raw]))
         targets = active.schema.normalize_targets([target, target])
         losses = active.schema.losses(active.outputs(both), targets)
@@ -246,18 +249,24 @@ class Learner:
         self._settled()
         return active
 
-    def _take(self, active: Active, support: Support, x: Float, target: Target) -> Active:
+    def _take(
+        self, active: Active, support: Support, x: Float, target: Target, seen: Seen | None = None
+    ) -> Active:
         """Put an example into the support; heads in closed form learn it at once."""
         support.add(x, target)
         self._since_adaptation += 1
         engine = active.running.engine
-        return self._solve(active, engine, x, target) if isinstance(engine, ClosedFormEngine) else active
+        return (
+            self._solve(active, engine, x, target, seen) if isinstance(engine, ClosedFormEngine) else active
+        )
 
-    def _solve(self, active: Active, engine: ClosedFormEngine, x: Float, target: Target) -> Active:
+    def _solve(
+        self, active: Active, engine: ClosedFormEngine, x: Float, target: Target, seen: Seen | None = None
+    ) -> Active:
         """One label into the heads, and the trust in the experts after it."""
         started = time.perf_counter_ns()
         normalized = active.schema.normalize(x)[None]
-        params, _ = engine.learn(active.params, normalized, active.schema.normalize_targets([target]))
+        params, _ = engine.learn(active.params, normalized, active.schema.normalize_targets([target]), seen)
         self._recorder.steps += 1
         self._recorder.adapt_us.add((time.perf_counter_ns() - started) / 1000.0)
         shares = engine.shares(params)
@@ -285,10 +294,9 @@ class Learner:
             self._support = self._support.moved_to(active.schema, shots)
         return self._support
 
-    def _watch(self, active: Active, raw: Float, target: Target) -> Response:
-        """Predict before learning (prequential) and let the detector see the loss."""
+    def _watch(self, active: Active, outputs: Float, target: Target) -> Response:
+        """Let the detector see the loss of what was predicted before learning (prequential)."""
         schema = active.schema
-        outputs = active.outputs(schema.normalize(active.aligned(raw))[None])
         loss = float(schema.losses(outputs, schema.normalize_targets([target]))[0])
         if not math.isfinite(loss):
             return "report"

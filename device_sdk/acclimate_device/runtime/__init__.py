@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from acclimate_device.runtime.closed_form import ClosedFormEngine
+from acclimate_device.runtime.closed_form import ClosedFormEngine, Seen
 from acclimate_device.runtime.engine import Engine, Params
 from acclimate_device.runtime.gradient import Batch, GradientEngine
 from acclimate_device.runtime.loading import load_engine
@@ -16,6 +16,7 @@ __all__ = [
     "GradientEngine",
     "NormalEngine",
     "Params",
+    "Seen",
     "load_engine",
     "row_error",
 ]

@@ -1,8 +1,9 @@
-"""Heads in closed form on a device: three experts, mixed by how well they did lately, learn label by label.
+"""Heads in closed form on a device: each label is learnt at once, and the start stays beside them.
 
-The experts are the start, which never moves, the Bayesian last layer and the class means, or those of the two
-that the bundle has. A label is predicted first, then scores every expert, then moves the heads in O(d^2):
-no learning rate, no old examples. What the tensors mean is said in `acclimate_device.protocol`.
+The experts are the start, which never moves, and against it the Bayesian last layer and the class means, or
+those of the two that the bundle has. A label is predicted first, then scores the experts, then moves the
+heads in O(d^2): no learning rate, no old examples. What the tensors mean is said in
+`acclimate_device.protocol`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from acclimate_device.runtime.engine import Float, Params
 from acclimate_device.runtime.session import check_sanity, open_session, row_error
 from acclimate_device.runtime.tensors import parse
 
-_START = -3.0  # log of what the start weighs before any label: adaptation pays unless labels say otherwise
+# Log of what the start weighs before any label: adaptation pays unless labels say otherwise. A class's first
+# label always finds the heads worse than they are once they have it, so classes take more to be convinced.
+_START_OF_CLASSES, _START_OF_NUMBERS = -7.0, -3.0
 _SILENT = 1e-4  # a share of the start that no prediction needs to hear
 _SPREAD_RATE = np.float32(0.02)  # fifty labels decide how wide a device's errors are beside the fleet's
 _FEATURE: dict[HeadName, str] = {"last": "phi", "means": "z"}
@@ -34,6 +37,14 @@ class Interval(NamedTuple):
 
     low: Float
     high: Float
+
+
+class Seen(NamedTuple):
+    """Inputs before their labels: what the heads read, what every expert says, and what is said of that."""
+
+    features: dict[str, Float]
+    answers: list[Float]
+    outputs: Float
 
 
 class ClosedFormEngine:
@@ -75,7 +86,8 @@ class ClosedFormEngine:
             if self._classes:
                 self._scale = {head: float(np.exp(self._prior[f"{head}.scale"])) for head in self.heads}
                 self._power = {head: float(self._prior[f"{head}.power"]) for head in self.heads}
-            self._trust = np.array([_START, *(0.0 for _ in self.heads)], np.float32)
+            start = _START_OF_CLASSES if self._classes else _START_OF_NUMBERS
+            self._trust = np.array([start, *(0.0 for _ in self.heads)], np.float32)
             self.start: Params = {
                 **{name: tensor for name, tensor in tensors.items() if name.startswith("param.")},
                 **{f"state.{name}": tensor for name, tensor in self._first.items()},
@@ -93,28 +105,34 @@ class ClosedFormEngine:
 
     def outputs(self, params: Params, x: Float) -> Float:
         """Log probabilities, or normalized targets, (n, width) for normalized inputs (n, *shape)."""
-        shares = experts.weights(params["state.trust"], self._trust)
-        features = self.features(params, x)
-        if shares[0] > _SILENT:
-            return self._mixed(params, self._answers(params, features))
-        return self._mixed(params, self._own(params, features), shares[1:])
+        shares, features = self._heard(params), self.features(params, x)
+        own = self._own(params, features)
+        return self._mixed(shares, own if len(shares) == len(own) else [self._fleet(features), *own])
 
-    def learn(self, params: Params, x: Float, y: NDArray[np.generic]) -> tuple[Params, Float]:
+    def see(self, params: Params, x: Float) -> Seen:
+        """What `learn` needs of its input, and `outputs` of it: the body runs once for both."""
+        features = self.features(params, x)
+        answers = [self._fleet(features), *self._own(params, features)]
+        shares = self._heard(params)
+        return Seen(features, answers, self._mixed(shares, answers[-len(shares) :]))
+
+    def learn(
+        self, params: Params, x: Float, y: NDArray[np.generic], seen: Seen | None = None
+    ) -> tuple[Params, Float]:
         """One label: the parameters after it, and the outputs (width,) before it.
 
         Args:
             x: (1, *shape) normalized input.
             y: (1,) int64 class or (1, width) float32 normalized targets.
+            seen: from `see` of the same parameters and input, where that was done already.
         """
-        features = self.features(params, x)
-        answers = self._answers(params, features)
+        seen = self.see(params, x) if seen is None else seen
         target = self._target(y)
-        moved = self._updated(params, features, target, self._fixed)
-        moved["state.trust"] = experts.after(params["state.trust"], self._scores(answers, target))
-        outputs = self._mixed(params, answers)
+        moved = self._updated(params, seen.features, target, self._fixed)
+        moved["state.trust"] = experts.after(params["state.trust"], self._scores(seen.answers, target))
         if not self._classes:
-            moved["state.spread"] = self._spread(params, features, outputs, target)
-        return {**params, **moved}, outputs[0]
+            moved["state.spread"] = self._spread(params, seen.features, seen.outputs, target)
+        return {**params, **moved}, seen.outputs[0]
 
     def reopened(self, params: Params) -> Params:
         """What is known, held as loosely as on a new device: after drift, the next labels count again."""
@@ -131,8 +149,7 @@ class ClosedFormEngine:
 
         The quantiles of the fleet's errors, as wide as this device's own errors have been beside the fleet's.
         """
-        features = self.features(params, x)
-        middle = self._mixed(params, self._answers(params, features))
+        features, _, middle = self.see(params, x)
         quantile = np.array([np.interp(level, self._prior["levels"], row) for row in self._prior["interval"]])
         half = (self._unit(params, features) * quantile * params["state.spread"]).astype(np.float32)
         return Interval(middle - half, middle + half)
@@ -143,10 +160,9 @@ class ClosedFormEngine:
         feed["x"] = x
         return dict(zip(self._named, self._features.run(self._named, feed), strict=True))
 
-    def _answers(self, params: Params, features: Mapping[str, Float]) -> list[Float]:
-        """Of the start and of each head: log probabilities or targets, (n, width)."""
-        first = [self._answer(head, self._first, features, "") for head in self.heads]
-        return [_averaged(first), *self._own(params, features)]
+    def _fleet(self, features: Mapping[str, Float]) -> Float:
+        """What the start says: log probabilities or targets, (n, width)."""
+        return _averaged([self._answer(head, self._first, features, "") for head in self.heads])
 
     def _own(self, params: Params, features: Mapping[str, Float]) -> list[Float]:
         return [self._answer(head, params, features, "state.") for head in self.heads]
@@ -168,9 +184,12 @@ class ClosedFormEngine:
             logits = -self._scale[head] * distance / variance - self._power[head] * np.log(variance)
         return _log_softmax(logits + self._prior[f"{head}.bias"])
 
-    def _mixed(self, params: Params, answers: list[Float], shares: Float | None = None) -> Float:
-        if shares is None:
-            shares = experts.weights(params["state.trust"], self._trust)
+    def _heard(self, params: Params) -> Float:
+        """The experts' shares, the start's only where it is heard."""
+        shares = experts.weights(params["state.trust"], self._trust)
+        return shares if shares[0] > _SILENT else shares[1:]
+
+    def _mixed(self, shares: Float, answers: list[Float]) -> Float:
         if not self._classes:
             return np.tensordot(shares, np.stack(answers), 1).astype(np.float32)
         chances = sum(share * np.exp(answer) for share, answer in zip(shares, answers, strict=True))
@@ -178,14 +197,19 @@ class ClosedFormEngine:
         return result.astype(np.float32)
 
     def _scores(self, answers: list[Float], target: Float) -> Float:
-        """The log probability of the label, or minus the error in units of the usual one."""
+        """The log probability of the label, or minus the error in units of the usual one.
+
+        Of the start, and of the heads together: their average is better than the one that is better alone,
+        and the record of a head that began with nothing says little of what it knows by now.
+        """
+        start, own = answers[0], _averaged(answers[1:])
         if self._classes:
-            at = int(target[0].argmax())
-            return np.array([answer[0, at] for answer in answers], np.float32)
-        noise = self._prior["noise"]
-        return np.array(
-            [-float(np.mean(np.abs(answer[0] - target[0]) / noise)) for answer in answers], np.float32
-        )
+            at, temperature = int(target[0].argmax()), self._prior["temperature"]
+            told = [float(_log_softmax(each / temperature)[0, at]) for each in (start, own)]
+        else:
+            noise = self._prior["noise"]
+            told = [-float(np.mean(np.abs(each[0] - target[0]) / noise)) for each in (start, own)]
+        return np.array([told[0], *(told[1] for _ in self.heads)], np.float32)
 
     def _updated(
         self, params: Params, features: Mapping[str, Float], target: Float, fixed: Mapping[str, Float]
@@ -236,8 +260,7 @@ class ClosedFormEngine:
         told, now = [], dict(params)
         for x, y in zip(xs, ys, strict=True):
             features = self.features(now, x[None].astype(np.float32))
-            answers = self._answers(now, features)[1:]
-            told.append(_averaged(answers)[0])
+            told.append(_averaged(self._own(now, features))[0])
             now |= self._updated(now, features, self._target(np.asarray(y)[None]), remembering)
         return np.stack(told)
 

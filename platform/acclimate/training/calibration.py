@@ -1,17 +1,18 @@
 """How far labels may move each head, and how sure it may be of itself, by devices that nobody trained on.
 
 A body fits the devices that it was trained on, so their heads stray less, or otherwise, than those of devices
-to come; the prior's width learned on them is then wrong for all others. And heads are trained on the average
-of their probabilities, which never asks a head to be right where another one is: one that is far too sure of
-itself would speak for all of them on devices that it does not suit.
+to come; the prior's width learned on them is then wrong for all others. And a head that is far too sure of
+itself would speak for both on devices that it does not suit. So widths and temperatures are chosen for what
+devices say: the average of the heads, whose best parts are seldom the heads that are best alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,41 +20,87 @@ from acclimate.learners import ClosedFormLearner, MetaParams, under
 from acclimate.learners.heads import HeadName
 from acclimate.tasks import Episodes
 
-WIDTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.001, 3.0, 10.0, 30.0)
+WIDTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.001, 3.0, 10.0, 30.0, 100.0)
 """Of the prior's covariance, by what it is multiplied; the first wins where no other is better."""
-TEMPERATURES = tuple(2.0 ** (third / 3) for third in range(-6, 22))
+TEMPERATURES = tuple(2.0 ** (third / 3) for third in range(-12, 22))
+_STRIDES = (6, 3, 1)  # of a search among them
+_SWEEPS = 3
+_WORTH = 1e-3  # of the loss: what one more sweep is made for
+_Choice = dict[HeadName, tuple[int, int]]
+"""Of each head, the positions of its width and its temperature."""
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """A start, and episodes of devices that it was not trained on."""
+
+    meta: MetaParams
+    episodes: Sequence[Episodes]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """By what a head's prior covariance is multiplied, and its logits are divided."""
+
+    width: float = 1.0
+    temperature: float = 1.0
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Of every head, and by what the log of their average is divided (classes only)."""
+
+    heads: Mapping[HeadName, Fit] = field(default_factory=dict)
+    temperature: float = 1.0
+
+    def of(self, learner: ClosedFormLearner, meta: MetaParams) -> MetaParams:
+        """The meta-parameters with these in their priors."""
+        for name, fit in self.heads.items():
+            meta = _with(meta, learner.heads.widened(under(meta, "prior."), name, fit.width))
+            if learner.heads.classes:
+                meta = _with(meta, learner.heads.tempered(under(meta, "prior."), name, fit.temperature))
+        if not learner.heads.classes:
+            return meta
+        like = next(iter(meta.values()))
+        return _with(meta, {"temperature": torch.tensor(self.temperature).to(like)})
 
 
 def calibrated(
     learner: ClosedFormLearner,
     meta: MetaParams,
-    episodes: Iterable[Episodes],
+    episodes: Sequence[Episodes],
     widths: Sequence[float] = WIDTHS,
 ) -> MetaParams:
-    """The meta-parameters with which each head alone loses least on the queries, after the supports.
+    """`calibration` of one start, within its priors."""
+    return calibration(learner, [Unseen(meta, episodes)], widths).of(learner, meta)
 
-    Both become part of the heads' priors; heads of real targets have no temperature.
+
+def calibration(
+    learner: ClosedFormLearner, unseen: Sequence[Unseen], widths: Sequence[float] = WIDTHS
+) -> Calibration:
+    """With which least is lost on the queries, after the supports, over all starts together.
+
+    Several starts are one recipe's, each trained without its own devices, where none can be spared. Real
+    targets have no temperature, and one head. The search begins at what is best for each head alone.
 
     Args:
-        episodes: of devices that were not trained on, if `widths` has more than one.
+        unseen: with devices that were trained on, if `widths` has only one.
         widths: to try.
     """
     with torch.no_grad():
-        seen = [_Seen.of(learner, meta, episode) for episode in episodes]
-        for name in learner.heads.names:
-            found: list[tuple[float, MetaParams]] = []
-            for width in widths:
-                prior = under(meta, "prior.")
-                wide = _with(meta, learner.heads.widened(prior, name, width))
-                told, y = _told(learner, wide, name, seen)
-                if not learner.heads.classes:
-                    found.append((float(learner.loss(told[:, None], y[:, None]).mean()), wide))
-                    continue
-                sure, loss = temperature(told, y)
-                found.append((loss, _with(wide, learner.heads.tempered(prior, name, sure))))
-            losses = np.nan_to_num([loss for loss, _ in found], nan=np.inf)
-            meta = found[int(np.argmin(losses))][1]
-    return meta
+        seen = [_Seen.of(learner, one.meta, episode) for one in unseen for episode in one.episodes]
+        y = torch.cat([one.labels for one in seen])
+        if not learner.heads.classes:
+            told = [_told(learner, "last", seen, width) for width in widths]
+            losses = [float(learner.loss(each[:, None], y[:, None]).mean()) for each in told]
+            return Calibration({"last": Fit(widths[_least(losses)])})
+        heads = learner.heads.names
+        together = _Together(
+            {name: [_told(learner, name, seen, width) for width in widths] for name in heads}, y
+        )
+        choice = together.best()
+        fits = {name: Fit(widths[width], TEMPERATURES[at]) for name, (width, at) in choice.items()}
+        return Calibration(fits, together.averaged(choice)[0])
 
 
 def temperature(told: Tensor, y: Tensor) -> tuple[float, float]:
@@ -61,17 +108,19 @@ def temperature(told: Tensor, y: Tensor) -> tuple[float, float]:
 
     1 where there is nothing to tell by.
     """
-    losses = [float(torch.nn.functional.cross_entropy(told / each, y)) for each in TEMPERATURES]
-    if not np.isfinite(losses).all():
-        return 1.0, float("nan")
-    best = int(np.argmin(losses))
-    return TEMPERATURES[best], losses[best]
+
+    def lost(at: int) -> float:
+        return float(torch.nn.functional.cross_entropy(told / TEMPERATURES[at], y))
+
+    at, loss = _lowest(lost, TEMPERATURES.index(1.0))
+    return (TEMPERATURES[at], loss) if math.isfinite(loss) else (1.0, math.nan)
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """An episode's features, which no head changes."""
+    """An episode's features, which no head changes, and the start that they are of."""
 
+    meta: MetaParams
     episode: Episodes
     support: Tensor
     query: Tensor
@@ -79,21 +128,87 @@ class _Seen:
     @staticmethod
     def of(learner: ClosedFormLearner, meta: MetaParams, episode: Episodes) -> _Seen:
         support, query = (learner.features(meta, part.x) for part in (episode.support, episode.query))
-        return _Seen(episode, support, query)
+        return _Seen(meta, episode, support, query)
+
+    @property
+    def labels(self) -> Tensor:
+        """Of the queries that count."""
+        return self.episode.query.y[self.episode.query.w > 0]
 
 
-def _told(
-    learner: ClosedFormLearner, meta: MetaParams, name: HeadName, seen: Sequence[_Seen]
-) -> tuple[Tensor, Tensor]:
-    """One head's answers to all queries, and what they were."""
-    prior, start = under(meta, "prior."), learner.start(meta)
-    told, labels = [], []
+def _told(learner: ClosedFormLearner, name: HeadName, seen: Sequence[_Seen], width: float) -> Tensor:
+    """One head's answers to all queries that count."""
+    alone = replace(learner.heads, names=(name,))
+    told = []
     for one in seen:
-        (_, y, w), (_, asked, counts) = one.episode.support, one.episode.query
-        state = learner.heads.adapted(prior, start, one.support, y, w)
-        told.append(learner.heads.answers(prior, state, one.query)[name][counts > 0])
-        labels.append(asked[counts > 0])
-    return torch.cat(told), torch.cat(labels)
+        meta = _with(one.meta, alone.widened(under(one.meta, "prior."), name, width))
+        prior, (_, y, w) = under(meta, "prior."), one.episode.support
+        state = alone.adapted(prior, learner.start(meta), one.support, y, w)
+        told.append(alone.answers(prior, state, one.query)[name][one.episode.query.w > 0])
+    return torch.cat(told)
+
+
+@dataclass(frozen=True)
+class _Together:
+    """What heads say of the same queries, by width, and what those are."""
+
+    told: Mapping[HeadName, Sequence[Tensor]]
+    y: Tensor
+
+    def alone(self) -> _Choice:
+        """What is best for each head alone."""
+        found: _Choice = {}
+        for name, answers in self.told.items():
+            losses = [temperature(each, self.y) for each in answers]
+            width = _least([loss for _, loss in losses])
+            found[name] = width, TEMPERATURES.index(losses[width][0])
+        return found
+
+    def averaged(self, choice: _Choice) -> tuple[float, float]:
+        """The temperature of the heads' average, and the loss at that."""
+        chosen = [self.told[name][width] / TEMPERATURES[at] for name, (width, at) in choice.items()]
+        answers = torch.stack([each.log_softmax(-1) for each in chosen])
+        return temperature(answers.logsumexp(0) - math.log(len(answers)), self.y)
+
+    def best(self) -> _Choice:
+        """By coordinates, from what is best alone: each head's width, then its temperature."""
+        choice = self.alone()
+        if len(choice) == 1:
+            return choice
+        lost = self.averaged(choice)[1]
+        for _ in range(_SWEEPS):
+            before = lost
+            for name, answers in self.told.items():
+                losses = [self._with(choice, name, width, choice[name][1]) for width in range(len(answers))]
+                if min(losses) < lost:
+                    choice = choice | {name: (_least(losses), choice[name][1])}
+                width, at = choice[name]
+                at, lost = _lowest(partial(self._with, choice, name, width), at)
+                choice = choice | {name: (width, at)}
+            if not lost < before - _WORTH:
+                break
+        return choice
+
+    def _with(self, choice: _Choice, name: HeadName, width: int, at: int) -> float:
+        return self.averaged(choice | {name: (width, at)})[1]
+
+
+def _lowest(loss: Callable[[int], float], at: int) -> tuple[int, float]:
+    """Downhill from one of `TEMPERATURES`, in ever smaller strides: its position and loss."""
+    least = loss(at)
+    for stride in _STRIDES:
+        moved = True
+        while moved:
+            moved = False
+            for other in (at - stride, at + stride):
+                if 0 <= other < len(TEMPERATURES) and (found := loss(other)) < least:
+                    at, least, moved = other, found, True
+    return at, least
+
+
+def _least(losses: Sequence[float]) -> int:
+    """The first of the lowest; what is not finite loses."""
+    return min(range(len(losses)), key=lambda at: losses[at] if math.isfinite(losses[at]) else math.inf)
 
 
 def _with(meta: MetaParams, prior: dict[str, Tensor]) -> MetaParams:

@@ -1,12 +1,14 @@
 """What closed-form heads still need once trained: calibration, and how fast a device should forget.
 
-Both are chosen on the validation tasks, or on the training tasks where none are set aside, never on those
-that judge; a pure function of (recipe, meta-parameters).
+Both are chosen on the validation tasks; where none are set aside on the training tasks, by starts that were
+trained without them where there are any; never on those that judge. A pure function of (recipe,
+meta-parameters).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from torch import Tensor
 from acclimate.learners import ClosedFormLearner, MetaParams, under
 from acclimate.tasks import Episodes, TaskPool, stream
 from acclimate.tasks.episodes import Indices
-from acclimate.training.calibration import WIDTHS, calibrated, temperature
+from acclimate.training.calibration import WIDTHS, Unseen, calibration
 from acclimate.training.problem import Problem
 
 GAMMAS = (1.0, 0.999, 0.998, 0.995, 0.99, 0.98)
@@ -26,22 +28,63 @@ _TASKS = 24
 _DRAWS = 3
 
 
-def finished(problem: Problem, meta: MetaParams) -> MetaParams:
-    """The meta-parameters with temperatures or the errors' quantiles, and each head's forgetting.
+@dataclass(frozen=True)
+class Fold:
+    """A start, and the problem on whose validation tasks it was not trained."""
+
+    problem: Problem
+    meta: MetaParams
+
+
+def ready(problem: Problem, meta: MetaParams, folds: Sequence[Fold] = ()) -> MetaParams:
+    """The meta-parameters as devices adapt and predict with them.
 
     Each head has a width and a temperature of its own, within its prior, beside `prior.temperature` of
-    their average.
-    Other learners' are returned as they are.
+    their average. Other learners' are returned as they are.
+
+    Args:
+        folds: where no validation tasks are aside: the recipe trained without some of its tasks, in turn.
     """
+    learner = problem.learner()
+    return _ready(problem, learner, meta, folds)[0] if isinstance(learner, ClosedFormLearner) else meta
+
+
+def finished(problem: Problem, meta: MetaParams, folds: Sequence[Fold] = ()) -> MetaParams:
+    """`ready`, and with the quantiles of real targets' errors and each head's forgetting."""
     learner = problem.learner()
     if not isinstance(learner, ClosedFormLearner):
         return meta
-    split = problem.split
-    tasks = (split.validation if len(split.validation) else split.train)[:_TASKS]
-    widths = WIDTHS if len(split.validation) else WIDTHS[:1]  # devices that were trained on tell no width
-    meta = calibrated(learner, meta, _episodes(problem, tasks), widths)
-    errors = _calibration(problem, learner, meta, tasks)
-    return _known(meta, errors | _forgetting(problem, learner, meta, tasks))
+    meta, looks = _ready(problem, learner, meta, folds)
+    errors = {} if learner.heads.classes else _errors(learner, looks)
+    return _known(meta, errors | _forgetting(problem, learner, looks))
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A start and the tasks on which something is chosen for it."""
+
+    problem: Problem
+    meta: MetaParams
+    tasks: Indices
+
+    def episodes(self) -> list[Episodes]:
+        """Of every support size that training draws."""
+        samplers = [self.problem.sampler(self.tasks, shots) for shots in _sizes(self.problem)]
+        return [sampler.every_task(draw) for sampler in samplers for draw in range(_DRAWS)]
+
+
+def _ready(
+    problem: Problem, learner: ClosedFormLearner, meta: MetaParams, folds: Sequence[Fold]
+) -> tuple[MetaParams, list[_Look]]:
+    if len(problem.split.validation):
+        folds = [Fold(problem, meta)]
+    looks = [_Look(fold.problem, fold.meta, fold.problem.split.validation) for fold in folds]
+    widths = WIDTHS if looks else WIDTHS[:1]  # devices that were trained on tell no width
+    looks = looks or [_Look(problem, meta, problem.split.train)]
+    most = max(1, _TASKS // len(looks))
+    looks = [replace(look, tasks=look.tasks[:most]) for look in looks]
+    found = calibration(learner, [Unseen(look.meta, look.episodes()) for look in looks], widths)
+    return found.of(learner, meta), [replace(look, meta=found.of(learner, look.meta)) for look in looks]
 
 
 def _known(meta: MetaParams, prior: dict[str, Tensor]) -> MetaParams:
@@ -49,30 +92,17 @@ def _known(meta: MetaParams, prior: dict[str, Tensor]) -> MetaParams:
     return {**meta, **{f"prior.{name}": value.to(like) for name, value in prior.items()}}
 
 
-def _episodes(problem: Problem, tasks: Indices) -> Iterator[Episodes]:
-    """Of every support size that training draws."""
-    for shots in _sizes(problem):
-        sampler = problem.sampler(tasks, shots)
-        yield from (sampler.every_task(draw) for draw in range(_DRAWS))
-
-
-def _calibration(
-    problem: Problem, learner: ClosedFormLearner, meta: MetaParams, tasks: Indices
-) -> dict[str, Tensor]:
-    """From queries after supports of every size that training draws."""
+def _errors(learner: ClosedFormLearner, looks: Sequence[_Look]) -> dict[str, Tensor]:
+    """Of real targets, from queries after supports of every size that training draws."""
     outputs, variances, targets = [], [], []
-    for episode in _episodes(problem, tasks):
+    for meta, episode in ((look.meta, episode) for look in looks for episode in look.episodes()):
         after = learner.adapt(meta, episode.support)[1]
         kept = episode.query.w > 0
         outputs.append(learner.predict(after, episode.query.x)[kept])
         targets.append(episode.query.y[kept])
-        if not learner.heads.classes:
-            features = learner.features(after, episode.query.x)
-            variances.append(learner.heads.variance(under(after, "state."), features)[kept])
-    told, y = torch.cat(outputs), torch.cat(targets)
-    if learner.heads.classes:
-        return {"temperature": torch.tensor(temperature(told, y)[0])}
-    errors = (told - y).abs() / torch.cat(variances).sqrt()
+        features = learner.features(after, episode.query.x)
+        variances.append(learner.heads.variance(under(after, "state."), features)[kept])
+    errors = (torch.cat(outputs) - torch.cat(targets)).abs() / torch.cat(variances).sqrt()
     noise = errors.mean(0).clamp_min(1e-6)
     quantiles = torch.quantile(errors / noise, torch.tensor(LEVELS).to(errors), dim=0).T
     return {"noise": noise, "interval": quantiles, "levels": torch.tensor(LEVELS)}
@@ -84,15 +114,15 @@ def _sizes(problem: Problem) -> Sequence[int]:
     return [shots for shots in vary if shots] or [problem.recipe.episodes.shots]
 
 
-def _forgetting(
-    problem: Problem, learner: ClosedFormLearner, meta: MetaParams, tasks: Indices
-) -> dict[str, Tensor]:
+def _forgetting(problem: Problem, learner: ClosedFormLearner, looks: Sequence[_Look]) -> dict[str, Tensor]:
     """The rate at which each head predicts the tasks' streams best, label by label."""
     names = learner.heads.names
     if not isinstance(problem.data, TaskPool) or problem.recipe.episodes.ways is not None:
         return {f"{name}.forgetting": torch.tensor(1.0) for name in names}
-    scores = torch.stack([_stream_losses(problem, learner, meta, int(task)) for task in tasks]).mean(0)
-    best = scores.argmin(-1)
+    streams = [
+        _stream_losses(look.problem, learner, look.meta, int(task)) for look in looks for task in look.tasks
+    ]
+    best = torch.stack(streams).mean(0).argmin(-1)
     return {f"{name}.forgetting": torch.tensor(GAMMAS[int(best[at])]) for at, name in enumerate(names)}
 
 

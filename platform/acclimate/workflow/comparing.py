@@ -30,7 +30,7 @@ from acclimate.training.recipe_file import to_yaml
 from acclimate.training.shard import deterministic
 from acclimate.training.validation import validator
 from acclimate.workflow.candidates import RIVALS, Candidate, candidates, joint_recipe_of
-from acclimate.workflow.judging import held_out_of, protocol_of, trained_of, trials_of
+from acclimate.workflow.judging import as_shipped, held_out_of, protocol_of, trained_of, trials_of
 from acclimate.workflow.phases import joint_phase, meta_phase, with_changes
 
 FOLDS = 5
@@ -128,6 +128,7 @@ def run_job(job: Job) -> dict[str, Any]:
         return {"failed": str(error)}
     section = recipe.evaluation.model_copy(update={"shots": (recipe.episodes.shots,)})
     with deterministic():
+        metas = metas if job.rivals else as_shipped(problem, metas)
         trained = trained_of(problem, metas, None)
         trials, chosen_on = trials_of(problem, metas, trained)
         evaluation = ev.evaluate(

@@ -18,7 +18,7 @@ from acclimate.tasks import Sampler
 from acclimate.tasks.episodes import Indices
 from acclimate.traces import traced
 from acclimate.training.checkpoint import load_checkpoint
-from acclimate.training.finishing import finished
+from acclimate.training.finishing import Fold, finished, ready
 from acclimate.training.problem import Problem, joint_recipe, open_problem
 from acclimate.training.recipe import Recipe
 from acclimate.training.recipe_file import load_recipe
@@ -64,6 +64,7 @@ def evaluate_starts(problem: Problem, metas: Mapping[str, MetaParams], listener:
     """Adaptation curves on the held-out tasks, from the meta-parameters of each phase."""
     recipe = problem.recipe
     with deterministic():  # as in training: figures must not depend on how many cores there are
+        metas = as_shipped(problem, metas)
         trained = [
             trained_of(problem.again(with_changes(recipe, seed=seed)), metas, None)
             for seed in range(recipe.seed, recipe.seed + recipe.evaluation.seeds)
@@ -90,14 +91,24 @@ def chosen_initialization(problem: Problem, metas: Mapping[str, MetaParams]) -> 
             )
     with deterministic():
         trained = trained_of(problem, metas, None)
+        if not trained.learner.trainable:  # a head in closed form has neither rate nor steps
+            return problem.initialization(finished(problem, meta, _finishing_folds(problem, metas)))
         trials, _ = trials_of(problem, metas, trained)
         return shipped(problem, trained, trials)
 
 
+def as_shipped(problem: Problem, metas: Mapping[str, MetaParams]) -> dict[str, MetaParams]:
+    """What each seed made, with closed-form heads as wide and as sure of themselves as devices get them."""
+    recipe, folded = problem.recipe, _finishing_folds(problem, metas)
+    done = dict(metas)
+    for seed in range(recipe.seed, recipe.seed + recipe.evaluation.seeds):
+        phase = meta_phase(seed)
+        done[phase] = ready(problem.again(with_changes(recipe, seed=seed)), metas[phase], folded)
+    return done
+
+
 def shipped(problem: Problem, trained: ev.Trained, trials: Sequence[ev.Trial]) -> Initialization:
     """The start with the setting and the number of steps, one at least, that do best on the trials' tasks."""
-    if not trained.learner.trainable:  # a head in closed form has neither
-        return problem.initialization(finished(problem, trained.meta))
     protocol = protocol_of(problem.recipe)
     shots = protocol.policy_shots
     paired = [
@@ -181,6 +192,14 @@ def trials_of(
         )
     own = [ev.Trial(trained, samplers(problem, problem.split.train[:most]))]
     return own, "the training tasks themselves, for want of others: settings may suit them too well"
+
+
+def _finishing_folds(problem: Problem, metas: Mapping[str, MetaParams]) -> list[Fold]:
+    seed = problem.recipe.seed
+    return [
+        Fold(problem.again(fold), metas[meta_phase(seed, number)])
+        for number, fold in enumerate(folds(problem))
+    ]
 
 
 def _validation(problem: Problem, most: int) -> Callable[[int], Sampler]:

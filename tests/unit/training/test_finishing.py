@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 import torch
 
 from acclimate.learners import ClosedFormLearner, MetaParams, under
-from acclimate.training.calibration import calibrated
-from acclimate.training.finishing import GAMMAS, LEVELS, finished
+from acclimate.training.calibration import Calibration, Unseen, calibrated, calibration
+from acclimate.training.finishing import GAMMAS, LEVELS, Fold, finished, ready
 from acclimate.training.problem import Problem, open_problem
 from acclimate.training.recipe import Recipe
+from acclimate.workflow import chosen_initialization
+from acclimate.workflow.judging import as_shipped
 
 DEVICES, ROWS = 10, 240
 
@@ -103,7 +106,7 @@ def test_a_head_that_is_far_too_sure_of_itself_does_not_speak_for_the_other(tmp_
         }
 
     before, after = losses(sure), losses(calibrated(learner, sure, [episode], (1.0,)))
-    assert all(after[name] <= before[name] + 1e-6 for name in before)
+    assert after["both"] <= before["both"] + 1e-6
     assert after["means"] < 0.5 * before["means"]
     # By hand: logits divided by a temperature are the log probabilities divided by it, normalized again.
     state = under(learner.adapt(sure, episode.support)[1], "state.")
@@ -133,6 +136,60 @@ def test_a_prior_too_wide_for_devices_to_come_is_narrowed(tmp_path: Path) -> Non
 
     for begin in (meta, wide):
         assert loss(calibrated(learner, begin, episodes)) <= loss(begin) + 1e-6
+
+
+def without_validation(problem: Problem) -> Problem:
+    data = problem.recipe.data.model_copy(update={"validation": 0})
+    return problem.again(problem.recipe.model_copy(update={"data": data}))
+
+
+def test_what_is_judged_is_what_devices_get(tmp_path: Path) -> None:
+    problem = problem_of(tmp_path, 0.0, "classification")
+    metas = {"meta-0": problem.warm_start(problem.start())}
+    judged, shipped = as_shipped(problem, metas)["meta-0"], chosen_initialization(problem, metas).prior
+    assert not torch.equal(judged["prior.means.factor"], metas["meta-0"]["prior.means.factor"])
+    for name, tensor in under(judged, "prior.").items():
+        torch.testing.assert_close(tensor, shipped[name], rtol=0, atol=0)
+
+
+def test_where_no_device_is_aside_those_of_folds_tell_the_width(tmp_path: Path) -> None:
+    aside = problem_of(tmp_path, 0.0)
+    spared, learner = without_validation(aside), aside.learner()
+    assert isinstance(learner, ClosedFormLearner)
+    meta = aside.warm_start(aside.start())
+    prior = under(meta, "prior.")
+    wide = meta | {f"prior.{name}": one for name, one in learner.heads.widened(prior, "last", 1e3).items()}
+    assert not len(spared.split.validation)
+    kept, told = ready(spared, wide), ready(spared, wide, [Fold(aside, wide)])
+    torch.testing.assert_close(
+        kept["prior.last.factor"], wide["prior.last.factor"]
+    )  # training devices tell none
+    torch.testing.assert_close(told["prior.last.factor"], ready(aside, wide)["prior.last.factor"])
+    assert float(told["prior.last.factor"][0, 0]) < float(kept["prior.last.factor"][0, 0])
+
+
+def test_heads_are_fitted_for_what_they_say_together(tmp_path: Path) -> None:
+    problem = problem_of(tmp_path, 0.0, "classification")
+    learner, meta = problem.learner(), problem.warm_start(problem.start())
+    assert isinstance(learner, ClosedFormLearner)
+    episodes = [problem.sampler(problem.split.validation, shots).every_task() for shots in (1, 5, 20)]
+
+    def loss(of: MetaParams) -> float:
+        told = [learner.predict(learner.adapt(of, one.support)[1], one.query.x) for one in episodes]
+        pairs = [
+            (each[one.query.w > 0], one.query.y[one.query.w > 0])
+            for each, one in zip(told, episodes, strict=True)
+        ]
+        return float(
+            torch.nn.functional.cross_entropy(*(torch.cat(each) for each in zip(*pairs, strict=True)))
+        )
+
+    together, alone = calibrated(learner, meta, episodes), meta
+    for name in learner.heads.names:  # each head by itself, then their average's temperature
+        one = replace(learner, heads=replace(learner.heads, names=(name,)))
+        fit = calibration(one, [Unseen(meta, episodes)]).heads
+        alone = Calibration(fit).of(learner, alone)
+    assert loss(together) <= min(loss(alone), loss(meta)) + 1e-6
 
 
 def test_other_learners_are_left_as_they_are(tmp_path: Path) -> None:
