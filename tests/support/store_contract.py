@@ -18,6 +18,7 @@ from acclimate.rollout.store import (
     LeaseLostError,
     NotFoundError,
     Store,
+    leases,
 )
 from acclimate_device.protocol import Start
 from tests.support.rollout_samples import NEW, NOW, OLD, a_device, a_fleet, a_rollout
@@ -368,6 +369,24 @@ class LeaseContract:
             with pytest.raises(LeaseLostError):
                 write()
         store.record_decision(a_decision("wait"), second.token)
+
+    def test_a_lease_from_a_clock_that_was_ahead_ends_with_its_term(self, store: Store, monkeypatch):
+        passed = 0.0
+        monkeypatch.setattr(leases, "monotonic", lambda: passed)
+        ahead = NOW + 3_600
+        first = store.acquire_lease("controller", "one", ahead, 10.0)
+        assert store.acquire_lease("controller", "two", NOW, 10.0) is None
+        passed = 9.0
+        assert store.acquire_lease("controller", "one", ahead + 9, 10.0) is not None  # it lives
+        passed = 12.0
+        assert store.acquire_lease("controller", "two", NOW + 12, 10.0) is None
+        passed = 21.0
+        assert store.acquire_lease("controller", "two", NOW + 21, 10.0) is None
+        passed = 22.0
+        second = store.acquire_lease("controller", "two", NOW + 22, 10.0)
+        assert first is not None
+        assert second is not None
+        assert second.token > first.token
 
     def test_renewing_keeps_the_token_and_releasing_lets_the_next_in(self, store: Store):
         first = store.acquire_lease("controller", "one", NOW, 10.0)

@@ -2,11 +2,17 @@
 
 A leader that stalled past its lease may still believe that it leads. Each of its writes names its token and
 is refused, in the same transaction, once a newer one was given out.
+
+Wall clocks are set back, and differ between machines: a lease from a clock that was ahead would outlive its
+holder by as much. So a lease that nobody renewed while this process watched it for its term has ended too.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, and_, case, or_, select
+import math
+from time import monotonic
+
+from sqlalchemy import ColumnElement, Connection, and_, case, false, or_, select
 
 from acclimate.rollout.store import tables
 from acclimate.rollout.store.contract import Lease, LeaseLostError
@@ -20,6 +26,8 @@ class LeaseTable:
     """The part of `Store` about leadership."""
 
     _database: Database
+    _watched: dict[str, tuple[float, float]]
+    """By lease: when it ends, and the monotonic clock when this process first saw that."""
 
     def acquire_lease(self, name: str, holder: str, now: float, ttl_s: float) -> Lease | None:
         ours = self._database.insert(LEASES).values(name=name, holder=holder, token=1, expires_at=now + ttl_s)
@@ -28,11 +36,18 @@ class LeaseTable:
             "expires_at": now + ttl_s,
             "token": case((_held(holder, now), LEASES.c.token), else_=LEASES.c.token + 1),
         }
-        free = or_(LEASES.c.holder == holder, LEASES.c.expires_at <= now)
+        end, seen_at = self._watched.get(name, (0.0, math.inf))
+        left = LEASES.c.expires_at == end if monotonic() - seen_at >= ttl_s else false()
+        free = or_(LEASES.c.holder == holder, LEASES.c.expires_at <= now, left)
         take = ours.on_conflict_do_update(index_elements=["name"], set_=later, where=free)
         with self._database.write() as connection:
             token = connection.scalar(take.returning(LEASES.c.token))
-        return None if token is None else Lease(name, holder, token, now + ttl_s)
+            if token is None:
+                held_until = connection.scalar(select(LEASES.c.expires_at).where(LEASES.c.name == name))
+                if held_until is not None and held_until != end:
+                    self._watched[name] = held_until, monotonic()
+                return None
+        return Lease(name, holder, token, now + ttl_s)
 
     def release_lease(self, lease: Lease) -> None:
         with self._database.write() as connection:

@@ -40,6 +40,7 @@ class SqlStore(
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._watched = {}
 
     @property
     def kind(self) -> str:
