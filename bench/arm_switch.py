@@ -53,6 +53,7 @@ def main() -> None:
     files = _bundle(options.reference)
     recipe = load_recipe("watch")
     pool = open_dataset("watch")
+    assert isinstance(pool, TaskPool)
     split = split_tasks(
         pool, test=recipe.data.test, validation=recipe.data.validation, seed=recipe.data.split_seed
     )

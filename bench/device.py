@@ -15,12 +15,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from acclimate_device import Device, OnlinePolicy
+from acclimate_device.runtime import GradientEngine
 from acclimate_device.testing import TORN, GestureDevice, SimulatedFlash, tiny_bundle
 
 ROOT = Path(__file__).parents[1]
@@ -148,7 +149,10 @@ def step() -> None:
     for x, y in stream[:40]:
         device.learn_one(x, y)
     active = device._life.active
-    engine, batch = active.running.engine, device._life.learner._support.batches(12)[0]
+    engine, support = active.running.engine, device._life.learner._support
+    assert isinstance(engine, GradientEngine)
+    assert support is not None
+    batch = support.batches(12)[0]
     network = torch.nn.Sequential(
         torch.nn.Flatten(), torch.nn.Linear(24, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3)
     )
@@ -214,6 +218,7 @@ def flips() -> None:
     A flip of metadata that is accepted must mean the same: the same signed bytes in canonical form and the
     same signatures as numbers, which hexadecimal digits in capitals are.
     """
+    from tests.unit.device.test_agent import version
     from tests.unit.device.test_tampering import (
         METADATA,
         fetch,
@@ -221,7 +226,6 @@ def flips() -> None:
         outcome,
         refused,
         repository,
-        version,
     )
 
     source, rng = repository(), random.Random(0)
@@ -274,7 +278,7 @@ def _run(script: str, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
 
 
-def _spread(times: object, unit: float) -> str:
+def _spread(times: Sequence[float], unit: float) -> str:
     values = [value * unit for value in times]
     return f"{statistics.median(values):7.1f} ({min(values):.1f}..{max(values):.1f})"
 

@@ -84,7 +84,8 @@ def month(cycle: Callable[[Floats], Floats], seed: int, schema: Schema) -> tuple
     times = np.arange(0, MONTH_DAYS * DAY_S, EVERY_S * WATCH) + seed * 3600.0
     rng = np.random.default_rng(seed)
     onsets = {int(rng.uniform(SHIFT_DAY, SHIFT_DAY + 7) * DAY_S / EVERY_S / WATCH) for _ in range(3)}
-    detector, alarms, delays = InputShift(), 0, {kind: [] for kind in KINDS}
+    detector, alarms = InputShift(), 0
+    delays: dict[str, list[float]] = {kind: [] for kind in KINDS}
     made = list(windows(cycle(times / 3600.0), seed))
     for at, (when, window) in enumerate(zip(times, made, strict=True)):
         if at in onsets:
@@ -148,7 +149,8 @@ def main() -> None:
     began = time.process_time()
     print(f"{devices} devices a cycle; false alarms a device-month, then median (worst) delay in windows")
     for name, cycle in CYCLES.items():
-        alarms, delays = 0, {kind: [] for kind in KINDS}
+        alarms = 0
+        delays: dict[str, list[float]] = {kind: [] for kind in KINDS}
         for seed in range(devices):
             one, found = month(cycle, seed, schema)
             alarms += one

@@ -14,13 +14,15 @@ from collections.abc import Callable
 import torch
 from torch.func import functional_call
 
-from acclimate.bundle.export import build_bundle
+from acclimate.bundle.export import Bundle, build_bundle
 from acclimate.bundle.probe import probe_batch
 from acclimate.bundle.step import StepSignature, step_inputs
 from acclimate.bundle.verification import Session
 from acclimate.cli.output import print_table
+from acclimate.initialization import Initialization
 from acclimate.learners import loss_for
 from acclimate.models import build
+from acclimate_device.protocol import Adaptation
 from tests.support.bundle_samples import FAMILIES, release_of, start
 
 ROUNDS = 7
@@ -66,10 +68,14 @@ def row(family: str) -> list[object]:
     ]
 
 
-def steps(initialization, bundle) -> tuple[Callable[[], object], Callable[[], object]]:
+def steps(
+    initialization: Initialization, bundle: Bundle
+) -> tuple[Callable[[], object], Callable[[], object]]:
     """The exported step and a plain eager one, as people write it: forward, autograd, update."""
     signature = StepSignature.of(initialization)
-    batch = probe_batch(initialization, bundle.manifest.adaptation.batch)
+    adaptation = bundle.manifest.adaptation
+    assert isinstance(adaptation, Adaptation)
+    batch = probe_batch(initialization, adaptation.batch)
     tensors = dict(
         zip(
             signature.inputs,

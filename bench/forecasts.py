@@ -25,6 +25,7 @@ import torch
 import yaml
 
 from acclimate.learners import under
+from acclimate.tasks import TaskPool
 from acclimate.tasks.windows import read_inputs, read_targets
 from acclimate.training.checkpoint import load_checkpoint
 from acclimate.training.problem import Problem, open_problem
@@ -182,6 +183,7 @@ def train(recipe: Path, folder: Path, *changes: str) -> Path:
 def judged(problem: Problem, meta: dict[str, torch.Tensor], fleet: Fleet) -> list[np.ndarray]:
     """By held-out device, over every forecast of the second half that is judged."""
     pool, learner = problem.data, problem.learner()
+    assert isinstance(pool, TaskPool)
     params, scale = under(meta, "param."), problem.normalization
     back, week = pool.info.schema.history - 1, fleet.seasons[-1]
     every = 1 if fleet.seasons[0] < 24 else EVERY

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,15 @@ from acclimate_device.runtime import ClosedFormEngine, Params
 ROUNDS, CALLS = 40, 50
 
 
+def content(folder: Path, name: str) -> bytes:
+    return (folder / name).read_bytes()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("bundles", nargs="+", type=Path, help="folders that `acclimate export` wrote")
     for folder in parser.parse_args().bundles:
-        engine = ClosedFormEngine(read_bundle(lambda name, folder=folder: (folder / name).read_bytes()))
+        engine = ClosedFormEngine(read_bundle(partial(content, folder)))
         print(f"\n{folder}: {engine.manifest.cost.macs_per_step:,} multiply-adds a label")
         for what, figure in costs(engine).items():
             print(f"  {what:58s} {figure}")

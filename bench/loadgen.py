@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class _Connection(asyncio.Protocol):
         self.answered: asyncio.Future[bytes] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
@@ -147,7 +148,7 @@ def _load(latencies: list[float], elapsed: float, cpu: float, odd: int) -> Load:
     return Load(count / elapsed, quantile(0.5), quantile(0.99), cpu / count * 1e6, odd, count)
 
 
-def _runner(main):  # type: ignore[no-untyped-def]
+def _runner(main: Coroutine[None, None, Load]) -> Load:
     import uvloop
 
     return uvloop.run(main)

@@ -17,7 +17,7 @@ import platform
 import pstats
 import resource
 import time
-from functools import partial
+from contextlib import nullcontext
 
 from acclimate.simulation import Happening, Outcome, Scenario, simulate
 
@@ -57,8 +57,8 @@ def main() -> None:
     marks = Marks()
     profile = cProfile.Profile() if options.profile else None
     started, cpu = time.perf_counter(), time.process_time()
-    run = partial(profile.runcall, simulate) if profile else simulate
-    outcome = run(scenario, None, marks)
+    with profile or nullcontext():
+        outcome = simulate(scenario, None, marks)
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu
     tell(outcome, wall, cpu, marks, started)
     if profile:
@@ -69,16 +69,18 @@ def week(devices: int, days: float) -> Scenario:
     """A quiet week with one update."""
     plan = {"silence_s": 4 * 86_400, "control_share": 0.1, "gates": [{"metric": "failure"}]}
     rollout = {"version": 2, "at": days * 86_400 / 3, "waves": "10%, 100%", "min_devices": 10, "plan": plan}
-    return Scenario(
-        name="week",
-        devices=devices,
-        duration=days * 86_400,
-        stream={"every": "12h"},
-        arrivals={"over": "6h"},
-        labels={"share": 0.5},
-        policy={"every": 4},
-        rollouts=[rollout],
-        service={"poll": "12h", "tick": "1h"},
+    return Scenario.model_validate(
+        {
+            "name": "week",
+            "devices": devices,
+            "duration": days * 86_400,
+            "stream": {"every": "12h"},
+            "arrivals": {"over": "6h"},
+            "labels": {"share": 0.5},
+            "policy": {"every": 4},
+            "rollouts": [rollout],
+            "service": {"poll": "12h", "tick": "1h"},
+        }
     )
 
 

@@ -146,7 +146,8 @@ def use_pandas(source: Path) -> dict[str, float]:
 
 
 def _draw_by_hand(groups: Any, device: str, labels: list[str], random: np.random.Generator) -> Any:
-    support, query = [], []
+    support: list[Any] = []
+    query: list[Any] = []
     for label in labels:
         rows = groups[device, label]
         half = len(rows) // 2

@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -101,7 +101,7 @@ def measure(case: Case, maml: Any, turns: int) -> dict[str, Any]:
 
 
 def _pair(
-    case: Case, maml: Any, dtype: torch.dtype, compile_: str
+    case: Case, maml: Any, dtype: torch.dtype, compile_: Literal["auto", "on", "off"]
 ) -> tuple[tuple[Gradient, Gradient], Learner, tuple[Callable[[], Gradient], Callable[[], Gradient]]]:
     torch.manual_seed(0)
     model, twin = build(case.spec).to(dtype), case.twin().to(dtype)
@@ -122,7 +122,9 @@ def _pair(
                 clone.adapt(criterion(clone(support[0][task]), support[1][task]))
             criterion(clone(query[0][task]), query[1][task]).backward()
         return {
-            name: parameter.grad for name, parameter in zip(names, twin.parameters(), strict=True) if name
+            name: parameter.grad
+            for name, parameter in zip(names, twin.parameters(), strict=True)
+            if name and parameter.grad is not None
         }
 
     def ours() -> Gradient:
@@ -135,7 +137,7 @@ def _pair(
 
 def _give_parameters(model: nn.Module, twin: nn.Module) -> list[str]:
     """Copy our parameters into the twin; ours has no bias before a norm, so the twin's gets an empty name."""
-    ours = dict(model.named_parameters())
+    ours: Gradient = {**dict(model.named_parameters())}
     names: list[str] = []
     waiting = list(ours)
     with torch.no_grad():

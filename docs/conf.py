@@ -6,7 +6,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), *(str(HERE.parent / room) for room in ("platform", "device_sdk", "pipelines"))]
 
-import reference  # noqa: E402 - beside this file, found only now
+import reference_pages  # noqa: E402 - beside this file, found only now
 
 import acclimate  # noqa: E402
 
@@ -24,4 +24,4 @@ html_js_files = ["accessible.js"]
 html_copy_source = html_show_copyright = False
 html_show_sphinx = False
 
-reference.write(HERE / "reference")
+reference_pages.write(HERE / "reference")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from acclimate_device.protocol import FILES, MANIFEST, Release
 
@@ -58,7 +59,7 @@ def export(initialization, **options):
     return build_bundle(initialization, release_of(initialization), **options)
 
 
-FAMILIES = {
+FAMILIES: dict[str, tuple[tuple[Any, ...], dict[str, Any], int]] = {
     "mlp": (("mlp", (16,), 5), {}, 21_000),
     "mlp, tanh, regression": (
         ("mlp", (3,), 2, "regression"),

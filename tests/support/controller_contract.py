@@ -181,7 +181,7 @@ class ControllerContract:
             def acquire_lease(self, *_: object) -> object:
                 return self.lease
 
-        sleepy = Controller(Sleepy(), "one", lambda: world.now)  # type: ignore[arg-type]
+        sleepy = Controller(Sleepy(), "one", lambda: world.now)
         world.now += 60
         Controller(store, "two", lambda: world.now).tick()
         before = store.rollout("rollout-1")

@@ -95,8 +95,8 @@ class Life:
         if name == "close":
             return life.rolled_back(one, now)
         if name in ("start", "abort"):
-            return getattr(life, name)(one, now)  # type: ignore[no-any-return]
-        return getattr(life, name)(one, now, revision)  # type: ignore[no-any-return]
+            return getattr(life, name)(one, now)
+        return getattr(life, name)(one, now, revision)
 
     def _devices_change(self) -> None:
         revision = next_revision(self.fleet.revision, self.now)

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -134,7 +135,7 @@ class PostgresServer:
             **self._identity(),
         )
 
-    def _identity(self) -> dict[str, int]:
+    def _identity(self) -> dict[str, Any]:
         return {"user": self._account.pw_uid, "group": self._account.pw_gid} if self._account else {}
 
 

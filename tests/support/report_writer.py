@@ -30,10 +30,10 @@ def main() -> None:
             acknowledged.flush()
 
 
-def _patiently(call) -> SqlStore:  # type: ignore[no-untyped-def]
+def _patiently(call) -> SqlStore:
     while True:
         try:
-            return call()  # type: ignore[no-any-return]
+            return call()
         except (DBAPIError, RolloutError):
             time.sleep(0.02)
 

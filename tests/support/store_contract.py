@@ -29,7 +29,7 @@ EVIDENCE = GateEvidence(
 
 
 def a_decision(action: str, at: float = NOW, **fields: object) -> Decision:
-    return replace(Decision("rollout-1", at, action, "asked", "ada", 0), **fields)  # type: ignore[arg-type]
+    return replace(Decision("rollout-1", at, action, "asked", "ada", 0), **fields)
 
 
 def a_campaign(name: str, **fields: object) -> Campaign:
@@ -48,7 +48,7 @@ def a_campaign(name: str, **fields: object) -> Campaign:
             holder="one",
             held_at=NOW,
         ),
-        **fields,  # type: ignore[arg-type]
+        **fields,
     )
 
 
@@ -244,7 +244,7 @@ class EnrolmentContract:
         self, store: Store, change: dict[str, object], reason: str
     ):
         a_fleet_with(store)
-        store.add_enrolment_token(replace(self.TOKEN, **change), "ada")  # type: ignore[arg-type]
+        store.add_enrolment_token(replace(self.TOKEN, **change), "ada")
         with pytest.raises(EnrolmentRefusedError, match=reason):
             store.enrol("f" * 64, a_device(1), NOW)
 

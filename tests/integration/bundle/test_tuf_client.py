@@ -71,12 +71,12 @@ class World:
         """A client that goes on from what it trusted last."""
         folder = self.home / name
         (folder / "targets").mkdir(parents=True, exist_ok=True)
-        host, port = self.server.server_address
+        port = self.server.server_port
         return Updater(
             str(folder),
-            f"http://{host}:{port}/metadata/",
+            f"http://127.0.0.1:{port}/metadata/",
             str(folder / "targets"),
-            f"http://{host}:{port}/targets/",
+            f"http://127.0.0.1:{port}/targets/",
             bootstrap=self.bootstrap,
         )
 

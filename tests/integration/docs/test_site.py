@@ -8,7 +8,7 @@ import click
 import pytest
 
 from acclimate.cli.main import cli
-from docs import reference
+from docs import reference_pages
 
 ROOT = Path(__file__).parents[3]
 # a command in a block or between backticks, up to a comment, a pipe or the end
@@ -22,16 +22,16 @@ def test_the_pages_build_without_a_warning_and_can_be_searched(site):
     assert "training.meta_batch" in (site / "reference" / "recipe.html").read_text()
 
 
-@pytest.mark.parametrize("page", reference.PAGES)
+@pytest.mark.parametrize("page", reference_pages.PAGES)
 def test_everything_is_documented(page):
-    rows = reference.rows_of(page)
+    rows = reference_pages.rows_of(page)
     assert rows
     assert [(row.section, row.name) for row in rows if not row.meaning.strip()] == []
 
 
 def test_every_setting_that_pages_name_exists():
     """`--set KEY=` in tutorials and how-tos names a key of a recipe or a scenario."""
-    keys = {row.name for page in ("recipe", "scenario") for row in reference.rows_of(page)}
+    keys = {row.name for page in ("recipe", "scenario") for row in reference_pages.rows_of(page)}
     named = {
         key
         for page in (ROOT / "docs").glob("*/*.md")

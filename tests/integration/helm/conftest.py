@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,12 +87,12 @@ def postgres(small) -> Iterator[Postgres]:
     container = at(small, "StatefulSet/acclimate-postgresql", "spec>template>spec>containers>postgresql")
     env = environment(container)
     (folder / "password").write_text(PASSWORD)
-    as_user = {}
+    as_user: dict[str, Any] = {}
     if account:
         shutil.chown(folder / "password", "postgres")
         as_user = {"user": "postgres", "group": "postgres", "extra_groups": []}
 
-    def run(tool: str, *arguments: str, **more: object) -> None:
+    def run(tool: str, *arguments: str, **more: Any) -> None:
         done = subprocess.run(
             [tools[-1] / tool, *arguments], capture_output=True, text=True, cwd=folder, **as_user, **more
         )

@@ -40,7 +40,7 @@ def test_both_databases_are_saved_and_come_back(rendered, postgres, tmp_path):
         environment = os.environ | resolved(container, SECRETS, here)
         environment["PATH"] = f"{TOOLS[-1]}:{os.environ['PATH']}"
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
-        done = subprocess.run(map(here, command), env=environment, capture_output=True, text=True)
+        done = subprocess.run([*map(here, command)], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -55,7 +55,7 @@ class GrowingFleet:
         elapsed = time.monotonic() - self.began
         rollout = replace(a_rollout(), state=State.RUNNING, opened=(OpenWave(0.1, 0.1, 1.0, 1),))
         release = rollout.plan.release
-        amounts = dict.fromkeys(("reports", "predictions"), int(100 * elapsed))
+        amounts: dict[str, float] = dict.fromkeys(("reports", "predictions"), int(100 * elapsed))
         amounts |= {"examples": int(100 * elapsed), "loss_sum": 50 * elapsed}
         amounts |= {"adapted_examples": int(80 * elapsed), "adapted_loss_sum": 20 * elapsed}
         amounts |= {"adaptations": int(80 * elapsed), "kept_starts": int(20 * elapsed)}

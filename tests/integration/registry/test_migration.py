@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ FIRST = "from acclimate.registry import Registry; Registry.open()"
 def test_two_first_processes_of_a_fresh_folder_both_find_a_whole_store(tmp_path: Path) -> None:
     environment = {name: text for name, text in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
     environment |= {"ACCLIMATE_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    folders = [Path(tempfile.mkdtemp(dir=tmp_path)) for _ in range(2)]
     started = [
         # Folders for temporary files of their own, as two containers have: MLflow's own lock lies there.
         subprocess.Popen(
@@ -32,8 +34,7 @@ def test_two_first_processes_of_a_fresh_folder_both_find_a_whole_store(tmp_path:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for folder in (tmp_path / "a", tmp_path / "b")
-        if folder.mkdir() is None
+        for folder in folders
     ]
     said = [process.communicate(timeout=240)[1] for process in started]
     assert [process.returncode for process in started] == [0, 0], said

@@ -75,7 +75,11 @@ class Broker:
         ]
         with open(self.folder / "mosquitto.log", "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        until(lambda: socket.create_connection(("127.0.0.1", self.port), 0.2).close() is None)
+        until(self.listens)
+
+    def listens(self) -> bool:
+        with socket.create_connection(("127.0.0.1", self.port), 0.2):
+            return True
 
     def stop(self) -> None:
         assert self.process is not None

@@ -87,8 +87,9 @@ def test_a_copied_card_is_noticed_named_held_and_resolved(service: Served, tmp_p
     for board in ("board A", "board B"):
         assert digest(board, device)[:8] in found["doubled"], "as acclimate-device status prints it"
     for one in (restarted, twin):
-        state, _ = one.agent.service.state("")
-        assert state.action == "hold"
+        told = one.agent.service.state("")
+        assert told is not None
+        assert told[0].action == "hold"
 
     (listed,) = json.loads(acclimate(service, "device", "list", "plant", "--json"))
     assert listed["doubled_at"] is not None

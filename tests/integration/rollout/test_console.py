@@ -56,7 +56,7 @@ def browser() -> Iterator[Browser]:
 
 def signed_in(browser: Browser, served: Served, **context: object) -> tuple[Page, list[str]]:
     """A page signed in by keyboard alone, and what goes wrong on it from then on."""
-    page = browser.new_context(**context).new_page()  # type: ignore[arg-type]
+    page = browser.new_context(**context).new_page()
     wrong: list[str] = []
     page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: wrong.append(str(error)))

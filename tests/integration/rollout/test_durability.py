@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,10 @@ def acknowledged(folder: Path) -> int:
     return sum(len(file.read_text().splitlines()) for file in folder.glob("writer-*"))
 
 
+def reached(folder: Path, batches: int) -> bool:
+    return acknowledged(folder) >= batches
+
+
 def wait_for(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + 120
     while not condition():
@@ -57,7 +62,7 @@ def test_acknowledged_equals_counted_through_kills_of_writers_and_database(
     try:
         for turn in range(6):
             target = goal * (turn + 1) // 8
-            wait_for(lambda target=target: acknowledged(tmp_path) >= target, f"{target} batches")
+            wait_for(partial(reached, tmp_path, target), f"{target} batches")
             if turn % 2:
                 mortal_postgres.kill()
                 mortal_postgres.start()

@@ -7,6 +7,7 @@ import itertools
 import os
 import secrets
 import time
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -91,8 +92,8 @@ def test_a_rolling_restart_loses_and_counts_twice_nothing(tmp_path: Path, postgr
     tokens = [signer.issue(Access("home", f"device-{number:05d}", 1, ends)) for number in range(DEVICES)]
     replicas = [Served(tmp_path / name, url) for name in ("one", "two")]
     for replica in replicas:
-        replica.start(ACCLIMATE_SERVICE_KEY=str(key_file))
-        replica.start = lambda start=replica.start: start(ACCLIMATE_SERVICE_KEY=str(key_file))  # type: ignore[method-assign]
+        replica.start = partial(replica.start, ACCLIMATE_SERVICE_KEY=str(key_file))
+        replica.start()
     devices = Devices(replicas, tokens)
 
     async def all_at_once() -> int:

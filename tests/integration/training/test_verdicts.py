@@ -18,7 +18,7 @@ from acclimate.training.recipe import Recipe
 from acclimate.training.shard import deterministic
 from acclimate.training.validation import validator
 from acclimate.workflow import evaluate_starts, phases
-from tests.integration.training.test_workflow import Quiet
+from tests.support.listeners import Quiet
 
 ROWS = 60
 ANSWERS = {"a number": "rival", "joint": "joint", "adaptation": "start", "few": "record-more"}

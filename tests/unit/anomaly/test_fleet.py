@@ -75,7 +75,8 @@ def fleet(devices: int = 10) -> pd.DataFrame:
         y = np.stack([load, slope * load + 0.2 * random.normal(size=ROWS)], 1) + level
         strange = (np.arange(ROWS) > ROWS // 2) & (np.arange(ROWS) % 30 == 7)
         y[strange, 1] += 2.5
-        state = np.where(strange, "odd", np.where(np.arange(ROWS) < ROWS // 2, None, "fine"))
+        state = np.full(ROWS, "fine", object)
+        state[: ROWS // 2], state[strange] = None, "odd"
         parts.append(pd.DataFrame({"pump": f"p{device}", "hour": np.arange(ROWS), "state": state}))
         parts[-1][["a", "b"]] = y
     return pd.concat(parts, ignore_index=True)

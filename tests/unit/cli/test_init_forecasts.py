@@ -88,10 +88,10 @@ def test_a_series_of_any_kind_begins_at_no_change_and_can_learn(folder, kind):
     forecast = problem.learner().predict(under(start, "param."), query.x)
     no_change = naive_forecasts(problem.data.schema)["last value"](query.x)
     torch.testing.assert_close(forecast, no_change, rtol=1e-4, atol=1e-4)
-    result = ShardWorker.of(problem).compute(start, 0, [0])
-    assert all(bool(torch.isfinite(each).all()) for each in result.gradient.values())
-    assert float(result.gradient["param.linear.weight"].abs().max()) > 0
-    loss = result.figures["loss"]
+    shard = ShardWorker.of(problem).compute(start, 0, [0])
+    assert all(bool(torch.isfinite(each).all()) for each in shard.gradient.values())
+    assert float(shard.gradient["param.linear.weight"].abs().max()) > 0
+    loss = shard.figures["loss"]
     assert 0 < loss < 50, "errors are counted in the units of each window"
 
 

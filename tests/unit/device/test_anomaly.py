@@ -13,6 +13,7 @@ from acclimate.models import build, parameters_of
 from acclimate_device import Device
 from acclimate_device.errors import InputError, LabelError
 from acclimate_device.protocol import Release
+from acclimate_device.runtime import NormalEngine
 from acclimate_device.testing import SimulatedFlash
 
 SHAPE, CHANNELS = (2, 8), ("load", "heat")
@@ -74,8 +75,9 @@ def test_a_new_device_learns_what_is_normal_on_it_and_tells_what_is_not(bundle):
     assert sum(map(device.predict_one, fine)) <= 1
     assert sum(map(fresh.predict_one, odd)) < 38  # the fleet alone does not know its level
     assert device.adapted
-    threshold = device._life.active.running.engine.prior.threshold
-    assert (device.score_one(odd[0]) > threshold) is device.predict_one(odd[0])
+    engine = device._life.active.running.engine
+    assert isinstance(engine, NormalEngine)
+    assert (device.score_one(odd[0]) > engine.prior.threshold) is device.predict_one(odd[0])
 
 
 def test_what_was_learnt_survives_a_restart_and_reset_forgets_it(bundle):

@@ -314,7 +314,12 @@ def test_state_is_written_once_a_minute_at_most() -> None:
     stream, flash, clock = GestureDevice(8), SimulatedFlash(), Clock()
     learner, writes = device(flash, clock), []
     put = flash.write
-    flash.write = lambda name, data: (writes.append(name), put(name, data))[1]
+
+    def write(name: str, data: bytes) -> None:
+        writes.append(name)
+        put(name, data)
+
+    flash.write = write
     for _ in range(600):  # ten minutes, a label a second
         learner.learn_one(*stream.example())
         clock.now += 1.0
@@ -336,8 +341,8 @@ def test_a_prediction_never_waits_and_never_sees_half_a_version() -> None:
     stop, seen = threading.Event(), set()
 
     def predict() -> None:
-        while not stop.is_set():
-            _, outputs = learner._predict(probe, None)
+        while not (stop.is_set() and seen):
+            _, outputs = learner._predictor._outputs(probe, None)
             seen.add(tuple(outputs.tolist()))
 
     threads = [threading.Thread(target=predict) for _ in range(3)]
@@ -353,6 +358,7 @@ def test_a_prediction_never_waits_and_never_sees_half_a_version() -> None:
         for thread in threads:
             thread.join(timeout=5)
             assert not thread.is_alive(), "a prediction waited for the lock"
+    assert seen
     assert seen <= whole
 
 

@@ -192,10 +192,10 @@ def test_what_was_kept_of_another_bundle_or_is_damaged_is_left(pool, files):
             device.keep(name, data)
 
 
-def test_a_gap_is_never_an_answer(pool, files):
+def test_a_gap_is_never_an_answer(pool, files, monkeypatch):
     forecaster = Forecaster(opened(files), learn_every=1)
     learnt = []
-    forecaster._device.learn_one = lambda x, y: learnt.append(y)
+    monkeypatch.setattr(forecaster._device, "learn_one", lambda x, y: learnt.append(y))
     values, times = rows_of(pool)
     for row in range(200):
         forecaster.observe_one([values[row, 0], np.nan if row > 60 else values[row, 1]], times[row])

@@ -129,7 +129,12 @@ def test_files_on_a_real_disk_do_the_same(tmp_path: Path) -> None:
 def test_what_was_renamed_is_synced_in_its_own_folder(tmp_path: Path) -> None:
     flash, synced = FileFlash(tmp_path), []
     fsync = flash._fsync
-    flash._fsync = lambda path: (synced.append(path), fsync(path))[1]
+
+    def watched(path: Path) -> None:
+        synced.append(path)
+        fsync(path)
+
+    flash._fsync = watched
     Store(flash).write("outbox/one", b"data")
     assert synced[-3:] == [tmp_path / "outbox/one.0.new", tmp_path / "outbox/one.1.new", tmp_path / "outbox"]
     flash.sync_names("outbox/")

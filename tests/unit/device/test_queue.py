@@ -49,7 +49,7 @@ def _content(number: int) -> Report:
     )
 
 
-def totals(reports: tuple[Report, ...]) -> tuple[int, int, int, int]:
+def totals(reports: tuple[Report, ...]) -> tuple[int, ...]:
     counted = [(one.windows, one.predictions, one.adapted_loss.count, one.steps) for one in reports]
     return tuple(map(sum, zip(*counted, strict=True)))
 

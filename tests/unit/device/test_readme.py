@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def test_the_python_examples_run(tmp_path: Path, monkeypatch) -> None:
             with pytest.raises(InputError, match="classification"):
                 exec(example, {})
             continue
-        names = {"x": x, "y": y}
+        names: dict[str, Any] = {"x": x, "y": y}
         exec(example, names)
         assert names["device"].predict_one(x) in ("circle", "shake", "tap")
     assert (tmp_path / "state" / "outbox").is_dir(), "closing reports what was open"

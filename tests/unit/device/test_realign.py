@@ -175,9 +175,9 @@ def test_few_inputs_move_the_normalization_less_than_many() -> None:
 
 @pytest.mark.parametrize(("old", "new"), [(1.0, 0.0), (0.0, 1.0), (1.0, 1e-5)])
 def test_a_channel_that_stands_still_on_one_side_cannot_be_aligned(old: float, new: float) -> None:
-    sides = [Moments(64, (0.5,), (spread,)) for spread in (old, new)]
+    before, after = (Moments(64, (0.5,), (spread,)) for spread in (old, new))
     with pytest.raises(AlignmentError, match="channel 'x' varied by"):
-        alignment(*sides, ("x",))
+        alignment(before, after, ("x",))
 
 
 def test_the_identity_changes_nothing() -> None:

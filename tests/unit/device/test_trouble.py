@@ -93,8 +93,11 @@ def test_a_full_disk_drains_by_sending() -> None:
     queue = ReportQueue(Store(flash))
     for number in range(70):
         queue.add(report(number))
-    flash._put = lambda name, data: flash._refuse_all(name)
-    flash._refuse_all = lambda name: (_ for _ in ()).throw(StorageError(f"{name}: No space left on device"))
+
+    def full(name: str, data: bytes) -> None:
+        raise StorageError(f"{name}: No space left on device")
+
+    flash._put = full
     sent = []
     while batch := queue.next_batch():
         sent += [one.id for one in batch.reports]
@@ -215,7 +218,7 @@ def test_reports_and_saved_state_do_not_wait_for_the_wall_clock(leap: float, ste
     policy = OnlinePolicy(report_s=60, save_s=60)
     learner = Device(tiny_bundle().get, flash, policy, clock=lambda: wall[0])
     if steady:
-        learner._life.clock.__init__(lambda: wall[0], lambda: age[0])
+        learner._life.clock = Clock(lambda: wall[0], lambda: age[0])
         learner._life.recorder.began = learner._life.clock.elapsed()
     for second in range(3600):
         wall[0] += 1.0 + (leap if second == 30 else 0.0)

@@ -13,11 +13,11 @@ import pytest
 from markdown_it import MarkdownIt
 from mdit_py_plugins.anchors import anchors_plugin
 
-from docs import reference
+from docs import reference_pages
 
 ROOT = Path(__file__).parents[3]
 MARKDOWN = MarkdownIt("gfm-like", {"linkify": False}).use(anchors_plugin, max_level=6)
-GENERATED = {ROOT / "docs" / "reference" / f"{name}.md" for name in reference.PAGES}
+GENERATED = {ROOT / "docs" / "reference" / f"{name}.md" for name in reference_pages.PAGES}
 TOCTREE = re.compile(r"```\{toctree\}\n(.*?)```", re.DOTALL)
 
 

@@ -23,7 +23,7 @@ def evaluation(metric: str = "accuracy", devices: int = DEVICES, **means: float)
     for number, (start, mean) in enumerate(means.items()):
         values = mean + np.roll(SPREAD, number)[:devices]
         point = summarize(values, tasks, better)
-        curves.append(Curve(start, 5, (0,), (point,), 0, validation=mean))  # type: ignore[arg-type]
+        curves.append(Curve(start, 5, (0,), (point,), 0, validation=mean))
     return Evaluation(metric, better, 5, 1, tasks, 3, (0,), "", tuple(curves), (), tasks)
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from docs.reference import chart_readme
+from docs.reference_pages import chart_readme
 from tests.unit.helm.rendering import ABSENT, CHART, MINIMAL, at, containers, leaves, merged, nested
 
 ROLLOUT = "Deployment/acclimate-rollout"

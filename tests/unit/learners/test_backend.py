@@ -44,7 +44,7 @@ def test_without_a_compiler_auto_falls_back_with_a_reason_and_on_refuses(
     chosen = choose_backend(LearnerConfig(inner_steps=5), build(MLP), 10_000)
     assert chosen.name == "plain"
     assert "install g++" in chosen.reason
-    assert [record.instead_of for record in caplog.records] == ["compiled"]
+    assert [vars(record)["instead_of"] for record in caplog.records] == ["compiled"]
     with pytest.raises(ModelError, match=r"set learner\.compile to off"):
         choose_backend(LearnerConfig(compile="on"), build(MLP), 10_000)
 

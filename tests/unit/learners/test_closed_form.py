@@ -263,7 +263,8 @@ def test_a_users_own_network_serves_if_its_last_layer_is_linear() -> None:
     learner = build_learner(LearnerConfig("closed-form"), own, LOSSES["cross_entropy"])
     meta = learner.init(parameters_of(own))
     x, y = wide(TASKS, 4, 3), torch.randint(0, CLASSES, (TASKS, 4))
-    gradient, _ = learner.meta_gradient(meta, *[(x, y, torch.ones(TASKS, 4, dtype=torch.float64))] * 2, 0)
+    batch = (x, y, torch.ones(TASKS, 4, dtype=torch.float64))
+    gradient, _ = learner.meta_gradient(meta, batch, batch, 0)
     assert float(gradient["param.trunk.weight"].abs().sum()) > 0
 
 

@@ -55,7 +55,7 @@ def slow_meta_gradient(
     learner: Learner, model: nn.Module, meta: dict, support: tuple, query: tuple, step: int
 ) -> dict:
     """One task at a time, one parameter dict at a time: what the papers say, with no regard for speed."""
-    config, loss = learner.config, learner.inner.loss
+    config, loss = learner.config, learner.loss
     names = [name for name, _ in model.named_parameters()]
 
     def objective(params: dict, batch: tuple) -> Tensor:
@@ -106,9 +106,8 @@ def slow_meta_gradient(
                 (1 - share) / config.inner_steps + (share if k == config.inner_steps - 1 else 0)
                 for k in range(config.inner_steps)
             ]
-            value = value + sum(
-                weight * objective(p, q) for weight, p in zip(weights, trajectory, strict=True)
-            )
+            for weight, params in zip(weights, trajectory, strict=True):
+                value = value + weight * objective(params, q)
         else:
             value = value + objective(trajectory[-1], q)
     gradients = torch.autograd.grad(value, list(leaves.values()), materialize_grads=True)
@@ -119,7 +118,7 @@ def assert_equal(found: dict, expected: dict) -> None:
     assert found.keys() == expected.keys()
     for name in expected:
         torch.testing.assert_close(
-            found[name], expected[name], rtol=1e-8, atol=1e-10, msg=lambda m, n=name: f"{n}: {m}"
+            found[name], expected[name], rtol=1e-8, atol=1e-10, msg=f"{name}: {{}}".format
         )
 
 

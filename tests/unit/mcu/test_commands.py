@@ -67,7 +67,7 @@ def test_other_files_are_not_written_over(tmp_path) -> None:
 def test_the_doctor_looks_at_compilers(monkeypatch: pytest.MonkeyPatch) -> None:
     told = json.loads(run("doctor", "--target", "c", "--json").stdout)
     assert {one["check"]: one["level"] for one in told["findings"]}["C runtime"] == "ok"
-    monkeypatch.setattr(toolchain.shutil, "which", lambda name: None)
+    monkeypatch.setattr("shutil.which", lambda name: None)
     without = {check: (level, remedy) for check, level, _, remedy in toolchain.toolchain()}
     assert without["compiler for cortex-m4"] == (
         "note",

@@ -30,10 +30,10 @@ def stream(seed: int, labels: int = 400):
     """A device's life with three drifts: its sensor is turned, ages to a third, and loses a channel."""
     device = GestureDevice(seed)
     windows, classes = [], []
-    for number, (x, label) in enumerate(device.examples(labels)):
+    for number, (window, label) in enumerate(device.examples(labels)):
         if number == labels // 4:
             device.mount_anew()
-        x = np.asarray(x, np.float32)
+        x = np.asarray(window, np.float32)
         if number >= labels // 2:
             x = x * np.float32(0.35)
         if number >= 3 * labels // 4:

@@ -76,7 +76,7 @@ def routes(world: World) -> Iterator[tuple[str, str, list[str]]]:
         ("/console", one)
         for mounted in _router(world.service).routes
         if isinstance(mounted, Mount) and mounted.path == "/console"
-        for one in mounted.app._app.routes
+        for one in vars(mounted.app)["_app"].routes
     ]:
         if isinstance(found, Route):
             for method in sorted(found.methods or ()):

@@ -35,7 +35,7 @@ def test_a_report_that_overtakes_its_telling_still_counts(tmp_path: Path):
     store = open_store(f"sqlite:///{tmp_path / 'rollout.db'}")
     world = World(store, 60, **PLAN)
     tell, told = store.record_taken, []
-    store.record_taken = told.extend  # type: ignore[method-assign] # written down only later
+    store.record_taken = told.extend  # written down only later
     world.do("start")
     world.until(State.RUNNING)
     world.now += 1

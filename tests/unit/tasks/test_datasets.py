@@ -19,7 +19,9 @@ from tests.support.recordings import DATA, recorded
 @pytest.fixture
 def opened(tmp_path):
     def open_one(name: str, data_dir: Path = DATA, **options: object) -> TaskPool:
-        return open_dataset(name, data_dir=data_dir, pool_dir=tmp_path / "pools", **options)
+        pool = open_dataset(name, data_dir=data_dir, pool_dir=tmp_path / "pools", **options)
+        assert isinstance(pool, TaskPool)
+        return pool
 
     return open_one
 

@@ -1,5 +1,7 @@
 """Seasons are found where there are some, and in noise, trends and nights of zeros none that is not there."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -77,7 +79,13 @@ def test_autocorrelation_is_that_of_a_loop():
 
 
 def test_what_is_written_is_a_declaration_with_a_reason_for_each_key():
-    declared = {"kind": "forecasting", "task": "d", "time": "t", "channels": ["a"], "targets": ["a"]}
+    declared: dict[str, Any] = {
+        "kind": "forecasting",
+        "task": "d",
+        "time": "t",
+        "channels": ["a"],
+        "targets": ["a"],
+    }
     declared |= {"window": 128, "sample_rate_hz": 1 / HOUR_S, "max_gap": 9.0}
     found = {
         key: (value, why)
@@ -94,7 +102,13 @@ def test_what_is_written_is_a_declaration_with_a_reason_for_each_key():
 
 
 def test_a_long_horizon_is_forecast_at_some_of_its_steps():
-    declared = {"kind": "forecasting", "task": "d", "channels": ["a"], "targets": ["a"], "window": 32}
+    declared: dict[str, Any] = {
+        "kind": "forecasting",
+        "task": "d",
+        "channels": ["a"],
+        "targets": ["a"],
+        "window": 32,
+    }
     entries = forecast_entries(declared, {"horizon": 500, "window": 32}, rhythm(season=40), None)
     found = {key: value for key, value, _ in entries}
     assert "window" not in found

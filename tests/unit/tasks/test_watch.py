@@ -9,7 +9,9 @@ from acclimate.tasks.datasets import watch
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory) -> TaskPool:
-    return open_dataset("watch", pool_dir=tmp_path_factory.mktemp("pools"))
+    pool = open_dataset("watch", pool_dir=tmp_path_factory.mktemp("pools"))
+    assert isinstance(pool, TaskPool)
+    return pool
 
 
 def test_the_pool_holds_every_recording_as_it_is_in_seglearn(pool):

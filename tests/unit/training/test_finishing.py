@@ -98,11 +98,11 @@ def test_a_head_that_is_far_too_sure_of_itself_does_not_speak_for_the_other(tmp_
         after = learner.adapt(meta, episode.support)[1]
         prior, features = under(meta, "prior."), learner.features(after, episode.query.x)
         answers = learner.heads.answers(prior, under(after, "state."), features)
-        both = {**answers, "both": learner.heads.mixed(prior, under(after, "state."), features)}
+        mixed = learner.heads.mixed(prior, under(after, "state."), features)
         labels = episode.query.y[counts]
         return {
             name: float(torch.nn.functional.cross_entropy(answer[counts], labels))
-            for name, answer in both.items()
+            for name, answer in (*answers.items(), ("both", mixed))
         }
 
     before, after = losses(sure), losses(calibrated(learner, sure, [episode], (1.0,)))

@@ -109,5 +109,5 @@ def test_sections_offer_what_the_library_takes_with_the_same_defaults(
 
 def test_a_recipe_cannot_be_changed_in_place() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load_recipe("watch").seed = 3  # type: ignore[misc]  # the point of the test
+        load_recipe("watch").seed = 3  # the point of the test
     assert isinstance(load_recipe("watch"), Recipe)

@@ -53,7 +53,7 @@ def test_an_update_of_a_quadratic_by_hand() -> None:
 
     def step(params: object, batch: float, number: int) -> dict[str, np.ndarray]:
         del number
-        return {"p": params["p"] - 0.5 * (params["p"] - batch)}  # type: ignore[index]
+        return {"p": params["p"] - 0.5 * (params["p"] - batch)}
 
     start = {"p": np.array([8.0])}
     reptile = client_update(step, start, 0.0, 4.0, steps=2, rate=0.5, kind="reptile")

@@ -25,6 +25,7 @@ from acclimate_device.protocol import (
     loads,
     unseal,
 )
+from acclimate_device.runtime import ClosedFormEngine
 from acclimate_device.storage import CONTRIBUTION, ROUND, Store
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
 from tests.unit.rollout.api.test_tenants import Site
@@ -141,7 +142,9 @@ async def test_a_campaign_ends_in_what_its_devices_know_together(world):
         active = member.device._life.active
         examples = member.device._life.learner.examples(active)
         x = active.schema.normalize(np.stack([one.x for one in examples]))
-        phi = active.running.engine.features(active.running.engine.start, x)["phi"]
+        engine = active.running.engine
+        assert isinstance(engine, ClosedFormEngine)
+        phi = engine.features(engine.start, x)["phi"]
         targets = np.eye(OUTPUTS)[[one.target for one in examples]] - 1 / OUTPUTS
         expected.append(moments(phi, targets))
     np.testing.assert_allclose(result, np.mean(expected, axis=0), atol=2.0**-16)
@@ -177,6 +180,7 @@ async def test_what_is_wrong_is_refused_counted_and_flags_its_device(world):
     campaign = await opened(world, members, clip=2.0)
     liar, honest, _ = members
     good = honest.makes(campaign.round())
+    assert good is not None
     large = np.full(campaign.numbers, 2**20, "<i4").tobytes()
     assert "above the clip" in await liar.gives(Contribution.of("campaign-1", large), 422)
     short = Contribution.of("campaign-1", large[:-4])

@@ -15,7 +15,7 @@ CANARY, NEITHER, CONTROL = BY_PLACE[0], BY_PLACE[100], BY_PLACE[-1]
 
 def at(state: State, **fields: object) -> Rollout:
     rollout = replace(a_rollout(), state=state, opened=(OpenWave(0.1, 0.1, NOW, 10),))
-    return replace(rollout, **fields)  # type: ignore[arg-type]
+    return replace(rollout, **fields)
 
 
 def told(rollout: Rollout | None, device: str, **attributes: str) -> Assignment:

@@ -19,7 +19,7 @@ def gate(verdict: Verdict) -> GateEvidence:
 
 def at(state: State, **fields: object) -> Rollout:
     rollout = replace(a_rollout(waves=WAVES), state=state, opened=(OpenWave(0.1, 0.1, NOW, 5),), approved=2)
-    return replace(rollout, **fields)  # type: ignore[arg-type]
+    return replace(rollout, **fields)
 
 
 PASS, HARM, DOUBT = gate(Verdict.PASS), gate(Verdict.HARM), gate(Verdict.INCONCLUSIVE)

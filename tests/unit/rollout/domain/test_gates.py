@@ -19,7 +19,7 @@ Make = Callable[[random.Random, Arm], dict[str, object]]
 def settled(arm: Arm, order: int, **fields: object) -> Observation:
     hash_ = (NEW if arm == "canary" else OLD).content_hash
     fields = {"heard_at": NOW, "adapted": True, "paid": True} | fields
-    return Observation(f"{arm}-{order}", arm, 1, NOW, 5, hash_, order=order, **fields)  # type: ignore[arg-type]
+    return Observation(f"{arm}-{order}", arm, 1, NOW, 5, hash_, order=order, **fields)
 
 
 def judged(gate: Gate, pairs: int, make: Make, arms: tuple[Arm, ...] = ("canary", "control")) -> GateEvidence:
@@ -80,7 +80,7 @@ def test_a_better_release_is_no_harm():
 
 @pytest.mark.parametrize("metric", ["failure", "silence", "drift"])
 def test_a_rate_that_rises_is_harm_and_an_equal_one_is_not(metric: str):
-    gate = Gate(metric)  # type: ignore[arg-type]
+    gate = Gate(metric)
     assert judged(gate, 60, events(metric, 0.5, 0.05)).verdict is Verdict.HARM
     assert judged(gate, 60, events(metric, 0.3, 0.3)).verdict is Verdict.PASS
 

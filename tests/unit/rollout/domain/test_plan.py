@@ -43,7 +43,7 @@ def test_the_defaults_make_a_plan():
         ({"waves": (Wave(share=0.2, duration_s=9, timeout_s=8),)}, "times out after 8 s"),
         ({"waves": (Wave(share=0.2, min_devices=0),)}, "no data never passes"),
         ({"gates": (Gate("loss"), Gate("loss"))}, "gates repeat"),
-        ({"gates": (Gate("speed"),)}, "'speed' is no metric"),  # type: ignore[arg-type]
+        ({"gates": (Gate("speed"),)}, "'speed' is no metric"),
         ({"gates": (Gate("loss", proof=True),)}, "equality can never be proven"),
         ({"gates": (Gate("loss", limit=1.0),)}, "add quantile: 0.5"),
         ({"gates": (Gate("failure", quantile=0.9),)}, "a rate has no quantile"),

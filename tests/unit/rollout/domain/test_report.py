@@ -8,7 +8,7 @@ from tests.support.rollout_samples import NEW, NOW
 
 
 def told(**fields: object) -> Report:
-    return Report("0" * 32, NOW, NOW + 60, NEW, 5, "a", **fields)  # type: ignore[arg-type]
+    return Report("0" * 32, NOW, NOW + 60, NEW, 5, "a", **fields)
 
 
 def test_losses_of_both_parameters_add_up_and_the_adapted_stay_apart():

@@ -103,7 +103,7 @@ def test_the_evidence_does_not_depend_on_the_unit():
     one, thousand = sums_of(differences), sums_of([1000 * value for value in differences])
     assert pairs_log_e(one, 0.05) == pytest.approx(pairs_log_e(thousand, 0.05))
     low, high = pairs_interval(one, 0.05)
-    assert pairs_interval(thousand, 0.05) == (pytest.approx(1000 * low), pytest.approx(1000 * high))
+    assert pairs_interval(thousand, 0.05) == pytest.approx((1000 * low, 1000 * high))
 
 
 def test_an_interval_of_pairs_holds_what_is_not_rejected():

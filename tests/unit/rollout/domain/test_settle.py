@@ -39,7 +39,7 @@ def test_a_device_whose_adaptation_did_not_pay_counts_with_the_start_it_uses():
 
 @pytest.mark.parametrize("fields", [{"fallbacks": 1}, {"refused": True}, {"content_hash": OLD.content_hash}])
 def test_what_makes_a_failure(fields: dict[str, object]):
-    failed = hear(WATCHED, replace(report(), **fields))  # type: ignore[arg-type]
+    failed = hear(WATCHED, replace(report(), **fields))
     assert failed.failure
     assert is_settled(failed, PLAN, NOW)
 

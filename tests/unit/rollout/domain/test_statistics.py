@@ -14,7 +14,7 @@ VALUES = [3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.0, 6.0]
 
 
 def one(arm: Arm = "canary", **fields: object) -> Observation:
-    return Observation("d", arm, 1, 0.0, 1, "", order=1, **fields)  # type: ignore[arg-type]
+    return Observation("d", arm, 1, 0.0, 1, "", order=1, **fields)
 
 
 def seen(gate: Gate, canary: list[float], control: list[float]) -> GateStatistic:
@@ -50,7 +50,7 @@ def test_two_equal_values_have_a_deviation_of_nothing():
 def test_a_mean_tolerates_a_share_of_controls_deviation():
     mean = seen(Gate("loss", tolerance=0.5), [2.0] * 8, VALUES)
     assert mean.margin == pytest.approx(0.5 * statistics.stdev(VALUES))
-    assert (mean.estimate("canary"), mean.estimate("control")) == (2.0, pytest.approx(3.875))
+    assert (mean.estimate("canary"), mean.estimate("control")) == pytest.approx((2.0, 3.875))
     assert mean.says(0.02) == "mean loss is 1.875 lower than control's over 8 pairs"
     assert seen(Gate("loss"), [5.0], [3.0]).says(0.02) == "mean loss is 2 higher than control's over 1 pairs"
 

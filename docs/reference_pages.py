@@ -1,4 +1,4 @@
-"""The reference pages, from the code itself: `python docs/reference.py DIR` writes them, and with
+"""The reference pages, from the code itself: `python docs/reference_pages.py DIR` writes them, and with
 --chart-readme in DIR's place the chart's README.
 
 Each page is rows with a description; `rows_of` gives them as data, so that a test finds what is undocumented.
