@@ -1,6 +1,7 @@
 """Fixtures that more than one kind of test uses."""
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -10,6 +11,11 @@ from tests.support.postgres import PostgresServer
 
 # Ray runs workers at niceness 15: beside a busy neighbour a test would wait for them for minutes.
 os.environ.setdefault("RAY_worker_niceness", "0")
+
+
+# A shell's background jobs are begun deaf to Ctrl-C, and so would be every process that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -61,7 +61,7 @@ def test_control_c_is_130(tmp_path):
         running.stderr.readline()  # the first line of progress: it is at work
         time.sleep(0.2)
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate()
     assert running.returncode == 130
     assert "Traceback" not in said
 

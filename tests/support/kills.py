@@ -39,6 +39,19 @@ def killed_everywhere(act: Callable[[], object], check: Callable[[int], object],
     raise AssertionError(f"more than {most} steps")
 
 
+def in_a_child(act: Callable[[], object]) -> int:
+    """The exit status of a child that does it; negative is the signal that ended it."""
+    child = os.fork()
+    if child == 0:
+        try:
+            act()
+        except BaseException as error:
+            print(repr(error), file=sys.stderr, flush=True)
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def die_at(step: int) -> None:
     """From here on, this process dies at its step of that number; there is no way back."""
     _watch(lambda taken: os.kill(os.getpid(), signal.SIGKILL) if taken == step else None)

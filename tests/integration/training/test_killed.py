@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from acclimate.errors import TrainingError
 from acclimate.registry import Registry
 from acclimate.training.recipe import Recipe
 from acclimate.workflow import meta_train
-from tests.support.kills import die_at, steps_of
+from tests.support.kills import die_at, in_a_child, steps_of
 from tests.support.listeners import Quiet
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly]
@@ -30,18 +29,14 @@ RECIPE = Recipe.model_validate(
 )
 
 
-def in_a_child(home: Path, act: Callable[[], object]) -> int:
-    """Its exit status; negative is the signal that ended it."""
-    child = os.fork()
-    if child == 0:
+def at_home(home: Path, act: Callable[[], object]) -> int:
+    """The exit status of a child that does it with this home."""
+
+    def acted() -> None:
         os.environ["ACCLIMATE_HOME"] = str(home)
-        try:
-            act()
-        except BaseException as error:
-            print(repr(error), file=sys.stderr, flush=True)
-            os._exit(1)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        act()
+
+    return in_a_child(acted)
 
 
 def train_as_told() -> None:
@@ -60,7 +55,7 @@ def test_training_killed_anywhere_ends_at_the_same_bits(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     whole, counted = tmp_path / "whole", tmp_path / "steps"
     whole.mkdir()
-    assert in_a_child(whole, lambda: counted.write_text(str(steps_of(train_as_told)))) == 0
+    assert at_home(whole, lambda: counted.write_text(str(steps_of(train_as_told)))) == 0
     wanted, most = (whole / "hash").read_text(), int(counted.read_text())
     for step in random.Random(0).sample(range(1, most), 8):
         home = tmp_path / f"killed-{step}"
@@ -70,8 +65,8 @@ def test_training_killed_anywhere_ends_at_the_same_bits(
             die_at(step)
             meta_train(RECIPE, listener=Quiet())
 
-        assert in_a_child(home, cut_short) in (-9, 0), step
-        assert in_a_child(home, train_as_told) == 0, step
+        assert at_home(home, cut_short) in (-9, 0), step
+        assert at_home(home, train_as_told) == 0, step
         assert (home / "hash").read_text() == wanted, step
         monkeypatch.setenv("ACCLIMATE_HOME", str(home))
         runs = Registry.open().runs("waves")

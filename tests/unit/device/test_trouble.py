@@ -218,7 +218,7 @@ def test_reports_and_saved_state_do_not_wait_for_the_wall_clock(leap: float, ste
     policy = OnlinePolicy(report_s=60, save_s=60)
     learner = Device(tiny_bundle().get, flash, policy, clock=lambda: wall[0])
     if steady:
-        learner._life.clock = Clock(lambda: wall[0], lambda: age[0])
+        Clock.__init__(learner._life.clock, lambda: wall[0], lambda: age[0])
         learner._life.recorder.began = learner._life.clock.elapsed()
     for second in range(3600):
         wall[0] += 1.0 + (leap if second == 30 else 0.0)
