@@ -23,7 +23,6 @@ HELD_OUT = {
     "hit_bearing6": (("mfs_*",), ("selfbuilt_*",)),
     "uestc_bearing4": (("uestc_800",), ("uestc_1000",), ("uestc_1200",), ("uestc_1400",)),
 }
-SCHEDULE = {"lr": 0.003, "final_lr": 0.0}
 RATES = {"hit_bearing6": 51_200, "uestc_bearing4": 20_000}
 
 

@@ -21,7 +21,7 @@ from acclimate_device.agent.transport import Transport
 from acclimate_device.storage import Store
 from acclimate_device.telemetry import ReportQueue
 from acclimate_device.testing import SimulatedFlash
-from tests.integration.rollout.test_bridge import Bridge, Broker, call, enrolment
+from tests.integration.rollout.test_bridge import Bridge, Broker, enrolment
 from tests.support.serving import Served
 from tests.unit.device.test_queue import report
 
@@ -69,7 +69,7 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp())
     served = Served(folder / "service")
     served.start()
-    call(served, "POST", "/fleets", {"name": "plant"})
+    served.call("POST", "/fleets", {"name": "plant"})
     broker = Broker(folder)
     bridge = Bridge(served.url, f"mqtt://127.0.0.1:{broker.port}")
     time.sleep(15)

@@ -47,19 +47,6 @@ def epsilon(noise: float, rounds: int, delta: float) -> float:
     return high
 
 
-def rounds_within(noise: float, most: float, delta: float) -> int:
-    """Rounds that a device can take part in before it would spend more than epsilon `most`."""
-    if noise == 0:
-        return 0
-    low, high = 0, 1
-    while epsilon(noise, high, delta) <= most:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if epsilon(noise, middle, delta) <= most else (low, middle)
-    return low
-
-
 def noise_for(most: float, rounds: int, delta: float) -> float:
     """The least noise at which a device in `rounds` rounds spends no more than epsilon `most`."""
     low, high = 0.0, 1.0

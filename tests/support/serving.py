@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -66,6 +67,13 @@ class Served:
                 raise RuntimeError(self.log[-3000:])
             time.sleep(0.1)
         raise RuntimeError(f"not ready: {self.log[-3000:]}")
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """Ask the service as its administrator; what it answers."""
+        asked = f"{self.url}/api/v1{path}"
+        answer = httpx.request(method, asked, json=body, headers=self.admin, timeout=20)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else {}
 
     def kill(self) -> None:
         """End it without warning."""

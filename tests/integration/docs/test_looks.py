@@ -1,7 +1,9 @@
-"""The pages that nobody logs in to, in real Chromium: the documentation and the demo's report."""
+"""The pages that nobody logs in to, built and in real Chromium: the documentation and the demo's report."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +19,19 @@ from acclimate.rollout.console.pictures import Picture
 from tests.support.browser import chromium, complaints
 
 pytestmark = pytest.mark.slow
+DOCS = Path(__file__).parents[3] / "docs"
 SHOWN = [("light", 1280), ("dark", 390)]
 PAGES = ["index", "tutorials/train", "reference/recipe", "reference/device", "fields/wearables", "search"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The pages as `make docs` builds them: a warning is an error."""
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-E", "--keep-going", "-d", str(folder / "trees")]
+    built = subprocess.run([*command, str(DOCS), str(folder / "html")], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    return folder / "html"
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +55,11 @@ def report(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(report_page(["It began."], figures, picture, chapters, [("MLflow", "http://localhost")]))
     return path
+
+
+def test_the_pages_build_without_a_warning_and_can_be_searched(site):
+    assert '"uptan":' in (site / "searchindex.js").read_text()
+    assert "training.meta_batch" in (site / "reference" / "recipe.html").read_text()
 
 
 @pytest.mark.parametrize(("scheme", "width"), SHOWN, ids=str)

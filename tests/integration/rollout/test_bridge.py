@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -116,23 +116,8 @@ class Bridge:
         self.process.wait(20)
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(tmp_path_factory.mktemp("service"))
-    served.start()
-    call(served, "POST", "/fleets", {"name": "plant"})
-    yield served
-    served.stop()
-
-
-def call(served: Served, method: str, path: str, body: dict | None = None) -> dict:
-    answer = httpx.request(method, f"{served.url}/api/v1{path}", json=body, headers=served.admin, timeout=20)
-    assert answer.is_success, answer.text
-    return answer.json() if answer.content else {}
-
-
 def enrolment(served: Served) -> str:
-    return call(served, "POST", "/fleets/plant/enrolment-tokens", {"quota": 5})["token"]
+    return served.call("POST", "/fleets/plant/enrolment-tokens", {"quota": 5})["token"]
 
 
 class Gateway:
@@ -147,7 +132,7 @@ class Gateway:
 
 
 def reports_of(served: Served) -> int:
-    return sum(one["reports"] for one in call(served, "GET", "/fleets/plant/counts"))
+    return sum(one["reports"] for one in served.call("GET", "/fleets/plant/counts"))
 
 
 def test_a_device_lives_over_the_broker_alone(service: Served, tmp_path: Path) -> None:
@@ -174,7 +159,7 @@ def test_a_device_lives_over_the_broker_alone(service: Served, tmp_path: Path) -
             assert not gateway.agent.poll(), "nothing changed"
         assert int(bridge_forwarded(service)) == asked, "a poll that changes nothing sends nothing"
         first = gateway.transport._state
-        call(service, "PATCH", "/fleets/plant", {"poll_interval_s": 77})
+        service.call("PATCH", "/fleets/plant", {"poll_interval_s": 77})
         until(lambda: gateway.transport._state is not first)
         before = reports_of(service)
         for number in range(70):

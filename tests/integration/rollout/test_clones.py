@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -22,23 +21,8 @@ from tests.unit.device.test_queue import report
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    served = Served(tmp_path_factory.mktemp("service"))
-    served.start()
-    call(served, "POST", "/fleets", {"name": "plant"})
-    yield served
-    served.stop()
-
-
-def call(served: Served, method: str, path: str, body: dict | None = None) -> dict:
-    answer = httpx.request(method, f"{served.url}/api/v1{path}", json=body, headers=served.admin, timeout=20)
-    assert answer.is_success, answer.text
-    return answer.json() if answer.content else {}
-
-
 def token(served: Served) -> str:
-    return call(served, "POST", "/fleets/plant/enrolment-tokens", {"quota": 5})["token"]
+    return served.call("POST", "/fleets/plant/enrolment-tokens", {"quota": 5})["token"]
 
 
 class Machine:
@@ -76,13 +60,13 @@ def test_a_copied_card_is_noticed_named_held_and_resolved(service: Served, tmp_p
     restarted = Machine(service, card, "board A")
     restarted.reports(2)
     path = f"/fleets/plant/devices/{device}"
-    assert call(service, "GET", path)["doubled_at"] is None, "a restart is one machine"
+    assert service.call("GET", path)["doubled_at"] is None, "a restart is one machine"
 
     shutil.copytree(card, tmp_path / "copy")
     twin = Machine(service, tmp_path / "copy", "board B")
     twin.reports(3)
     restarted.reports(4)  # with the bearer token it had: noticed before these losses count
-    found = call(service, "GET", path)
+    found = service.call("GET", path)
     assert found["assignment"]["action"] == "hold"
     for board in ("board A", "board B"):
         assert digest(board, device)[:8] in found["doubled"], "as acclimate-device status prints it"
@@ -104,4 +88,4 @@ def test_a_copied_card_is_noticed_named_held_and_resolved(service: Served, tmp_p
     restarted.agent.service._token = ""  # as an hour later
     restarted.reports(5)
     Machine(service, card, "board A").reports(6)
-    assert call(service, "GET", path)["doubled_at"] is None
+    assert service.call("GET", path)["doubled_at"] is None

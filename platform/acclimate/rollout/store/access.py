@@ -53,7 +53,7 @@ class AccessTables:
     def api_tokens(self) -> list[ApiToken]:
         with self._database.read() as connection:
             found = connection.execute(select(TOKENS).order_by(TOKENS.c.created_at, TOKENS.c.id))
-            return [rows.api_token_of(row) for row in found.mappings()]
+            return [ApiToken(**row) for row in found.mappings()]
 
     def revoke_api_token(self, token_id: str, now: float, actor: str) -> None:
         with self._database.write() as connection:
@@ -132,7 +132,7 @@ class AccessTables:
         query = select(ENROLMENTS, used.label("used")).where(ENROLMENTS.c.fleet == fleet)
         with self._database.read() as connection:
             found = connection.execute(query.order_by(ENROLMENTS.c.created_at, ENROLMENTS.c.id))
-            return [rows.enrolment_token_of(row) for row in found.mappings()]
+            return [EnrolmentToken(**row) for row in found.mappings()]
 
     def revoke_enrolment_token(self, token_id: str, now: float, actor: str) -> None:
         with self._database.write() as connection:
@@ -166,7 +166,7 @@ class AccessTables:
         if before is not None:
             query = query.where(AUDIT.c.sequence < before)
         with self._database.read() as connection:
-            return [rows.audit_of(row) for row in connection.execute(query).mappings()]
+            return [AuditEntry(**row) for row in connection.execute(query).mappings()]
 
     def secret(self, name: str, fresh: bytes) -> bytes:
         with self._database.write() as connection:

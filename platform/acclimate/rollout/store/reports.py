@@ -127,7 +127,7 @@ class ReportTables:
 
     def _records(self, query: Select[Any]) -> list[ReportRecord]:
         with self._database.read() as connection:
-            return [rows.report_of(row) for row in connection.execute(query).mappings()]
+            return [ReportRecord(**row) for row in connection.execute(query).mappings()]
 
 
 def _prunable(connection: Connection, before: float, limit: int) -> Sequence[int]:

@@ -11,11 +11,9 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import RowMapping
 
-from acclimate.rollout.domain.access import ApiToken, AuditEntry, EnrolmentToken
 from acclimate.rollout.domain.evidence import Decision, GateEvidence, Observation
 from acclimate.rollout.domain.fleet import Attributes, Baseline, Device, Fleet, Member
 from acclimate.rollout.domain.plan import Plan
-from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.rollout import OpenWave, Rollout, State
 
 _BASELINES = TypeAdapter(tuple[Baseline, ...])
@@ -117,19 +115,3 @@ def decision_of(row: Row) -> Decision:
 
 def observation_of(row: Row) -> Observation:
     return Observation(**{name: row[name] for name in names(Observation)})
-
-
-def report_of(row: Row) -> ReportRecord:
-    return ReportRecord(**row)
-
-
-def api_token_of(row: Row) -> ApiToken:
-    return ApiToken(**row)
-
-
-def enrolment_token_of(row: Row) -> EnrolmentToken:
-    return EnrolmentToken(**row)
-
-
-def audit_of(row: Row) -> AuditEntry:
-    return AuditEntry(**row)
