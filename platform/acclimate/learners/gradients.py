@@ -84,7 +84,11 @@ def _compile(
 
     graph = make_fx(flat)(*tensors)
     # The C++ wrapper spares Python between kernels: a seventh of a step on the sinusoid network.
-    options: dict[str, str | int | bool | Callable[..., Any]] = {"cpp.threads": 1, "cpp_wrapper": True}
+    options: dict[str, str | int | bool | Callable[..., Any]] = {
+        "cpp.threads": 1,
+        "cpp_wrapper": True,
+        "deterministic": True,
+    }
     return torch.compile(graph, dynamic=False, options=options), gradient_names, figure_names
 
 

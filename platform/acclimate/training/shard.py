@@ -75,11 +75,12 @@ def leaving_out(model: nn.Module, seed: int, step: int, index: int) -> Iterator[
 @contextmanager
 def deterministic() -> Iterator[None]:
     """One thread and deterministic kernels: sums must not depend on how many cores a worker sees."""
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    # `use_deterministic_algorithms` would import torch's compiler, seconds in every process that trains.
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(strict)
+        torch.set_deterministic_debug_mode(mode)
         torch.set_num_threads(threads)
