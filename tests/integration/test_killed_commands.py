@@ -14,8 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from acclimate.registry import Registry
-from tests.support.bundle_samples import start
+from tests.support.registered import register
 
 pytestmark = pytest.mark.slow
 
@@ -27,18 +26,8 @@ def recordings(folder: Path) -> None:
 
 
 def a_version(folder: Path) -> None:
-    del folder
-    registry = Registry.open()
-    registry.register(
-        "watch",
-        start("mlp", (6,), 3, options={"hidden": (8,)}),
-        experiment="watch",
-        run_id=registry.start_run("watch", "one", {}).run_id,
-        evaluation={"metric": "accuracy"},
-        files={"recipe.yaml": "name: watch\n"},
-        lineage={},
-        metrics={},
-    )
+    del folder  # it lies in the home
+    register()
 
 
 COMMANDS: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
@@ -47,8 +36,14 @@ COMMANDS: dict[str, tuple[Callable[[Path], None], str, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("points", [2, pytest.param(15, marks=pytest.mark.nightly)])
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    ("name", "points"),
+    [
+        ("init", 2),
+        pytest.param("init", 20, marks=pytest.mark.nightly),
+        pytest.param("export", 12, marks=[pytest.mark.nightly, pytest.mark.timeout(1200)]),
+    ],
+)
 def test_what_a_killed_command_makes_is_whole_or_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, points: int
 ) -> None:

@@ -9,20 +9,10 @@ import sys
 
 import pytest
 
-from acclimate.registry import Registry
 from acclimate_device.protocol import LIMITS, MANIFEST, Manifest, loads
-from tests.support.bundle_samples import start
+from tests.support.registered import register
 
 pytestmark = pytest.mark.slow
-
-POINT = {"mean": 0.9, "quantiles": {"0.05": 0.7, "0.95": 0.97}}
-EVALUATION = {
-    "format": 1,
-    "metric": "accuracy",
-    "higher_is_better": True,
-    "tasks": ["a", "b", "c"],
-    "curves": [{"start": "meta", "shots": 2, "steps": [3], "points": [POINT]}],
-}
 
 
 @pytest.fixture
@@ -41,20 +31,6 @@ def cli(tmp_path, monkeypatch):
         )
 
     return run
-
-
-def register(recipe="name: watch\n"):
-    registry = Registry.open()
-    return registry.register(
-        "watch",
-        start("mlp", (6,), 3, options={"hidden": (8,)}),
-        experiment="watch",
-        run_id=registry.start_run("watch", "one", {}).run_id,
-        evaluation=EVALUATION,
-        files={"recipe.yaml": recipe},
-        lineage={},
-        metrics={},
-    )
 
 
 def test_export_sign_refresh_and_look(cli, tmp_path):
