@@ -105,7 +105,7 @@ def test_a_warning_comes_before_a_slow_drift(make: type) -> None:
     assert not any(drift and warning for _, drift, warning in found)
 
 
-@pytest.mark.parametrize("make", [ADWIN, PageHinkley, DDM, Detector, InputShift])
+@pytest.mark.parametrize("make", [ADWIN, PageHinkley, DDM, InputShift])
 def test_reset_forgets_everything(make: type) -> None:
     used, stream = make(), mistakes(0.1, 0.6)
     for value in stream[:2500]:
