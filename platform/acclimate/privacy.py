@@ -12,6 +12,7 @@ The standard library alone: the rollout service keeps the same accounts.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 _MOST = 1e4
 """An epsilon beyond this protects nothing; it is given as infinite."""
@@ -45,6 +46,18 @@ def epsilon(noise: float, rounds: int, delta: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if _delta(middle, mu) > delta else (low, middle)
     return high
+
+
+def epsilon_of_all(noises: Sequence[float], delta: float) -> float:
+    """What a device has spent that took part in one round of each noise; infinite if one had none.
+
+    Gaussian releases compose as one with mu^2 = sum of 1 / noise^2 (Dong et al. 2019).
+    """
+    if not noises:
+        return 0.0
+    if min(noises) <= 0:
+        return math.inf
+    return epsilon(sum(noise**-2 for noise in noises) ** -0.5, 1, delta)
 
 
 def noise_for(most: float, rounds: int, delta: float) -> float:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from acclimate.aggregation import AGGREGATORS, Name, liars
+from acclimate.tasks.randomness import Domain, generator
 from acclimate.training.federated.attacks import Attack, attacked
+from acclimate.training.federated.round import combined
+from acclimate.training.sections import FederatedSection
+from acclimate_device.federated import clipped
 
 RNG = np.random.default_rng(1)
 HONEST = RNG.normal(size=(15, 40)) * 0.3 + RNG.normal(size=40)
@@ -66,3 +72,19 @@ def test_a_fifth_of_liars_move_what_is_robust_less_than_the_mean(name: Name, att
     assert np.array_equal(sent[3:], HONEST[3:])
     off = {each: np.linalg.norm(AGGREGATORS[each](sent, 0.2) - TRUTH) for each in (name, "mean")}
     assert off[name] < 0.5 * off["mean"]
+
+
+def test_the_same_as_flower_makes_of_the_same_updates() -> None:
+    """Recorded by tests/support/flower_oracle.py in an environment of its own."""
+    told = json.loads((Path(__file__).parents[1] / "support" / "flower.json").read_text())
+    updates, share, found = np.array(told["updates"]), told["liars"], told["found"]
+    names: tuple[Name, ...] = ("mean", "trimmed-mean", "multi-krum")
+    for name in names:
+        np.testing.assert_allclose(AGGREGATORS[name](updates, share), found[name], rtol=1e-12, err_msg=name)
+    shortened = [clipped(update, told["clip"])[0] for update in updates]
+    np.testing.assert_allclose(shortened, found["clipped"], rtol=1e-12)
+    plain = FederatedSection(aggregator="mean", clip=told["clip"])
+    noised = plain.model_copy(update={"noise": told["noise"]})
+    added = combined(noised, updates, 0, 0).result - combined(plain, updates, 0, 0).result
+    draw = generator(0, Domain.NOISE, 0).normal(size=updates.shape[1])
+    np.testing.assert_allclose(added, draw * found["deviation"], rtol=1e-9)

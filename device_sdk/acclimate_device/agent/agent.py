@@ -65,6 +65,8 @@ class Agent:
         new_id: makes nonces and the ids of reports: 32 hexadecimal digits.
         hardware: what is soldered to this machine, see `machine.serials`.
         contribute: whether the owner agreed that the device takes part in campaigns.
+        peers: raw public keys of devices, of which more than two thirds of a group must be in a round that
+            hides contributions; None takes the service's word for who is a device.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Agent:
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
         hardware: Callable[[], str] | None = None,
         contribute: bool = False,
+        peers: frozenset[bytes] | None = None,
     ) -> None:
         self._store = Store(flash)
         self.identity = Identity(self._store)
@@ -87,7 +90,7 @@ class Agent:
         self._static = repository
         self._slots = Slots(self._store)
         self._outbox = Outbox(ReportQueue(self._store, new_id=new_id), self.service, clock, new_id)
-        self._contributor = Contributor(self._store, self.service, contribute, clock)
+        self._contributor = Contributor(self._store, self.service, self.identity, contribute, peers, clock)
         self._repository = Repository(self._get, root, metadata, flash, lambda: self.service.clock_offset_s)
         self._clock, self._rng, self._new_id = clock, rng or random.Random(), new_id
         self._etag = ""

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from acclimate_device.errors import ConfigError
+from acclimate_device.errors import ConfigError, ProtocolError
+from acclimate_device.protocol import PublicKey, read
 
 Scalar = str | int | float | bool
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
@@ -37,6 +38,9 @@ class AgentConfig:
         bytes_per_s: most that downloads take of the link; 0 for all there is.
         contribute: whether the owner agrees that the device takes part in campaigns: it then sends sums over
             its own examples, never an example. Set it to false again at any time.
+        peers: file with public keys of devices in base64, one a line (`key` of `acclimate-device status`). In
+            a campaign that hides what each device gives, more than two thirds of those beside this one must
+            be among them. Without it the service says who is a device.
     """
 
     service: str
@@ -52,6 +56,7 @@ class AgentConfig:
     proxy: str = ""
     bytes_per_s: float = 0.0
     contribute: bool = False
+    peers: Path | None = None
 
     @staticmethod
     def load(path: Path) -> AgentConfig:
@@ -85,9 +90,29 @@ class AgentConfig:
         for key in ("service", "repository"):
             _check_url(where, key, str(values.get(key, "")))
         paths = {
-            key: folder / values[key] for key in ("state", "root", "token_file", "ca_file") if key in values
+            key: folder / values[key]
+            for key in ("state", "root", "token_file", "ca_file", "peers")
+            if key in values
         }
         return AgentConfig(**{**values, **paths})
+
+
+def read_peers(path: Path) -> frozenset[bytes]:
+    """The raw public keys in a file, one a line in base64.
+
+    Raises:
+        ConfigError: no such file, or a line that is no key.
+    """
+    try:
+        lines = path.read_text().split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"peers {path}: {error}") from None
+    try:
+        return frozenset(read(PublicKey, {"ed25519": line}).raw for line in lines)
+    except ProtocolError as error:
+        raise ConfigError(
+            f"peers {path}: {error}: give the keys that acclimate-device status shows"
+        ) from None
 
 
 def _check_type(where: str, key: str, value: object) -> None:

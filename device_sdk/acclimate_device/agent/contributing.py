@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from acclimate_device.agent.identity import Identity
 from acclimate_device.agent.service import Service
 from acclimate_device.errors import TransportError, UntrustedError
-from acclimate_device.protocol import Contribution, Round, dumps, loads
+from acclimate_device.protocol import LIMITS, Contribution, Round, dumps, loads
 from acclimate_device.storage import CONTRIBUTED, CONTRIBUTION, ROUND, Store
+
+if TYPE_CHECKING:
+    from acclimate_device.agent.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -24,12 +29,24 @@ class Contributor:
     """Keeps the records `round` and `contribution`.
 
     Args:
+        identity: of the device, with whose key it vouches for its part in a round that hides contributions.
         consent: whether the owner agreed.
+        peers: see `turns.Turns`.
         clock: Unix seconds.
     """
 
-    def __init__(self, store: Store, service: Service, consent: bool, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        service: Service,
+        identity: Identity,
+        consent: bool,
+        peers: frozenset[bytes] | None,
+        clock: Callable[[], float],
+    ) -> None:
         self._store, self._service, self._consent, self._clock = store, service, consent, clock
+        self._identity, self._peers = identity, peers
+        self._turns: Turns | None = None
 
     def work(self) -> None:
         """Send what waits, then ask what is wanted.
@@ -63,17 +80,35 @@ class Contributor:
         waiting = self._store.read(CONTRIBUTION)
         if waiting is None:
             return
-        given = loads(Contribution, waiting, _RECORD_BYTES)
+        given, asked = loads(Contribution, waiting, _RECORD_BYTES), self._asked()
+        if asked is None or asked.id != given.round:
+            self._forget(CONTRIBUTION)  # of a round that is over, and may have promised to hide it
+            return
         try:
-            self._service.contribute(given)
+            if asked.kind == "moments":
+                self._service.contribute(given)
+            elif not self._their_turns().take(asked, given):
+                return
             logger.info("event=contributed campaign=%s", given.round)
         except TransportError as error:
             if error.status not in _SETTLED:
                 raise
             logger.warning("event=contribution_refused campaign=%s error=%s", given.round, error)
+        except UntrustedError as error:
+            logger.warning("event=contribution_withheld campaign=%s error=%s", given.round, error)
         self._store.write(CONTRIBUTED, given.round.encode())
         self._forget(CONTRIBUTION)
         self._forget(ROUND)
+
+    def _asked(self) -> Round | None:
+        raw = self._store.read(ROUND)
+        return None if raw is None else loads(Round, raw, LIMITS.envelope_bytes)
+
+    def _their_turns(self) -> Turns:
+        from acclimate_device.agent.turns import Turns  # needs numpy, which an agent alone does not
+
+        self._turns = self._turns or Turns(self._service, self._identity, self._peers)
+        return self._turns
 
     def _forget(self, name: str) -> None:
         if self._store.read(name) is not None:

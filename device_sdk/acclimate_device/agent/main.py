@@ -15,7 +15,7 @@ from pathlib import Path
 from acclimate_device import __version__
 from acclimate_device.agent.agent import Agent
 from acclimate_device.agent.certificate import certificate
-from acclimate_device.agent.config import AgentConfig
+from acclimate_device.agent.config import AgentConfig, read_peers
 from acclimate_device.agent.gateway import Gateway, GatewayConfig
 from acclimate_device.agent.identity import Identity
 from acclimate_device.agent.machine import Starts, digest, serials
@@ -153,6 +153,7 @@ def _status(config: AgentConfig, options: argparse.Namespace) -> int:
             "counter": boot.counter,
             "assigned": assignment.state.counter if assignment else 0,
             "waiting_reports": len(ReportQueue(store).reports()),
+            "key": Identity(store).key().public.ed25519 if enrolled else "none",
             "contributes": "yes" if config.contribute else "no",
             "contributed": (store.read(CONTRIBUTED) or b"never").decode(),
         },
@@ -178,7 +179,9 @@ def _agent(config: AgentConfig) -> Agent:
 
     transport = connect(config.service)
     static = connect(config.repository) if config.repository else None
-    return Agent(transport, flash, root, config.state / "tuf", static, contribute=config.contribute)
+    peers = None if config.peers is None else read_peers(config.peers)
+    tuf = config.state / "tuf"
+    return Agent(transport, flash, root, tuf, static, contribute=config.contribute, peers=peers)
 
 
 def _over_mqtt(url: str, config: AgentConfig, flash: FileFlash) -> Transport:

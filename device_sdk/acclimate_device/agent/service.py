@@ -25,6 +25,7 @@ from acclimate_device.protocol import (
     ROUND_PATH,
     STATE_PATH,
     TOKEN_PATH,
+    TURN_PATH,
     Contribution,
     DesiredState,
     Enrolled,
@@ -39,6 +40,7 @@ from acclimate_device.protocol import (
     Start,
     Token,
     TokenRequest,
+    Turn,
     countersigned,
     dumps,
     loads,
@@ -168,8 +170,25 @@ class Service:
         Raises:
             TransportError: no success.
         """
+        self.tell(CONTRIBUTION_PATH, given)
+
+    def turn(self) -> Turn | None:
+        """What a round that hides contributions wants of this device now; None where nothing, or no more.
+
+        Raises:
+            TransportError: no success.
+        """
+        answer = self.authorized("GET", TURN_PATH, {}, None, LIMITS.turn_bytes)
+        return None if answer.status == 204 else loads(Turn, answer.body, LIMITS.turn_bytes)
+
+    def tell(self, path: str, message: object) -> None:
+        """Hand in what a round asks for.
+
+        Raises:
+            TransportError: no success.
+        """
         headers = {"Content-Type": "application/json"}
-        self.authorized("POST", CONTRIBUTION_PATH, headers, dumps(given), _ANSWER_BYTES)
+        self.authorized("POST", path, headers, dumps(message), _ANSWER_BYTES)
 
     def report(self, reports: tuple[Report, ...]) -> Receipt:
         """Hand in reports; what the receipt accepts is durable there.

@@ -76,7 +76,24 @@ def contribution(active: Active, examples: Sequence[Example], asked: Round) -> C
     vector, _ = clipped(moments(phi, targets), asked.clip)
     if len(vector) != asked.numbers or not bool(np.isfinite(vector).all()):
         return None
-    return Contribution.of(asked.id, FixedPoint(asked.bits).rounded(vector).astype("<i4").tobytes())
+    values = FixedPoint(asked.bits).rounded(vector).astype("<i4").tobytes()
+    if asked.kind != "moments" or asked.epsilon or not schema.classification:
+        return Contribution.of(asked.id, values)
+    return Contribution.of(asked.id, values, *_held_back(engine, active, examples))
+
+
+def _held_back(engine: ClosedFormEngine, active: Active, examples: Sequence[Example]) -> tuple[int, int]:
+    """How many of the held-back examples the device gets right after learning the others, and how many there
+    are."""
+    chosen, schema, params = examples[: 4 * LIMITS.held_back], active.schema, engine.start
+    for number, example in enumerate(chosen):
+        if number % 4:
+            target = schema.normalize_targets([example.target])
+            params, _ = engine.learn(params, schema.normalize(example.x[None]), target)
+    judges = chosen[::4]
+    outputs = engine.outputs(params, schema.normalize(np.stack([one.x for one in judges])))
+    targets = schema.normalize_targets([one.target for one in judges])
+    return int(np.sum(outputs.argmax(axis=1) == targets)), len(judges)
 
 
 def _targets(active: Active, examples: Sequence[Example]) -> NDArray[np.float64]:

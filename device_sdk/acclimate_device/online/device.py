@@ -46,6 +46,8 @@ class Device:
         new_id: makes report ids: 32 hexadecimal digits.
         load: makes the engine of a bundle; a process that holds many devices shares engines here.
         on_report: is shown each closed window before it is queued.
+        may_contribute: whether the device may compute something for a campaign now, such as when it charges;
+            asked again at each tick until it may, or the round is over.
 
     Raises:
         BundleError: no version loads, not even the factory's.
@@ -62,11 +64,21 @@ class Device:
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
         load: Load = load_engine,
         on_report: Callable[[Report], None] | None = None,
+        may_contribute: Callable[[], bool] = lambda: True,
     ) -> None:
         self.policy = policy or OnlinePolicy()
         self._process = SameProcess()
         self._life = Lifecycle(
-            factory, flash, self.policy, detector, input_shift, Clock(clock), new_id, load, on_report
+            factory,
+            flash,
+            self.policy,
+            detector,
+            input_shift,
+            Clock(clock),
+            new_id,
+            load,
+            on_report,
+            may_contribute,
         )
         self._pending = Pending(self.policy.pending)
         self._predictor = Predictor(self._life, self._pending)
@@ -81,6 +93,7 @@ class Device:
         policy: OnlinePolicy | None = None,
         detector: Detector | None = None,
         input_shift: InputShift | None = None,
+        may_contribute: Callable[[], bool] = lambda: True,
     ) -> Device:
         """The device of this machine, with its housekeeping in a background thread.
 
@@ -90,6 +103,7 @@ class Device:
             policy: what it does by itself.
             detector: watches the losses.
             input_shift: watches the inputs.
+            may_contribute: see the class.
 
         Raises:
             BundleError: no version loads, not even the factory's.
@@ -105,7 +119,7 @@ class Device:
         flash = FileFlash(state)
         claim = Claim(flash.root, "application")
         try:
-            device = cls(read, flash, policy, detector, input_shift)
+            device = cls(read, flash, policy, detector, input_shift, may_contribute=may_contribute)
         except BaseException:
             claim.release()
             raise

@@ -51,6 +51,7 @@ class Lifecycle:
         new_id: makes report ids: 32 hexadecimal digits.
         load: makes the engine of a bundle.
         on_report: is shown each closed window before it is queued.
+        may_contribute: asked each time before anything is computed for a campaign.
 
     Raises:
         BundleError: no version loads, not even the factory's.
@@ -67,13 +68,14 @@ class Lifecycle:
         new_id: Callable[[], str],
         load: Load,
         on_report: Callable[[Report], None] | None,
+        may_contribute: Callable[[], bool],
     ) -> None:
         self.policy, self.clock = policy, clock
         self._new_id, self._on_report = new_id, on_report
         self.lock = threading.RLock()
         self.recorder = Recorder(clock.elapsed())
         store = Store(flash)
-        self._contributing = Contributing(store)
+        self._contributing, self._may_contribute = Contributing(store), may_contribute
         self.keeping = Keeping(store, clock, new_id)
         self.versions = Versions(Slots(store), factory, policy.trial_starts, load)
         realign_window = policy.realign_window if policy.on_input_shift == "realign" else None
@@ -150,7 +152,7 @@ class Lifecycle:
         """Answer a campaign, where the agent left what it asks for."""
         with contextlib.suppress(StorageError):  # of which the keeping tells; it is tried again
             asked = self._contributing.asked(self.clock.now())
-            if asked is None:
+            if asked is None or not self._may_contribute():
                 return
             given = contribution(self.active, self.learner.examples(self.active), asked)
             if given is not None:

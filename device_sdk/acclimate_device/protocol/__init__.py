@@ -18,8 +18,13 @@ All bodies are JSON. Errors are RFC 9457 problem details (`application/problem+j
 | `POST /device/v1/reports` | `ReportBatch`, may be `Content-Encoding: gzip` | 200 `Receipt` |
 | `GET /device/v1/round` | - | 200 `Envelope` of `Round`, or 204 |
 | `POST /device/v1/contributions` | `Contribution` | 204 |
+| `GET /device/v1/round/turn` | - | 200 `Turn`, or 204 |
+| `POST /device/v1/round/members` | `Member` | 204 |
+| `POST /device/v1/round/shares` | `Dealing` | 204 |
+| `POST /device/v1/round/unmasking` | `Unmasking` | 204 |
 
-The last two are asked by devices alone whose owners agreed to contribute; the same contribution counts once.
+From `round` on they are asked by devices alone whose owners agreed to contribute; the same contribution
+counts once. The last four are of rounds whose kind is `secure-moments`, and whose contributions are masked.
 
 All but the first three need `Authorization: Bearer`. Enrolling again with the same token and the same key
 gives the same answer, so a lost answer costs nothing. A new version of the protocol gets a new path.
@@ -164,6 +169,18 @@ from acclimate_device.protocol.report import (
     Summary,
 )
 from acclimate_device.protocol.schema import json_schema
+from acclimate_device.protocol.secure import (
+    DEALING_PATH,
+    JOINING_PATH,
+    TURN_PATH,
+    UNMASKING_PATH,
+    Dealing,
+    Dealt,
+    Joining,
+    Member,
+    Turn,
+    Unmasking,
+)
 
 MESSAGES: tuple[type[object], ...] = (
     Envelope,
@@ -178,6 +195,10 @@ MESSAGES: tuple[type[object], ...] = (
     Receipt,
     Round,
     Contribution,
+    Member,
+    Dealing,
+    Unmasking,
+    Turn,
     Problem,
 )
 """The messages that travel whole; each has a schema file."""
@@ -186,9 +207,11 @@ __all__ = [
     "ADAPT",
     "CLOSED_FORM_FILES",
     "CONTRIBUTION_PATH",
+    "DEALING_PATH",
     "ENROLMENT_PATH",
     "FEATURES",
     "FILES",
+    "JOINING_PATH",
     "KEY_PATH",
     "LEARN",
     "LIMITS",
@@ -207,12 +230,16 @@ __all__ = [
     "SKETCH_ZERO",
     "STATE_PATH",
     "TOKEN_PATH",
+    "TURN_PATH",
+    "UNMASKING_PATH",
     "Action",
     "Adaptation",
     "ClosedForm",
     "Contribution",
     "Cost",
     "CurvePoint",
+    "Dealing",
+    "Dealt",
     "DesiredState",
     "Enrolled",
     "Enrolment",
@@ -223,10 +250,12 @@ __all__ = [
     "File",
     "HeadName",
     "Input",
+    "Joining",
     "KeyChange",
     "Limits",
     "LossName",
     "Manifest",
+    "Member",
     "NormalWindows",
     "Output",
     "Preprocessing",
@@ -247,6 +276,8 @@ __all__ = [
     "Summary",
     "Token",
     "TokenRequest",
+    "Turn",
+    "Unmasking",
     "Verify",
     "canonical_json",
     "countersigned",

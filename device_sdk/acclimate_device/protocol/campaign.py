@@ -26,7 +26,8 @@ class Round:
         id: of the campaign.
         fleet: whose devices are asked.
         release: whose features the moments are of; a device that runs another gives none.
-        kind: `moments`, see `acclimate_device.federated`.
+        kind: `moments`, see `acclimate_device.federated`; `secure-moments` if the service learns their sum
+            alone, and devices take the turns of `acclimate_device.protocol.secure` before they give any.
         numbers: in the moments.
         clip: longest vector that a device sends, L2.
         bits: after the point of the integers it sends.
@@ -35,6 +36,7 @@ class Round:
         closes_at: Unix seconds.
         epsilon: most of its privacy that a device spends; 0 says that there is no noise and so no bound.
         delta: chance that this bound does not hold.
+        noise: with `secure-moments`, what devices add together, in units of `clip`.
     """
 
     id: Name
@@ -48,7 +50,8 @@ class Round:
     closes_at: Moment
     epsilon: Annotated[float, Number(0.0)] = 0.0
     delta: Annotated[float, Number(0.0, 1.0)] = 0.0
-    kind: Literal["moments"] = "moments"
+    kind: Literal["moments", "secure-moments"] = "moments"
+    noise: Annotated[float, Number(0.0, 1e6)] = 0.0
     schema: Literal[1] = 1
 
 
@@ -59,16 +62,21 @@ class Contribution:
     Attributes:
         round: the campaign's id.
         values: 32-bit integers, little-endian, in base64.
+        right, tried: of every fourth of its examples, held back, how many it classifies right after learning
+            the others from the release's start; 0 where there are no classes, and where the round promises a
+            bound or to hide what each device gives.
     """
 
     round: Name
     values: Annotated[str, Text(r"[A-Za-z0-9+/]*=*", max_length=16 * LIMITS.contribution_numbers // 3 + 8)]
+    right: Annotated[int, Number(0, LIMITS.held_back)] = 0
+    tried: Annotated[int, Number(0, LIMITS.held_back)] = 0
     schema: Literal[1] = 1
 
     @staticmethod
-    def of(campaign: str, values: bytes) -> Contribution:
+    def of(campaign: str, values: bytes, right: int = 0, tried: int = 0) -> Contribution:
         """Of little-endian 32-bit integers."""
-        return Contribution(campaign, base64.b64encode(values).decode())
+        return Contribution(campaign, base64.b64encode(values).decode(), right, tried)
 
     @property
     def raw(self) -> bytes:

@@ -18,6 +18,9 @@ class Limits:
         report_bytes: one report, as JSON.
         report_events: events in one report; further ones are counted only.
         contribution_numbers: integers in what a device gives to a campaign.
+        held_back: examples by which a device says how well it adapted, in a campaign.
+        group_devices: devices whose masks cancel, in a round whose sum alone the service learns.
+        turn_bytes: what such a round tells a device, or a device it, as JSON; contributions are longer.
         clock_skew_s: how far a token request's clock may be from the service's.
         token_s: how long a bearer token lives.
         poll_s: shortest and longest time between two polls that a service may ask for.
@@ -35,6 +38,9 @@ class Limits:
     report_bytes: int = 64 * 1024
     report_events: int = 16
     contribution_numbers: int = 100_000
+    held_back: int = 1000
+    group_devices: int = 256
+    turn_bytes: int = 256 * 1024
     clock_skew_s: float = 300.0
     token_s: float = 3600.0
     poll_s: tuple[float, float] = (1.0, 86_400.0)

@@ -42,9 +42,12 @@ _OPERATIONS = {
 @click.option(
     "--aggregator",
     type=click.Choice(["mean", "clipped-mean", "trimmed-mean", "geometric-median", "multi-krum"]),
-    default="clipped-mean",
-    show_default=True,
-    help="How devices become one.",
+    help="How devices become one [default: clipped-mean; mean with --secure or --noise].",
+)
+@click.option(
+    "--secure",
+    is_flag=True,
+    help="Devices mask what they give: the service learns the sum alone, and cannot tell a liar.",
 )
 @click.option(
     "--clip",
@@ -58,7 +61,7 @@ _OPERATIONS = {
     type=click.FloatRange(0),
     default=0.0,
     show_default=True,
-    help="On the sum, in units of --clip; needs --aggregator mean.",
+    help="On the sum, in units of --clip; with --secure the devices add it.",
 )
 @click.option(
     "--delta",
@@ -79,7 +82,8 @@ def start(
     release: str,
     minutes: float,
     quorum: int,
-    aggregator: str,
+    aggregator: str | None,
+    secure: bool,
     clip: float,
     noise: float,
     delta: float,
@@ -99,7 +103,8 @@ def start(
         "outputs": weight.shape[0],
         "minutes": minutes,
         "quorum": quorum,
-        "aggregator": aggregator,
+        "aggregator": aggregator or ("mean" if secure or noise else "clipped-mean"),
+        "secure": secure,
         "clip": clip,
         "noise": noise,
         "delta": delta,
@@ -162,6 +167,10 @@ def why(campaign: str, as_json: bool) -> None:
         )
         for each in refused
     ]
+    spent = [each["spent"] for each in devices if each["contributor"]["accepted_at"] is not None]
+    if spent:
+        most = "no bound" if None in spent else f"{max(spent):.3g}"
+        out.print(f"epsilon of a device over all campaigns, at most: {most}", markup=False, highlight=False)
     if rows:
         print_table("Refused", ["device", "times", "last reason", "flagged"], rows)
 
@@ -247,7 +256,8 @@ def _row(one: dict[str, Any]) -> tuple[Any, ...]:
 
 def _show(one: dict[str, Any]) -> None:
     told = one["campaign"]
-    share = told["clipped"] / told["accepted"] if told["accepted"] else math.nan
+    visible = told["accepted"] and not told["secure"]
+    share = told["clipped"] / told["accepted"] if visible else math.nan
     bound = "no bound: there is no noise" if one["epsilon"] is None else f"{one['epsilon']:.3g}"
     spent = "no bound" if one["spent"] is None else f"{one['spent']:.3g}"
     print_fields(
@@ -258,9 +268,17 @@ def _show(one: dict[str, Any]) -> None:
             "state": f"{told['state']} {told['detail']}".strip(),
             "closes": moment(told["closes_at"]),
             "devices": f"{told['accepted']}, {told['quorum']} are needed",
+            **({"joined": told["joined"]} if told["secure"] else {}),
             "aggregator": told["aggregator"],
+            "each device's part": "hidden: the service learns their sum" if told["secure"] else "seen",
             "clipped": "-" if math.isnan(share) else f"{100 * share:.0f} %",
-            "length, median and 90th percentile": f"{told['norm_median']:.3g}, {told['norm_p90']:.3g}",
+            "length, median and 90th percentile": f"{told['norm_median']:.3g}, {told['norm_p90']:.3g}"
+            if visible
+            else "-",
+            "accuracy after adaptation": f"{told['right_after'] / told['tried_after']:.3f} of "
+            f"{told['tried_after']} examples that devices held back"
+            if told["tried_after"]
+            else "-",
             "bytes a device": 4 * one["numbers"],
             "epsilon of a device": f"{bound}, spent {spent}",
             "delta": told["delta"],

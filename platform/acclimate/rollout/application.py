@@ -128,7 +128,7 @@ class Service:
             settings.max_body_bytes,
             clock,
         )
-        self.rounds = RoundDesk(store, secrets.token_hex(16), clock, self.metrics)
+        self.rounds = RoundDesk(store, secrets.token_hex(16), clock, self.metrics, cap=settings.epsilon_cap)
         self.contributing = ContributionSide(self.gatekeeper, self.rounds, key)
         self.session_secret = key.derive("console sessions").hex()
 

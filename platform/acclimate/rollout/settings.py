@@ -113,6 +113,13 @@ class ServiceSettings(LogSettings):
         le=1_000_000_000,
         description="bytes of reports that one device may send at once, after months without a network",
     )
+    epsilon_cap: float = Field(
+        default=0.0,
+        ge=0,
+        le=1000,
+        description="most of its privacy (epsilon) that a device spends over all campaigns together; those "
+        "without noise are refused then; 0 means no cap",
+    )
     operator_rate: float = Field(
         default=50.0,
         ge=0,

@@ -31,6 +31,7 @@ class Domain(IntEnum):
     AUGMENTATION = 7
     ATTACKERS = 8
     NOISE = 9
+    DROPOUTS = 10
 
 
 def generator(seed: int, domain: Domain, step: int = 0, index: int = 0) -> np.random.Generator:

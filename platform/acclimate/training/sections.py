@@ -113,6 +113,14 @@ class FederatedSection(Section):
         description="standard deviation of the noise on a round's sum, in units of `clip`: user-level "
         "differential privacy, see `acclimate campaign plan`",
     )
+    secure: bool = Field(
+        default=False,
+        description="rehearse sums that hide what each device gives (secure aggregation); needs "
+        "`aggregator: mean`",
+    )
+    dropouts: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="share of a round's devices that vanish before they give anything"
+    )
     delta: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=1e-5, description="chance that the bound on privacy does not hold; below one in the fleet"
     )
@@ -129,6 +137,11 @@ class FederatedSection(Section):
 
     @model_validator(mode="after")
     def _private(self) -> FederatedSection:
+        if self.secure and self.aggregator != "mean":
+            raise ValueError(
+                f"secure hides each device's part, which aggregator {self.aggregator} has to see: set "
+                "aggregator: mean"
+            )
         if self.noise and (self.clip is None or self.aggregator != "mean"):
             raise ValueError(
                 f"noise {self.noise:g} protects nobody with aggregator {self.aggregator} and clip "

@@ -37,7 +37,7 @@ def register_campaign(
     learner = learner_of(known)
     meta = {f"param.{name}": tensor for name, tensor in known.params.items()}
     meta |= {f"prior.{name}": tensor for name, tensor in known.prior.items()}
-    vector = np.frombuffer(result, "<f8")
+    vector = np.frombuffer(result, "<f8").copy()
     weight = known.params[f"{learner.head}.weight"]
     expected = moments_size(weight.shape[1] + 1, weight.shape[0])
     if version.content_hash != campaign["content_hash"] or len(vector) != expected:

@@ -20,6 +20,7 @@ from acclimate_device.agent.certificate import certificate
 from acclimate_device.agent.identity import Identity
 from acclimate_device.agent.mqtt import MqttTransport
 from acclimate_device.errors import TransportError
+from acclimate_device.protocol import LIMITS, Contribution
 from acclimate_device.protocol.mqtt import name_of, topic
 from acclimate_device.storage import Store
 from acclimate_device.telemetry import ReportQueue
@@ -166,6 +167,11 @@ def test_a_device_lives_over_the_broker_alone(service: Served, tmp_path: Path) -
             gateway.queue.add(report(number))
         assert gateway.agent.send_reports() == 70
         assert reports_of(service) == before + 70
+        # what campaigns ask and get passes too, and the longest contribution there is
+        assert gateway.agent.service.round() is gateway.agent.service.turn() is None
+        longest = Contribution.of("campaign-0", bytes(4 * LIMITS.contribution_numbers))
+        with pytest.raises(TransportError, match="409 no campaign campaign-0 asked for this"):
+            gateway.agent.service.contribute(longest)
         # the bridge dies; reports wait, and go once it is back
         bridge.process.kill()
         bridge.process.wait(10)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -22,7 +24,7 @@ from tests.support.fleet_journey import Operator
 from tests.support.postgres import PostgresServer
 from tests.support.serving import ADMIN, Served
 
-pytestmark = [pytest.mark.nightly, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.nightly, pytest.mark.timeout(1500)]
 DEVICES, DROPPED, LABELS = 200, 0.3, 24
 CHANNELS, CLASSES = ("a", "b", "c"), "xyz"
 
@@ -119,11 +121,15 @@ def test_a_campaign_of_two_hundred_devices(tmp_path: Path, monkeypatch: pytest.M
         for agent, _, _ in members[len(staying) :]:
             agent.contribute()  # asked, and never heard of again
         done = ended(operator, name)
-        assert done["campaign"]["state"] == "done", done
-        assert done["campaign"]["accepted"] == len(staying)
+        done = done["campaign"]
+        assert done["state"] == "done", done
+        assert done["accepted"] == len(staying)
         for _, _, flash in staying:
             assert Store(flash).read(ROUND) is Store(flash).read(CONTRIBUTION) is None
         assert operator.read("campaign", "register", name)["version"] == 2
+        hidden = ended(operator, in_secret(operator, members[:100]))["campaign"]
+        assert (hidden["state"], hidden["joined"], hidden["accepted"]) == ("done", 100, 70), hidden
+        check_alike(served, done["id"], hidden["id"])
         alone.run("export", "fleet@2", "-o", tmp_path / "next")
     finally:
         served.stop()
@@ -156,8 +162,36 @@ def take_part(agent: Agent, device: Device) -> None:
     agent.contribute()
 
 
-def begin(operator: Operator, minutes: float) -> str:
-    options = ("--minutes", minutes, "--quorum", 100, "--aggregator", "mean")
+def in_secret(operator: Operator, members: list[tuple[Agent, Device, SimulatedFlash]]) -> str:
+    """A campaign that hides what each device gives, to its end; 30 % vanish once they dealt their shares."""
+    name = begin(operator, 3, "--secure", quorum=50)
+    first, staying = members[0][0], members[: round(len(members) * (1 - DROPPED))]
+    for agent, device, _ in members:
+        take_part(agent, device)
+    for phase, taking in (("deal", members), ("mask", staying), ("unmask", staying)):
+        until = time.monotonic() + 200
+        while getattr(first.service.turn(), "phase", "") != phase:
+            assert time.monotonic() < until, phase
+            time.sleep(0.2)
+        for agent, _, _ in taking:
+            agent.contribute()
+    return name
+
+
+def _result(served: Served, name: str) -> str:
+    url = f"{served.url}/api/v1/campaigns/{name}/result"
+    values: str = httpx.get(url, headers=served.admin, timeout=20).json()["values"]
+    return values
+
+
+def check_alike(served: Served, seen: str, hidden: str) -> None:
+    """The means of 140 devices, and of 70 of those."""
+    one, other = (np.frombuffer(base64.b64decode(_result(served, name)), "<f8") for name in (seen, hidden))
+    assert float(np.corrcoef(one, other)[0, 1]) > 0.9
+
+
+def begin(operator: Operator, minutes: float, *more: object, quorum: int = 100) -> str:
+    options = ("--minutes", minutes, "--quorum", quorum, "--aggregator", "mean", *more)
     made = operator.read("campaign", "start", "plant", "fleet@1", *options)
     name: str = made["campaign"]["id"]
     return name

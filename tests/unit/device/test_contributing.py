@@ -135,7 +135,35 @@ def test_no_window_and_no_label_on_the_wire_or_on_flash(willing) -> None:
         assert window not in kept
         assert window not in willing.service.wire
     given = json.loads(dumps(willing.service.taken[0]))
-    assert set(given) == {"round", "values", "schema"}
+    assert set(given) == {"round", "values", "schema", "right", "tried"}
+    assert 0 < given["right"] <= given["tried"] <= 6
+
+
+def test_counts_of_held_back_examples_would_break_what_the_round_promises(willing) -> None:
+    from dataclasses import replace
+
+    for number, promised in enumerate(({"epsilon": 3.0, "delta": 1e-5}, {"kind": "secure-moments"})):
+        willing.service.round = replace(willing.asked, id=f"campaign-{number}", **promised)
+        willing.agent.contribute()
+        willing.device.tick()
+        given = loads(Contribution, willing.record(CONTRIBUTION) or b"", 1_000_000)
+        assert (given.right, given.tried) == (0, 0)
+        Store(willing.flash).delete(CONTRIBUTION)
+
+
+def test_the_application_says_when_it_is_convenient(tmp_path) -> None:
+    home = Home(tmp_path, True)
+    charging = []
+    home.device = Device(BUNDLE.get, SimulatedFlash(), may_contribute=lambda: bool(charging))
+    for x, y in home.examples:
+        home.device.learn_one(x, y)
+    store = home.device._life._contributing._store
+    store.write(ROUND, dumps(home.asked))
+    home.device.tick()
+    assert store.read(CONTRIBUTION) is None
+    charging.append(True)
+    home.device.tick()
+    assert store.read(CONTRIBUTION) is not None
 
 
 def test_revoked_consent_removes_what_waits(willing) -> None:

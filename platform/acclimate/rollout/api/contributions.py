@@ -1,6 +1,8 @@
-"""`GET /device/v1/round` and `POST /device/v1/contributions`: what devices ask whose owners agreed."""
+"""`/device/v1/round`, what is below it, and contributions: what devices ask whose owners agreed."""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,19 +13,28 @@ from acclimate.rollout.api.problems import ProblemError
 from acclimate.rollout.api.roster import Section
 from acclimate.rollout.api.rounds import RoundDesk
 from acclimate.rollout.api.state import Gatekeeper
-from acclimate.rollout.domain.fleet import Member
+from acclimate.rollout.domain.fleet import Member as Enrolled
 from acclimate_device.errors import ProtocolError
 from acclimate_device.protocol import (
     CONTRIBUTION_PATH,
+    DEALING_PATH,
+    JOINING_PATH,
     LIMITS,
     ROUND_PATH,
+    TURN_PATH,
+    UNMASKING_PATH,
     Contribution,
+    Dealing,
+    Member,
     PublicKey,
     Release,
+    Unmasking,
     dumps,
     loads,
     seal,
 )
+
+Message = TypeVar("Message")
 
 
 class ContributionSide:
@@ -38,6 +49,10 @@ class ContributionSide:
         return [
             Route(ROUND_PATH, self.round, methods=["GET"]),
             Route(CONTRIBUTION_PATH, self.contribute, methods=["POST"]),
+            Route(TURN_PATH, self.turn, methods=["GET"]),
+            Route(JOINING_PATH, self.join, methods=["POST"]),
+            Route(DEALING_PATH, self.deal, methods=["POST"]),
+            Route(UNMASKING_PATH, self.unmask, methods=["POST"]),
         ]
 
     async def round(self, request: Request) -> Response:
@@ -53,15 +68,68 @@ class ContributionSide:
     async def contribute(self, request: Request) -> Response:
         """What this device gives; 204 once it counts."""
         access, section, member = self._gatekeeper.admit(_authorization(request))
-        try:
-            given = loads(Contribution, await request.body(), 6 * LIMITS.contribution_numbers + 1024)
-        except ProtocolError as error:
-            raise ProblemError(400, "malformed", str(error)) from None
+        given = await _sent(request, Contribution, 6 * LIMITS.contribution_numbers + 1024)
         await self._rounds.take(access.fleet, access.device, given, _runs(section, member))
         return Response(status_code=204)
 
+    async def turn(self, request: Request) -> Response:
+        """What a round that hides contributions wants of this device; 204 where nothing, or no more."""
+        access, section, member = self._gatekeeper.admit(_authorization(request))
+        turn = self._rounds.turn(access.fleet, access.device, _runs(section, member))
+        if turn is None:
+            return Response(status_code=204)
+        headers = {"Cache-Control": "no-store"}
+        return Response(dumps(turn), headers=headers, media_type="application/json")
 
-def _runs(section: Section, member: Member) -> Release | None:
+    async def join(self, request: Request) -> Response:
+        """This device's keys for such a round."""
+        access, section, member = self._gatekeeper.admit(_authorization(request))
+        given = await _sent(request, Member, LIMITS.turn_bytes)
+        identity = PublicKey.of(member.public_key).ed25519
+        await self._rounds.answer(
+            access.fleet,
+            access.device,
+            given.joining.round,
+            _runs(section, member),
+            lambda secure: secure.join(access.device, identity, given),
+        )
+        return Response(status_code=204)
+
+    async def deal(self, request: Request) -> Response:
+        """Shares of this device's secrets for its group."""
+        access, section, member = self._gatekeeper.admit(_authorization(request))
+        given = await _sent(request, Dealing, LIMITS.turn_bytes)
+        await self._rounds.answer(
+            access.fleet,
+            access.device,
+            given.round,
+            _runs(section, member),
+            lambda secure: secure.deal(access.device, given),
+        )
+        return Response(status_code=204)
+
+    async def unmask(self, request: Request) -> Response:
+        """What takes the masks off the sum."""
+        access, section, member = self._gatekeeper.admit(_authorization(request))
+        given = await _sent(request, Unmasking, LIMITS.turn_bytes)
+        await self._rounds.answer(
+            access.fleet,
+            access.device,
+            given.round,
+            _runs(section, member),
+            lambda secure: secure.unmask(access.device, given),
+        )
+        return Response(status_code=204)
+
+
+async def _sent(request: Request, kind: type[Message], most: int) -> Message:
+    try:
+        return loads(kind, await request.body(), most)
+    except ProtocolError as error:
+        raise ProblemError(400, "malformed", str(error)) from None
+
+
+def _runs(section: Section, member: Enrolled) -> Release | None:
     """What the device should run; one that holds while a rollout is paused runs what it is not told here."""
     return section.assignment(member).release
 

@@ -21,7 +21,9 @@ from acclimate.rollout.file_store import FileStore
 from acclimate.rollout.releases import Releases
 from acclimate_device.protocol import (
     CONTRIBUTION_PATH,
+    DEALING_PATH,
     ENROLMENT_PATH,
+    JOINING_PATH,
     KEY_PATH,
     MESSAGES,
     REPORT_PATH,
@@ -29,6 +31,8 @@ from acclimate_device.protocol import (
     ROUND_PATH,
     STATE_PATH,
     TOKEN_PATH,
+    TURN_PATH,
+    UNMASKING_PATH,
     dumps,
     json_schema,
 )
@@ -148,6 +152,16 @@ def document() -> dict[str, Any]:
             }
         }
 
+    def given(summary: str, body: str) -> dict[str, Any]:
+        return {
+            "post": {
+                "summary": summary,
+                "requestBody": {"required": True, "content": _content(body)},
+                "responses": {"204": {"description": "Taken"}, **errors},
+                "security": bearer,
+            }
+        }
+
     def get(summary: str, parameters: list[Any], responses: dict[str, Any]) -> dict[str, Any]:
         return {
             "get": {
@@ -190,14 +204,18 @@ def document() -> dict[str, Any]:
                     "204": {"description": "Nothing is asked for"},
                 },
             ),
-            CONTRIBUTION_PATH: {
-                "post": {
-                    "summary": "Give what the round asks for; the same again counts once",
-                    "requestBody": {"required": True, "content": _content("Contribution")},
-                    "responses": {"204": {"description": "Taken"}, **errors},
-                    "security": bearer,
-                }
-            },
+            CONTRIBUTION_PATH: given("Give what the round asks for; it counts once", "Contribution"),
+            TURN_PATH: get(
+                "What a round that hides contributions wants of this device now",
+                [],
+                {
+                    "200": {"description": "The turn", "content": _content("Turn")},
+                    "204": {"description": "Nothing is wanted, or no more"},
+                },
+            ),
+            JOINING_PATH: given("Join such a round", "Member"),
+            DEALING_PATH: given("Deal shares of this device's secrets", "Dealing"),
+            UNMASKING_PATH: given("Take the masks off the sum", "Unmasking"),
             REPOSITORY_PATH + "/metadata/{path}": get("TUF metadata", [path], file),
             REPOSITORY_PATH + "/targets/{path}": get("A file of a bundle", [path], file),
         },

@@ -8,6 +8,7 @@ spends nothing; or `stopped` by a person.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -21,6 +22,11 @@ LIVE: tuple[State, ...] = ("open", "paused")
 LEAST_LABELS = 8
 """A device's moments of fewer labelled examples would tell too much of each."""
 LEAST_QUORUM = 3
+LEAST_BITS = 8
+"""After the point, below which rounding would show."""
+MOST_BITS = 24
+_DEVIATIONS = 13.0
+"""Of the noise, which a coordinate of a sum never reaches: ten, had nobody dropped out."""
 FLAGGED_FROM = 3
 """Refused contributions of a device after which none is taken from it."""
 
@@ -34,8 +40,12 @@ class Campaign:
         name, version, content_hash: of the release whose features are summed.
         features, outputs: of that release's last layer, the constant one counted.
         noise: on the sum, in units of `clip`; 0 for none.
+        secure: whether devices mask what they give, so that their sum alone is learnt, and add the noise.
         holder: the process that keeps the contributions, `held_at` when it last said so.
-        accepted, clipped, norm_median, norm_p90: of contributions, as of `held_at`.
+        joined: devices of a secure round that joined it, as of `held_at`.
+        accepted, clipped, norm_median, norm_p90: of contributions; the last three of unmasked ones.
+        right_after, tried_after: held-back examples that devices classify right after adapting the release,
+            and how many they tried; of rounds that promise neither a bound nor to hide anything.
     """
 
     id: str
@@ -52,7 +62,7 @@ class Campaign:
     held_at: float
     aggregator: Aggregator = "clipped-mean"
     clip: float = 2.0
-    bits: int = 24
+    bits: int = MOST_BITS
     noise: float = 0.0
     delta: float = 1e-5
     quorum: int = 10
@@ -63,6 +73,10 @@ class Campaign:
     clipped: int = 0
     norm_median: float = 0.0
     norm_p90: float = 0.0
+    secure: bool = False
+    joined: int = 0
+    right_after: int = 0
+    tried_after: int = 0
 
     @property
     def release(self) -> Release:
@@ -99,6 +113,8 @@ class Campaign:
             closes_at=self.closes_at,
             epsilon=spent if math.isfinite(spent) else 0.0,
             delta=self.delta if math.isfinite(spent) else 0.0,
+            kind="secure-moments" if self.secure else "moments",
+            noise=self.noise if self.secure else 0.0,
         )
 
 
@@ -114,11 +130,20 @@ class Contributor:
     reason: str
 
 
-def check(campaign: Campaign, most_epsilon: float | None) -> None:
+def bits_of(clip: float, noise: float, secure: bool) -> int:
+    """After the point of the integers that devices send; a secure sum of a group has to fit into 32 bits."""
+    if not secure:
+        return MOST_BITS
+    longest = clip * (LIMITS.group_devices + _DEVIATIONS * noise)
+    return min(MOST_BITS, math.floor(math.log2((2**31 - 1) / longest)))
+
+
+def check(campaign: Campaign, most_epsilon: float | None, cap: float = 0.0) -> None:
     """Refuse what could protect nobody, or would spend more than anybody agreed to.
 
     Args:
         most_epsilon: cap of a device in this campaign; None: no bound was asked for.
+        cap: of a device in all campaigns together; 0 for none.
 
     Raises:
         RolloutError: which says why.
@@ -128,13 +153,38 @@ def check(campaign: Campaign, most_epsilon: float | None) -> None:
             f"{campaign.features} features make {campaign.numbers} numbers of a device and at most "
             f"{LIMITS.contribution_numbers} are taken: use a narrower body"
         )
+    if campaign.secure and campaign.aggregator != "mean":
+        raise RolloutError(
+            f"aggregator {campaign.aggregator} needs to see what each device gives, which secure hides: use "
+            "mean"
+        )
+    if campaign.bits < LEAST_BITS:
+        raise RolloutError(
+            f"{LIMITS.group_devices} vectors of length {campaign.clip:g} with noise {campaign.noise:g} do "
+            "not fit into sums of 32 bits: lower clip or noise"
+        )
     if campaign.noise and campaign.aggregator != "mean":
         raise RolloutError(f"noise protects nobody with aggregator {campaign.aggregator}: use mean")
+    if cap and campaign.epsilon > cap:
+        spends = f"epsilon {campaign.epsilon:.3g}" if campaign.noise else "without noise what no bound holds"
+        raise RolloutError(
+            f"a device would spend {spends}, and the cap over all campaigns is {cap:g}: raise noise"
+        )
     if most_epsilon is not None and campaign.epsilon > most_epsilon:
         raise RolloutError(
             f"a device would spend epsilon {campaign.epsilon:.3g}, above the cap of {most_epsilon:g}: raise "
             "noise or the cap"
         )
+
+
+def noises_of(campaigns: Iterable[Campaign], contributors: Iterable[Contributor]) -> dict[str, list[float]]:
+    """The noise of each campaign that a device was part of and that came to something, by device."""
+    done = {one.id: one.noise for one in campaigns if one.state == "done"}
+    found: dict[str, list[float]] = {}
+    for one in contributors:
+        if one.accepted_at is not None and one.campaign in done:
+            found.setdefault(one.device, []).append(done[one.campaign])
+    return found
 
 
 def moved(campaign: Campaign, operation: str) -> Campaign:

@@ -76,7 +76,16 @@ class CampaignTables:
         return after
 
     def hold_campaign(self, campaign: Campaign) -> bool:
-        figures = ("held_at", "accepted", "clipped", "norm_median", "norm_p90")
+        figures = (
+            "held_at",
+            "joined",
+            "accepted",
+            "clipped",
+            "norm_median",
+            "norm_p90",
+            "right_after",
+            "tried_after",
+        )
         mine = (CAMPAIGNS.c.id == campaign.id) & (CAMPAIGNS.c.holder == campaign.holder)
         with self._database.write() as connection:
             held = update(CAMPAIGNS).where(mine & CAMPAIGNS.c.state.in_(LIVE))

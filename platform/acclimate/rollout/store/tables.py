@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -286,6 +287,10 @@ campaigns = Table(
     Column("clipped", Integer, nullable=False),
     Column("norm_median", Double, nullable=False),
     Column("norm_p90", Double, nullable=False),
+    Column("secure", Boolean, nullable=False, server_default=false()),
+    Column("joined", BigInteger, nullable=False, server_default="0"),
+    Column("right_after", BigInteger, nullable=False, server_default="0"),
+    Column("tried_after", BigInteger, nullable=False, server_default="0"),
     Column("result", LargeBinary),
     Index("campaigns_by_fleet", "fleet", "opened_at"),
     Index("campaigns_by_state", "state"),

@@ -134,6 +134,9 @@ async def test_a_campaign_ends_in_what_its_devices_know_together(world):
     await later(world, 3601)
     shown = await world.call("GET", "/campaigns/campaign-1")
     assert (shown["campaign"]["state"], shown["campaign"]["accepted"]) == ("done", 4)
+    kept = [len(member.device._life.learner.examples(member.device._life.active)) for member in members]
+    assert shown["campaign"]["tried_after"] == sum(-(-number // 4) for number in kept)
+    assert 12 < shown["campaign"]["right_after"] <= shown["campaign"]["tried_after"]
     answer = await world.call("GET", "/campaigns/campaign-1/result")
     result = np.frombuffer(base64.b64decode(answer["values"]), "<f8")
 
@@ -185,7 +188,7 @@ async def test_what_is_wrong_is_refused_counted_and_flags_its_device(world):
     assert "above the clip" in await liar.gives(Contribution.of("campaign-1", large), 422)
     short = Contribution.of("campaign-1", large[:-4])
     assert "numbers" in await liar.gives(short, 422)
-    await liar.gives(Contribution("campaign-1", "AAAAA"), 422)  # no base64
+    assert "2 right of 1" in await liar.gives(replace(good, right=2, tried=1), 422)
     assert await liar.asked() is None
     await liar.gives(good, 403)  # flagged
     await honest.gives(replace(good, round="campaign-0"), 409)  # unsolicited
@@ -279,6 +282,13 @@ async def test_who_may_open_and_see_one(world, tmp_path):
     assert "protects nobody" in refused["detail"]
     private = body | {"noise": 1.0, "aggregator": "mean", "epsilon": 1.0}
     assert "above the cap" in (await world.call("POST", "/fleets/ours/campaigns", private, 422))["detail"]
+    hidden = body | {"secure": True, "aggregator": "trimmed-mean"}
+    assert "which secure hides" in (await world.call("POST", "/fleets/ours/campaigns", hidden, 422))["detail"]
+    masked = body | {"secure": True, "aggregator": "mean", "clip": 60.0, "noise": 1e6}
+    assert "32 bits" in (await world.call("POST", "/fleets/ours/campaigns", masked, 422))["detail"]
+    world.service.rounds.cap = 2.0
+    assert "the cap over all" in (await world.call("POST", "/fleets/ours/campaigns", body, 422))["detail"]
+    world.service.rounds.cap = 0.0
     wide = body | {"features": 900}
     assert "narrower" in (await world.call("POST", "/fleets/ours/campaigns", wide, 422))["detail"]
     made = await world.call("POST", "/fleets/ours/campaigns", body, 201)
@@ -326,3 +336,25 @@ async def test_the_console_shows_who_took_part_and_what_it_cost(world):
     assert "1 <small>of 3 devices, 3 are needed" in page
     assert campaign.name in (await world.http.get("/console/campaigns")).text
     assert (await world.http.get("/console/campaigns/absent")).status_code == 404
+
+
+async def test_a_device_spends_no_more_than_the_cap_over_all_campaigns(world):
+    members = await fleet(world, 4)
+    world.service.rounds.cap = 2.5
+    spends = {"noise": 2.0, "clip": 2.0}  # epsilon 2.0 once and 2.9 twice
+    first = await opened(world, members, **spends)
+    for member in members[:3]:
+        await member.gives(member.makes(first.round()))
+    await later(world, 3601)
+    second = await opened(world, members, id="campaign-2", **spends)
+    assert await members[0].asked() is None
+    assert "over all campaigns" in await members[0].gives(members[0].makes(second.round()), 409)
+    assert await members[3].asked() is not None
+    told = await world.call("GET", "/campaigns/campaign-1/contributors")
+    assert {round(one["spent"], 2) for one in told} == {round(first.epsilon, 2)}
+    await world.call("POST", "/campaigns/campaign-2/stop", {})  # spends nothing
+    again = Service(world.service.settings, world.service.store, world.service.state._key)
+    again.rounds.cap, again.rounds.clock = 3.5, world.service.rounds.clock
+    third = await opened(world, members, id="campaign-3", holder=again.rounds.holder, **spends)
+    await again.rounds.refresh()
+    assert again.rounds.asked("plant", members[0].id, members[0].release) == third

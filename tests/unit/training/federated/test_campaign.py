@@ -12,6 +12,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from acclimate.errors import RecipeError
 from acclimate.learners import ClosedFormLearner, inner_step, last_layer, under
 from acclimate.training.executor import InProcess
 from acclimate.training.federated.gradients import gradient_round
@@ -226,6 +227,7 @@ def test_what_a_campaign_spends(tmp_path: Path) -> None:
         ({"algorithm": "reptile", "serial": True}, {}, "serial"),
         (CLOSED, {"noise": 1.0}, "protects nobody"),
         (CLOSED, {"noise": 1.0, "clip": 1.0}, "protects nobody"),
+        (CLOSED, {"secure": True}, "has to see"),
     ],
 )
 def test_a_recipe_that_cannot_be_federated_is_refused(
@@ -240,3 +242,20 @@ def test_other_recipes_keep_their_hash(tmp_path: Path) -> None:
     assert "federated" in recipe.determines()
     assert "federated" not in recipe.model_copy(update={"federated": None}).determines()
     assert recipe.federated == FederatedSection()
+
+
+def test_sums_that_hide_each_device_are_the_same_to_the_bit() -> None:
+    vectors = np.random.default_rng(0).normal(size=(20, 50)) / 8
+    for gone in (0.0, 0.3):
+        plain = FederatedSection(aggregator="mean", clip=1.0, dropouts=gone)
+        hidden = plain.model_copy(update={"secure": True})
+        expected, found = combined(plain, vectors, 0, 3), combined(hidden, vectors, 0, 3)
+        np.testing.assert_array_equal(found.result, expected.result)
+        np.testing.assert_array_equal(found.norms, expected.norms)
+        assert len(found.norms) == round(20 * (1 - gone))
+    with pytest.raises(RecipeError, match="leaves 10 of 20 devices, of which 14 have to stay"):
+        combined(hidden.model_copy(update={"dropouts": 0.5}), vectors, 0, 0)
+    with pytest.raises(RecipeError, match="hides nobody among 2"):
+        combined(hidden, vectors[:2], 0, 0)
+    noised = combined(hidden.model_copy(update={"noise": 4.0}), np.zeros((20, 400)), 0, 0)
+    assert 0.75 < float(np.std(noised.result)) / (4.0 / 14) < 1.25  # fourteen stay, with all of it

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
+from acclimate.privacy import epsilon_of_all
 from acclimate.rollout.api.operator.caller import AsOperator, AsViewer
 from acclimate.rollout.api.operator.caller import see as see_fleet
 from acclimate.rollout.api.operator.context import AtDesk, Desk, Limit, unprocessable
@@ -26,8 +27,10 @@ from acclimate.rollout.domain.campaign import (
     Aggregator,
     Campaign,
     Contributor,
+    bits_of,
     check,
     moved,
+    noises_of,
 )
 from acclimate.rollout.store import NotFoundError
 
@@ -38,7 +41,8 @@ class CampaignBody(Strict):
     """A campaign to open.
 
     `features` and `outputs` are of the release's last layer, the constant one counted; `epsilon` is what a
-    device may spend at most, and a campaign that would spend more is refused.
+    device may spend at most, and a campaign that would spend more is refused. With `secure` the sum of
+    contributions is all that this service learns, and `aggregator` has to be `mean`.
     """
 
     release: Reference
@@ -52,6 +56,7 @@ class CampaignBody(Strict):
     noise: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     delta: Annotated[float, Field(gt=0, lt=0.1)] = 1e-5
     epsilon: Annotated[float, Field(gt=0, le=1000)] | None = None
+    secure: bool = False
 
 
 class CampaignAnswer(BaseModel):
@@ -71,10 +76,12 @@ class CampaignAnswer(BaseModel):
 
 
 class ContributorAnswer(BaseModel):
-    """A device in a campaign. A flagged one takes part in none."""
+    """A device in a campaign. A flagged one takes part in none; `spent` is its epsilon over all campaigns,
+    null where one of them had no noise and so no bound."""
 
     contributor: Contributor
     flagged: bool
+    spent: float | None
 
 
 class ResultAnswer(BaseModel):
@@ -127,10 +134,11 @@ def open_campaign(
         created_by=operator.name,
         holder=rounds.holder,
         held_at=now,
+        bits=bits_of(body.clip, body.noise, body.secure),
         **given,
     )
     with unprocessable("invalid-campaign"):
-        check(campaign, body.epsilon)
+        check(campaign, body.epsilon, rounds.cap)
     desk.store.add_campaign(campaign, operator.name)
     return CampaignAnswer.of(campaign)
 
@@ -149,11 +157,19 @@ def contributors(desk: AtDesk, operator: AsViewer, campaign: Identifier) -> list
     refusals: dict[str, int] = {}
     for one in everything:
         refusals[one.device] = refusals.get(one.device, 0) + one.refusals
-    return [
-        ContributorAnswer(contributor=one, flagged=refusals[one.device] >= FLAGGED_FROM)
-        for one in everything
-        if one.campaign in (found.id, "")
-    ]
+    noises = noises_of(desk.store.campaigns(found.fleet, limit=10_000), everything)
+    answers = []
+    for one in everything:
+        if one.campaign in (found.id, ""):
+            spent = epsilon_of_all(noises.get(one.device, ()), found.delta)
+            answers.append(
+                ContributorAnswer(
+                    contributor=one,
+                    flagged=refusals[one.device] >= FLAGGED_FROM,
+                    spent=spent if math.isfinite(spent) else None,
+                )
+            )
+    return answers
 
 
 @router.get("/campaigns/{campaign}/result")
