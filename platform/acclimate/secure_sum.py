@@ -131,7 +131,7 @@ class SecureSum:
     def _take_off(self, total: Words, dropped: str, secret: bytes) -> None:
         """The masks that the survivors share with one who dropped out."""
         key = X25519PrivateKey.from_private_bytes(secret)
-        if masks.text(key.public_key().public_bytes_raw()) != self.members[dropped].joining.mask_key:
+        if key.public_key().public_bytes_raw() != masks.raw(self.members[dropped].joining.mask_key):
             raise SumLostError(f"device {dropped} dealt false shares of its key")
         for name in sorted(self._survivors):
             peer = masks.raw(self.members[name].joining.mask_key)

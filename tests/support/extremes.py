@@ -170,7 +170,8 @@ def _texts(schema: dict[str, Any]) -> list[str]:
     found = []
     for text in TEXTS:
         repeated = (text * most)[:most] if text else ""
-        for candidate in (repeated, repeated[:-1] + "=" if repeated else "", text):
+        padded = [repeated[: -len(end)] + end for end in ("=", "==") if repeated]
+        for candidate in (repeated, *padded, text):
             if pattern.search(candidate) and candidate not in found:
                 found.append(candidate)
     return sorted(found, key=len, reverse=True)

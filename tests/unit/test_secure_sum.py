@@ -15,8 +15,16 @@ from hypothesis import strategies as st
 from acclimate.secure_sum import SecureSum, SumLostError
 from acclimate_device.errors import ProtocolError, UntrustedError
 from acclimate_device.federated import masks, shamir
-from acclimate_device.federated.secure import Participant, threshold
-from acclimate_device.protocol import Dealing, Member, Unmasking
+from acclimate_device.federated.secure import Participant, check_member, threshold
+from acclimate_device.protocol import (
+    Dealing,
+    Joining,
+    Member,
+    Unmasking,
+    dumps,
+    payload_type,
+    signed_bytes,
+)
 
 NUMBERS = 400
 ROUND = "campaign-1"
@@ -174,6 +182,11 @@ def test_the_service_cannot_pass_itself_off_as_a_device() -> None:
     ):
         with pytest.raises(UntrustedError, match=match):
             group.parts["d-0"].deal(wrong, 3)
+    key = Ed25519PrivateKey.generate()
+    weak = replace(other.joining, mask_key=masks.text(bytes(32)))
+    signature = masks.text(key.sign(signed_bytes(payload_type(Joining), dumps(weak))))
+    with pytest.raises(UntrustedError, match="nobody can agree"):
+        check_member(Member(masks.text(key.public_key().public_bytes_raw()), weak, signature), ROUND)
     with pytest.raises(UntrustedError, match="a group of 4, and the round promised 10"):
         group.parts["d-0"].deal(group.members, 10)
 

@@ -42,10 +42,19 @@ def agreed(
     """
     try:
         shared = own.exchange(X25519PublicKey.from_public_bytes(other))
-    except ValueError as error:
-        raise UntrustedError(f"the key of {first} or {second} in round {round_id}: {error}") from None
+    except ValueError:
+        raise UntrustedError("an X25519 key with which nobody can agree on a secret") from None
     told = canonical_json(["acclimate secure round 1", use, round_id, first, second])
     return HKDF(SHA256(), _KEY_BYTES, None, told).derive(shared)
+
+
+def check_agreeable(key: bytes) -> None:
+    """Refuse an X25519 key with which nobody could agree on a secret: a point of low order.
+
+    Raises:
+        UntrustedError: see above.
+    """
+    agreed(X25519PrivateKey.generate(), key, "mask", "", "", "")
 
 
 def pair_mask(

@@ -51,7 +51,7 @@ def fewest_members(quorum: int) -> int:
 
 
 def check_member(member: Member, round_id: str) -> None:
-    """Refuse keys that the device they are of did not sign for this round.
+    """Refuse keys that the device they are of did not sign for this round, or that are good for nothing.
 
     Raises:
         UntrustedError: see above.
@@ -66,6 +66,8 @@ def check_member(member: Member, round_id: str) -> None:
         )
     except InvalidSignature:
         raise UntrustedError(f"{joining.device} did not sign its keys for round {round_id}") from None
+    for key in (joining.cipher_key, joining.mask_key):
+        masks.check_agreeable(masks.raw(key))
 
 
 class Participant:
