@@ -105,6 +105,7 @@ def _show(recipe: Recipe, told: Rehearsal) -> None:
             "rounds": told.rounds,
             "rounds of one device": told.rounds_of_a_device,
             "bytes a device and round": told.bytes_a_round,
+            **({"and of masks": told.bytes_of_masks} if told.bytes_of_masks else {}),
             "epsilon as the recipe is": "no bound: there is no noise"
             if math.isinf(told.epsilon)
             else told.epsilon,

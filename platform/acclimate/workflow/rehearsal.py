@@ -17,13 +17,17 @@ from acclimate.training.federated.moments import RIDGES, TAUS, device_moments, w
 from acclimate.training.federated.round import combined, epsilon_of, most_rounds
 from acclimate.training.problem import Problem, open_problem
 from acclimate.training.recipe import Recipe
+from acclimate.training.sections import FederatedSection
 from acclimate.training.shard import deterministic
 from acclimate.training.validation import figures_after
 from acclimate_device.federated import clipped
+from acclimate_device.protocol import LIMITS
 
 _ALONE = 1e-9  # examples that the fleet counts like, where a device learns alone
 _WORTH = 0.005  # of accuracy, or a part of the error: less than this over a device alone is nothing
 _BYTES = 4  # of an integer
+_BYTES_JOINING, _BYTES_A_PEER = 422, 298
+"""Measured: of keys, and of shares dealt to and given back of one device, where contributions are hidden."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class Rehearsal:
     Attributes:
         sends: `moments` or `gradients`, and how many numbers.
         rounds_of_a_device: of the one that takes part most often.
+        bytes_of_masks: a device sends beside that, where `federated.secure` hides it among the recipe's.
         epsilon: of that device, as the recipe is; infinite without noise.
         metric: by its name; the higher `better`, or the lower.
         without_noise, alone: the metric of the campaign, and of devices that learn from nobody. NaN for
@@ -53,6 +58,7 @@ class Rehearsal:
     rounds: int
     rounds_of_a_device: int
     bytes_a_round: int
+    bytes_of_masks: int
     epsilon: float
     delta: float
     metric: str
@@ -95,6 +101,7 @@ def rehearse(recipe: Recipe, fleets: Sequence[int], epsilons: Sequence[float]) -
         recipe.training.last_step,
         rounds,
         _BYTES * numbers,
+        _of_masks(section, recipe.training.meta_batch),
         spent,
         section.delta,
         problem.loss.metric_name,
@@ -133,6 +140,7 @@ def _of_moments(
         1,
         1,
         _BYTES * vectors.shape[1],
+        _of_masks(section, len(vectors)),
         spent,
         section.delta,
         problem.loss.metric_name,
@@ -141,6 +149,11 @@ def _of_moments(
         tuple(rows),
         _advice(judge, without, alone, rows),
     )
+
+
+def _of_masks(section: FederatedSection, devices: int) -> int:
+    group = min(devices, LIMITS.group_devices)
+    return _BYTES_JOINING + _BYTES_A_PEER * group if section.secure else 0
 
 
 class _Judge:

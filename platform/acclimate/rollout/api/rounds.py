@@ -272,7 +272,9 @@ class RoundDesk:
             secure.step(now)
             if secure.phase != "over":
                 return False
-            came = await in_thread(secure.sum)
+            while await in_thread(secure.add_next):
+                await in_thread(self._store.hold_campaign, self._seen(campaign))  # it lives, and computes
+            came = secure.result()
         except SumLostError as error:
             await self._end(campaign, "void", str(error))
             return True

@@ -50,6 +50,8 @@ class SecureRound:
         self._joined: dict[str, Member] = {}
         self._groups: list[SecureSum] = []
         self._lost: list[str] = []
+        self._added, self._devices = 0, set[str]()
+        self._total = np.zeros(campaign.numbers, np.int64)
 
     @property
     def joined(self) -> int:
@@ -144,21 +146,28 @@ class SecureRound:
             self._drop({"join": "members", "deal": "dealers", "mask": "survivors"}.get(self.phase))
             self.phase = _AFTER[self.phase]
 
-    def sum(self) -> Sum:
-        """The sum of all groups that kept enough devices; costs seconds where many dropped out.
+    def add_next(self) -> bool:
+        """Take the masks off one more group's sum, which costs seconds where many dropped out; whether there
+        was one left."""
+        if self._added == len(self._groups):
+            return False
+        group = self._groups[self._added]
+        self._added += 1
+        try:
+            self._total += group.total()
+            self._devices |= group.survivors
+        except SumLostError as error:
+            self._lost.append(str(error))
+        return True
+
+    def result(self) -> Sum:
+        """The sum of all groups that kept enough devices, once there is none left to add.
 
         Raises:
             SumLostError: too few devices for the quorum.
         """
-        total, devices = np.zeros(self._campaign.numbers, np.int64), set[str]()
-        for group in self._groups:
-            try:
-                total += group.total()
-                devices |= group.survivors
-            except SumLostError as error:
-                self._lost.append(str(error))
-        self._check_quorum(len(devices), "contributed")
-        return Sum(total, frozenset(devices), tuple(self._lost))
+        self._check_quorum(len(self._devices), "contributed")
+        return Sum(self._total, frozenset(self._devices), tuple(self._lost))
 
     def _grouped(self) -> list[SecureSum]:
         self._check_quorum(len(self._joined), "joined")

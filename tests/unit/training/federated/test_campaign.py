@@ -214,6 +214,9 @@ def test_what_a_campaign_spends(tmp_path: Path) -> None:
     assert epsilon_of(problem.recipe, rounds) < epsilon_of(problem.recipe, 6) or rounds == 6
     told = rehearse(recipe_of(tmp_path, CLOSED), fleets=(7, 100_000), epsilons=(3.0,))
     assert told.bytes_a_round == 4 * (11 * 12 // 2 + 11 * 3)
+    assert told.bytes_of_masks == 0
+    hidden = rehearse(recipe_of(tmp_path, CLOSED, secure=True, aggregator="mean"), (7,), (3.0,))
+    assert hidden.bytes_of_masks == 422 + 7 * 298
     assert told.as_json()["epsilon"] is None
     assert told.rows[1].expected >= told.rows[0].expected - 0.05
     assert told.rows[0].noise == told.rows[1].noise
