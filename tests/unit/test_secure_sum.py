@@ -60,7 +60,7 @@ class Group:
             self.service.unmask(name, self.parts[name].unmask(sorted(self.service.survivors)))
 
     def expected(self, names: list[str]) -> np.ndarray:
-        return sum(self.values[name].astype(np.int64) for name in names)
+        return np.sum([self.values[name].astype(np.int64) for name in names], axis=0)
 
 
 def participant(name: str, known: frozenset[bytes] | None = None) -> Participant:

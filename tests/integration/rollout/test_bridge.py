@@ -168,7 +168,8 @@ def test_a_device_lives_over_the_broker_alone(service: Served, tmp_path: Path) -
         assert gateway.agent.send_reports() == 70
         assert reports_of(service) == before + 70
         # what campaigns ask and get passes too, and the longest contribution there is
-        assert gateway.agent.service.round() is gateway.agent.service.turn() is None
+        assert gateway.agent.service.round() is None
+        assert gateway.agent.service.turn() is None
         longest = Contribution.of("campaign-0", bytes(4 * LIMITS.contribution_numbers))
         with pytest.raises(TransportError, match="409 no campaign campaign-0 asked for this"):
             gateway.agent.service.contribute(longest)

@@ -94,7 +94,7 @@ def test_turns_end_when_everybody_answered_or_their_time_is_over(devices: Device
     assert came.total[0] == 111_111_111
     assert len(came.devices) == devices.round.contributed == 9
     with pytest.raises(RolloutError, match="in its phase over"):
-        devices.round.unmask("d-0", None)  # type: ignore[arg-type]
+        devices.round.unmask("d-0", None)
 
 
 def test_a_group_that_loses_too_many_is_lost_alone(devices: Devices) -> None:
