@@ -1,4 +1,4 @@
-"""Mutation testing of the rooms that must not be wrong: `python tools/mutants.py [ROOM ...] [--sample N]`.
+"""Mutation testing of the rooms that must not be wrong: `python tools/mutants.py [ROOM ...] [--minutes M]`.
 
 cosmic-ray makes one small change at a time in a copy of the checkout and runs the room's tests, first those
 that noticed the last change. A mutant that no test notices is a test that is missing, or code that says
@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -55,6 +57,7 @@ def main() -> int:
     parser.add_argument("rooms", nargs="*", metavar="ROOM", help=f"of {', '.join(ROOMS)} [default: all]")
     parser.add_argument("--sample", type=int, help="so many mutants a room, drawn by --seed [default: all]")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, help="of a room, after which what was tried counts")
     options = parser.parse_args()
     if unknown := set(options.rooms) - set(ROOMS):
         parser.error(f"no room is called {', '.join(unknown)}: there are {', '.join(ROOMS)}")
@@ -62,11 +65,11 @@ def main() -> int:
         tree = Path(scratch) / "tree"
         left_out = shutil.ignore_patterns(".git", ".venv", "out", "acclimate-home", "__pycache__")
         shutil.copytree(ROOT, tree, ignore=left_out)
-        shares = [score(room, tree, options.sample, options.seed) for room in options.rooms or ROOMS]
+        shares = [score(room, tree, options) for room in options.rooms or ROOMS]
     return 0 if min(shares) >= ENOUGH else 1
 
 
-def score(room: str, tree: Path, sample: int | None, seed: int) -> float:
+def score(room: str, tree: Path, options: argparse.Namespace) -> float:
     """Try a room's mutants, print what survived, and give the share that was killed."""
     source, tests = ROOMS[room]
     config, session = tree / f"{room}.toml", tree / f"{room}.sqlite"
@@ -74,8 +77,8 @@ def score(room: str, tree: Path, sample: int | None, seed: int) -> float:
     for step in (["init", config.name, session.name], ["baseline", config.name]):
         subprocess.run([cosmic_ray(), *step], cwd=tree, check=True)
     with use_db(str(session), WorkDB.Mode.open) as work:
-        skip(work, sample, seed)
-    subprocess.run([cosmic_ray(), "exec", config.name, session.name], cwd=tree, check=True)
+        skip(work, options.sample, options.seed)
+    run_for(options.minutes, [cosmic_ray(), "exec", config.name, session.name], tree)
     with use_db(str(session), WorkDB.Mode.open) as work:
         items = {item.job_id: item for item in work.work_items}
         tried = {job: found for job, found in work.results if found.worker_outcome != WorkerOutcome.SKIPPED}
@@ -88,6 +91,19 @@ def score(room: str, tree: Path, sample: int | None, seed: int) -> float:
     document = {"killed": share, "tried": len(tried), "survivors": survivors}
     (output / f"{room}.json").write_text(json.dumps(document, indent=2) + "\n")
     return share
+
+
+def run_for(minutes: float | None, command: list[str], folder: Path) -> None:
+    """Run a command, and end it with all that it started when its time is over."""
+    with subprocess.Popen(command, cwd=folder, start_new_session=True) as process:
+        try:
+            if process.wait(None if minutes is None else 60 * minutes):
+                raise subprocess.CalledProcessError(process.returncode, command)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+        except KeyboardInterrupt:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 def skip(work: WorkDB, sample: int | None, seed: int) -> None:

@@ -15,6 +15,7 @@ from acclimate.rollout.store.tables import metadata
 from tests.support import controller_contract as controller
 from tests.support import rollout_contract
 from tests.support import store_contract as contract
+from tests.support.campaign_contract import CampaignContract
 from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.slow
@@ -48,7 +49,7 @@ class TestReports(rollout_contract.ReportContract): ...
 class TestAccess(contract.AccessContract): ...
 
 
-class TestCampaigns(contract.CampaignContract): ...
+class TestCampaigns(CampaignContract): ...
 
 
 class TestLeases(contract.LeaseContract): ...

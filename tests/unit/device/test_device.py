@@ -5,6 +5,7 @@ import re
 import threading
 from dataclasses import replace
 from functools import partial
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -312,18 +313,13 @@ def test_damaged_state_is_dropped_and_told() -> None:
 @BOTH_KINDS
 def test_state_is_written_once_a_minute_at_most() -> None:
     stream, flash, clock = GestureDevice(8), SimulatedFlash(), Clock()
-    learner, writes = device(flash, clock), []
-    put = flash.write
-
-    def write(name: str, data: bytes) -> None:
-        writes.append(name)
-        put(name, data)
-
-    flash.write = write
+    learner = device(flash, clock)
+    flash.write = Mock(wraps=flash.write)
     for _ in range(600):  # ten minutes, a label a second
         learner.learn_one(*stream.example())
         clock.now += 1.0
         learner.tick()
+    writes = [call.args[0] for call in flash.write.call_args_list]
     assert 9 <= sum(name.startswith("adapted.0") for name in writes) <= 10
     assert sum(name.startswith("outbox") and ".0" in name for name in writes) <= 10
 

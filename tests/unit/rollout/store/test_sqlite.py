@@ -10,6 +10,7 @@ from acclimate.rollout.store import SqlStore, open_store
 from tests.support import controller_contract as controller
 from tests.support import rollout_contract
 from tests.support import store_contract as contract
+from tests.support.campaign_contract import CampaignContract
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ class TestReports(rollout_contract.ReportContract): ...
 class TestAccess(contract.AccessContract): ...
 
 
-class TestCampaigns(contract.CampaignContract): ...
+class TestCampaigns(CampaignContract): ...
 
 
 class TestLeases(contract.LeaseContract): ...
