@@ -167,13 +167,15 @@ def chart_values() -> Iterator[Row]:
 
 
 def settings() -> Iterator[Row]:
-    """Every setting of the rollout service, by the variable that gives it."""
+    """Every setting of the rollout service and of pools, by the variable that gives it."""
     from acclimate.rollout.settings import ServiceSettings
     from acclimate.settings import PREFIX
+    from acclimate.tasks.remote.blocks import PoolSettings
 
-    for name, field in ServiceSettings.model_fields.items():
-        form = "./acclimate-home" if name == "home" else repr(field.default)
-        yield Row("", f"{PREFIX}{name.upper()}", form, f"{field.description}{_range(field)}")
+    for section, model in (("", ServiceSettings), ("Training: task pools in an object store", PoolSettings)):
+        for name, field in model.model_fields.items():
+            form = "./acclimate-home" if name == "home" else repr(field.default)
+            yield Row(section, f"{PREFIX}{name.upper()}", form, f"{field.description}{_range(field)}")
 
 
 def device_sdk() -> Iterator[Row]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from acclimate.files import scratch_folder
 from acclimate.tasks import TaskPool, open_tasks
 from acclimate.tasks.home import pools
+from acclimate.tasks.remote.document import pinned
+from acclimate.tasks.stored import is_url
 from acclimate.training.problem import data_fingerprint
 from acclimate.training.recipe import DataSection, Recipe
 from acclimate.training.recipe_file import load_recipe, to_yaml
@@ -30,7 +32,7 @@ class Prepared:
 
 
 def pack(recipe_text: str, folder: Path) -> dict[str, str]:
-    """Open the recipe's data and write recipe and pool into `folder`.
+    """Open the recipe's data and write recipe and pool into `folder`; of one in an object store, what it was.
 
     Returns:
         what to show of the data: source, number of tasks, content hash.
@@ -41,7 +43,10 @@ def pack(recipe_text: str, folder: Path) -> dict[str, str]:
     (folder / RECIPE).write_text(to_yaml(recipe))
     data = open_tasks(recipe.data.source, options=recipe.data.options, recordings=recipe.data.recordings)
     if isinstance(data, TaskPool) and data.path is not None:
-        shutil.copytree(data.path, folder / POOL, dirs_exist_ok=True)
+        if is_url(data.path):
+            pinned(str(data.path), folder / POOL)
+        else:
+            shutil.copytree(data.path, folder / POOL, dirs_exist_ok=True)
     shown = {"source": recipe.data.source, "tasks": str(len(data.task_ids))}
     return {**shown, "data_hash": data_fingerprint(data)}
 

@@ -16,7 +16,6 @@ from typing import Any
 from acclimate.challenge import challenge_champion
 from acclimate.errors import TrainingError
 from acclimate.evaluation import Evaluation, Requirement, judge
-from acclimate.evaluation.plot import save_plot
 from acclimate.home import home
 from acclimate.initialization import Initialization
 from acclimate.logged_job import LoggedJob
@@ -101,6 +100,8 @@ def meta_train(tasks: Path, checkpoints: Path, initialization: Path) -> str:
 @step
 def evaluate(tasks: Path, checkpoints: Path, evaluation: Path, page: Path) -> dict[str, float]:
     """Adaptation curves on held-out tasks beside the baselines, as JSON and as a page; gives the figures."""
+    from acclimate.evaluation.plot import save_plot  # matplotlib, that no other step needs
+
     prepared = unpack(tasks)
     problem = open_problem(prepared.located)
     metas = {phase: load_checkpoint(checkpoints / f"{phase}.pt").result for phase in phases(problem)}

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from acclimate import __version__
 
 RELEASE = "acclimate"
+BUDGET = "rollout.podDisruptionBudget.enabled=true"
+POD_LABELS = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=rollout"
 REGISTRY = os.environ.get("ACCLIMATE_IMAGE_REGISTRY", "")
 TAG = os.environ.get("ACCLIMATE_IMAGE_TAG", "")
 # A training of seconds, on two workers.
@@ -29,6 +31,8 @@ def values(*more: str) -> list[str]:
     """Values over those of the trial profile, as `helm --set` takes them."""
     tags = [f"{part}.image.tag={TAG}" for part in ("rollout", "mlflow", "ray")] if TAG else []
     login = "mlflow.auth.existingSecret=acclimate-mlflow-auth"
+    if os.environ.get("ACCLIMATE_MAY_DRAIN") == "1":
+        more = ("repository.volume.accessMode=ReadWriteMany", *more)  # or no pod could move to another node
     return [f"images.registry={REGISTRY}", login, *tags, *more]
 
 
@@ -54,8 +58,25 @@ def stranger(name: str, host: str, port: int) -> dict[str, Any]:
         f"try: socket.create_connection(({host!r}, {port}), 10); print('reached')\n"
         "except OSError as error: print('kept out:', error)\n"
     )
+    return _pod(name, program)
+
+
+def caller(name: str, url: str) -> dict[str, Any]:
+    """A pod that asks for `url` twice a second for as long as it lives, and says where it got no answer."""
+    program = (
+        "import time, urllib.request as r\n"
+        "print('it answers', flush=True)\n"
+        "while True:\n"
+        f"    try: r.urlopen({url!r}, timeout=5).close()\n"
+        "    except OSError as error: print('no answer:', error, flush=True)\n"
+        "    time.sleep(0.5)\n"
+    )
+    return _pod(name, program)
+
+
+def _pod(name: str, program: str) -> dict[str, Any]:
     container = {
-        "name": "stranger",
+        "name": "program",
         "image": f"{REGISTRY}{'/' if REGISTRY else ''}acclimate-rollout:{TAG or __version__}",
         "command": ["python", "-c", program],
         "securityContext": {

@@ -8,6 +8,9 @@ on one release in a namespace of their own, which goes when they end.
     ACCLIMATE_IMAGE_TAG         their tag (default: the chart's appVersion)
     ACCLIMATE_WITH_RAY          1: fail rather than skip the RayJob where the KubeRay operator is missing
     ACCLIMATE_POLICIES_HOLD     1: the cluster's network enforces NetworkPolicies, which is then tested
+    ACCLIMATE_LAST_RELEASE      chart of the last release (a folder, a .tgz or oci://...), to upgrade from
+    ACCLIMATE_MAY_DRAIN         1: a node may be drained for a while; the cluster has others, and its usual
+                                StorageClass gives ReadWriteMany
 """
 
 from __future__ import annotations
@@ -30,7 +33,17 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.given import RELEASE, namespace, secret_objects, stranger, submission, values
+from tests.cluster.given import (
+    BUDGET,
+    POD_LABELS,
+    RELEASE,
+    caller,
+    namespace,
+    secret_objects,
+    stranger,
+    submission,
+    values,
+)
 from tests.support.fleet_journey import Operator, all_is_there, roll_out, sign_two_versions
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +75,7 @@ class Cluster:
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
         self.admin_token = secrets.token_urlsafe(32)
+        self.chart = CHART
 
     def kubectl(self, *arguments: str, given: bytes = b"") -> str:
         return run("kubectl", "-n", self.namespace, *arguments, given=given)
@@ -77,9 +91,9 @@ class Cluster:
     def upgrade(self, *sets: str) -> str:
         """`helm upgrade --install` of the trial profile with more values set."""
         given = [argument for value in values(*sets) for argument in ("--set", value)]
-        profile = str(CHART / "values-small.yaml")
+        profile = str(self.chart / "values-small.yaml")
         return self.helm(
-            "upgrade", str(CHART), "--install", "-f", profile, *given, "--wait", "--timeout", "10m"
+            "upgrade", str(self.chart), "--install", "-f", profile, *given, "--wait", "--timeout", "10m"
         )
 
     def publish(self, repository: Path) -> None:
@@ -129,7 +143,17 @@ def cluster() -> Iterator[Cluster]:
         run("kubectl", "delete", "namespace", made.namespace, "--wait=false")
 
 
-def test_install(cluster):
+def last_release(folder: Path) -> Path | None:
+    """The last release's chart as a folder, where one is given."""
+    given = os.environ.get("ACCLIMATE_LAST_RELEASE")
+    if given is None or Path(given).is_dir():
+        return None if given is None else Path(given)
+    run("helm", "pull", given, "--untar", "--untardir", str(folder))
+    return folder / "acclimate"
+
+
+def test_install(cluster, tmp_path):
+    cluster.chart = last_release(tmp_path) or CHART
     assert "helm test" in cluster.upgrade()
 
 
@@ -142,6 +166,15 @@ def test_a_version_is_rolled_out_to_simulated_devices(cluster, tmp_path):
     cluster.publish(tmp_path / "tuf")
     with cluster.service() as operator:
         roll_out(operator, tmp_path)
+        all_is_there(operator)
+
+
+def test_upgrade_from_the_last_release_keeps_what_was_reported(cluster):
+    if cluster.chart == CHART:
+        pytest.skip("no chart to upgrade from: set ACCLIMATE_LAST_RELEASE")
+    cluster.chart = CHART
+    cluster.upgrade()
+    with cluster.service() as operator:
         all_is_there(operator)
 
 
@@ -180,6 +213,26 @@ def test_upgrade_keeps_what_was_reported(cluster):
         "get", "deployment", f"{RELEASE}-rollout", "-o", "jsonpath={.status.readyReplicas}"
     )
     assert ready == "2"
+    with cluster.service() as operator:
+        all_is_there(operator)
+
+
+def test_a_node_is_drained_and_the_service_answers_all_the_while(cluster):
+    if os.environ.get("ACCLIMATE_MAY_DRAIN") != "1":
+        pytest.skip("drains a node of the cluster: ACCLIMATE_MAY_DRAIN=1")
+    cluster.upgrade("rollout.replicas=2", BUDGET)
+    where = ("-l", POD_LABELS, "-o", "jsonpath={.items[0].spec.nodeName}")
+    node = cluster.kubectl("get", "pods", *where)
+    cluster.apply(caller("caller", f"http://{RELEASE}-rollout/healthz"))
+    cluster.kubectl("wait", "pod/caller", "--for=condition=Ready", "--timeout=3m")
+    try:
+        # Of the service's pods alone: whoever else is on that node stays.
+        chosen = ("--ignore-daemonsets", "--delete-emptydir-data", f"--pod-selector={POD_LABELS}")
+        run("kubectl", "drain", node, *chosen, "--timeout=5m")
+        cluster.kubectl("rollout", "status", f"deployment/{RELEASE}-rollout", "--timeout=5m")
+    finally:
+        run("kubectl", "uncordon", node)
+    assert cluster.kubectl("logs", "pod/caller").splitlines() == ["it answers"]
     with cluster.service() as operator:
         all_is_there(operator)
 

@@ -20,6 +20,43 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
+{{/* (list resources "their.key"): requests and limits, which the API refuses where the first are above the second. */}}
+{{- define "acclimate.resources" -}}
+{{- $resources := index . 0 -}}
+{{- $key := index . 1 -}}
+{{- range $what, $amount := $resources.requests }}
+{{- with index $resources.limits $what }}
+{{- if gt (include "acclimate.thousandths" $amount | float64) (include "acclimate.thousandths" . | float64) }}
+{{- fail (printf "%s.requests.%s %v is above %s.limits.%s %v: lower the one or raise the other" $key $what $amount $key $what .) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toYaml $resources }}
+{{- end -}}
+
+{{/* A quantity of Kubernetes in thousandths. */}}
+{{- define "acclimate.thousandths" -}}
+{{- $text := toString . -}}
+{{- $unit := regexFind "[A-Za-z]+$" $text -}}
+{{- $factors := dict "m" 1.0 "" 1e3 "k" 1e6 "M" 1e9 "G" 1e12 "T" 1e15 "Ki" 1024e3 "Mi" 1048576e3 "Gi" 1073741824e3 "Ti" 1099511627776e3 -}}
+{{- mulf (trimSuffix $unit $text | float64) (index $factors $unit) -}}
+{{- end -}}
+
+{{/* (list mounts "their.key" volumes ...): mounts, each of a volume that is there. */}}
+{{- define "acclimate.extraMounts" -}}
+{{- $names := list -}}
+{{- range slice . 2 }}{{ range . }}{{ $names = append $names .name }}{{ end }}{{ end -}}
+{{- $key := index . 1 -}}
+{{- range index . 0 }}
+{{- if not (has .name $names) }}
+{{- fail (printf "%s mounts %q, and no extraVolumes has that name" $key .name) }}
+{{- end }}
+{{- end }}
+{{- with index . 0 }}
+{{- toYaml . }}
+{{- end }}
+{{- end -}}
+
 {{- define "acclimate.pullSecrets" -}}
 {{- with .Values.images.pullSecrets }}
 imagePullSecrets:
@@ -48,7 +85,7 @@ imagePullSecrets:
 - {name: ca, mountPath: /etc/acclimate/ca, readOnly: true}
 {{- end }}
 {{- with .Values.pods.extraVolumeMounts }}
-{{ toYaml . }}
+{{ include "acclimate.extraMounts" (list . "pods.extraVolumeMounts" $.Values.pods.extraVolumes) }}
 {{- end }}
 {{- end -}}
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.stats import rankdata
 
 from acclimate.anomaly.alarms import Budget, false_alarms, found
 from acclimate.anomaly.windows import Floats, Mask, Windows
@@ -94,5 +93,7 @@ def auroc(scores: Floats, positive: Mask) -> float:
     total, others = int(positive.sum()), int((~positive).sum())
     if not total or not others:
         return float("nan")
+    from scipy.stats import rankdata  # a second of imports, for one kind of data
+
     ranks = rankdata(scores)
     return float((ranks[positive].sum() - total * (total + 1) / 2) / (total * others))

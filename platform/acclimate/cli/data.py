@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from acclimate.initialization import Missing
 from acclimate.tasks import DATASETS, EpisodePlan, Sinusoids, TaskPool, open_tasks, report_on
 from acclimate.tasks.report import DataReport
 from acclimate.tasks.report_page import report_page
+from acclimate.tasks.stored import is_url
+from acclimate.training.fan_out import fan_out
 from acclimate.training.recipe import EpisodesSection
 from acclimate.training.recipe_file import load_recipe, shipped_recipes
 
@@ -32,9 +35,9 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 def data() -> None:
     """Build task pools from recordings, and see what is wrong with them first.
 
-    SOURCE is a named data set (`acclimate data list`), the folder of a pool, Parquet or CSV (a file, folder,
-    pattern or URL: s3://, gs://, https://, ...) whose columns --recordings declares, or a recipe, whose
-    `data` section counts.
+    SOURCE is a named data set (`acclimate data list`), the folder or URL of a pool, Parquet or CSV (a file,
+    folder, pattern or URL: s3://, gs://, https://, ...) whose columns --recordings declares, or a recipe,
+    whose `data` section counts.
     """
 
 
@@ -85,19 +88,41 @@ def list_datasets(as_json: bool) -> None:
 
 @data.command()
 @source_options
-@click.option("--pool", type=FOLDER, help="Where to build the pool of Parquet; default: in ACCLIMATE_HOME.")
+@click.option(
+    "--pool",
+    metavar="PLACE",
+    help="Where to build the pool: a folder for Parquet, or a URL in an object store, to be read from there "
+    "by range; default: in ACCLIMATE_HOME.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Ray workers that build shards of a pool at a URL side by side; 0 builds them here.",
+)
+@click.option("--address", metavar="ADDRESS", help="Ray cluster of those workers; default: on this machine.")
 def build(
     source: str,
     options: tuple[str, ...],
     recordings: Path | None,
     data_dir: Path | None,
     as_json: bool,
-    pool: Path | None,
+    pool: str | None,
+    workers: int,
+    address: str | None,
 ) -> None:
-    """Build the task pool of SOURCE once; later it opens at once, however large it is."""
+    """Build the task pool of SOURCE once; later it opens at once, however large it is.
+
+    At a URL it is built in shards, each small enough for a node's disk; what was built before an interruption
+    is not built again.
+    """
     named = name_tasks(source, options, recordings)
+    if (workers or address) and not (pool and is_url(pool)):
+        raise DataError("--workers and --address build a pool in an object store: give its URL as --pool")
+    run = partial(fan_out, workers=workers, address=address, should_stop=lambda: False)
     with progress_bars() as progress:
-        tasks = open_tasks(**named.data, data_dir=data_dir, pool=pool, progress=progress)
+        tasks = open_tasks(**named.data, data_dir=data_dir, pool=pool, progress=progress, run=run)
     built = _recorded(tasks, source)
     fields = {
         "pool": str(built.path),

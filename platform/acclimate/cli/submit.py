@@ -65,6 +65,13 @@ from acclimate.errors import RecipeError
 @click.option("--secret", multiple=True, help="Kubernetes: every key of this Secret as a variable.")
 @click.option("--pull-secret", multiple=True, help="Kubernetes: Secret to pull the image with.")
 @click.option("--claim", help="Kubernetes: volume claim that keeps checkpoints, for --resume.")
+@click.option(
+    "--pool-cache-gb",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    help="Kubernetes: what a worker pod keeps of pools in an object store.",
+)
 @click.option("--service-account", help="Kubernetes: of the pods.")
 @click.option("--ray-cluster", help="Kubernetes: run on this standing RayCluster.")
 @click.option("--dry-run", is_flag=True, help="Kubernetes: print the RayJob and submit nothing.")

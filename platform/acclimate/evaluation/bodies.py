@@ -8,7 +8,7 @@ from typing import Any
 from acclimate.evaluation.lookback import compare_lookbacks
 from acclimate.evaluation.views import compare_views
 from acclimate.tasks import TaskPool, split_tasks
-from acclimate.tasks.rhythm import LONGEST_WINDOW
+from acclimate.tasks.recordings import LONGEST_WINDOW
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 Values = npt.NDArray[np.float64]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -79,6 +78,8 @@ def interval(
     units = unit_means(values, groups)
     if len(units) < 2:
         return mean, mean
+    from scipy.special import stdtrit  # half a second of imports, that no worker needs
+
     t = float(stdtrit(len(units) - 1, (1 + confidence) / 2))
     half = t * float(units.std(ddof=1)) / len(units) ** 0.5
     return max(mean - half, bounds[0]), min(mean + half, bounds[1])

@@ -18,9 +18,9 @@ import numpy as np
 
 from acclimate.errors import DataError
 from acclimate.files import reserve, scratch_folder
-from acclimate.tasks.cutting import cut_tasks
+from acclimate.tasks.cutting import Cut, cut_tasks, refuse_nothing
 from acclimate.tasks.halves import joined
-from acclimate.tasks.keys import read_keys
+from acclimate.tasks.keys import Keys, read_keys
 from acclimate.tasks.ledger import Ledger
 from acclimate.tasks.placement import place_rows
 from acclimate.tasks.pool import TaskPool
@@ -73,26 +73,12 @@ def fingerprint_of(source: Source, schema: RecordingSchema) -> str:
 def _write(
     source: Source, schema: RecordingSchema, scratch: Path, fingerprint: str, progress: Progress
 ) -> None:
-    ledger = Ledger()
-    for note in source.notes:
-        ledger.note(note)
-    if schema.absent:
-        ledger.note(
-            f"numbers that stand for a missing value: {', '.join(f'{one:g}' for one in schema.absent)}"
-        )
     keys = read_keys(source, schema, progress)
-    ledger.note(keys.clock.note if keys.clock else "")
-    rows = np.concatenate([[0], np.cumsum(keys.counts)]).astype(np.int64)
-    columns = place_rows(source, schema, keys, rows, scratch, progress, ledger)
-    cut = cut_tasks(columns, schema, keys, rows, scratch / STARTS, ledger, progress)
-    for column in columns.present:
-        column.flush()
-    del columns
-    for name in ("recordings.npy", "labels.npy"):
-        (scratch / name).unlink(missing_ok=True)
-    if cut.rows[-1] < rows[-1]:
-        for name in ("values.npy", "targets.npy", "times.npy"):
-            _shorten(scratch / name, int(cut.rows[-1]))
+    ledger = begun(source, schema, keys)
+    cut = cut_and_placed(source, schema, keys, scratch, ledger, progress)
+    if schema.missing == "error":
+        cut.missing.refuse()
+    refuse_nothing(cut.cells, schema, keys)
     np.save(scratch / "rows.npy", cut.rows)
     np.save(scratch / "cells.npy", cut.cells)
     info = PoolInfo(
@@ -109,6 +95,50 @@ def _write(
         dated=keys.clock is not None and keys.clock.dated,
     )
     (scratch / INFO).write_text(json.dumps(info.as_dict()) + "\n")
+
+
+def begun(source: Source, schema: RecordingSchema, keys: Keys) -> Ledger:
+    """The ledger of a build, with what is known before a row is placed."""
+    ledger = Ledger()
+    for note in source.notes:
+        ledger.note(note)
+    if schema.absent:
+        ledger.note(
+            f"numbers that stand for a missing value: {', '.join(f'{one:g}' for one in schema.absent)}"
+        )
+    ledger.note(keys.clock.note if keys.clock else "")
+    return ledger
+
+
+def cut_and_placed(
+    source: Source,
+    schema: RecordingSchema,
+    keys: Keys,
+    scratch: Path,
+    ledger: Ledger,
+    progress: Progress,
+    exact: bool = False,
+) -> Cut:
+    """Write the arrays of the tasks that `keys` knows into `scratch`.
+
+    Args:
+        exact: keep channels as float64; else only where float32 loses their steps.
+
+    Raises:
+        DataError: as for `build_pool`, but for values that are missing and examples that nobody has.
+    """
+    rows = np.concatenate([[0], np.cumsum(keys.counts)]).astype(np.int64)
+    columns = place_rows(source, schema, keys, rows, scratch, progress, ledger, exact)
+    cut = cut_tasks(columns, schema, keys, rows, scratch / STARTS, ledger, progress)
+    for column in columns.present:
+        column.flush()
+    del columns
+    for name in ("recordings.npy", "labels.npy"):
+        (scratch / name).unlink(missing_ok=True)
+    if cut.rows[-1] < rows[-1]:
+        for name in ("values.npy", "targets.npy", "times.npy"):
+            _shorten(scratch / name, int(cut.rows[-1]))
+    return cut
 
 
 def _shorten(path: Path, rows: int) -> None:

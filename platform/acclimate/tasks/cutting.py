@@ -86,8 +86,7 @@ def cut_tasks(
     Rows that are dropped are closed up: those of a task move to where the task before ends.
 
     Raises:
-        DataError: values are missing or rows repeated and the schema refuses that, a clock cannot be read, or
-            there is not a single example.
+        DataError: rows are repeated and the schema refuses that, or a clock cannot be read.
     """
     missing = Missing()
     counts, possible, begins = [], [], [0]
@@ -101,16 +100,18 @@ def cut_tasks(
             possible.append(whole)
             begins.append(span.stop)
             progress("cutting examples", task + 1, len(keys.task_ids))
-    if schema.missing == "error":
-        missing.refuse()
     cells = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
+    return Cut(np.array(begins, dtype=np.int64), cells, missing, np.array(possible, dtype=np.int64))
+
+
+def refuse_nothing(cells: Integers, schema: RecordingSchema, keys: Keys) -> None:
+    """Raise a DataError if no task has an example."""
     if cells[-1] == 0:
         raise DataError(
             f"no task has an example: one needs {schema.span} usable row(s) in one stretch, and the longest "
             f"task has {int(keys.counts.max())} row(s); shorten the window or the horizon, or look for "
             "missing values and at `recording` and `max_gap`"
         )
-    return Cut(np.array(begins, dtype=np.int64), cells, missing, np.array(possible, dtype=np.int64))
 
 
 def _ordered(

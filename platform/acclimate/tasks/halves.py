@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,6 +13,9 @@ from acclimate.errors import DataError
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.source import Part
 from acclimate.tasks.sources.types import Column
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BETWEEN = " + "
 """Parts the names of the two columns in the name of the one that they make."""
@@ -95,13 +97,13 @@ def halves(frame: pd.DataFrame, texts: Sequence[str]) -> str | None:
 
 
 def _is_day(values: pd.Series) -> bool:
-    if pd.api.types.is_datetime64_any_dtype(values):
+    if _is_moment(values):
         return bool((values.dropna() == values.dropna().dt.normalize()).all())
     return _all(values, _DAY)
 
 
 def _all(values: pd.Series, pattern: str) -> bool:
-    if pd.api.types.is_datetime64_any_dtype(values) or len(values) == 0:
+    if _is_moment(values) or len(values) == 0:
         return False
     return bool(values.astype(str).str.strip().str.fullmatch(pattern).all())
 
@@ -110,3 +112,7 @@ def _text(values: Any) -> Any:
     return pc.utf8_trim_whitespace(
         values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
     )
+
+
+def _is_moment(values: pd.Series) -> bool:
+    return values.dtype.kind == "M"

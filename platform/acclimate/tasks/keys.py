@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from acclimate.tasks.columns import Categories, Codes, in_order
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
 
+_MOST_HELD = 10_000_000  # pairs of a part and a task
+
 
 @dataclass(frozen=True)
 class Keys:
@@ -25,6 +27,8 @@ class Keys:
         groups: of each task.
         labels: in the order of the outputs; empty if there are none.
         counts: rows of each task.
+        holders: codes of the tasks that each part of the source holds; None where nobody asked, or there are
+            too many pairs to keep.
     """
 
     schema: RecordingSchema
@@ -36,9 +40,29 @@ class Keys:
     label_codes: Categories
     recording_codes: Categories
     clock: Clock | None = None
+    holders: Mapping[str, Codes] | None = None
+
+    def of(self, span: slice) -> Keys:
+        """Those of consecutive tasks."""
+        return replace(
+            self,
+            task_ids=self.task_ids[span],
+            groups=self.groups[span],
+            counts=self.counts[span],
+            holders=None,
+        )
+
+    def parts_of(self, span: slice) -> frozenset[str] | None:
+        """Names of the parts that hold rows of consecutive tasks; None where that was not kept."""
+        if self.holders is None:
+            return None
+        wanted = np.zeros(len(self.task_codes.names), dtype=bool)
+        own = set(self.task_ids[span])
+        wanted[[code for code, name in enumerate(self.task_codes.names) if name in own]] = True
+        return frozenset(part for part, codes in self.holders.items() if wanted[codes].any())
 
     def tasks_of(self, batch: Any) -> Codes:
-        """The task index of each row."""
+        """The task index of each row, -1 where it is none of these."""
         return _ranks(self.task_codes, self.task_ids)[self.task_codes.encode(batch.column(self.schema.task))]
 
     def labels_of(self, batch: Any) -> Codes:
@@ -51,8 +75,17 @@ class Keys:
         return self.recording_codes.encode(batch.column(self.schema.recording))
 
 
-def read_keys(source: Source, schema: RecordingSchema, progress: Callable[[str, int, int], None]) -> Keys:
+def read_keys(
+    source: Source,
+    schema: RecordingSchema,
+    progress: Callable[[str, int, int], None],
+    for_shards: bool = False,
+) -> Keys:
     """Read the key columns of `source` once.
+
+    Args:
+        for_shards: also know every recording and which part holds which task, for builders that see only
+            some of the parts.
 
     Raises:
         DataError: no row, a row without a task, a task of two groups, or labels that differ from those
@@ -63,7 +96,11 @@ def read_keys(source: Source, schema: RecordingSchema, progress: Callable[[str, 
     counts = np.zeros(0, dtype=np.int64)
     owner: dict[int, int] = {}
     reader = ClockReader(schema.time, schema.time_unit_s == 1.0) if schema.time else None
-    columns = list(dict.fromkeys(filter(None, (schema.task, schema.group, schema.label, schema.time))))
+    holders: dict[str, Codes] | None = {} if for_shards else None
+    further = schema.recording if for_shards else None
+    columns = list(
+        dict.fromkeys(filter(None, (schema.task, schema.group, schema.label, schema.time, further)))
+    )
     seen = 0
     for batch in source.batches(columns):
         task = tasks.encode(batch.column(schema.task))
@@ -74,6 +111,11 @@ def read_keys(source: Source, schema: RecordingSchema, progress: Callable[[str, 
             )
         counts = np.pad(counts, (0, len(tasks.names) - len(counts)))
         counts += np.bincount(task, minlength=len(counts))
+        if holders is not None:
+            known = np.union1d(holders.get(batch.part, task[:0]), task)
+            holders = _kept(holders | {batch.part: known})
+        if further:
+            recordings.encode(batch.column(further))
         _own(owner, task, groups.encode(batch.column(groups.column)), tasks, groups)
         if schema.label:
             labels.encode(batch.column(schema.label))
@@ -94,7 +136,12 @@ def read_keys(source: Source, schema: RecordingSchema, progress: Callable[[str, 
         label_codes=labels,
         recording_codes=recordings,
         clock=None if reader is None else reader.clock(),
+        holders=holders,
     )
+
+
+def _kept(holders: dict[str, Codes]) -> dict[str, Codes] | None:
+    return holders if sum(map(len, holders.values())) <= _MOST_HELD else None
 
 
 def _own(owner: dict[int, int], task: Codes, group: Codes, tasks: Categories, groups: Categories) -> None:
@@ -140,4 +187,4 @@ def _declared_or_found(schema: RecordingSchema, found: list[str]) -> tuple[str, 
 
 def _ranks(codes: Categories, names: tuple[str, ...]) -> Codes:
     rank = {name: index for index, name in enumerate(names)}
-    return np.array([rank[name] for name in codes.names], dtype=np.int64)
+    return np.array([rank.get(name, -1) for name in codes.names], dtype=np.int64)

@@ -6,11 +6,15 @@ the clock is made to run on, so that no two moments share a time.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from acclimate.errors import DataError
+
+if TYPE_CHECKING:  # every worker would load it, and few recordings are in local time
+    import pandas as pd
 
 Seconds = npt.NDArray[np.float64]
 _HOUR_S, _DAY_S = 3600.0, 86_400.0
@@ -59,6 +63,8 @@ def to_utc(times: Seconds, zone: str, task: str) -> Seconds:
         DataError: a time never was on that zone's clock, or stands in an hour that comes twice and neither
             the rows before nor those after tell which.
     """
+    import pandas as pd
+
     local = pd.DatetimeIndex((times * 1e6).round().astype("datetime64[us]"))
     try:
         found = local.tz_localize(zone, ambiguous="NaT", nonexistent="raise")
@@ -86,9 +92,10 @@ def _told_apart(
         return early[first:last]
     if len(back) == 0 and last < len(times) and 0 < early[last] - late[last - 1] < _HOUR_S:
         return late[first:last]
+    moment = str(np.datetime64(round(times[first]), "s")).replace("T", " ")
     raise DataError(
-        f"task {task!r}: the hour of {pd.Timestamp(times[first], unit='s')} comes twice on the clocks of "
-        f"{zone}, and the order of the rows does not tell which is meant: write times in UTC"
+        f"task {task!r}: the hour of {moment} comes twice on the clocks of {zone}, and the order of the "
+        "rows does not tell which is meant: write times in UTC"
     )
 
 

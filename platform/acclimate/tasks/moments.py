@@ -12,7 +12,9 @@ import numpy.typing as npt
 from acclimate.initialization import Normalization
 from acclimate.preprocessing import preparation
 from acclimate.tasks.episodes import Indices
+from acclimate.tasks.remote.ranged import Ranged
 from acclimate.tasks.stored import CHUNK_ROWS, StoredPool
+from acclimate.tasks.windows import stretches
 
 SAMPLE_ROWS = 200_000
 SAMPLE_WINDOWS = 20_000
@@ -88,17 +90,17 @@ def _sampled(pool: StoredPool, tasks: Indices, so_far: Normalization) -> Chunks:
 
 def _sampled_windows(pool: StoredPool, tasks: Indices, so_far: Normalization) -> Chunks:
     """Evenly spaced examples (n, channels, time), prepared as far as it is known how."""
-    view = np.lib.stride_tricks.sliding_window_view(pool.values, pool.info.schema.window, axis=0)
+    windows = stretches(pool, pool.info.schema.window)
     steps = preparation(pool.schema, so_far, axes=2)
     total = sum(pool.examples_of(int(task)) for task in tasks)
     for task in tasks:
         begin, end = pool.cells[task * pool.classes], pool.cells[(task + 1) * pool.classes]
         starts = pool.starts[begin : end : max(1, -(-total // SAMPLE_WINDOWS))]
         if len(starts):
-            yield steps.clamp(steps.repair(view[starts]))
+            yield steps.clamp(steps.repair(windows(starts)))
 
 
-def _rows(pool: StoredPool, array: npt.NDArray[Any], tasks: Indices) -> Chunks:
+def _rows(pool: StoredPool, array: npt.NDArray[Any] | Ranged, tasks: Indices) -> Chunks:
     for task in tasks:
         for begin in range(int(pool.rows[task]), int(pool.rows[task + 1]), CHUNK_ROWS):
             yield array[begin : min(begin + CHUNK_ROWS, int(pool.rows[task + 1]))]

@@ -58,9 +58,10 @@ def _positions(pool: TaskPool) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.
     first = starts + schema.history - 1 + (1 if schema.horizon else 0)
     last = starts + schema.span - 1
     if pool.times is not None:
-        begin, end = float(pool.times.min()), float(pool.times.max())
+        times = np.asarray(pool.times)
+        begin, end = float(times.min()), float(times.max())
         length = max(end - begin, np.finfo(np.float64).tiny)
-        return (pool.times[first] - begin) / length, (pool.times[last] - begin) / length
+        return (times[first] - begin) / length, (times[last] - begin) / length
     task = np.searchsorted(pool.rows, starts, side="right") - 1
     rows = np.maximum(np.diff(pool.rows)[task] - 1, 1)
     return (first - pool.rows[task]) / rows, (last - pool.rows[task]) / rows

@@ -50,14 +50,22 @@ def place_rows(
     folder: Path,
     progress: Callable[[str, int, int], None],
     ledger: Ledger,
+    exact: bool = False,
 ) -> Columns:
     """Write the columns of `source` to `folder`, the rows of task t at `rows[t]:rows[t + 1]`, unsorted.
+
+    Rows of tasks that `keys` does not know are another shard's. Whether channels need float64 is told by all
+    rows nevertheless, so that shards agree.
+
+    Args:
+        exact: keep channels as float64 whatever they hold.
 
     Raises:
         DataError: a column holds what it must not, or the source changed since its keys were read.
     """
     try:
-        return _placed(source, schema, keys, rows, folder, progress, ledger, np.float32)
+        if not exact:
+            return _placed(source, schema, keys, rows, folder, progress, ledger, np.float32)
     except _Finer as finer:
         ledger.note(f"channel {finer.column!r} has steps that float32 loses: channels are kept as float64")
     return _placed(source, schema, keys, rows, folder, progress, ledger, np.float64)
@@ -88,7 +96,6 @@ def _placed(
     for batch in source.batches(schema.columns):
         if batch.num_rows == 0:
             continue
-        done += batch.num_rows
         values = _read_values(batch, schema)
         times = keys.clock.read(batch.column(keys.clock.column), batch.where) if keys.clock else None
         if dtype == np.float32 and values.dtype == np.float64:
@@ -99,16 +106,19 @@ def _placed(
             values = np.concatenate([values, calendar.inputs(moments, schema.calendar)], axis=1)
         if columns is None:
             columns = _allocate(schema, values, dtype, total, folder)
-        place = _next_places(cursor, keys.tasks_of(batch), rows, source)
-        columns.values[place] = values
+        task = keys.tasks_of(batch)
+        ours = slice(None) if (task >= 0).all() else task >= 0
+        place = _next_places(cursor, task[ours], rows, source)
+        done += len(place)
+        columns.values[place] = values[ours]
         if columns.targets is not None:
-            columns.targets[place] = _targets(batch, schema)
-        if columns.times is not None:
-            columns.times[place] = times
+            columns.targets[place] = _targets(batch, schema)[ours]
+        if columns.times is not None and times is not None:
+            columns.times[place] = times[ours]
         if columns.recordings is not None:
-            columns.recordings[place] = keys.recordings_of(batch)
+            columns.recordings[place] = keys.recordings_of(batch)[ours]
         if columns.labels is not None:
-            columns.labels[place] = keys.labels_of(batch)
+            columns.labels[place] = keys.labels_of(batch)[ours]
         progress("placing rows", done, total)
     if columns is None or done != total:
         raise _changed(source)

@@ -22,6 +22,9 @@ Repeated = Literal["keep", "drop", "error"]
 LONGEST_NAME = 128
 """Characters of a channel, label or target: what a device's manifest takes."""
 
+LONGEST_WINDOW = 128
+"""Rows of the longest window that a guess proposes where nothing tells that more are worth it."""
+
 
 @dataclass(frozen=True)
 class RecordingSchema:

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from acclimate.tasks.recordings import LONGEST_WINDOW
 from acclimate.tasks.sample import Sample
 from acclimate.tasks.sources import BATCH_ROWS
 from acclimate.tasks.words import words
 
-LONGEST_WINDOW = 128
 EXAMPLES_WANTED = 40  # of a task; more rows make windows longer
 _SECONDS = {
     "ms": 1e-3,

@@ -8,7 +8,7 @@ from whatever its device knew by then: its input may reach back before the cut, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -21,9 +21,12 @@ from acclimate.errors import DataError
 from acclimate.initialization import InputSchema, Normalization
 from acclimate.tasks.episodes import EpisodePlan, Episodes, Examples, Indices
 from acclimate.tasks.randomness import Domain, Floats, distinct_tasks, generator, subsets, uniforms
+from acclimate.tasks.remote.ranged import fetched
 from acclimate.tasks.stored import StoredPool
 from acclimate.tasks.variation import Variation, fewer, newest, variation
 from acclimate.tasks.windows import read_inputs, read_targets
+
+_AT_A_TIME = 1 << 22
 
 
 class Halves(NamedTuple):
@@ -139,7 +142,9 @@ class PoolSampler:
         episodes, classes = cells.shape
         used = entries >= 0
         first = self.pool.cells[cells.reshape(-1)]
-        starts = self.pool.starts[np.where(used, first[:, None] + entries, 0)]
+        places = np.where(used, first[:, None] + entries, 0)
+        fetched(self.pool.starts, places, places)
+        starts = self.pool.starts[places]
         weights = used.reshape(episodes, -1).astype(np.float32)
         x = read_inputs(self.pool, starts.reshape(episodes, -1), self.normalization)
         x[weights == 0] = 0
@@ -172,27 +177,57 @@ def cut_cells(pool: StoredPool, plan: EpisodePlan) -> Halves:
     if plan.order == "random":
         usable = np.where(size > _apart_stride(pool), size, 0)
         return Halves(*(part.reshape(-1, pool.classes) for part in (usable, np.zeros_like(size), size)))
-    looks_back = pool.info.schema.history - 1 if pool.info.schema.horizon else 0
-    if pool.info.schema.timeline == "label" or pool.classes == 1:
-        at = pool.cells[:-1] + (size * plan.support_fraction).astype(np.int64)
-        cut = np.where(size > 0, pool.starts[np.minimum(at, len(pool.starts) - 1)] + looks_back, 0)
-    else:
-        length = (np.diff(pool.rows) * plan.support_fraction).astype(np.int64)
-        cut = np.repeat(pool.rows[:-1] + length, pool.classes)
-    support = _entries_before(pool, cut - pool.info.schema.span + 1)
-    query = _entries_before(pool, cut + plan.gap - looks_back)
+    cut = [_cut_tasks(pool, plan, span) for span in _readable(pool)]
+    support, query = (np.concatenate(part) for part in zip(*cut, strict=True))
     return Halves(*(part.reshape(-1, pool.classes) for part in (support, query, size)))
 
 
-def _entries_before(pool: StoredPool, row: Indices) -> Indices:
+def _readable(pool: StoredPool) -> Iterator[slice]:
+    """Tasks whose starts are read at a time: all where they are here, else about `_AT_A_TIME` of them."""
+    first = pool.cells[:: pool.classes]
+    if isinstance(pool.starts, np.ndarray):
+        yield slice(0, len(first) - 1)
+        return
+    begin = 0
+    while begin < len(first) - 1:
+        end = int(np.searchsorted(first, first[begin] + _AT_A_TIME, side="right")) - 1
+        end = min(max(end, begin + 1), len(first) - 1)
+        yield slice(begin, end)
+        begin = end
+
+
+def _cut_tasks(pool: StoredPool, plan: EpisodePlan, tasks: slice) -> tuple[Indices, Indices]:
+    """Entries of each cell of consecutive tasks before support ends, and before query begins."""
+    cells = pool.cells[tasks.start * pool.classes : tasks.stop * pool.classes + 1]
+    starts = pool.starts[int(cells[0]) : int(cells[-1])]
+    cells = cells - cells[0]
+    rows, size = pool.rows[tasks.start : tasks.stop + 1], np.diff(cells)
+    looks_back = pool.info.schema.history - 1 if pool.info.schema.horizon else 0
+    if pool.info.schema.timeline == "label" or pool.classes == 1:
+        at = cells[:-1] + (size * plan.support_fraction).astype(np.int64)
+        cut = np.where(size > 0, _at(starts, at) + looks_back, 0)
+    else:
+        length = (np.diff(rows) * plan.support_fraction).astype(np.int64)
+        cut = np.repeat(rows[:-1] + length, pool.classes)
+    support = _entries_before(starts, cells, cut - pool.info.schema.span + 1)
+    query = _entries_before(starts, cells, cut + plan.gap - looks_back)
+    return support, query
+
+
+def _at(starts: Indices, entries: Indices) -> Indices:
+    """What is at some entries; anything at those past the end."""
+    return starts[np.minimum(entries, len(starts) - 1)] if len(starts) else np.zeros_like(entries)
+
+
+def _entries_before(starts: Indices, cells: Indices, row: Indices) -> Indices:
     """How many entries of each cell start before `row` of that cell: all cells bisected in lockstep."""
-    low, high = pool.cells[:-1].copy(), pool.cells[1:].copy()
+    low, high = cells[:-1].copy(), cells[1:].copy()
     while (open_ := low < high).any():
         middle = (low + high) // 2
-        before = open_ & (pool.starts[np.minimum(middle, len(pool.starts) - 1)] < row)
+        before = open_ & (_at(starts, middle) < row)
         low = np.where(before, middle + 1, low)
         high = np.where(open_ & ~before, middle, high)
-    return low - pool.cells[:-1]
+    return low - cells[:-1]
 
 
 def _apart_stride(pool: StoredPool) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acclimate.tasks.pool import TaskPool
+from acclimate.tasks.remote.ranged import Ranged
 from acclimate.tasks.windows import read_inputs, read_targets
 
 ROWS = 4000
@@ -63,7 +64,7 @@ def scan(pool: TaskPool) -> Scan:
     return Scan(quantiles, clock[:, 0], clock[:, 1], clock[:, 2], clock[:, 3], rises)
 
 
-def _clock(times: npt.NDArray[Any], begin: int, end: int) -> tuple[float, float, float, float]:
+def _clock(times: npt.NDArray[Any] | Ranged, begin: int, end: int) -> tuple[float, float, float, float]:
     part = np.asarray(times[begin : min(end, begin + 50 * ROWS)])
     if len(part) == 0:
         return np.nan, np.nan, np.nan, np.nan

@@ -19,7 +19,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,9 @@ from acclimate.initialization import InputSchema
 from acclimate.nearest import did_you_mean
 from acclimate.tasks.episodes import Indices
 from acclimate.tasks.recordings import RecordingSchema
+
+if TYPE_CHECKING:
+    from acclimate.tasks.remote.ranged import Ranged
 
 FORMAT = 2
 INFO = "pool.json"
@@ -76,29 +79,43 @@ class PoolInfo:
 
 @dataclass(frozen=True, eq=False)
 class StoredPool:
-    """The arrays of an open pool; memory-mapped unless it was opened with `mmap=False`."""
+    """The arrays of an open pool; memory-mapped unless it was opened with `mmap=False`.
+
+    Where a pool lies in an object store, the four large arrays are `remote.ranged.Ranged`: they give numpy
+    arrays when indexed by rows, and nothing else.
+    """
 
     info: PoolInfo
-    values: npt.NDArray[Any]
-    targets: Floats | None
-    times: npt.NDArray[np.float64] | None
+    values: npt.NDArray[Any] | Ranged
+    targets: Floats | Ranged | None
+    times: npt.NDArray[np.float64] | Ranged | None
     rows: Indices
-    starts: Indices
+    starts: Indices | Ranged
     cells: Indices
-    path: Path | None
+    path: Path | str | None
 
     @classmethod
     def open(cls, path: Path | str, *, mmap: bool = True) -> Self:
         """Open what `build_pool` made; costs milliseconds however large it is.
 
+        Args:
+            path: a folder, or the URL of a pool in an object store, of which only what is used is read.
+            mmap: else all of it is read into memory, where it is a folder.
+
         Raises:
             DataError: there is no whole pool at `path`.
+            StoreError: the object store does not answer, or does not let us in.
         """
+        if is_url(path):
+            return cls(**_far(str(path)))
         path = Path(path)
         mode: Any = "r" if mmap else None
         starts = path / STARTS
         try:
-            info = PoolInfo.from_dict(json.loads((path / INFO).read_text()))
+            document = json.loads((path / INFO).read_text())
+            if "stored" in document:
+                return cls(**_far(str(path), document))
+            info = PoolInfo.from_dict(document)
             has_targets = info.schema.kind in ("regression", "forecasting")
             return cls(
                 info=info,
@@ -162,6 +179,17 @@ class StoredPool:
             return ()
         counts = np.diff(self.cells).reshape(-1, self.classes)[tasks].sum(axis=0)
         return tuple(label for label, count in zip(self.info.labels, counts, strict=True) if count)
+
+
+def is_url(place: Path | str) -> bool:
+    """Whether a pool's place is one that fsspec opens, and no folder."""
+    return isinstance(place, str) and "://" in place
+
+
+def _far(location: str, document: dict[str, Any] | None = None) -> dict[str, Any]:
+    from acclimate.tasks.remote.document import opened  # which reads this module
+
+    return opened(location, document)
 
 
 def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:

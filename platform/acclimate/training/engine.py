@@ -10,7 +10,7 @@ from acclimate.training.executor import InProcess, TaskWorkers
 from acclimate.training.federated.gradients import gradient_round
 from acclimate.training.federated.moments import statistics_round
 from acclimate.training.loop import OuterState, StepReport, TrainPhase, train
-from acclimate.training.problem import Problem
+from acclimate.training.problem import Problem, data_fingerprint
 from acclimate.training.validation import validator
 
 
@@ -53,13 +53,14 @@ def engine(problems: Mapping[str, Problem], address: str | None) -> Iterator[Tra
         return
     recipes = {phase: problem.recipe for phase, problem in problems.items()}
     measured = {phase: problem.normalization for phase, problem in problems.items()}
+    opened = next(iter(problems.values()))
     if training.workers == 0:
-        opened = next(iter(problems.values()))
         yield partial(_on_shards, problems, InProcess(recipes, opened, measured))
         return
     from acclimate.training.ray_pool import RayPool
 
-    with RayPool(recipes, training.workers, address, measured) as pool:
+    content = data_fingerprint(opened.data)
+    with RayPool(recipes, training.workers, address, measured, content=content) as pool:
         yield partial(_on_shards, problems, pool)
 
 

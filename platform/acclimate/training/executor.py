@@ -34,6 +34,7 @@ class InProcess:
         recipes: by phase, on the same data.
         opened: the problem of one of them, where this process has it already.
         measured: normalizations by phase, where the driver measured them.
+        content: fingerprint of the data, where the driver opened them.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class InProcess:
         recipes: Mapping[str, Recipe],
         opened: Problem | None = None,
         measured: Mapping[str, Normalization] | None = None,
+        content: str | None = None,
     ) -> None:
         self._recipes = recipes
+        self._content = content
         self._opened = opened
         self._measured = measured or {}
         self._worker = cache(self._open)
@@ -56,5 +59,5 @@ class InProcess:
     def _open(self, phase: str) -> ShardWorker:
         recipe, measured = self._recipes[phase], self._measured.get(phase)
         if self._opened is None:
-            self._opened = open_problem(recipe, measured)
+            self._opened = open_problem(recipe, measured, self._content)
         return ShardWorker.of(self._opened.again(recipe, measured))

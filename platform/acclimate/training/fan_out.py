@@ -5,10 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
-import ray
-
-from acclimate.training.ray_connection import connected, result_of
-
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -39,6 +35,10 @@ def fan_out(
                 return
             yield name, run(job)
         return
+    import ray  # half a second, that those who have no workers do without
+
+    from acclimate.training.ray_connection import connected, result_of
+
     with connected(address, workers):
         running: dict[Any, str] = {}
         try:

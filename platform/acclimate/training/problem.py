@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from acclimate.errors import RecipeError
+from acclimate.errors import DataError, RecipeError
 from acclimate.initialization import AdaptationPolicy, Initialization, InputSchema, ModelSpec, Normalization
 from acclimate.learners import (
     ClosedFormLearner,
@@ -200,19 +200,27 @@ class Problem:
         )
 
 
-def open_problem(recipe: Recipe, measured: Normalization | None = None) -> Problem:
+def open_problem(
+    recipe: Recipe, measured: Normalization | None = None, content: str | None = None
+) -> Problem:
     """Open the recipe's data and build its network.
 
     Args:
         measured: the normalization, where it was measured already: it takes a pass over all rows, and the
             last bits of another processor's would differ.
+        content: fingerprint of the data that training began with; None takes what there is.
 
     Raises:
-        DataError: the data cannot be opened or split.
+        DataError: the data cannot be opened or split, or others are there by now.
         ModelError: the network cannot be built.
         RecipeError: parts of the recipe do not fit the data.
     """
     data = open_tasks(recipe.data.source, options=recipe.data.options, recordings=recipe.data.recordings)
+    if content is not None and data_fingerprint(data) != content:
+        raise DataError(
+            f"{recipe.data.source} holds other data ({data_fingerprint(data)[:12]}) than training began with "
+            f"({content[:12]}): it was built anew meanwhile; put the old ones back, or train anew"
+        )
     split = _split(recipe, data)
     return _problem(recipe, data, split, measured or data.normalization(split.train))
 

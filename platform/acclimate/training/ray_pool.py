@@ -69,12 +69,16 @@ class RayWorker:
     """The actor: the in-process worker in a process of its own, or the leader of `team` workers."""
 
     def __init__(
-        self, recipes: Mapping[str, Recipe], measured: Mapping[str, Normalization], team: int
+        self,
+        recipes: Mapping[str, Recipe],
+        measured: Mapping[str, Normalization],
+        content: str | None,
+        team: int,
     ) -> None:
         self._workers: TaskWorkers = (
-            RayPool(recipes, team, measured=measured).__enter__()  # its actors end with this one
+            RayPool(recipes, team, measured=measured, content=content).__enter__()  # ends with this one
             if team
-            else InProcess(recipes, measured=measured)
+            else InProcess(recipes, measured=measured, content=content)
         )
 
     def compute(self, phase: str, meta: Arrays, step: int, block: list[list[int]]) -> tuple[Arrays, Figures]:
@@ -156,6 +160,7 @@ class RayPool:
             ends with this pool.
         measured: normalizations by phase, so that no worker measures them again.
         group: workers of a leader.
+        content: fingerprint of the data: workers refuse others, which a rebuilt pool holds.
     """
 
     def __init__(
@@ -165,7 +170,9 @@ class RayPool:
         address: str | None = None,
         measured: Mapping[str, Normalization] | None = None,
         group: int = GROUP,
+        content: str | None = None,
     ) -> None:
+        self._content = content
         self._recipes = dict(recipes)
         self._measured = dict(measured or {})
         self._size = workers
@@ -326,7 +333,7 @@ class RayPool:
 
     def _start(self, team: int) -> _Worker:
         kind = ray.remote(num_cpus=0 if team else 1)(RayWorker)
-        actor = kind.remote(self._recipes, self._measured, team)
+        actor = kind.remote(self._recipes, self._measured, self._content, team)
         return _Worker(actor, actor.pid.remote(), team)
 
     def _replace(self, worker: _Worker) -> None:

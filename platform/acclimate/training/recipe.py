@@ -32,7 +32,9 @@ from acclimate.training.sections import (
 class DataSection(Section):
     """The recordings, and which tasks are held out."""
 
-    source: str = Field(description="a named data set, a task pool, or a Parquet path or URL")
+    source: str = Field(
+        description="a named data set, the folder or URL of a task pool, or a Parquet path or URL"
+    )
     options: dict[str, Any] = Field(default={}, description="arguments of a named data set, such as `window`")
     recordings: dict[str, Any] = Field(
         default={}, description="Parquet: what its columns mean (RecordingSchema)"

@@ -9,7 +9,7 @@ from typing import Any
 from acclimate.errors import AcclimateError, RecipeError
 from acclimate.learners import check_head
 from acclimate.models import build
-from acclimate.tasks.rhythm import LONGEST_WINDOW
+from acclimate.tasks.recordings import LONGEST_WINDOW
 from acclimate.training.problem import Problem
 from acclimate.training.recipe import LearnerSection, ModelSection, Recipe
 from acclimate.workflow.phases import with_changes

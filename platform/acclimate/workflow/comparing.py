@@ -17,7 +17,6 @@ from typing import Any
 
 from acclimate import evaluation as ev
 from acclimate.errors import AcclimateError, DataError, TrainingError
-from acclimate.evaluation.plot import save_comparison
 from acclimate.files import write_whole
 from acclimate.learners import MetaParams
 from acclimate.tasks.split import fold_groups
@@ -112,6 +111,8 @@ def compare(
         return None
     found = _gather(tried, results, len(parts))
     recommended = _recommended(recipe, found, tried)
+    from acclimate.evaluation.plot import save_comparison  # matplotlib, that no worker needs
+
     plot = directory / "comparison.png"
     save_comparison(found, recipe.name, plot)
     write_whole(directory / "comparison.json", json.dumps(found.as_json(), indent=2) + "\n")

@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 
 from acclimate import evaluation as ev
-from acclimate.evaluation.plot import save_plot
 from acclimate.files import write_whole
 from acclimate.home import home, made_home
 from acclimate.initialization import Initialization
@@ -101,6 +100,8 @@ def meta_train(
             initialization = chosen_initialization(problem, metas)
             evaluation = evaluate_starts(problem, metas, listener)
         verdict = ev.judge(evaluation)
+        from acclimate.evaluation.plot import save_plot  # matplotlib, that most steps never need
+
         plot = directory.path / "adaptation.png"
         save_plot(evaluation, recipe.name, plot)
         write_whole(directory.path / "evaluation.json", json.dumps(evaluation.as_json(), indent=2) + "\n")

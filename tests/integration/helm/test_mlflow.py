@@ -21,7 +21,7 @@ SECRETS = {("acclimate-database", "password"): PASSWORD} | {
 }
 
 
-def test_it_keeps_its_runs_refuses_foreign_hosts_and_asks_for_a_login(small, rendered, postgres, tmp_path):
+def test_it_keeps_its_runs_refuses_foreign_hosts_and_asks_for_a_login(rendered, postgres, tmp_path):
     port = free_port()
     base = f"http://127.0.0.1:{port}"
     experiments = f"{base}/api/2.0/mlflow/experiments"
@@ -54,11 +54,12 @@ def test_it_keeps_its_runs_refuses_foreign_hosts_and_asks_for_a_login(small, ren
             [*container["command"], *arguments], env | {"HOME": str(tmp_path)}, probe, tmp_path / log
         )
 
-    with serving(small, "open.log"):
+    alone = merged(SMALL, {"mlflow": {"workers": 1}})  # they share everything, and each loads all of MLflow
+    with serving(rendered(alone), "open.log"):
         create = {"url": f"{experiments}/create", "json": {"name": "kept"}}
         assert httpx.post(**create, headers={"host": "rebound.example.com"}).status_code == 403
         assert httpx.post(**create, headers={"host": INSIDE}).status_code == 200
-    with serving(rendered(merged(SMALL, {"mlflow": {"auth": {"existingSecret": "login"}}})), "login.log"):
+    with serving(rendered(merged(alone, {"mlflow": {"auth": {"existingSecret": "login"}}})), "login.log"):
         found = {"url": f"{experiments}/get-by-name", "params": {"experiment_name": "kept"}}
         wrong, right = ("admin", "wrong"), (LOGIN["username"], LOGIN["password"])
         assert [httpx.get(**found, auth=auth).status_code for auth in (None, wrong)] == [401, 401]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -12,14 +13,21 @@ from pathlib import Path
 import botocore.auth
 import botocore.compat
 import httpx
+import numpy as np
 import pytest
 import s3fs
 from click.testing import CliRunner, Result
 
 from acclimate import object_store
 from acclimate.cli.main import cli
-from acclimate.errors import DataError
+from acclimate.errors import DataError, StoreError
+from acclimate.tasks import TaskPool
+from acclimate.tasks.remote import blocks, shards
 from acclimate.tasks.sources import from_files
+from acclimate.training.engine import engine
+from acclimate.training.loop import OuterState
+from acclimate.training.problem import open_problem
+from acclimate.training.recipe import Recipe
 from acclimate_device.testing import tiny_bundle
 from tests.support.fleet_journey import Operator, all_is_there, roll_out, sign_two_versions
 from tests.support.s3 import READER, READER_SECRET, S3Server
@@ -85,6 +93,102 @@ def test_recordings_in_a_bucket_are_read_as_from_a_folder(server: S3Server, logi
     before = theirs.fingerprint
     files.pipe_file("recordings/b.csv", b"t,x,y\n0,1,b\n")
     assert from_files(bucket).fingerprint != before, "a store's file that changes is another source"
+
+
+def fleet_of_csv(folder: Path) -> None:
+    folder.mkdir()
+    drawn = np.random.default_rng(0)
+    for device in "abcdef":
+        level = drawn.normal(size=400).cumsum()
+        rows = "".join(f"{at},{x:.4f},{device}\n" for at, x in enumerate(level))
+        (folder / f"{device}.csv").write_text(f"t,x,device\n{rows}")
+
+
+POOLED = {
+    "name": "pooled",
+    "data": {"source": "", "test": 2},
+    "learner": {"algorithm": "maml", "inner_steps": 1},
+    "training": {"steps": 3, "meta_batch": 4, "workers": 0},
+}
+MEANING = {
+    "kind": "forecasting",
+    "task": "device",
+    "time": "t",
+    "channels": ["x"],
+    "targets": ["x"],
+    "window": 8,
+    "stride": 2,
+    "horizon": 1,
+}
+
+
+def trained(source: str) -> str:
+    """Content hash of what a few steps on the pool make."""
+    recipe = Recipe.model_validate({**POOLED, "data": {**POOLED["data"], "source": source}})
+    problem = open_problem(recipe)
+    state = OuterState.begin(problem.start(), recipe.training.optimizer)
+    quiet = {"on_step": lambda _: None, "on_checkpoint": lambda _: None, "should_stop": lambda: False}
+    with engine({"meta-0": problem}, None) as train_phase:
+        train_phase("meta-0", state, **quiet)
+    return problem.initialization(state.result).content_hash()
+
+
+def built(folder: Path, pool: str, *options: str) -> None:
+    (folder / "meaning.yaml").write_text(json.dumps(MEANING))  # JSON is YAML
+    named = ["data", "build", f"{folder}/csv", "--recordings", f"{folder}/meaning.yaml", "--pool", pool]
+    told = CliRunner().invoke(cli, [*named, *options])
+    assert told.exit_code == 0, told.output + repr(told.exception)
+
+
+def test_a_pool_in_a_bucket_trains_to_the_bits_of_a_local_one_and_a_store_that_fails_is_told(
+    server: S3Server, login, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCLIMATE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(shards, "SHARD_ROWS", 1000)
+    monkeypatch.setattr(blocks, "PAUSES_S", (0.1,))
+    fleet_of_csv(tmp_path / "csv")
+    bucket = server.make_bucket("pools")
+    built(tmp_path, str(tmp_path / "pool"))
+    built(tmp_path, f"{bucket}/fleet")
+    assert trained(f"{bucket}/fleet") == trained(str(tmp_path / "pool"))
+    with pytest.raises(DataError, match="holds no task pool"):
+        TaskPool.open(f"{bucket}/elsewhere")
+
+    monkeypatch.setenv("ACCLIMATE_POOL_CACHE_GB", "0")
+    pool = TaskPool.open(f"{bucket}/fleet")
+    files, _ = object_store.open_store(bucket)
+    [first, *_] = files.glob("pools/fleet/*/*/values.npy")
+    whole = files.cat_file(first)
+    for left in (len(whole) - 4, 100):  # a part of a block, and none of one
+        files.pipe_file(first, whole[:left])
+        with pytest.raises(DataError, match="cut short"):
+            np.asarray(pool.values)
+    login(AWS_SECRET_ACCESS_KEY="wrong")
+    with pytest.raises(StoreError, match="are the credentials right"):
+        np.asarray(TaskPool.open(f"{bucket}/fleet").values)
+    login()
+    pool = TaskPool.open(f"{bucket}/fleet")
+    server.kill()
+    try:
+        with pytest.raises(StoreError, match="does it run"):
+            np.asarray(pool.values)
+    finally:
+        server.start()
+
+
+@pytest.mark.nightly
+def test_ray_workers_build_the_shards(
+    server: S3Server, login, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCLIMATE_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(shards, "SHARD_ROWS", 500)
+    fleet_of_csv(tmp_path / "csv")
+    bucket = server.make_bucket("shards")
+    built(tmp_path, str(tmp_path / "pool"))
+    built(tmp_path, f"{bucket}/fleet", "--workers", "2")
+    ours, theirs = TaskPool.open(tmp_path / "pool"), TaskPool.open(f"{bucket}/fleet")
+    np.testing.assert_array_equal(np.asarray(theirs.values), ours.values)
+    np.testing.assert_array_equal(np.asarray(theirs.starts), ours.starts)
 
 
 def skewed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,15 +49,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
             made.stop()
 
 
-def test_a_node_dies_and_the_connection_drops_and_the_bits_are_those_of_a_local_run(
+def test_a_node_dies_the_connection_drops_it_is_stopped_and_resumed_and_the_bits_are_those_of_a_local_run(
     cluster: RayCluster,
 ) -> None:
     cable = Cable(cluster.dashboard)
     url = f"http://127.0.0.1:{cable.port}"
     following = cluster.acclimate("submit", "waves.yaml", "--workers", "2", url=url)
     assert following.stdout is not None
-    expected = bits_of_a_local_run()  # while the job starts
     assert following.stderr is not None
+    expected = bits_of_a_local_run()  # while the job starts
     log = ""
     with following:
         for line in following.stdout:
@@ -67,39 +67,25 @@ def test_a_node_dies_and_the_connection_drops_and_the_bits_are_those_of_a_local_
                 cable.cut()
                 cluster.kill_node(WORKER)
                 cable.mend()
+                [job] = printed(cluster, "jobs", "list", "--json")
+            if f"step {STEPS // 5} of" in line:
+                assert "--resume" in cluster.invoke("jobs", "stop", job["name"]).output
         said = following.stderr.read()
-    assert following.returncode == 0, log + said
+    assert following.returncode == 1, log + said
     assert "connection lost" in said
-    assert expected in log
 
     [job] = printed(cluster, "jobs", "list", "--json")
-    assert (job["recipe"], job["state"]) == ("waves", "succeeded")
+    assert (job["recipe"], job["state"]) == ("waves", "stopped")
     again = cluster.invoke("jobs", "logs", job["name"])
     assert again.stdout == log  # nothing was lost or repeated
-
-
-def test_a_stopped_job_goes_on_where_it_was_to_the_same_bits(cluster: RayCluster) -> None:
-    job = printed(cluster, "submit", "waves.yaml", "--workers", "1", "--json")
-    checkpoints = cluster.home / "acclimate" / "runs" / "waves"
-
-    def unfinished_step() -> int:
-        found = sorted(checkpoints.glob(f"*/{PHASE}.pt"))
-        newest = found[-1] if found else None
-        if newest is None or newest.with_name("finished").exists():
-            return 0
-        return load_checkpoint(newest).step
-
-    wait_until(lambda: unfinished_step() > STEPS // 10, "it trains")
-    assert "--resume" in cluster.invoke("jobs", "stop", job["name"]).output
-    wait_until(lambda: state(cluster, job["name"]) == "stopped", "it has stopped")
-    assert cluster.invoke("jobs", "logs", job["name"], "--follow").exit_code == 1
-    reached = unfinished_step()
-    assert 0 < reached < STEPS
+    [checkpoint] = (cluster.home / "acclimate" / "runs" / "waves").glob(f"*/{PHASE}.pt")
+    assert 0 < load_checkpoint(checkpoint).step < STEPS
 
     resumed = cluster.invoke("submit", "waves.yaml", "--workers", "1", "--resume")
     assert resumed.exit_code == 0, resumed.output
     assert f"step {STEPS // 10} of" not in resumed.stdout, "it began anew"
-    assert bits_of_a_local_run() in resumed.stdout
+    assert expected in resumed.stdout
+    assert {job["state"] for job in printed(cluster, "jobs", "list", "--json")} == {"stopped", "succeeded"}
 
 
 def test_mistakes_are_told_in_a_line(cluster: RayCluster) -> None:
@@ -119,8 +105,3 @@ def refused(cluster: RayCluster, *arguments: str, url: str | None = None, token:
     told = cluster.invoke(*arguments, url=url, token=token).exception
     assert isinstance(told, AcclimateError), repr(told)
     return str(told)
-
-
-def state(cluster: RayCluster, name: str) -> str:
-    jobs = printed(cluster, "jobs", "list", "--json")
-    return next(job["state"] for job in jobs if job["name"] == name)

@@ -11,7 +11,17 @@ import yaml
 from click.testing import CliRunner
 
 from acclimate.cli.main import cli
-from tests.cluster.given import RELEASE, namespace, secret_objects, stranger, submission, values
+from tests.cluster.given import (
+    BUDGET,
+    POD_LABELS,
+    RELEASE,
+    caller,
+    namespace,
+    secret_objects,
+    stranger,
+    submission,
+    values,
+)
 from tests.unit.helm.rendering import SMALL, at, merged, nested, pod_specs
 from tests.unit.helm.test_manifests import KUBERNETES
 from tests.unit.training.jobs.test_rayjob import RAY_JOB, templates
@@ -22,18 +32,34 @@ VERSIONS = [KUBERNETES[0], KUBERNETES[-1]]
 @pytest.fixture(scope="module")
 def installed(render):
     """The objects of the trial profile with the tests' values."""
-    pairs = (value.partition("=") for value in values("rollout.replicas=2"))
-    given = [nested(key, json.loads(text) if text.isdigit() else text) for key, _, text in pairs]
+    pairs = (value.partition("=") for value in values("rollout.replicas=2", BUDGET))
+    given = [nested(key, json.loads(text) if text in ("2", "true") else text) for key, _, text in pairs]
     return render(merged(SMALL, *given))
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_kubernetes_accepts_each_object(version, installed):
     pod = stranger("stranger", "acclimate-mlflow", 5000)
-    builtin = [namespace("x"), *secret_objects("token"), pod, *installed.values()]
+    asks = caller("caller", f"http://{RELEASE}-rollout/healthz")
+    builtin = [namespace("x"), *secret_objects("token"), pod, asks, *installed.values()]
     assert len(builtin) > 20
     for one in builtin:
         kubernetes_validate.validate(one, version, strict=True)
+
+
+def test_who_is_drained_is_the_service_and_its_budget_lets_one_go(installed):
+    wanted = dict(one.split("=") for one in POD_LABELS.split(","))
+    found = [
+        name
+        for name, spec in installed.items()
+        if spec["kind"] in ("Deployment", "StatefulSet")
+        and wanted.items() <= spec["spec"]["template"]["metadata"]["labels"].items()
+    ]
+    assert found == [f"Deployment/{RELEASE}-rollout"]
+    budget = at(installed, f"PodDisruptionBudget/{RELEASE}-rollout", "spec")
+    labels = installed[found[0]]["spec"]["template"]["metadata"]["labels"]
+    assert budget["selector"]["matchLabels"].items() <= labels.items()
+    assert budget["maxUnavailable"] not in (0, "0%", "100%")
 
 
 def test_every_secret_that_the_release_refers_to_is_made(installed):

@@ -10,6 +10,8 @@ from tests.unit.helm.rendering import CHART, FREE_MAPS, MINIMAL, merged, nested
 helm_python = pytest.importorskip("helm_python")
 
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
+WITH_RAY = merged(MINIMAL, {"ray": {"enabled": True}})
+WORKERS = DEFAULTS["ray"]["workers"][0]
 EXPOSED = {"host": "x.example.com", "trustedProxies": ["10.0.0.0/8"]}
 
 
@@ -52,8 +54,23 @@ def test_an_unknown_key_is_refused_at_every_level(section, chart):
         ("mlflow.database.name", 'x"; DROP DATABASE acclimate; --', "name"),
         ("objectStore.endpoint", "minio:9000", "endpoint"),
         ("ray.workers", [], "workers"),
+        ("ray.workers", [WORKERS | {"name": "CPU_1"}], "name"),
+        ("ray.workers", [WORKERS | {"nodeSelector": {"gpu": "yes please"}}], "nodeSelector"),
+        ("ray.poolCache.className", "Fast_SSD", "className"),
+        ("ray.home.existingClaim", "my claim", "existingClaim"),
+        ("images.pullSecrets", ["My Secret"], "pullSecrets"),
+        ("images.registry", "https://registry.example.com", "registry"),
+        ("rollout.image.name", "Acclimate", "name"),
+        ("commonLabels", {"a/b/c": "x"}, "a/b/c"),
+        ("database.host", "db example", "host"),
+        ("pods.extraVolumes", [{"name": "tmp", "emptyDir": {}}], "extraVolumes"),
+        ("pods.extraVolumeMounts", [{"name": "x", "mountPath": "relative"}], "mountPath"),
+        ("pods.extraEnv", [{"name": "1 BAD", "value": "x"}], "extraEnv"),
+        ("extraObjects", [{"kind": "ConfigMap"}], "extraObjects"),
         ("expose.type", "route", "type"),
         ("expose.trustedProxies", ["*"], "trustedProxies"),
+        ("expose.trustedProxies", ["10.0.0.0/99"], "trustedProxies"),
+        ("expose.trustedProxies", ["300.0.0.0/8"], "trustedProxies"),
         ("monitoring.serviceMonitor.interval", "fast", "interval"),
     ],
 )
@@ -74,6 +91,23 @@ def test_schedules_that_cron_takes_pass(schedule, chart):
         (
             MINIMAL | {"rollout": {"autoscaling": {"enabled": True, "minReplicas": 9, "maxReplicas": 3}}},
             "minReplicas 9 is above maxReplicas 3",
+        ),
+        (
+            merged(MINIMAL, nested("rollout.resources.requests.memory", "8Gi")),
+            "rollout.resources.requests.memory 8Gi is above rollout.resources.limits.memory",
+        ),
+        (
+            merged(WITH_RAY, nested("ray.head.resources.requests.cpu", "2500m")),
+            "ray.head.resources.requests.cpu 2500m is above",
+        ),
+        (
+            merged(WITH_RAY, nested("ray.workers", [WORKERS | {"replicas": 9}])),
+            "replicas 9 must lie between minReplicas 0 and maxReplicas 8",
+        ),
+        (merged(WITH_RAY, nested("ray.workers", [WORKERS, WORKERS])), "two groups called"),
+        (
+            MINIMAL | {"pods": {"extraVolumeMounts": [{"name": "nowhere", "mountPath": "/data"}]}},
+            "no extraVolumes has that name",
         ),
         (
             {"database": {"host": "pg", "sslMode": "verify-full"}},

@@ -75,7 +75,14 @@ class Case(NamedTuple):
 def resources(key: str, place: str, path: str, beside: dict[str, Any]) -> list[Case]:
     """The four keys of a `resources` section."""
     return [
-        Case(f"{key}.{kind}.{what}", value, place, f"{path}>resources>{kind}>{what}", value, beside)
+        Case(
+            f"{key}.{kind}.{what}",
+            value,
+            place,
+            f"{path}>resources>{kind}>{what}",
+            value,
+            merged(nested(f"{key}.limits", RESOURCES["limits"]), beside),
+        )
         for kind, amounts in RESOURCES.items()
         for what, value in amounts.items()
     ]
@@ -95,7 +102,7 @@ CASES = [
     Case("pods.caBundle.key", "all.pem", MIGRATION, f"{POD}>volumes>ca>configMap>items>0>key", "all.pem", CA),
     Case("pods.extraEnv", PROXY, REFRESH, f"{REFRESH_JOB}>template>spec>containers>0>env>HTTPS_PROXY>value", "http://proxy"),
     Case("pods.extraVolumes", VOLUMES, MLFLOW, f"{POD}>volumes>data>persistentVolumeClaim>claimName", "recordings"),
-    Case("pods.extraVolumeMounts", MOUNTS, ROLLOUT, f"{CONTAINER}>volumeMounts>data>mountPath", "/data"),
+    Case("pods.extraVolumeMounts", MOUNTS, ROLLOUT, f"{CONTAINER}>volumeMounts>data>mountPath", "/data", {"pods": {"extraVolumes": VOLUMES}}),
     Case("openshift.enabled", True, ROLLOUT, f"{POD}>securityContext>runAsUser", ABSENT),
     Case("extraObjects", [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-extra"}}], "ConfigMap/acclimate-extra", "kind", "ConfigMap"),
     Case("images.registry", "registry.example.com/a/", ROLLOUT, f"{CONTAINER}>image", "registry.example.com/a/acclimate-rollout:0.1.0"),
@@ -234,9 +241,11 @@ CASES = [
     Case("ray.workers", [{"name": "gpu", "replicas": 2, "minReplicas": 1, "maxReplicas": 3, "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi", "nvidia.com/gpu": 1}}}], RAY, "spec>workerGroupSpecs>0>template>spec>containers>0>resources>limits>nvidia.com/gpu", 1, WITH_RAY),
     Case("ray.extraEnv", PROXY, RAY, f"{RAY_HEAD}>containers>0>env>HTTPS_PROXY>value", "http://proxy", WITH_RAY),
     Case("ray.extraVolumes", VOLUMES, RAY, f"{RAY_WORKER}>volumes>data>persistentVolumeClaim>claimName", "recordings", WITH_RAY),
-    Case("ray.extraVolumeMounts", MOUNTS, RAY, f"{RAY_WORKER}>containers>0>volumeMounts>data>mountPath", "/data", WITH_RAY),
+    Case("ray.extraVolumeMounts", MOUNTS, RAY, f"{RAY_WORKER}>containers>0>volumeMounts>data>mountPath", "/data", merged(WITH_RAY, {"ray": {"extraVolumes": VOLUMES}})),
     Case("ray.home.existingClaim", "runs", RAY, f"{RAY_WORKER}>volumes>home>persistentVolumeClaim>claimName", "runs", WITH_RAY),
     Case("ray.home.sizeLimit", "3Gi", RAY, f"{RAY_HEAD}>volumes>home>emptyDir>sizeLimit", "3Gi", WITH_RAY),
+    Case("ray.poolCache.gigabytes", 40, RAY, f"{RAY_WORKER}>volumes>pools>emptyDir>sizeLimit", "51Gi", WITH_RAY),
+    Case("ray.poolCache.className", "fast", RAY, f"{RAY_WORKER}>volumes>pools>ephemeral>volumeClaimTemplate>spec>storageClassName", "fast", WITH_RAY),
     Case("ray.faultTolerance.redisAddress", "redis:6379", RAY, "spec>gcsFaultToleranceOptions>redisAddress", "redis:6379", WITH_RAY),
     Case("ray.faultTolerance.existingSecret", "redis", RAY, "spec>gcsFaultToleranceOptions>redisPassword>valueFrom>secretKeyRef>name", "redis", WITH_REDIS),
     Case("ray.faultTolerance.passwordKey", "pw", RAY, "spec>gcsFaultToleranceOptions>redisPassword>valueFrom>secretKeyRef>key", "pw", merged(WITH_REDIS, {"ray": {"faultTolerance": {"existingSecret": "redis"}}})),

@@ -1,4 +1,4 @@
-{{/* (dict "ctx" $ "group" section "container" name): a Ray pod's template. KubeRay adds command, ports' probes and token. */}}
+{{/* (dict "ctx" $ "group" section "key" "its.resources" "container" name): a Ray pod's template. KubeRay adds command, ports' probes and token. */}}
 {{- define "acclimate.rayPod" -}}
 {{- $ctx := .ctx -}}
 metadata:
@@ -22,6 +22,10 @@ spec:
           value: /tmp
         - name: ACCLIMATE_HOME
           value: /var/lib/acclimate
+        - name: ACCLIMATE_POOL_CACHE
+          value: /var/cache/acclimate
+        - name: ACCLIMATE_POOL_CACHE_GB
+          value: {{ $ctx.Values.ray.poolCache.gigabytes | quote }}
         - name: MLFLOW_DISABLE_TELEMETRY
           value: "true"
         {{- with include "acclimate.registryUrl" $ctx }}
@@ -39,16 +43,17 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
       resources:
-        {{- toYaml .group.resources | nindent 8 }}
+        {{- include "acclimate.resources" (list .group.resources .key) | nindent 8 }}
       securityContext:
         {{- include "acclimate.containerSecurity" $ctx | nindent 8 }}
       volumeMounts:
         - {name: tmp, mountPath: /tmp}
         - {name: shm, mountPath: /dev/shm}
         - {name: home, mountPath: /var/lib/acclimate}
+        - {name: pools, mountPath: /var/cache/acclimate}
         {{- include "acclimate.commonMounts" $ctx | nindent 8 }}
         {{- with $ctx.Values.ray.extraVolumeMounts }}
-        {{- toYaml . | nindent 8 }}
+        {{- include "acclimate.extraMounts" (list . "ray.extraVolumeMounts" $ctx.Values.ray.extraVolumes $ctx.Values.pods.extraVolumes) | nindent 8 }}
         {{- end }}
   volumes:
     # Ray's session: logs and spilled objects.
@@ -63,6 +68,20 @@ spec:
       persistentVolumeClaim: {claimName: {{ $ctx.Values.ray.home.existingClaim | quote }}}
       {{- else }}
       emptyDir: {sizeLimit: {{ $ctx.Values.ray.home.sizeLimit }}}
+      {{- end }}
+    # Blocks of task pools in an object store; all processes of the pod read and fill it.
+    - name: pools
+      {{- $size := printf "%dGi" (add 1 (div (mul 5 (int $ctx.Values.ray.poolCache.gigabytes)) 4)) }}
+      {{- with $ctx.Values.ray.poolCache.className }}
+      ephemeral:
+        volumeClaimTemplate:
+          spec:
+            accessModes: [ReadWriteOnce]
+            storageClassName: {{ . | quote }}
+            resources:
+              requests: {storage: {{ $size }}}
+      {{- else }}
+      emptyDir: {sizeLimit: {{ $size }}}
       {{- end }}
     {{- include "acclimate.commonVolumes" $ctx | nindent 4 }}
     {{- with $ctx.Values.ray.extraVolumes }}

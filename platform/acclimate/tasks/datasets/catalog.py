@@ -85,6 +85,20 @@ def open_dataset(
     Raises:
         DataError: an unknown name or option, or the data cannot be found or downloaded.
     """
+    found = load_dataset(name, data_dir=data_dir, progress=progress, **options)
+    if isinstance(found, Sinusoids):
+        return found
+    source, schema = found
+    folder = Path(pool_dir) if pool_dir else pools()
+    return build_pool(
+        source, schema, folder / f"{name}-{fingerprint_of(source, schema)[:12]}", progress=progress
+    )
+
+
+def load_dataset(
+    name: str, *, data_dir: Path | str | None = None, progress: Progress = silent, **options: Any
+) -> tuple[Source, RecordingSchema] | Sinusoids:
+    """The recordings of a named data set and what their columns mean; see `open_dataset`."""
     dataset = find_dataset(name)
     for option in options:
         if option not in dataset.options:
@@ -92,13 +106,7 @@ def open_dataset(
             raise DataError(f"data set {name!r} has no option {option!r}; {hint}")
     if isinstance(dataset.load, type):
         return dataset.load(**options)
-    source, schema = dataset.load(
-        Files(Path(data_dir) if data_dir else None, downloads(), progress), **options
-    )
-    folder = Path(pool_dir) if pool_dir else pools()
-    return build_pool(
-        source, schema, folder / f"{name}-{fingerprint_of(source, schema)[:12]}", progress=progress
-    )
+    return dataset.load(Files(Path(data_dir) if data_dir else None, downloads(), progress), **options)
 
 
 def find_dataset(name: str) -> NamedDataset:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -94,6 +94,13 @@ class Source:
     def _unified(self) -> tuple[dict[str, Any], tuple[str, ...]]:
         with self._reading():  # the first look at a part opens its file
             return unified([(part.name, part.columns, part.rows) for part in self.parts])
+
+    def only(self, names: frozenset[str] | None) -> Source:
+        """The parts of some names, with the types that all parts agree on; None: all."""
+        wanted = [part for part in self.parts if names is None or part.name in names]
+        made = Source(self.name, self.fingerprint, partial(list, wanted), self.said)
+        made.__dict__["_unified"] = self._unified  # a cached property: the types are not found anew
+        return made
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

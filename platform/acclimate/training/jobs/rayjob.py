@@ -17,6 +17,7 @@ GROUP, VERSION, PLURAL = "ray.io", "v1", "rayjobs"
 RECIPE_LABEL = "acclimate/recipe"
 MANAGED_BY = {"app.kubernetes.io/managed-by": "acclimate"}
 _HOME = "/var/lib/acclimate"
+_POOLS = "/var/cache/acclimate"
 _USER = 65532  # as in the trainer's image
 
 Manifest = dict[str, Any]
@@ -38,6 +39,7 @@ class Pods:
         secrets: secrets whose every key becomes a variable.
         pull_secrets: secrets to pull the image with.
         claim: a PersistentVolumeClaim that keeps checkpoints beyond the job, for `--resume`.
+        pool_cache_gb: what a worker pod keeps on its node's disk of task pools in an object store.
         service_account: of all pods.
         ray_cluster: a standing RayCluster to run on; its pods are then as they are.
         keep_s: seconds until the ended job's pods go, and its log with them.
@@ -54,6 +56,7 @@ class Pods:
     secrets: tuple[str, ...] = ()
     pull_secrets: tuple[str, ...] = ()
     claim: str | None = None
+    pool_cache_gb: int = 10
     service_account: str | None = None
     ray_cluster: str | None = None
     keep_s: int = 3600
@@ -164,6 +167,7 @@ def _pod(
                 "volumeMounts": [
                     {"name": "home", "mountPath": _HOME},
                     {"name": "tmp", "mountPath": "/tmp"},
+                    {"name": "pools", "mountPath": _POOLS},
                     {"name": "shm", "mountPath": "/dev/shm"},
                 ],
             }
@@ -172,6 +176,8 @@ def _pod(
             {"name": "home", **home},
             # Ray's session: logs and spilled objects.
             {"name": "tmp", "emptyDir": {}},
+            # Blocks of task pools in an object store, and room for those that are being written.
+            {"name": "pools", "emptyDir": {"sizeLimit": f"{pods.pool_cache_gb * 5 // 4 + 1}Gi"}},
             # Ray's object store; its pages count as the pod's memory.
             {"name": "shm", "emptyDir": {"medium": "Memory"}},
         ],
@@ -188,7 +194,13 @@ def _pod(
 
 
 def _variables(pods: Pods) -> list[Manifest]:
-    plain = {"HOME": "/tmp", "ACCLIMATE_HOME": _HOME, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    plain = {
+        "HOME": "/tmp",
+        "ACCLIMATE_HOME": _HOME,
+        "ACCLIMATE_POOL_CACHE": _POOLS,
+        "ACCLIMATE_POOL_CACHE_GB": str(pods.pool_cache_gb),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
     return [{"name": name, "value": value} for name, value in plain.items()] + [
         {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
         for name, (secret, key) in pods.secret_variables.items()

@@ -34,6 +34,7 @@ EVERYTHING = Pods(
     secrets=("mlflow",),
     pull_secrets=("registry",),
     claim="checkpoints",
+    pool_cache_gb=40,
     service_account="trainer",
 )
 
@@ -97,6 +98,8 @@ def test_workers_go_where_their_gpus_are_and_checkpoints_stay_with_the_head():
         "nvidia.com/gpu": "2",
     }
     assert worker["nodeSelector"] == {"pool": "gpu"}
+    assert {"name": "pools", "emptyDir": {"sizeLimit": "51Gi"}} in worker["volumes"]
+    assert {"name": "ACCLIMATE_POOL_CACHE_GB", "value": "40"} in worker["containers"][0]["env"]
     assert [each["key"] for each in worker["tolerations"]] == ["dedicated", "nvidia.com/gpu"]
     claim = {"name": "home", "persistentVolumeClaim": {"claimName": "checkpoints"}}
     assert claim in parts["head"]["spec"]["volumes"]
