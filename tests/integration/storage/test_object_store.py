@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import botocore.auth
 import botocore.compat
@@ -104,7 +105,7 @@ def fleet_of_csv(folder: Path) -> None:
         (folder / f"{device}.csv").write_text(f"t,x,device\n{rows}")
 
 
-POOLED = {
+POOLED: dict[str, Any] = {
     "name": "pooled",
     "data": {"source": "", "test": 2},
     "learner": {"algorithm": "maml", "inner_steps": 1},

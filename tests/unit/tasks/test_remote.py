@@ -97,9 +97,9 @@ def test_it_is_what_a_local_pool_is(recordings: Path, tmp_path: Path) -> None:
         )
         for half, wanted in ((drawn.support, expected.support), (drawn.query, expected.query)):
             assert all(map(torch.equal, half, wanted))
-    for one, other in zip(stream(theirs, 3), stream(ours, 3), strict=True):
-        np.testing.assert_array_equal(one.x, other.x)
-        assert (one.y, one.row, one.time) == (other.y, other.row, other.time)
+    for there, here in zip(stream(theirs, 3), stream(ours, 3), strict=True):
+        np.testing.assert_array_equal(there.x, here.x)
+        assert (there.y, there.row, there.time) == (here.y, here.row, here.time)
 
 
 def test_channels_that_need_it_are_float64_in_every_shard(recordings: Path, tmp_path: Path) -> None:
