@@ -22,8 +22,7 @@ from acclimate.tasks.looks import (
     refuse_readings,
 )
 from acclimate.tasks.oddities import sentinels
-from acclimate.tasks.recordings import LONGEST_WINDOW
-from acclimate.tasks.rhythm import Rhythm, runs, seconds
+from acclimate.tasks.rhythm import LONGEST_WINDOW, Rhythm, runs, seconds
 from acclimate.tasks.sample import Sample
 from acclimate.tasks.seasons import forecast_entries
 from acclimate.tasks.sources.parquet import FILE

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from acclimate.tasks.recordings import LONGEST_WINDOW
+from acclimate.tasks.recordings import LONGEST_WINDOW as LONGEST_WINDOW  # told on to the guesser
 from acclimate.tasks.sample import Sample
 from acclimate.tasks.sources import BATCH_ROWS
 from acclimate.tasks.words import words
