@@ -19,14 +19,14 @@ UNSEEN = 0.2
 
 
 def useless(
-    frame: pd.DataFrame, columns: Sequence[str], found: Mapping[str, Any], file: str, whole: bool
+    frame: pd.DataFrame, columns: Sequence[str], found: Mapping[str, Any], file: str | None, whole: bool
 ) -> dict[str, str]:
     """Why each column that is no channel is none.
 
     Args:
         columns: those without a role.
         found: the declaration so far: `task`, and `kind`, `targets`, `recording`, `label` where known.
-        file: the column that names each row's file; empty without one.
+        file: the column that names each row's file; None without one.
         whole: `frame` holds every row, so that it can show what never changes.
     """
     left_out = {name: why for name in columns if (why := _unlike_a_channel(frame, name, found, file))}
@@ -45,7 +45,7 @@ def _without(columns: Sequence[str], left_out: Mapping[str, object]) -> list[str
     return [name for name in columns if name not in left_out]
 
 
-def _unlike_a_channel(frame: pd.DataFrame, name: str, found: Mapping[str, Any], file: str) -> str:
+def _unlike_a_channel(frame: pd.DataFrame, name: str, found: Mapping[str, Any], file: str | None) -> str:
     values = frame[name]
     if name == file:
         return "names the file, and may give the answer away"

@@ -68,7 +68,7 @@ def fitted(
     tried: dict[tuple[str, int], Survival] = {}
     windows = _windows(declaration, fixed)
     for window in windows:
-        for missing in ("drop", "hold") if "missing" not in fixed else (declaration["missing"],):
+        for missing in ("drop", "hold") if "missing" not in fixed else (declaration.get("missing", "drop"),):
             change = {**declaration, "missing": missing, "window": window}
             tried[missing, window] = survival(frame, change)
             if tried[missing, window].is_good:

@@ -87,7 +87,8 @@ class Guesser:
         self.frame, self.given = sampled.frame, given
         named = {str(given[key]) for key in ROLES if key in given}
         self.free = [column for column in self.frame.columns if column not in named]
-        self.file = FILE if FILE in self.free and is_text(self.frame[FILE]) else ""  # the name of each file
+        named_by_file = FILE in self.free and is_text(self.frame[FILE])
+        self.file = FILE if named_by_file else None  # the name of each file
         self.found: dict[str, Any] = {}
         self.reasons: dict[str, str] = {}
         self.left_out: dict[str, str] = {}
@@ -177,10 +178,14 @@ class Guesser:
         if stamps:
             return stamps[0], "it holds timestamps"
         numbers = [one for one in self._named(TIME) if pd.api.types.is_numeric_dtype(self.frame[one])]
-        if numbers:
-            return numbers[0], "its name says so"
-        counts = (one for one in self.free if counts_rows(self.frame[one]))
-        return next(((one, "it rises row by row") for one in counts), None)
+        counts = [one for one in self.free if counts_rows(self.frame[one])]
+        task = self.found.get("task")
+        orders = [one for one in numbers if task and not self.frame.duplicated([task, one]).any()]
+        # A year beside months, or an hour beside days, is no order: what numbers the rows is a better one.
+        for found in (orders, counts if task else (), numbers):
+            if found:
+                return found[0], "it rises row by row" if found is counts else "its name says so"
+        return (counts[0], "it rises row by row") if counts else None
 
     def _aim(self) -> None:
         """What is to be predicted, if a column shows it: classes or a number."""
@@ -261,9 +266,9 @@ class Guesser:
 
     def _absent(self) -> None:
         """What instruments write where they measured nothing is missing from here on."""
-        measured = [*self.found["channels"], *self.found.get("targets", [])]
+        measured = list(dict.fromkeys([*self.found["channels"], *self.found.get("targets", [])]))
         found: dict[float, str] = {}
-        for column in dict.fromkeys(measured):
+        for column in measured:
             if pd.api.types.is_numeric_dtype(self.frame[column]):
                 values = self.frame[column].dropna().to_numpy(dtype=float)
                 found |= dict.fromkeys(sentinels(values), column)

@@ -71,7 +71,7 @@ def autocorrelation(series: Floats, lags: int) -> Floats:
     along = np.fft.irfft(spectrum, size)[:lags]
     pairs = np.fft.irfft(np.abs(np.fft.rfft(known.astype(float), size)) ** 2, size)[:lags]
     mean: Floats = along / np.maximum(pairs, 1.0)
-    return mean / mean[0]
+    return mean / mean[0] if mean[0] > 0 else np.full(lags, np.nan)
 
 
 def forecast_entries(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 TASK = "device sensor machine unit asset turbine pump vehicle robot meter node station site plant house room"
 TASK += " home server host well battery account customer person people subject user participant patient"
 TASK += " wearer serial system mac imei motor engine bearing truck car drone inverter boiler batch id"
-TIME = "timestamp datetime time ts t epoch seconds hour_index cycle step tick minute hour day date"
+TIME = "timestamp datetime time ts t epoch seconds hour_index cycle step tick minute hour day date year week"
 RECORDING = "recording session run trial segment sequence bout"
 LABEL = (
     "label class activity state status fault failure mode exercise gesture condition category event anomaly"

@@ -288,6 +288,21 @@ class TestColumnsOfStrangers:
         found = declared(table)
         assert (found["task"], found["channels"]) == ("chick", ["weight"])
 
+    def test_a_year_orders_states_and_not_the_number_of_the_row(self):
+        """As data frames are saved: the first column has no name and counts the rows."""
+        state, year = np.meshgrid(np.arange(1, 31), np.arange(1963, 1993), indexing="ij")
+        sales = np.cumsum(self.random.normal(size=year.shape), axis=1) + 120
+        table = pd.DataFrame({"": np.arange(1, 901), "state": state.ravel(), "year": year.ravel()})
+        found = declared(table.assign(sales=sales.ravel()))
+        assert (found["task"], found["time"]) == ("state", "year")
+
+    def test_a_series_with_numbers_for_nothing_is_forecast_without_them(self):
+        table = pd.DataFrame({"meter": np.repeat(np.arange(12), 200), "step": np.tile(np.arange(200), 12)})
+        flow = np.sin(table["step"] / 9 + table["meter"]) + 0.1 * self.random.normal(size=len(table))
+        table["flow"] = np.where(self.random.random(len(table)) < 0.02, -999.0, flow)
+        found = declared(table)
+        assert (found["kind"], found["absent"], found["targets"]) == ("forecasting", [-999.0], ["flow"])
+
     def test_a_channel_that_begins_late_is_left_out_not_the_rows_before_it(self):
         shop, week = np.meshgrid(np.arange(12), np.arange(140), indexing="ij")
         table = pd.DataFrame(
