@@ -72,6 +72,7 @@ from acclimate.errors import RecipeError
     show_default=True,
     help="Kubernetes: what a worker pod keeps of pools in an object store.",
 )
+@click.option("--openshift", is_flag=True, help="Kubernetes: leave the pods' users to OpenShift.")
 @click.option("--service-account", help="Kubernetes: of the pods.")
 @click.option("--ray-cluster", help="Kubernetes: run on this standing RayCluster.")
 @click.option("--dry-run", is_flag=True, help="Kubernetes: print the RayJob and submit nothing.")

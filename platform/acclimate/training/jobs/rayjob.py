@@ -40,6 +40,7 @@ class Pods:
         pull_secrets: secrets to pull the image with.
         claim: a PersistentVolumeClaim that keeps checkpoints beyond the job, for `--resume`.
         pool_cache_gb: what a worker pod keeps on its node's disk of task pools in an object store.
+        openshift: name no users: each namespace has some of its own there, and others are refused.
         service_account: of all pods.
         ray_cluster: a standing RayCluster to run on; its pods are then as they are.
         keep_s: seconds until the ended job's pods go, and its log with them.
@@ -57,6 +58,7 @@ class Pods:
     pull_secrets: tuple[str, ...] = ()
     claim: str | None = None
     pool_cache_gb: int = 10
+    openshift: bool = False
     service_account: str | None = None
     ray_cluster: str | None = None
     keep_s: int = 3600
@@ -148,9 +150,7 @@ def _pod(
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
+            **({} if pods.openshift else dict.fromkeys(("runAsUser", "runAsGroup", "fsGroup"), _USER)),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import jsonschema
 import kubernetes_validate
@@ -77,6 +78,12 @@ def test_the_recipe_and_mlflow_reach_the_job_and_no_shell_can_misread_its_comman
     assert yaml.safe_load(variables["ACCLIMATE_RECIPE"]) == given.recipe.model_dump(mode="json")
     assert spec["entrypoint"] == "python -m acclimate train env:ACCLIMATE_RECIPE --address auto"
     assert set(spec["entrypoint"]).isdisjoint("|&;<>()$`\"'\\*?~#")
+
+
+def test_on_openshift_no_pod_names_a_user():
+    given = json.dumps(rayjob(order(), replace(EVERYTHING, openshift=True)))
+    assert not any(key in given for key in ("runAsUser", "runAsGroup", "fsGroup"))
+    assert '"runAsNonRoot": true' in given
 
 
 def test_secrets_stay_references():
