@@ -51,7 +51,9 @@ def main() -> None:
         servers = sorted(map(str, pd.read_parquet(table, columns=["server"]).server.unique()))
         for server in servers:
             changes = [f"data.source={table}", f'data.test_groups=["{server}"]', "data.validation=0"]
-            _, evaluation = fit_normal(open_problem(load_recipe("server-anomalies", changes)), Silent())
+            _, evaluation = fit_normal(
+                open_problem(load_recipe("server-anomalies", changes)), Silent().on_evaluation
+            )
             for curve in evaluation.curves:
                 figures = {"AP": curve.judged.mean, **curve.details}
                 for name, value in figures.items():

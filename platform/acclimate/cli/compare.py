@@ -114,7 +114,7 @@ def _show(comparison: Comparison, path: Path | None) -> None:
     out.print(found.verdict.sentence, style="bold", markup=False, highlight=False, soft_wrap=True)
     out.print(f"picture: {comparison.plot}", markup=False, highlight=False, soft_wrap=True)
     if path is None:
-        out.print("no recipe is written: a simple rival is better than all of them", markup=False)
+        out.print(f"no recipe is written, for {found.recommended} needs none", markup=False)
         return
     out.print(f"the recommended recipe is {path}", markup=False, highlight=False, soft_wrap=True)
     next_step(f"acclimate train {path}", "train it on the whole fleet but the held-out devices")

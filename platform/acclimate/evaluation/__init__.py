@@ -18,10 +18,11 @@ from acclimate.evaluation.report import (
     worst_sentence,
 )
 from acclimate.evaluation.statistics import Summary
-from acclimate.evaluation.verdict import Verdict, judge
+from acclimate.evaluation.verdict import JOINT, Verdict, judge
 
 __all__ = [
     "CHOOSING_DRAWS",
+    "JOINT",
     "LABELS",
     "Challenge",
     "Choice",

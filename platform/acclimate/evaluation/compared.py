@@ -71,7 +71,7 @@ class Compared:
         devices: held-out devices.
         entries: best first by the held-out mean; failed ones last.
         best_rival: name of the best simple rival, by validation.
-        recommended: name of the entry to ship; empty where a rival that needs no platform is better.
+        recommended: name of the entry to ship, a simple rival where that is better or enough.
         verdict: on the best learner against all rivals.
     """
 
@@ -136,7 +136,6 @@ def compared(
     sign = -1.0 if whole.higher_is_better else 1.0
     entries.sort(key=lambda entry: sign * entry.mean)
     entries += [Entry(names[key], key[1], key[0], "meta", failed=why) for key, why in failed.items()]
-    shipped = _shipped(verdict, judged, rivals)
     return Compared(
         metric=whole.metric,
         higher_is_better=whole.higher_is_better,
@@ -145,7 +144,7 @@ def compared(
         devices=whole.devices,
         entries=tuple(entries),
         best_rival=name(best_rival),
-        recommended="" if shipped is None else name(shipped),
+        recommended=name(_shipped(verdict, judged, rivals)),
         verdict=verdict,
     )
 
@@ -188,7 +187,13 @@ def _pooled(evaluations: Sequence[Evaluation]) -> list[Curve]:
         if len(of_folds) < len(evaluations):
             continue
         values = np.concatenate([curve.judged.values for curve in of_folds])
-        chosen = [curve.validation for curve in of_folds if curve.validation is not None]
+        # A fold whose validation devices could not be judged, by anybody, chooses nothing.
+        chosen = [
+            curve.validation
+            for curve in of_folds
+            if curve.validation is not None or not np.isfinite(curve.judged.mean)
+        ]
+        known = [value for value in chosen if value is not None]
         curves.append(
             Curve(
                 start=start,
@@ -196,7 +201,8 @@ def _pooled(evaluations: Sequence[Evaluation]) -> list[Curve]:
                 steps=(0,),
                 points=(summarize(values, tasks, first.higher_is_better, groups),),
                 chosen=0,
-                validation=float(np.mean(chosen)) if len(chosen) == len(of_folds) else None,
+                validation=float(np.mean(known)) if known and len(known) == len(chosen) else None,
+                draws=tuple(map(tuple, np.hstack([curve.draws for curve in of_folds]).tolist())),
             )
         )
     return curves
@@ -236,7 +242,14 @@ def _together(folds: Sequence[Evaluation], own: Curve, rivals: Sequence[Curve]) 
         curves=tuple(curves),
         comparisons=tuple(comparisons(curves, first.higher_is_better, groups)),
         groups=groups,
+        days=_days(folds),
     )
+
+
+def _days(folds: Sequence[Evaluation]) -> float | None:
+    """Of recordings that a device has: the median over the folds."""
+    known = [each.days for each in folds if each.days is not None]
+    return float(np.median(known)) if known else None
 
 
 def _entry(name: str, each: tuple[Named, Start], curve: Curve, rival: Curve, evaluation: Evaluation) -> Entry:
@@ -264,8 +277,8 @@ def _entry(name: str, each: tuple[Named, Start], curve: Curve, rival: Curve, eva
 
 def _shipped(
     verdict: Verdict, judged: tuple[Named, Start], rivals: Mapping[tuple[Named, Start], Curve]
-) -> tuple[Named, Start] | None:
-    """What to ship: the learner, the joint model in whatever way it was better, or nothing."""
-    if verdict.ship == "joint":
-        return next(each for each in rivals if each[1] == verdict.against)
-    return None if verdict.loses_to is not None else judged
+) -> tuple[Named, Start]:
+    """What to ship: the learner; or the rival that is better, or enough."""
+    if verdict.ship in ("joint", "rival") or verdict.loses_to is not None:
+        return next((each for each in rivals if each[1] == verdict.against), judged)
+    return judged

@@ -42,11 +42,13 @@ class HeldOut:
         tasks: their samplers.
         groups: the device, person or site of each task by its id; a task that is not named is its own.
         words: what outputs mean to people.
+        days: of recordings that one of them has, the median; None where no clock tells.
     """
 
     tasks: Samplers
     groups: Mapping[str, str] = field(default_factory=dict)
     words: Words = field(default_factory=Words)
+    days: float | None = None
 
 
 def evaluate(
@@ -106,6 +108,7 @@ def evaluate(
         curves=tuple(curves),
         comparisons=tuple(comparisons(curves, better, groups)),
         groups=groups,
+        days=held_out.days,
     )
 
 
@@ -149,6 +152,8 @@ def _curve(
         details.append(details_of(judged, episodes, words))
     better = higher_is_better(loss)
     tasks = episodes[0].task_ids
+    # By contender and episode, (contenders, draws, steps, tasks).
+    every = np.array(rows).reshape(len(contenders), len(episodes), -1, len(tasks))
     return Curve(
         start=contenders[0].start,
         shots=shots,
@@ -158,4 +163,5 @@ def _curve(
         setting=dict(choice.setting),
         validation=choice.value,
         details={name: float(np.mean([each[name] for each in details])) for name in details[0]},
+        draws=tuple(map(tuple, every.mean(axis=0)[:, choice.position].tolist())),
     )

@@ -33,6 +33,8 @@ class Curve:
         validation: the metric that the choice reached on the validation tasks; None where nothing was
             chosen.
         details: further figures at the judged point, such as errors in the target's unit.
+        draws: the metric at the judged point in each episode of each task, `(draws, tasks)`; empty in
+            reports that do not tell.
     """
 
     start: Start
@@ -43,6 +45,7 @@ class Curve:
     setting: Mapping[str, float | str] = field(default_factory=dict)
     validation: float | None = None
     details: Mapping[str, float] = field(default_factory=dict)
+    draws: tuple[tuple[float, ...], ...] = ()
 
     @property
     def judged(self) -> Summary:
@@ -87,6 +90,7 @@ class Evaluation:
         curves: by start and shots.
         comparisons: at the judged points.
         groups: the device, person or site of each task; empty where each task is its own.
+        days: of recordings that a held-out device has, the median; None where no clock tells.
     """
 
     metric: str
@@ -100,6 +104,7 @@ class Evaluation:
     curves: tuple[Curve, ...]
     comparisons: tuple[Comparison, ...]
     groups: tuple[str, ...] = ()
+    days: float | None = None
 
     @property
     def devices(self) -> int:
@@ -298,6 +303,10 @@ def _curve(fields: Mapping[str, Any]) -> Curve:
             **known,
             "steps": tuple(known["steps"]),
             "points": tuple(_summary(point) for point in known["points"]),
+            "draws": tuple(
+                tuple(math.nan if value is None else value for value in draw)
+                for draw in known.get("draws", ())
+            ),
         }
     )
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 Values = npt.NDArray[np.float64]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 CONFIDENCE = 0.95
+_CHANCES = 1.96 + 0.84  # of a two-sided 95 % interval that excludes nought in four cases of five
 
 
 @dataclass(frozen=True)
@@ -107,4 +108,27 @@ def units_to_decide(gains: Values, margin: float) -> int | None:
     spread = float(gains.std(ddof=1))
     if effect <= 0 or not np.isfinite(effect) or not np.isfinite(spread):
         return None
-    return max(2, int(np.ceil(((1.96 + 0.84) * spread / effect) ** 2)))
+    return max(2, int(np.ceil((_CHANCES * spread / effect) ** 2)))
+
+
+def longer_to_decide(draws: Values, groups: Sequence[str], margin: float) -> float | None:
+    """How many times as long the recordings of the same devices would have to be to decide as well.
+
+    What differs between a device's own episodes shrinks as its recordings grow; what differs between devices
+    does not. None where the latter alone is too much, or the episodes do not tell the two apart.
+
+    Args:
+        draws: the gain in each episode of each task, `(draws, tasks)`.
+        groups: of each task.
+        margin: as for `units_to_decide`.
+    """
+    if len(draws) < 2:
+        return None
+    each = np.stack([unit_means(draw, groups) for draw in draws])
+    units = each.mean(axis=0)
+    if len(units) < 2 or not np.isfinite(each).all():
+        return None
+    within = float(each.var(axis=0, ddof=1).mean()) / len(draws)
+    between = max(0.0, float(units.var(ddof=1)) - within)
+    enough = len(units) * (max(abs(float(units.mean())), margin) / _CHANCES) ** 2
+    return max(1.0, within / (enough - between)) if enough > between and within > 0 else None

@@ -1,15 +1,16 @@
 """What to do with an evaluation, in one sentence: ship, do without, or record more.
 
-The rule asks two things of a start. It must lose to no rival, by an interval that is wide enough for the
-number of rivals it is compared with (Bonferroni). And it must be worth its trouble: certainly better than
-what a device has without adaptation or without a fleet. Where neither that nor its contrary is proven, or
-with fewer than `ENOUGH_DEVICES` held out, more recordings are the answer, and how many is estimated.
+The rule asks two things of a start. It must lose to no rival: not to the strongest on the validation tasks,
+and to no other by an interval that is wide enough for their number (Bonferroni). And it must be worth its
+trouble: certainly better than what a device has without adaptation or without a fleet. Where neither that nor
+its contrary is proven, or with fewer than `ENOUGH_DEVICES` held out, more recordings are the answer: how many
+devices would decide is estimated, and how many days of these ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,13 +24,21 @@ from acclimate.evaluation.report import (
     number,
     too_few,
 )
-from acclimate.evaluation.statistics import CONFIDENCE, Values, interval, unit_means, units_to_decide
+from acclimate.evaluation.statistics import (
+    CONFIDENCE,
+    Values,
+    interval,
+    longer_to_decide,
+    unit_means,
+    units_to_decide,
+)
 
 Ship = Literal["start", "joint", "rival", "record-more"]
 WORTH = 0.05  # of a rival's error: a smaller gain is not worth a learner
 # Rivals a start has to be worth more than, the simplest first.
 SIMPLER: tuple[Start, ...] = ("support", "persistence", "seasonal", "joint", "device_only")
-_JOINT: tuple[Start, ...] = ("joint", "joint_finetuned", "joint_solved")
+JOINT: tuple[Start, ...] = ("joint", "joint_finetuned", "joint_solved")
+_NO_DRAWS: Values = np.empty((0, 0))
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,8 @@ class Verdict:
         devices: held out.
         devices_needed: held-out devices that would most likely decide; None where something is decided, or
             no number of devices would help.
+        days_needed: of recordings a device that would as likely decide with the devices that are held out;
+            None where something is decided, no clock tells, or days would not help.
     """
 
     ship: Ship
@@ -60,6 +71,7 @@ class Verdict:
     high: float
     devices: int
     devices_needed: int | None = None
+    days_needed: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As JSON types."""
@@ -75,6 +87,7 @@ class _Gain:
     groups: Sequence[str]
     margin: float
     bounds: tuple[float, float]
+    draws: Values
 
     @property
     def mean(self) -> float:
@@ -83,7 +96,7 @@ class _Gain:
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
         return interval(self.gains, self.groups, confidence, self.bounds)
 
-    def beaten(self, rivals: int) -> bool:
+    def beaten(self, rivals: int = 1) -> bool:
         """Whether the rival is better, by an interval for `rivals` comparisons at once."""
         return self.interval(1 - (1 - CONFIDENCE) / rivals)[1] < 0
 
@@ -97,6 +110,10 @@ class _Gain:
     def needed(self) -> int | None:
         return units_to_decide(unit_means(self.gains, self.groups), self.margin)
 
+    def longer(self) -> float | None:
+        """How many times as long recordings would decide as well; None where they would not."""
+        return longer_to_decide(self.draws, self.groups, self.margin)
+
 
 def judge(evaluation: Evaluation, shots: int | None = None) -> Verdict:
     """The verdict on an evaluation, at `shots` or the policy's."""
@@ -105,6 +122,9 @@ def judge(evaluation: Evaluation, shots: int | None = None) -> Verdict:
     if not gains:
         return _alone(evaluation, shots)
     better = [each for each in gains.values() if each.beaten(len(gains))]
+    planned = _planned(evaluation, shots, gains.values())
+    if planned is not None and planned not in better and planned.beaten():
+        better.append(planned)
     if evaluation.devices < ENOUGH_DEVICES:
         return _record_more(evaluation, shots, _strongest(evaluation, shots, gains.values()), None)
     if better:
@@ -135,7 +155,8 @@ def _gains(evaluation: Evaluation, shots: int) -> Iterator[_Gain]:
         # A start that overflowed loses to everybody.
         gains = np.where(np.isfinite(gains), gains, -1.0 if accuracy else -abs(theirs) - 1.0)
         bounds = (-1.0, 1.0) if accuracy else (-np.inf, np.inf)
-        yield _Gain(start, gains, evaluation.groups, WORTH * error, bounds)
+        draws = _draws(evaluation, start, shots)
+        yield _Gain(start, gains, evaluation.groups, WORTH * error, bounds, draws)
 
 
 def _unadapted(evaluation: Evaluation, shots: int) -> list[_Gain]:
@@ -150,7 +171,15 @@ def _unadapted(evaluation: Evaluation, shots: int) -> list[_Gain]:
     error = 1 - curve.points[0].mean if accuracy else curve.points[0].mean
     bounds = (-1.0, 1.0) if accuracy else (-np.inf, np.inf)
     gains = own - before if accuracy else before - own
-    return [_Gain("meta", gains, evaluation.groups, WORTH * error, bounds)]
+    return [_Gain("meta", gains, evaluation.groups, WORTH * error, bounds, _NO_DRAWS)]
+
+
+def _draws(evaluation: Evaluation, start: Start, shots: int) -> Values:
+    """The gain over a rival in each episode, `(draws, tasks)`; none where reports do not tell."""
+    own, theirs = (np.array(evaluation.curve(each, shots).draws) for each in ("meta", start))
+    if own.shape != theirs.shape or own.ndim != 2:
+        return _NO_DRAWS
+    return own - theirs if evaluation.higher_is_better else theirs - own
 
 
 def _strongest(evaluation: Evaluation, shots: int, gains: Sequence[_Gain] | Any) -> _Gain:
@@ -164,6 +193,13 @@ def _strongest(evaluation: Evaluation, shots: int, gains: Sequence[_Gain] | Any)
         return sign * (curve.judged.mean if curve.validation is None else curve.validation)
 
     return max(gains, key=merit)
+
+
+def _planned(evaluation: Evaluation, shots: int, gains: Sequence[_Gain] | Any) -> _Gain | None:
+    """The rival that other devices named before these judged: its comparison needs no wider interval."""
+    if any(evaluation.curve(each.against, shots).validation is None for each in gains):
+        return None
+    return _strongest(evaluation, shots, gains)
 
 
 def _ship(evaluation: Evaluation, shots: int, rival: _Gain) -> Verdict:
@@ -183,7 +219,7 @@ def _without(evaluation: Evaluation, shots: int, rival: _Gain, *, proven: bool) 
     adapted = "" if len(curve.steps) == 1 else f" ({adapted_words(curve)})"
     name = f"{LABELS[rival.against]}{adapted} reaches {number(evaluation, curve.judged.mean)}"
     versus = f"this start {_reached(evaluation, shots)}, {_gain_words(evaluation, rival)}"
-    if rival.against in _JOINT:
+    if rival.against in JOINT:
         beaten, enough = "it beats this start", "this start adds nothing worth having"
         head, ship = f"Ship the joint model, for {beaten if proven else enough}", "joint"
     else:
@@ -204,17 +240,27 @@ def _record_more(evaluation: Evaluation, shots: int, rival: _Gain, needed: int |
     if needed is None:
         estimate = rival.needed()
         needed = None if estimate is None else max(ENOUGH_DEVICES, estimate)
-    much = (
-        "how many would decide cannot be told from these"
-        if needed is None
-        else f"about {needed} held-out devices would most likely decide"
-    )
+    days = None
+    if needed is None:
+        much = "how many would decide cannot be told from these"
+    else:
+        longer = rival.longer() if evaluation.devices >= ENOUGH_DEVICES else None
+        days = None if longer is None or evaluation.days is None else longer * evaluation.days
+        much = f"about {needed} held-out devices would most likely decide{_or_longer(longer, days)}"
     why = too_few(evaluation.devices) if evaluation.devices < ENOUGH_DEVICES else "nothing is proven"
     said = (
         f"Record more, for {why}: this start reaches {_reached(evaluation, shots)}, "
         f"{_gain_words(evaluation, rival)} than {_named(rival)}; {much}"
     )
-    return _verdict("record-more", said, evaluation, rival, needed=needed)
+    return replace(_verdict("record-more", said, evaluation, rival, needed=needed), days_needed=days)
+
+
+def _or_longer(longer: float | None, days: float | None) -> str:
+    if longer is None:
+        return ""
+    if days is None:
+        return f", or these with recordings about {longer:.2g} times as long"
+    return f", or these with about {days:.3g} days of recordings each"
 
 
 def _alone(evaluation: Evaluation, shots: int) -> Verdict:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acclimate.errors import DataError
+from acclimate.tasks.episodes import Indices
 from acclimate.tasks.pool import TaskPool
 
 Period = Literal["all", "fitted", "held"]
@@ -49,6 +50,21 @@ def restricted(pool: TaskPool, until: float, period: Period = "all") -> TaskPool
             f"{until:g} of it: raise `data.until`, or shorten `window`, `seasons` or `horizon`"
         )
     return _keeping(pool, kept)
+
+
+def days_of(data: object, tasks: Indices) -> float | None:
+    """Days of recordings that one of these tasks has, the median; None where no clock tells."""
+    if not isinstance(data, TaskPool):
+        return None
+    rows = [slice(data.rows[task], data.rows[task + 1]) for task in tasks.tolist()]
+    schema = data.info.schema
+    if data.times is not None and data.info.dated:
+        spans = [float(np.ptp(data.times[each])) for each in rows if each.stop > each.start]
+    elif schema.sample_rate_hz:
+        spans = [(each.stop - each.start) / schema.sample_rate_hz for each in rows]
+    else:
+        return None
+    return float(np.median(spans)) / 86_400 if spans else None
 
 
 def _positions(pool: TaskPool) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

@@ -54,17 +54,22 @@ class ShardWorker:
                 Examples(*(part.to(self.device) for part in half))
                 for half in (episodes.support, episodes.query)
             )
-            with leaving_out(self.learner.model, self.seed, step, indices[0]):
+            with leaving_out(self.learner.model, self.seed, step, indices[0], self.device):
                 gradient, figures = self.learner.meta_gradient(meta, support, query, step)
         return ShardResult(gradient, {name: float(value) for name, value in figures.items()})
 
 
 @contextmanager
-def leaving_out(model: nn.Module, seed: int, step: int, index: int) -> Iterator[None]:
+def leaving_out(
+    model: nn.Module, seed: int, step: int, index: int, device: torch.device = CPU
+) -> Iterator[None]:
     """Let dropout leave values out, and the same ones whoever computes the shard at `index` of `step`."""
-    key = hashlib.sha256(f"{seed}/{step}/{index}".encode()).digest()
+    key = int.from_bytes(hashlib.sha256(f"{seed}/{step}/{index}".encode()).digest()[:8], "big")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int.from_bytes(key[:8], "big"))
+        if device.type == "cpu":  # `torch.manual_seed` notes a stack trace for every other kind of device
+            torch.default_generator.manual_seed(key)
+        else:
+            torch.manual_seed(key)
         model.train()
         try:
             yield

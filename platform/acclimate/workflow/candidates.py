@@ -50,13 +50,17 @@ def candidates(problem: Problem, learners: Sequence[str] = (), models: Sequence[
     """
     recipe = problem.recipe
     own = recipe.learner.algorithm
-    wanted = learners or tuple(dict.fromkeys((own, "closed-form", "meta-sgd", "reptile")))
+    if problem.data.schema.kind == "anomaly":  # nothing is trained: a network's rivals come with its job
+        wanted: Sequence[str] = ("closed-form",)
+    else:
+        wanted = learners or tuple(dict.fromkeys((own, "closed-form", "meta-sgd", "reptile")))
     found: list[Candidate] = []
     for section in _models(problem, models):
         on_model = with_changes(recipe, model=section)
         if not _fits(problem, on_model, RIVALS):
             continue
-        found.append(Candidate(RIVALS, section.name, on_model))
+        if problem.data.schema.kind != "anomaly":
+            found.append(Candidate(RIVALS, section.name, on_model))
         for algorithm in wanted:
             if algorithm in ("joint", "device-only") or not _fits(problem, on_model, algorithm):
                 continue
@@ -82,6 +86,8 @@ def _models(problem: Problem, named: Sequence[str]) -> list[ModelSection]:
 def _presets(problem: Problem) -> list[ModelSection]:
     schema, shape = problem.data.schema, problem.spec.input_shape
     wide: dict[str, Any] = {"hidden": [64, 64]}
+    if schema.kind == "anomaly":
+        return [ModelSection(name="levels"), ModelSection(name="spectral")]
     if len(shape) == 3:
         return [ModelSection(name="conv4")]
     if schema.kind == "forecasting":

@@ -30,6 +30,7 @@ from acclimate.training.shard import deterministic
 from acclimate.training.validation import validator
 from acclimate.workflow.candidates import RIVALS, Candidate, candidates, joint_recipe_of
 from acclimate.workflow.judging import as_shipped, held_out_of, protocol_of, trained_of, trials_of
+from acclimate.workflow.normal import fit_normal
 from acclimate.workflow.phases import joint_phase, meta_phase, with_changes
 
 FOLDS = 5
@@ -123,6 +124,11 @@ def run_job(job: Job) -> dict[str, Any]:
     """Train and measure one candidate on one fold: an evaluation as JSON, or why there is none."""
     problem = open_problem(job.recipe)
     recipe = problem.recipe
+    if problem.data.schema.kind == "anomaly":
+        try:
+            return fit_normal(problem, _unheard, choosing=True)[1].as_json()
+        except DataError as error:  # none of these devices ever had an anomaly, or too few were normal
+            return {"unjudged": str(error)}
     try:
         metas = _trained(problem, job.rivals)
     except TrainingError as error:  # it diverged: a result, and no reason to give the others up
@@ -138,10 +144,14 @@ def run_job(job: Job) -> dict[str, Any]:
             held_out_of(problem),
             trials,
             chosen_on,
-            lambda what, done, total: None,
+            _unheard,
             wanted=lambda start: (start == "meta") != job.rivals,
         )
     return evaluation.as_json()
+
+
+def _unheard(what: str, done: int, total: int) -> None:
+    """Progress within a job: nobody listens, for jobs run elsewhere."""
 
 
 def _trained(problem: Problem, rivals: bool) -> dict[str, MetaParams]:
@@ -232,29 +242,37 @@ def _gather(tried: Sequence[Candidate], results: Mapping[str, Mapping[str, Any]]
     evaluations: dict[tuple[str, str], list[ev.Evaluation]] = {}
     failed: dict[tuple[str, str], str] = {}
     names: dict[tuple[str, str], str] = {}
+    with_rivals = {each.model for each in tried if each.learner == RIVALS}
     for candidate in tried:
         key = ("" if candidate.learner == RIVALS else candidate.learner, candidate.model)
         names[key] = candidate.name
         of_folds = [results[f"{candidate.name}, fold {number + 1}"] for number in range(folds)]
         why = [str(each["failed"]) for each in of_folds if "failed" in each]
+        judged = [ev.Evaluation.from_json(each) for each in of_folds if "unjudged" not in each]
         if why:
             failed[key] = why[0]
+        elif not judged:
+            failed[key] = str(of_folds[0]["unjudged"])
         else:
-            evaluations[key] = [ev.Evaluation.from_json(each) for each in of_folds]
+            evaluations[key] = judged
+            if candidate.model not in with_rivals:
+                evaluations["", candidate.model] = judged
     if not evaluations:
         raise TrainingError(f"every candidate failed; the first: {next(iter(failed.values()))}")
     return ev.compared(evaluations, failed, names)
 
 
 def _recommended(recipe: Recipe, found: ev.Compared, tried: Sequence[Candidate]) -> Recipe | None:
-    if not found.recommended:
-        return None
     entry = found.entry(found.recommended)
+    if entry.start not in ("meta", *ev.JOINT):
+        return None
     if entry.start == "meta":
         wanted = (entry.learner, entry.model)
         best = next(each.recipe for each in tried if (each.learner, each.model) == wanted)
     else:
-        best = joint_recipe_of(next(each for each in tried if each.model == entry.model))
+        first = next(each for each in tried if each.model == entry.model)
+        # What is normal of a fleet is the same recipe's, whether devices adapt it or not.
+        best = joint_recipe_of(first) if first.learner == RIVALS else first.recipe
     return with_changes(best, data=recipe.data)
 
 

@@ -91,7 +91,7 @@ def meta_train(
         recorder.log_text(data_report, DATA_REPORT)
         trained: Mapping[str, object] = {}
         if problem.data.schema.kind == "anomaly":
-            initialization, evaluation = fit_normal(problem, listener)
+            initialization, evaluation = fit_normal(problem, listener.on_evaluation)
         else:
             metas = train_phases(problem, start, directory, recorder, listener, should_stop, address)
             if metas is None:

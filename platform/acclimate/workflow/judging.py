@@ -16,6 +16,7 @@ from acclimate.learners import MetaParams
 from acclimate.registry import Registry, VersionInfo
 from acclimate.tasks import Sampler
 from acclimate.tasks.episodes import Indices
+from acclimate.tasks.periods import days_of
 from acclimate.traces import traced
 from acclimate.training.checkpoint import load_checkpoint
 from acclimate.training.finishing import Fold, finished, ready
@@ -54,7 +55,7 @@ def evaluate_version(
         files = registry.download_run(version.run_id, Path(folder))
         problem = open_problem(load_recipe(str(files / "recipe.yaml"), changes))
         if problem.data.schema.kind == "anomaly":
-            return version, fit_normal(problem, listener)[1]
+            return version, fit_normal(problem, listener.on_evaluation)[1]
         metas = {phase: load_checkpoint(files / f"{phase}.pt").result for phase in phases(problem)}
     return version, evaluate_starts(problem, metas, listener)
 
@@ -149,6 +150,7 @@ def held_out_of(problem: Problem) -> ev.HeldOut:
         samplers(problem, tasks),
         groups={problem.data.task_ids[task]: problem.data.groups[task] for task in tasks.tolist()},
         words=_words(problem),
+        days=days_of(problem.data, tasks),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,17 +16,26 @@ from acclimate.evaluation.statistics import interval, summarize
 from acclimate.initialization import AdaptationPolicy, Initialization
 from acclimate.models import parameters_of
 from acclimate.tasks import TaskPool
+from acclimate.tasks.periods import days_of
 from acclimate.traces import traced
 from acclimate.training.problem import Problem
 from acclimate.training.shard import deterministic
-from acclimate.workflow.listener import Listener
+
+Progress = Callable[[str, int, int], None]
+"""Told (what, done, total)."""
 
 _STARTS: dict[Method, Start] = {"adapted": "meta", "fleet": "joint", "device": "device_only"}
 
 
 @traced("fit-normal")
-def fit_normal(problem: Problem, listener: Listener) -> tuple[Initialization, ev.Evaluation]:
+def fit_normal(
+    problem: Problem, on_progress: Progress, *, choosing: bool = False
+) -> tuple[Initialization, ev.Evaluation]:
     """Fit what is normal on the training devices and judge it on the held-out ones.
+
+    Args:
+        choosing: networks are chosen by the evaluation: judge on the validation devices too, and fit on none
+            of them.
 
     Raises:
         DataError: too few devices have normal windows, or no held-out device has anomalies to be judged by.
@@ -39,14 +48,20 @@ def fit_normal(problem: Problem, listener: Listener) -> tuple[Initialization, ev
     devices = Devices(pool, problem.normalization, body, recipe.episodes.support_fraction)
     with deterministic():
         # No device judges itself here, so validation devices are no others than training devices.
-        fitted = np.concatenate([problem.split.train, problem.split.validation])
+        fitted = problem.split.train
+        if not choosing:
+            fitted = np.concatenate([fitted, problem.split.validation])
         training = [devices.windows(int(task)) for task in fitted]
-        normal = fit(training, own, budget, listener.on_evaluation)
+        normal = fit(training, own, budget, on_progress)
+        chosen: list[Mapping[Method, Judged]] = []
+        if choosing:
+            for task in map(int, problem.split.validation):
+                chosen.append(judge(normal.prior, devices.windows(task), own, budget))
         judged: dict[str, dict[Method, Judged]] = {}
         for done, task in enumerate(map(int, problem.split.test)):
-            listener.on_evaluation("held-out devices", done, len(problem.split.test))
+            on_progress("held-out devices", done, len(problem.split.test))
             judged[pool.task_ids[task]] = judge(normal.prior, devices.windows(task), own, budget)
-    listener.on_evaluation("held-out devices", len(judged), len(judged))
+    on_progress("held-out devices", len(judged), len(judged))
     initialization = Initialization(
         params=parameters_of(problem.model),
         prior={name: torch.from_numpy(array) for name, array in normal.prior.tensors().items()},
@@ -56,10 +71,14 @@ def fit_normal(problem: Problem, listener: Listener) -> tuple[Initialization, ev
         adaptation=AdaptationPolicy(steps=1, inner_lr=recipe.learner.inner_lr, shots=own),
         learner=recipe.learner.algorithm,
     )
-    return initialization, _evaluation(problem, judged)
+    return initialization, _evaluation(problem, judged, chosen)
 
 
-def _evaluation(problem: Problem, judged: Mapping[str, Mapping[Method, Judged]]) -> ev.Evaluation:
+def _evaluation(
+    problem: Problem,
+    judged: Mapping[str, Mapping[Method, Judged]],
+    validation: Sequence[Mapping[Method, Judged]],
+) -> ev.Evaluation:
     own = problem.recipe.episodes.shots
     tasks = tuple(task for task, of in judged.items() if np.isfinite(of["adapted"].average_precision))
     if not tasks:
@@ -92,13 +111,21 @@ def _evaluation(problem: Problem, judged: Mapping[str, Mapping[Method, Judged]])
                 steps=steps,
                 points=tuple(summarize(values, tasks, True) for values in points),
                 chosen=len(steps) - 1,
+                validation=_mean_precision([of[method] for of in validation]),
                 details=_details([of[method] for of in judged.values()]),
             )
             for method, steps, points in measured
         ),
         comparisons=tuple(_comparisons(precision, own)),
         groups=tuple(_groups(problem, tasks)),
+        days=days_of(problem.data, problem.split.test),
     )
+
+
+def _mean_precision(judged: Sequence[Judged]) -> float | None:
+    """Mean average precision of the devices that can be judged; None where there is none."""
+    known = [each.average_precision for each in judged if np.isfinite(each.average_precision)]
+    return float(np.mean(known)) if known else None
 
 
 def _details(judged: Sequence[Judged]) -> dict[str, float]:

@@ -22,6 +22,8 @@ from acclimate.training.shard import deterministic
 from acclimate.workflow.listener import Listener
 from acclimate.workflow.phases import meta_phase, phases
 
+_POINTS = 1_000  # of a curve at most, or so: more cost MLflow seconds and nobody sees them
+
 
 @traced("train-phases")
 def train_phases(
@@ -50,7 +52,7 @@ def train_phases(
                 of = planned[phase]
                 state = _open_state(directory, phase, problem.again(of), start)
                 listener.on_phase(phase, state.step, of.training.last_step, of.training.meta_batch)
-                curves = _Curves(phase, recorder, listener)
+                curves = _Curves(phase, recorder, listener, math.ceil(of.training.last_step / _POINTS))
 
                 def keep(
                     state: OuterState, phase: str = phase, of: Recipe = of, curves: _Curves = curves
@@ -115,11 +117,16 @@ def _pinned(directory: RunDirectory, problems: Mapping[str, Problem]) -> dict[st
 
 @dataclass
 class _Curves:
-    """Training figures on their way to MLflow, sent at checkpoints so that a resumed run repeats none."""
+    """Training figures on their way to MLflow, sent at checkpoints so that a resumed run repeats none.
+
+    Attributes:
+        every: steps between two points of a curve; what the validation tasks said is a point always.
+    """
 
     phase: str
     recorder: RunRecorder
     listener: Listener
+    every: int
 
     def __post_init__(self) -> None:
         self._rows: list[tuple[int, dict[str, float]]] = []
@@ -127,7 +134,8 @@ class _Curves:
     def add(self, report: StepReport) -> None:
         figures = {**report.figures, "gradient_norm": report.gradient_norm}
         named = {f"{self.phase}.{key}": value for key, value in figures.items() if math.isfinite(value)}
-        self._rows.append((report.step, named))
+        if report.step % self.every == 0 or "validation_loss" in report.figures:
+            self._rows.append((report.step, named))
         self.listener.on_step(report)
 
     def flush(self) -> None:

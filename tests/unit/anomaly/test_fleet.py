@@ -9,11 +9,12 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from acclimate.anomaly.alarms import MONTH_S, Budget, alarms, false_alarms, found, threshold_within
 from acclimate.anomaly.judge import auroc, average_precision
-from acclimate.errors import DataError, RecipeError
+from acclimate.errors import DataError, RecipeError, TrainingError
 from acclimate.tasks import RecordingSchema, from_frame
 from acclimate.tasks.build import build_in_memory
 from acclimate.training.problem import open_problem
 from acclimate.training.recipe import Recipe
+from acclimate.workflow import compare
 from acclimate.workflow.normal import fit_normal
 from bench.field_runs import Silent
 
@@ -110,7 +111,7 @@ def recipe(tmp_path, monkeypatch, **changes) -> Recipe:
 
 def test_own_windows_find_what_the_fleet_cannot_within_the_budget(tmp_path, monkeypatch):
     problem = open_problem(recipe(tmp_path, monkeypatch))
-    initialization, evaluation = fit_normal(problem, Silent())
+    initialization, evaluation = fit_normal(problem, Silent().on_evaluation)
     adapted, fleet_alone = (evaluation.curve(start, 100).judged for start in ("meta", "joint"))
     assert adapted.mean > 0.9 > fleet_alone.mean + 0.3
     details = evaluation.curve("meta", 100).details
@@ -119,8 +120,37 @@ def test_own_windows_find_what_the_fleet_cannot_within_the_budget(tmp_path, monk
     assert set(initialization.prior) == {
         f"normal.{part}" for part in ("mean", "between", "within", "numbers")
     }
-    again, _ = fit_normal(open_problem(problem.recipe), Silent())
+    again, _ = fit_normal(open_problem(problem.recipe), Silent().on_evaluation)
     assert again.content_hash() == initialization.content_hash()
+
+
+def test_compare_judges_every_device_beside_the_fleet_and_the_device_alone(tmp_path, monkeypatch):
+    found = compare(recipe(tmp_path, monkeypatch), tmp_path / "found", folds=3, workers=0)
+    assert found is not None
+    assert (found.found.metric, found.found.devices) == ("average_precision", 10)
+    assert [(entry.start, entry.model) for entry in found.found.entries if not entry.failed] == [
+        ("device_only", "levels"),
+        ("meta", "levels"),
+        ("joint", "levels"),
+    ]
+    assert all(entry.validation is not None for entry in found.found.entries)
+    # A hundred windows of its own say all of a device's line: nothing needs to be shipped.
+    assert (found.found.recommended, found.recommended) == ("device only on levels", None)
+
+
+def test_folds_without_an_anomaly_are_left_out_and_no_anomaly_at_all_is_said(tmp_path, monkeypatch):
+    base = recipe(tmp_path, monkeypatch)
+    frame = fleet()
+    for healthy, judged in ((frame.pump < "p5", 5), (frame.pump < "q", 0)):
+        frame.loc[healthy & (frame.state == "odd"), "state"] = "fine"
+        frame.to_parquet(tmp_path / "pumps.parquet")
+        if not judged:
+            with pytest.raises(TrainingError, match="no held-out device has both"):
+                compare(base, tmp_path / "none", folds=3, workers=0)
+            return
+        found = compare(base, tmp_path / "some", folds=5, workers=0)
+        assert found is not None
+        assert found.found.devices == judged
 
 
 def test_rows_without_a_label_are_normal_and_labels_break_no_window():

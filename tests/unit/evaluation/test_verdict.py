@@ -8,7 +8,7 @@ import pytest
 from acclimate.evaluation import Evaluation, judge
 from acclimate.evaluation.contenders import Start
 from acclimate.evaluation.report import Curve
-from acclimate.evaluation.statistics import interval, summarize, units_to_decide
+from acclimate.evaluation.statistics import interval, longer_to_decide, summarize, units_to_decide
 from acclimate.workflow import alias_of
 
 DEVICES = 12
@@ -89,6 +89,56 @@ def test_an_unproven_gain_says_how_many_devices_would_decide() -> None:
     assert verdict.ship == "record-more"
     # By hand: ((1.96 + 0.84) * deviation / mean) ** 2.
     assert verdict.devices_needed == int(np.ceil((2.8 * gains.std(ddof=1) / gains.mean()) ** 2))
+
+
+def test_days_decide_where_devices_are_alike_and_their_own_episodes_are_not() -> None:
+    random = np.random.default_rng(0)
+    between, within = 0.01, 0.4
+    level, noise = (
+        scale * (drawn - drawn.mean(axis=0)) / drawn.std(axis=0, ddof=1)
+        for scale, drawn in ((between, random.normal(size=10)), (within, random.normal(size=(4, 10))))
+    )
+    draws = 0.03 + level + noise  # noise is nought in the mean of a device, and its variance known
+    longer = longer_to_decide(draws, (), margin=0.0)
+    # By hand: the interval's half at 10 devices must not pass 0.03 / 2.8.
+    assert longer == pytest.approx((within**2 / 4) / (10 * (0.03 / 2.8) ** 2))
+    assert longer_to_decide(draws[:1], (), margin=0.0) is None
+    assert longer_to_decide(0.01 + 10 * level + 0 * noise, (), margin=0.0) is None
+
+    tasks = tuple(map(str, range(10)))
+    means = 0.5 + 0.03 + np.tile([0.12, -0.12], 5)
+    curves = tuple(
+        Curve(start, 5, (0,), (summarize(values, tasks, True),), 0, draws=tuple(map(tuple, of_draws)))
+        for start, values, of_draws in (
+            ("meta", means, means + noise),
+            ("joint", np.full(10, 0.5), np.full((4, 10), 0.5)),
+        )
+    )
+    whole = Evaluation("accuracy", True, 5, 1, tasks, 4, (0,), "", curves, (), tasks, days=3.0)
+    verdict = judge(Evaluation.from_json(whole.as_json()))
+    assert verdict.ship == "record-more"
+    assert verdict.days_needed is not None
+    assert verdict.days_needed > 3
+    assert f"about {verdict.days_needed:.3g} days of recordings each" in verdict.sentence
+    unclocked = judge(Evaluation(**{**vars(whole), "days": None}))
+    assert unclocked.days_needed is None
+    assert "times as long" in unclocked.sentence
+
+
+def test_the_rival_that_validation_named_needs_no_wider_interval() -> None:
+    """At 95 % it is better; at the level for seven comparisons it would not be."""
+    tasks = tuple(map(str, range(DEVICES)))
+    loss = np.linspace(-0.05, 0.016, DEVICES)
+    assert interval(loss)[1] < 0 < interval(loss, (), 1 - 0.05 / 7)[1]
+    rivals = ("joint", "nearest", "trees", "support", "device_only", "joint_solved", "joint_finetuned")
+    for named, loses_to in (("joint_finetuned", "joint_finetuned"), ("trees", None)):
+        curves = [Curve("meta", 5, (0,), (summarize(0.8 + loss, tasks, True),), 0, validation=0.8)]
+        for number, start in enumerate(rivals):
+            values = np.full(DEVICES, 0.8 if start == "joint_finetuned" else 0.5 + number / 100)
+            chosen = 0.9 if start == named else 0.5
+            curves.append(Curve(start, 5, (0,), (summarize(values, tasks, True),), 0, validation=chosen))
+        whole = Evaluation("accuracy", True, 5, 1, tasks, 1, (0,), "", tuple(curves), (), tasks)
+        assert judge(whole).loses_to == loses_to
 
 
 def test_intervals_stay_within_what_is_possible() -> None:
