@@ -17,12 +17,14 @@ from acclimate.cli.options import json_option, output_option
 from acclimate.cli.output import next_step, out, print_json
 from acclimate.errors import DataError, RecipeError
 from acclimate.evaluation.bodies import Body, choose_body, shorter_window
+from acclimate.evaluation.report import ENOUGH_DEVICES
 from acclimate.files import write_whole
 from acclimate.tasks import TaskPool, open_tasks
 from acclimate.tasks.guess import Guess, guess
 from acclimate.tasks.richness import richest_episode
 from acclimate.tasks.sources import from_files
 
+_ENOUGH_TO_JUDGE = 22  # groups
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -128,8 +130,14 @@ class HeldOut:
 
     @staticmethod
     def of(groups: int) -> HeldOut:
-        """A fifth to judge, a sixth to choose; of fewer than five none to choose."""
-        return HeldOut(groups, max(1, round(0.2 * groups)), max(1, round(groups / 6)) if groups >= 5 else 0)
+        """A fifth to judge, a sixth to choose; of fewer than five none to choose.
+
+        As many as a verdict takes judge, where they are not much more than a third.
+        """
+        test = max(1, round(0.2 * groups))
+        if groups >= _ENOUGH_TO_JUDGE:
+            test = max(test, ENOUGH_DEVICES)
+        return HeldOut(groups, test, max(1, round(groups / 6)) if groups >= 5 else 0)
 
     @property
     def training(self) -> int:

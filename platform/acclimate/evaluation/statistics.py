@@ -14,6 +14,7 @@ import numpy.typing as npt
 Values = npt.NDArray[np.float64]
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 CONFIDENCE = 0.95
+MOST_UNITS = 1_000  # nobody records more to tell apart what is so much alike
 _CHANCES = 1.96 + 0.84  # of a two-sided 95 % interval that excludes nought in four cases of five
 
 
@@ -97,7 +98,7 @@ def units_to_decide(gains: Values, margin: float) -> int | None:
     """Held-out devices after which a mean gain like this one, or the lack of it, would most likely be proven.
 
     By the usual normal approximation: a two-sided 95 % interval, and four chances in five to prove it
-    (Cohen 1988). None where the spread is unknown.
+    (Cohen 1988). None where the spread is unknown, or more than `MOST_UNITS` would be needed.
 
     Args:
         margin: a gain below it is not worth having: to tell it from none is never needed.
@@ -108,7 +109,8 @@ def units_to_decide(gains: Values, margin: float) -> int | None:
     spread = float(gains.std(ddof=1))
     if effect <= 0 or not np.isfinite(effect) or not np.isfinite(spread):
         return None
-    return max(2, int(np.ceil((_CHANCES * spread / effect) ** 2)))
+    needed = max(2, int(np.ceil((_CHANCES * spread / effect) ** 2)))
+    return needed if needed <= MOST_UNITS else None
 
 
 def longer_to_decide(draws: Values, groups: Sequence[str], margin: float) -> float | None:

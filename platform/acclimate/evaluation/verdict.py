@@ -73,6 +73,11 @@ class Verdict:
     devices_needed: int | None = None
     days_needed: float | None = None
 
+    @property
+    def few(self) -> bool:
+        """Whether too few devices were held out to tell anything."""
+        return self.devices < ENOUGH_DEVICES
+
     def as_json(self) -> dict[str, Any]:
         """As JSON types."""
         return asdict(self)
@@ -242,7 +247,7 @@ def _record_more(evaluation: Evaluation, shots: int, rival: _Gain, needed: int |
         needed = None if estimate is None else max(ENOUGH_DEVICES, estimate)
     days = None
     if needed is None:
-        much = "how many would decide cannot be told from these"
+        much = "the two are too alike for a sensible number of devices to decide"
     else:
         longer = rival.longer() if evaluation.devices >= ENOUGH_DEVICES else None
         days = None if longer is None or evaluation.days is None else longer * evaluation.days
