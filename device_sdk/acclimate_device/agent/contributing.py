@@ -85,7 +85,7 @@ class Contributor:
             self._forget(CONTRIBUTION)  # of a round that is over, and may have promised to hide it
             return
         try:
-            if asked.kind == "moments":
+            if not asked.hides:
                 self._service.contribute(given)
             elif not self._their_turns().take(asked, given):
                 return

@@ -6,6 +6,6 @@ simulation.
 
 from acclimate_device.federated.fixed_point import FixedPoint
 from acclimate_device.federated.statistics import moments, moments_size, unpacked
-from acclimate_device.federated.update import client_update, clipped
+from acclimate_device.federated.update import LEAST_BATCH, client_update, clipped
 
-__all__ = ["FixedPoint", "client_update", "clipped", "moments", "moments_size", "unpacked"]
+__all__ = ["LEAST_BATCH", "FixedPoint", "client_update", "clipped", "moments", "moments_size", "unpacked"]

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
 Params = Mapping[str, NDArray[np.floating]]
+LEAST_BATCH = 18
+"""Examples below which an update gives some of them back, see `docs/explanation/federated.md`."""
 Kind = Literal["reptile", "first-order"]
 Batch = TypeVar("Batch")
 

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acclimate_device.errors import ProtocolError
-from acclimate_device.federated import FixedPoint, clipped, moments
+from acclimate_device.federated import LEAST_BATCH, FixedPoint, clipped, moments
+from acclimate_device.online.adaptation import take_steps
 from acclimate_device.online.learner import Active
-from acclimate_device.online.support import Example
+from acclimate_device.online.support import Example, Support
 from acclimate_device.protocol import LIMITS, Contribution, Round, dumps, loads
-from acclimate_device.runtime import ClosedFormEngine
+from acclimate_device.runtime import ClosedFormEngine, GradientEngine, Params
 from acclimate_device.storage import CONTRIBUTION, ROUND, Store
 
 
@@ -60,40 +61,67 @@ class Contributing:
 
 
 def contribution(active: Active, examples: Sequence[Example], asked: Round) -> Contribution | None:
-    """Moments of the examples, clipped and rounded; None where the device should give none.
+    """Moments of the examples, or how far adapting to them goes, clipped and rounded; None where the device
+    should give none.
 
-    It gives none where it runs another release, has no last layer, or has fewer examples than asked for.
+    It gives none where it runs another release, has no such thing to give, or fewer examples than asked for.
     """
+    if active.running.release != asked.release or len(examples) < asked.labels:
+        return None
+    gradients = asked.kind.endswith("gradients")
+    given = _way(active, examples) if gradients else _moments(active, examples)
+    if given is None or len(given) != asked.numbers or not bool(np.isfinite(given).all()):
+        return None
+    vector, _ = clipped(given, asked.clip)
+    values = FixedPoint(asked.bits).rounded(vector).astype("<i4").tobytes()
+    if asked.hides or asked.epsilon or not active.schema.classification:
+        return Contribution.of(asked.id, values)
+    return Contribution.of(asked.id, values, *_held_back(active, examples))
+
+
+def _moments(active: Active, examples: Sequence[Example]) -> NDArray[np.float64] | None:
     engine = active.running.engine
     if not isinstance(engine, ClosedFormEngine) or "last" not in engine.heads:
         return None
-    if active.running.release != asked.release or len(examples) < asked.labels:
-        return None
-    schema = active.schema
-    x = schema.normalize(np.stack([example.x for example in examples]))
-    phi = engine.features(engine.start, x)["phi"]
-    targets = _targets(active, examples)
-    vector, _ = clipped(moments(phi, targets), asked.clip)
-    if len(vector) != asked.numbers or not bool(np.isfinite(vector).all()):
-        return None
-    values = FixedPoint(asked.bits).rounded(vector).astype("<i4").tobytes()
-    if asked.kind != "moments" or asked.epsilon or not schema.classification:
-        return Contribution.of(asked.id, values)
-    return Contribution.of(asked.id, values, *_held_back(engine, active, examples))
+    x = active.schema.normalize(np.stack([example.x for example in examples]))
+    return moments(engine.features(engine.start, x)["phi"], _targets(active, examples))
 
 
-def _held_back(engine: ClosedFormEngine, active: Active, examples: Sequence[Example]) -> tuple[int, int]:
+def _way(active: Active, examples: Sequence[Example]) -> NDArray[np.float64] | None:
+    """From adapted parameters back to the start, in the bundle's order: Reptile's direction."""
+    engine = active.running.engine
+    if not isinstance(engine, GradientEngine) or len(examples) < LEAST_BATCH:
+        return None
+    adapted = _adapted(active, examples)
+    parts = [np.asarray(engine.start[name] - adapted[name], np.float64).ravel() for name in engine.moving]
+    return np.concatenate(parts)
+
+
+def _held_back(active: Active, examples: Sequence[Example]) -> tuple[int, int]:
     """How many of the held-back examples the device gets right after learning the others, and how many there
     are."""
-    chosen, schema, params = examples[: 4 * LIMITS.held_back], active.schema, engine.start
-    for number, example in enumerate(chosen):
-        if number % 4:
-            target = schema.normalize_targets([example.target])
-            params, _ = engine.learn(params, schema.normalize(example.x[None]), target)
+    chosen, schema = examples[: 4 * LIMITS.held_back], active.schema
+    params = _adapted(active, [one for number, one in enumerate(chosen) if number % 4])
     judges = chosen[::4]
-    outputs = engine.outputs(params, schema.normalize(np.stack([one.x for one in judges])))
+    outputs = active.running.engine.outputs(params, schema.normalize(np.stack([one.x for one in judges])))
     targets = schema.normalize_targets([one.target for one in judges])
     return int(np.sum(outputs.argmax(axis=1) == targets)), len(judges)
+
+
+def _adapted(active: Active, examples: Sequence[Example]) -> Params:
+    """The release's start after these examples alone."""
+    engine, schema = active.running.engine, active.schema
+    if isinstance(engine, GradientEngine):
+        support = Support(schema, len(examples), held_back=1, hold_back=len(examples) + 1)  # which holds none
+        for example in examples:
+            support.add(example.x, example.target)
+        return take_steps(engine, engine.start, support.batches(engine.adaptation.batch))
+    assert isinstance(engine, ClosedFormEngine)
+    params = engine.start
+    for example in examples:
+        target = schema.normalize_targets([example.target])
+        params, _ = engine.learn(params, schema.normalize(example.x[None]), target)
+    return params
 
 
 def _targets(active: Active, examples: Sequence[Example]) -> NDArray[np.float64]:

@@ -24,7 +24,7 @@ All bodies are JSON. Errors are RFC 9457 problem details (`application/problem+j
 | `POST /device/v1/round/unmasking` | `Unmasking` | 204 |
 
 From `round` on they are asked by devices alone whose owners agreed to contribute; the same contribution
-counts once. The last four are of rounds whose kind is `secure-moments`, and whose contributions are masked.
+counts once. The last four are of rounds whose kind begins with `secure-`, and whose contributions are masked.
 
 All but the first three need `Authorization: Bearer`. Enrolling again with the same token and the same key
 gives the same answer, so a lost answer costs nothing. A new version of the protocol gets a new path.

@@ -25,10 +25,12 @@ class Round:
     Attributes:
         id: of the campaign.
         fleet: whose devices are asked.
-        release: whose features the moments are of; a device that runs another gives none.
-        kind: `moments`, see `acclimate_device.federated`; `secure-moments` if the service learns their sum
-            alone, and devices take the turns of `acclimate_device.protocol.secure` before they give any.
-        numbers: in the moments.
+        release: whose features the moments are of, or whose start the gradients; a device that runs another
+            gives none.
+        kind: `moments`, or `gradients`: how far the bundle's steps of adaptation go, see
+            `acclimate_device.federated`. With `secure-` before it the service learns their sum alone, and
+            devices take the turns of `acclimate_device.protocol.secure` before they give any.
+        numbers: in what a device gives.
         clip: longest vector that a device sends, L2.
         bits: after the point of the integers it sends.
         labels: a device with fewer labelled examples gives nothing.
@@ -36,7 +38,7 @@ class Round:
         closes_at: Unix seconds.
         epsilon: most of its privacy that a device spends; 0 says that there is no noise and so no bound.
         delta: chance that this bound does not hold.
-        noise: with `secure-moments`, what devices add together, in units of `clip`.
+        noise: with `secure-`, what devices add together, in units of `clip`.
     """
 
     id: Name
@@ -50,9 +52,14 @@ class Round:
     closes_at: Moment
     epsilon: Annotated[float, Number(0.0)] = 0.0
     delta: Annotated[float, Number(0.0, 1.0)] = 0.0
-    kind: Literal["moments", "secure-moments"] = "moments"
+    kind: Literal["moments", "secure-moments", "gradients", "secure-gradients"] = "moments"
     noise: Annotated[float, Number(0.0, 1e6)] = 0.0
     schema: Literal[1] = 1
+
+    @property
+    def hides(self) -> bool:
+        """Whether the service learns the sum alone."""
+        return self.kind.startswith("secure-")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from acclimate.cli.moments import moment
 from acclimate.cli.options import json_option, tracking_option
 from acclimate.cli.output import next_step, out, print_fields, print_json, print_table, say_done
 from acclimate.client import connect
-from acclimate.errors import RecipeError
 from acclimate.references import split_reference
 
 _OPERATIONS = {
@@ -91,16 +90,20 @@ def start(
     tracking_uri: str | None,
     as_json: bool,
 ) -> None:
-    """Ask the devices of FLEET that run a version for moments of their examples.
+    """Ask the devices of FLEET that run a version for what they know of it.
 
-    Only devices whose owners agreed (`contribute = true` in their configuration) hear of it.
+    Of a version with heads in closed form they give moments of their examples, once and for all; of one that
+    adapts by steps, how far their steps go: one of many rounds, each of which makes a version. Only devices
+    whose owners agreed (`contribute = true` in their configuration) hear of it.
     """
-    initialization, version = _closed_form(release, tracking_uri)
-    weight = initialization.params[_head(initialization)]
+    from acclimate.registry import Registry
+    from acclimate.workflow.campaigns import asked_of
+
+    name, ref = split_reference(release)
+    initialization, version = Registry.open(tracking_uri).fetch(name, ref or "candidate")
     body = {
         "release": f"{version.name}@{version.version}",
-        "features": weight.shape[1] + 1,
-        "outputs": weight.shape[0],
+        **asked_of(initialization),
         "minutes": minutes,
         "quorum": quorum,
         "aggregator": aggregator or ("mean" if secure or noise else "clipped-mean"),
@@ -191,9 +194,18 @@ def why(campaign: str, as_json: bool) -> None:
     show_default=True,
     help="Ridge of every device's head.",
 )
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How much of the devices' mean way the start goes, where they gave gradients.",
+)
 @tracking_option
 @json_option
-def register(campaign: str, tau: float, ridge: float, tracking_uri: str | None, as_json: bool) -> None:
+def register(
+    campaign: str, tau: float, ridge: float, rate: float, tracking_uri: str | None, as_json: bool
+) -> None:
     """Make a candidate version of what came of a campaign, with its lineage.
 
     Export, sign and roll it out like any other: the gates judge it by what devices achieve. What --tau and
@@ -203,7 +215,7 @@ def register(campaign: str, tau: float, ridge: float, tracking_uri: str | None, 
 
     given = connect().get(f"/campaigns/{campaign}/result")
     told = given["campaign"]
-    version = register_campaign(told, base64.b64decode(given["values"]), tau, ridge, tracking_uri)
+    version = register_campaign(told, base64.b64decode(given["values"]), tau, ridge, rate, tracking_uri)
     say_done(f"registered {version.name} version {version.version}", as_json, version=version.version)
     if not as_json:
         next_step(
@@ -227,25 +239,6 @@ def _operation(name: str) -> click.Command:
 
 
 SERVICE_COMMANDS: tuple[click.Command, ...] = (start, status, why, register, *map(_operation, _OPERATIONS))
-
-
-def _closed_form(release: str, tracking_uri: str | None) -> tuple[Any, Any]:
-    from acclimate.registry import Registry
-
-    name, ref = split_reference(release)
-    initialization, version = Registry.open(tracking_uri).fetch(name, ref or "candidate")
-    if "last.factor" not in initialization.prior:
-        raise RecipeError(
-            f"{name} version {version.version} has no last layer in closed form, of which devices could "
-            "give moments: train one with learner.algorithm: closed-form"
-        )
-    return initialization, version
-
-
-def _head(initialization: Any) -> str:
-    from acclimate.bundle.closed_form import learner_of
-
-    return f"{learner_of(initialization).head}.weight"
 
 
 def _row(one: dict[str, Any]) -> tuple[Any, ...]:

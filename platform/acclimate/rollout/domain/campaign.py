@@ -38,7 +38,8 @@ class Campaign:
     Attributes:
         fleet: whose devices are asked.
         name, version, content_hash: of the release whose features are summed.
-        features, outputs: of that release's last layer, the constant one counted.
+        features, outputs: of that release's last layer, the constant one counted; else 0.
+        parameters: that move when a device adapts that release, of which it then gives the way; else 0.
         noise: on the sum, in units of `clip`; 0 for none.
         secure: whether devices mask what they give, so that their sum alone is learnt, and add the noise.
         holder: the process that keeps the contributions, `held_at` when it last said so.
@@ -74,6 +75,7 @@ class Campaign:
     norm_median: float = 0.0
     norm_p90: float = 0.0
     secure: bool = False
+    parameters: int = 0
     joined: int = 0
     right_after: int = 0
     tried_after: int = 0
@@ -85,8 +87,8 @@ class Campaign:
 
     @property
     def numbers(self) -> int:
-        """In the moments, see `acclimate_device.federated`."""
-        return self.features * (self.features + 1) // 2 + self.features * self.outputs
+        """In what a device gives, see `acclimate_device.federated`."""
+        return self.parameters or self.features * (self.features + 1) // 2 + self.features * self.outputs
 
     @property
     def epsilon(self) -> float:
@@ -113,9 +115,17 @@ class Campaign:
             closes_at=self.closes_at,
             epsilon=spent if math.isfinite(spent) else 0.0,
             delta=self.delta if math.isfinite(spent) else 0.0,
-            kind="secure-moments" if self.secure else "moments",
+            kind=_KINDS[self.secure, self.parameters > 0],
             noise=self.noise if self.secure else 0.0,
         )
+
+
+_KINDS: dict[tuple[bool, bool], Literal["moments", "secure-moments", "gradients", "secure-gradients"]] = {
+    (False, False): "moments",
+    (True, False): "secure-moments",
+    (False, True): "gradients",
+    (True, True): "secure-gradients",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +160,8 @@ def check(campaign: Campaign, most_epsilon: float | None, cap: float = 0.0) -> N
     """
     if campaign.numbers > LIMITS.contribution_numbers:
         raise RolloutError(
-            f"{campaign.features} features make {campaign.numbers} numbers of a device and at most "
-            f"{LIMITS.contribution_numbers} are taken: use a narrower body"
+            f"a device would give {campaign.numbers} numbers and at most {LIMITS.contribution_numbers} are "
+            "taken: use a narrower body"
         )
     if campaign.secure and campaign.aggregator != "mean":
         raise RolloutError(

@@ -288,6 +288,7 @@ campaigns = Table(
     Column("norm_median", Double, nullable=False),
     Column("norm_p90", Double, nullable=False),
     Column("secure", Boolean, nullable=False, server_default=false()),
+    Column("parameters", Integer, nullable=False, server_default="0"),
     Column("joined", BigInteger, nullable=False, server_default="0"),
     Column("right_after", BigInteger, nullable=False, server_default="0"),
     Column("tried_after", BigInteger, nullable=False, server_default="0"),

@@ -8,7 +8,7 @@ import secrets
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 from starlette.requests import Request
 
 from acclimate.privacy import epsilon_of_all
@@ -33,6 +33,8 @@ from acclimate.rollout.domain.campaign import (
     noises_of,
 )
 from acclimate.rollout.store import NotFoundError
+from acclimate_device.federated import LEAST_BATCH
+from acclimate_device.protocol import LIMITS
 
 router = APIRouter(tags=["campaigns"])
 
@@ -40,14 +42,16 @@ router = APIRouter(tags=["campaigns"])
 class CampaignBody(Strict):
     """A campaign to open.
 
-    `features` and `outputs` are of the release's last layer, the constant one counted; `epsilon` is what a
-    device may spend at most, and a campaign that would spend more is refused. With `secure` the sum of
-    contributions is all that this service learns, and `aggregator` has to be `mean`.
+    `features` and `outputs` are of the release's last layer, the constant one counted, of which devices give
+    moments; `parameters`, in their place, are how many move when a device adapts by steps, and devices give
+    how far. `epsilon` is what a device may spend at most, and a campaign that would spend more is refused.
+    With `secure` the sum of contributions is all that this service learns, and `aggregator` has to be `mean`.
     """
 
     release: Reference
-    features: Annotated[int, Field(ge=2, le=1000)]
-    outputs: Annotated[int, Field(ge=1, le=10_000)]
+    features: Annotated[int, Field(ge=2, le=1000)] | None = None
+    outputs: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    parameters: Annotated[int, Field(ge=1, le=LIMITS.contribution_numbers)] | None = None
     minutes: Annotated[float, Field(gt=0, le=60 * 24 * 30)] = 1440.0
     quorum: Annotated[int, Field(ge=LEAST_QUORUM, le=1_000_000)] = 10
     labels: Annotated[int, Field(ge=LEAST_LABELS, le=1_000_000)] = LEAST_LABELS
@@ -57,6 +61,13 @@ class CampaignBody(Strict):
     delta: Annotated[float, Field(gt=0, lt=0.1)] = 1e-5
     epsilon: Annotated[float, Field(gt=0, le=1000)] | None = None
     secure: bool = False
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> CampaignBody:
+        layer = (self.features, self.outputs)
+        if None in layer if self.parameters is None else layer != (None, None):
+            raise ValueError("give either features and outputs, or parameters")
+        return self
 
 
 class CampaignAnswer(BaseModel):
@@ -118,11 +129,12 @@ def list_campaigns(
 def open_campaign(
     desk: AtDesk, rounds: AtRounds, operator: AsOperator, fleet: FleetPath, body: CampaignBody
 ) -> CampaignAnswer:
-    """Ask the devices of a fleet that run a release for moments of their examples, until the round closes."""
+    """Ask the devices of a fleet that run a release for moments or gradients, until the round closes."""
     see_fleet(operator, fleet)
     desk.store.fleet(fleet)
     release, now = desk.release(body.release, operator, fleet), rounds.clock()
-    given = body.model_dump(exclude={"release", "minutes", "epsilon"})
+    shape = {"features", "outputs", "parameters"}
+    given = body.model_dump(exclude={"release", "minutes", "epsilon", "labels", *shape})
     campaign = Campaign(
         id=f"campaign-{secrets.token_hex(8)}",
         fleet=fleet,
@@ -135,6 +147,10 @@ def open_campaign(
         holder=rounds.holder,
         held_at=now,
         bits=bits_of(body.clip, body.noise, body.secure),
+        labels=max(body.labels, LEAST_BATCH) if body.parameters else body.labels,
+        features=body.features or 0,
+        outputs=body.outputs or 0,
+        parameters=body.parameters or 0,
         **given,
     )
     with unprocessable("invalid-campaign"):
