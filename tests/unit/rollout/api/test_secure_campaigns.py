@@ -22,6 +22,7 @@ from acclimate_device.storage import CONTRIBUTED, CONTRIBUTION, ROUND, Store
 from acclimate_device.testing import GestureDevice, SimulatedFlash
 from tests.unit.rollout.api.test_campaigns import BUNDLE, FEATURES, OUTPUTS, later
 from tests.unit.rollout.conftest import World
+from tests.unit.rollout.console.test_pages import sign_in
 
 pytestmark = pytest.mark.anyio
 NUMBERS = FEATURES * (FEATURES + 1) // 2 + FEATURES * OUTPUTS
@@ -178,6 +179,10 @@ async def test_the_service_learns_the_sum_and_nothing_else(world, tmp_path):
     assert shown["campaign"]["state"] == "done"
     assert (shown["campaign"]["accepted"], shown["campaign"]["joined"]) == (5, 7)
     assert shown["campaign"]["norm_median"] == 0
+    await sign_in(world)
+    page = (await world.http.get("/console/campaigns/campaign-1")).text
+    assert "7 <small>the service learns their sum alone" in page
+    assert "Shortened to the clip" not in page
     answer = await world.call("GET", "/campaigns/campaign-1/result")
     result = np.frombuffer(base64.b64decode(answer["values"]), "<f8")
     total = sum(plain[member.id].astype(np.int64) for member in staying)
