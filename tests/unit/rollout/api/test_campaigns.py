@@ -13,9 +13,8 @@ import pytest
 from acclimate.rollout.application import Service
 from acclimate.rollout.domain.campaign import Campaign
 from acclimate_device import Device, OnlinePolicy
-from acclimate_device.federated import client_update, moments, unpacked
+from acclimate_device.federated import moments, unpacked
 from acclimate_device.online.contributing import contribution
-from acclimate_device.online.support import Support
 from acclimate_device.protocol import (
     CONTRIBUTION_PATH,
     ROUND_PATH,
@@ -27,7 +26,7 @@ from acclimate_device.protocol import (
     loads,
     unseal,
 )
-from acclimate_device.runtime import ClosedFormEngine, GradientEngine
+from acclimate_device.runtime import ClosedFormEngine
 from acclimate_device.storage import CONTRIBUTION, ROUND, Store
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
 from tests.unit.rollout.api.test_tenants import Site
@@ -365,39 +364,3 @@ async def test_a_device_spends_no_more_than_the_cap_over_all_campaigns(world):
     third = await opened(world, members, id="campaign-3", holder=again.rounds.holder, **spends)
     await again.rounds.refresh()
     assert again.rounds.asked("plant", members[0].id, members[0].release) == third
-
-
-async def test_devices_that_adapt_by_steps_give_how_far_they_go(world):
-    members = await fleet(world, 4, tiny_bundle())
-    engines = [member.device._life.active.running.engine for member in members]
-    numbers = sum(engines[0].start[name].size for name in engines[0].moving)
-    gradients = {"features": 0, "outputs": 0, "parameters": numbers, "labels": 18}
-    campaign = await opened(world, members, **gradients)
-    assert campaign.round().kind == "gradients"
-    for member in members:
-        await member.gives(member.makes(await member.asked()))
-    await later(world, 3601)
-    shown = await world.call("GET", "/campaigns/campaign-1")
-    assert (shown["campaign"]["state"], shown["numbers"]) == ("done", numbers)
-    assert 0 < shown["campaign"]["right_after"] <= shown["campaign"]["tried_after"]
-    result = np.frombuffer(world.service.store.campaign_result("campaign-1"), "<f8")
-
-    ways = []
-    for member, engine in zip(members, engines, strict=True):
-        active = member.device._life.active
-        assert isinstance(engine, GradientEngine)
-        examples = member.device._life.learner.examples(active)
-        support = Support(active.schema, len(examples), 1, len(examples) + 1)
-        for one in examples:
-            support.add(one.x, one.target)
-
-        def step(params, batches, number, engine=engine):
-            return engine.step(params, batches[number % len(batches)], number)[0]
-
-        batches, steps = support.batches(engine.adaptation.batch), engine.adaptation.steps
-        update = client_update(step, engine.start, batches, [], steps=steps, rate=1.0, kind="reptile")
-        ways.append(np.concatenate([update[name].ravel() for name in engine.moving]))
-    np.testing.assert_allclose(result, np.mean(ways, axis=0), atol=2.0**-15)
-    few = Member(9, members[0].wire, labels=17, bundle=tiny_bundle())
-    assert few.makes(replace(campaign.round(), labels=8)) is None  # fewer give some of them back
-    assert members[0].makes(replace(campaign.round(), kind="moments")) is None
