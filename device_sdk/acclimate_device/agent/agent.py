@@ -36,14 +36,13 @@ from acclimate_device.protocol import (
     MANIFEST,
     REPOSITORY_PATH,
     DesiredState,
-    Event,
     Release,
     Report,
     Slot,
     canonical_json,
 )
 from acclimate_device.storage import CLOCK, Assignment, Flash, Slots, Store
-from acclimate_device.telemetry import ReportQueue
+from acclimate_device.telemetry import ReportQueue, moment, told
 
 logger = logging.getLogger(__name__)
 
@@ -108,20 +107,23 @@ class Agent:
             stop.wait(self.round())
 
     def round(self) -> float:
-        """Poll, obey and report once; the seconds to wait until the next round.
+        """Poll, obey and report once, each though another fails; the seconds to wait until the next round.
 
         Raises:
             TransportError: the service says that this device was removed (`device-retired`).
         """
-        try:
-            self.poll()
-            self._outbox.tell_mishaps(self._store.take_mishaps(), self._slots.boot())
-            self.send_reports()
-            self.contribute()
-        except DeviceError as error:
-            if isinstance(error, TransportError) and error.problem == problem("device-retired"):
-                raise
-            return self._after_failure(error)
+        failed: DeviceError | None = None
+        for step in (self.poll, self._tell_mishaps, self.send_reports, self.contribute):
+            try:
+                step()
+            except DeviceError as error:
+                if isinstance(error, TransportError) and error.problem == problem("device-retired"):
+                    raise
+                failed = failed or error
+                if isinstance(error, TransportError) and error.retry_after_s:
+                    break  # the service asks for a pause
+        if failed is not None:
+            return self._after_failure(failed)
         self._failures = 0
         return self._poll_s * self._rng.uniform(1.0 - _JITTER, 1.0 + _JITTER)
 
@@ -234,13 +236,16 @@ class Agent:
                     return data
         return None
 
+    def _tell_mishaps(self) -> None:
+        self._outbox.tell_mishaps(self._store.take_mishaps(), self._slots.boot())
+
     def _tell(self, state: DesiredState, release: Release, error: DeviceError) -> None:
         """Report a refused bundle, once for each assignment and cause."""
         cause = (state.counter, type(error).__name__)
         if cause in self._told:
             return
         self._told = {cause}
-        now, boot = self._clock(), self._slots.boot()
+        now, boot = moment(self._clock()), self._slots.boot()
         self._outbox.tell(
             Report(
                 id=self._new_id(),
@@ -250,7 +255,7 @@ class Agent:
                 counter=state.counter,
                 slot=boot.good,
                 refusals={type(error).__name__: 1},
-                events=(Event(now, "refused", release.path, str(error)[:256]),),
+                events=(told(now, "refused", release.path, str(error)),),
             )
         )
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from acclimate_device.agent.service import Service
 from acclimate_device.errors import TransportError
-from acclimate_device.protocol import LIMITS, PROBLEM_PREFIX, Event, Report
+from acclimate_device.protocol import LIMITS, PROBLEM_PREFIX, Report
 from acclimate_device.storage import Boot, Mishap
-from acclimate_device.telemetry import ReportQueue
+from acclimate_device.telemetry import ReportQueue, moment, told
 
 logger = logging.getLogger(__name__)
 
@@ -60,12 +60,12 @@ class Outbox:
     def tell_mishaps(self, mishaps: Sequence[Mishap], boot: Boot) -> None:
         """Queue a report of what was found damaged, under the version that runs, if that is known."""
         for one in mishaps:
-            logger.warning("event=%s record=%s detail=%s", one.kind, one.name, one.detail)
+            logger.warning("event=%s record=%r detail=%s", one.kind, one.name, one.detail)
         running = boot.trial or boot
         if not mishaps or running.release is None:
             return
-        now = self._clock()
-        events = tuple(Event(now, one.kind, one.name[:128], one.detail[:256]) for one in mishaps)
+        now = moment(self._clock())
+        events = tuple(told(now, one.kind, one.name, one.detail) for one in mishaps)
         self._queue.add(
             Report(
                 id=self._new_id(),

@@ -130,6 +130,8 @@ class Repository:
             if answer.status == 200:  # the server ignores ranges: this is the whole file
                 size, end = 0, info.length
                 self._flash.delete(partial)
+                if len(answer.body) < info.length:
+                    raise TransportError(f"{path}: {len(answer.body)} bytes came of {info.length}", 200)
             if not 0 < len(answer.body) <= info.length - size:
                 self._flash.delete(partial)
                 raise UntrustedError(f"{info.path}: {len(answer.body)} bytes came where {end - size} belong")
@@ -147,6 +149,8 @@ class Repository:
         """
         try:
             answer = self._get(path, {"Range": f"bytes={start}-{end - 1}"}, _CHUNK_BYTES)
+            if answer.status == 206 and not _starts_at(start, answer):
+                return self._get(path, {}, length)
         except TransportError as error:
             if error.status == 200:  # longer than the range
                 return self._get(path, {}, length)
@@ -173,6 +177,12 @@ class _Fetcher(FetcherInterface):
         return iter((answer.body,))
 
 
+def _starts_at(start: int, answer: Response) -> bool:
+    """Whether a part is of the range that was asked for: a cache between may give another one."""
+    told = answer.headers.get("content-range", f"bytes {start}-")
+    return told.lower().replace(" ", "").startswith(f"bytes{start}-")
+
+
 def _check(manifest: Manifest, release: Release, infos: Mapping[str, TargetFile]) -> None:
     if manifest.release != release:
         raise UntrustedError(
@@ -190,6 +200,8 @@ def _is(data: bytes, info: TargetFile, digest: str) -> bool:
 def _sync(folder: Path) -> None:
     """python-tuf renames but does not sync: lost metadata would let older metadata in after a power cut."""
     for path in (*folder.rglob("*"), folder):
+        if not (path.is_file() or path.is_dir()):  # a foreign pipe would be waited for
+            continue
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

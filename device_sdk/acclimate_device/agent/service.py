@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import secrets
 import time
 from collections.abc import Callable, Mapping
@@ -14,7 +13,7 @@ from acclimate_device import __version__
 from acclimate_device.agent.identity import DeviceKey, Identity, verifier
 from acclimate_device.agent.machine import Starts
 from acclimate_device.agent.transport import Response, Transport, refuse_page
-from acclimate_device.errors import ConfigError, TransportError, UntrustedError
+from acclimate_device.errors import ConfigError, ProtocolError, TransportError, UntrustedError
 from acclimate_device.protocol import (
     CONTRIBUTION_PATH,
     ENROLMENT_PATH,
@@ -32,6 +31,7 @@ from acclimate_device.protocol import (
     Enrolment,
     Envelope,
     KeyChange,
+    Problem,
     ProblemName,
     Receipt,
     Report,
@@ -44,9 +44,12 @@ from acclimate_device.protocol import (
     countersigned,
     dumps,
     loads,
+    parse,
     seal,
+    sign_request,
     unseal,
 )
+from acclimate_device.telemetry import moment
 
 T = TypeVar("T")
 Scalar = str | int | float | bool
@@ -80,6 +83,7 @@ class Service:
         self._transport, self._identity = transport, identity
         self._clock, self._new_nonce, self._keep_offset = clock, new_nonce, keep_offset
         self._starts = starts
+        self._signs = getattr(transport, "overheard", False)
         self._clock_offset = 0.0
         self._token, self._token_until = "", 0.0
 
@@ -129,7 +133,7 @@ class Service:
         message = KeyChange(
             enrolled.device_id,
             enrolled.service_keys[0].key_id,
-            self._clock() + self._clock_offset,
+            self._now(),
             self._new_nonce(),
             new.public,
         )
@@ -205,9 +209,13 @@ class Service:
     def authorized(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, max_bytes: int
     ) -> Response:
-        """A request with a bearer token, which is fetched when there is none and once more when refused."""
+        """A request with a bearer token, which is fetched when there is none and once more when refused.
+
+        Over a transport that is overheard it is signed instead.
+        """
         for attempt in (1, 2):
-            sent = {**headers, "Authorization": f"Bearer {self._bearer()}"}
+            proof = self._signed(method, path, body) if self._signs else f"Bearer {self._bearer()}"
+            sent = {**headers, "Authorization": proof}
             answer = self._request(method, path, sent, body, max_bytes)
             if answer.status != 401 or attempt == 2:
                 break
@@ -224,6 +232,13 @@ class Service:
         if enrolled is None:
             raise ConfigError("this device is not enrolled: run acclimate-device enrol with a token")
         return enrolled
+
+    def _signed(self, method: str, path: str, body: bytes | None) -> str:
+        if self._identity.changing():
+            self.change_key()
+        enrolled, now = self.enrolled(), self._now()
+        audience, sign = enrolled.service_keys[0].key_id, self._identity.key().sign
+        return sign_request(enrolled.device_id, audience, now, method, path, body, sign)
 
     def _bearer(self) -> str:
         if self._token and self._clock() < self._token_until:
@@ -249,13 +264,17 @@ class Service:
         message = TokenRequest(
             enrolled.device_id,
             enrolled.service_keys[0].key_id,
-            self._clock() + self._clock_offset,
+            self._now(),
             self._new_nonce(),
             sdk=__version__,
             start=self._start(),
         )
         answer = self._post(TOKEN_PATH, dumps(seal(message, key.sign, key.public.key_id)))
         return loads(Token, answer.body, _ANSWER_BYTES)
+
+    def _now(self) -> float:
+        """Unix seconds by the service's clock, as far as this device knows."""
+        return moment(self._clock() + self._clock_offset)
 
     def _start(self) -> Start | None:
         return None if self._starts is None else self._starts.current(self.enrolled().device_id)
@@ -269,6 +288,7 @@ class Service:
     ) -> Response:
         """A request, whose answer also tells what the service's clock says."""
         answer = self._transport.request(method, path, headers, body, max_bytes)
+        refuse_page(path, answer)  # whose clock is nobody's business
         there = _date(answer)
         if there is not None and abs(there - self._clock() - self._clock_offset) > _OFFSET_S:
             self._clock_offset = there - self._clock()
@@ -282,26 +302,26 @@ def problem(name: ProblemName) -> str:
 
 
 def _date(answer: Response) -> float | None:
-    """The service's Unix seconds, where it says them."""
+    """The service's Unix seconds, where it says them, and a calendar has them."""
     try:
-        return parsedate_to_datetime(answer.headers["date"]).timestamp()
-    except (KeyError, ValueError):
+        there = parsedate_to_datetime(answer.headers["date"]).timestamp()
+    except (KeyError, ValueError, TypeError, OverflowError, OSError):  # whatever a server may write there
         return None
+    return there if there == moment(there) else None
 
 
 def _successful(method: str, path: str, answer: Response) -> Response:
-    refuse_page(path, answer)
     if answer.status in (200, 201, 204, 206, 304):
         return answer
     try:
-        details = json.loads(answer.body)
+        details = parse(Problem, answer.body, _ANSWER_BYTES)
         kind, said = str(details.get("type", "")), str(details.get("detail") or details.get("title", ""))
-    except (ValueError, AttributeError):
+    except (ProtocolError, AttributeError):
         kind, said = "", answer.body[:200].decode(errors="replace")
     retry_after = answer.headers.get("retry-after", "")
     raise TransportError(
         f"{method} {path}: {answer.status} {said}",
         answer.status,
         kind,
-        float(retry_after) if retry_after.isdigit() else 0.0,
+        float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0,
     )

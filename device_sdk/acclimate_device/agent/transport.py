@@ -20,6 +20,8 @@ from acclimate_device.agent.proxy import proxy_at, proxy_of
 from acclimate_device.errors import TransportError
 
 _PIECE_BYTES = 4096
+_SLOWEST_BYTES_PER_S = 64.0
+"""An answer that comes slower, once a timeout has passed, never ends: a proxy that hangs, or worse."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,11 @@ class Response:
 
 
 class Transport(Protocol):
-    """Sends one request at a time to one server."""
+    """Sends one request at a time to one server.
+
+    One that others read along has an attribute `overheard`, which is true: the device then signs each request
+    and shows no bearer token.
+    """
 
     def request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, max_bytes: int
@@ -50,7 +56,9 @@ def refuse_page(path: str, answer: Response) -> None:
     Raises:
         TransportError: a captive portal, or a proxy that explains itself.
     """
-    page = answer.status < 400 and answer.headers.get("content-type", "").startswith("text/html")
+    kind = answer.headers.get("content-type", "").lower()
+    looks = answer.body[:64].lstrip().lower().startswith((b"<!doctype html", b"<html"))
+    page = answer.status < 400 and (looks or kind.startswith(("text/html", "application/xhtml")))
     if page or (300 <= answer.status < 400 and answer.status != 304) or answer.status == 511:
         raise TransportError(
             f"{path}: a web page answered in place of the server (a captive portal, or a proxy?): sign in on "
@@ -138,12 +146,19 @@ class HttpTransport:
 
     def _read(self, answer: http.client.HTTPResponse, most: int) -> bytes:
         """The body, in pieces that keep to the rate."""
-        if not self._bytes_per_s:
-            return answer.read(most)
         began, data = time.monotonic(), bytearray()
-        while len(data) < most and (piece := answer.read(min(_PIECE_BYTES, most - len(data)))):
+        most_at_once = _PIECE_BYTES if self._bytes_per_s else most
+        while len(data) < most and (piece := answer.read1(min(most_at_once, most - len(data)))):
             data += piece
-            time.sleep(max(0.0, began + len(data) / self._bytes_per_s - time.monotonic()))
+            passed = time.monotonic() - began
+            if passed > self._timeout_s + len(data) / _SLOWEST_BYTES_PER_S:
+                raise TimeoutError(f"{len(data)} bytes came in {passed:.0f} s")
+            if self._bytes_per_s:
+                time.sleep(max(0.0, len(data) / self._bytes_per_s - passed))
+        if len(data) < most:  # what read1 alone does not do: tell an end that came early, free the connection
+            if answer.length:
+                raise http.client.IncompleteRead(bytes(data), answer.length)
+            answer.read(0)
         return bytes(data)
 
     def _connect(self) -> http.client.HTTPConnection:

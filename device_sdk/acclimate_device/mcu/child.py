@@ -19,10 +19,10 @@ from acclimate_device.errors import BundleError, ProtocolError, TransportError
 from acclimate_device.mcu.line import REFUSALS, Hello, Line
 from acclimate_device.mcu.weights import Sign, blob, topology
 from acclimate_device.online.versions import Note, ReadFile, Running, Versions
-from acclimate_device.protocol import Event, Manifest, Report, loads
+from acclimate_device.protocol import Manifest, Report, loads
 from acclimate_device.runtime.engine import Engine
 from acclimate_device.storage import Slots, Store
-from acclimate_device.telemetry import ReportQueue
+from acclimate_device.telemetry import ReportQueue, told
 
 logger = logging.getLogger(__name__)
 
@@ -125,17 +125,15 @@ class Child:
         raw = self._line.report(int(self._began), int(now))
         self._began = now
         try:
-            told = loads(Report, raw, _REPORT_BYTES)
+            report = loads(Report, raw, _REPORT_BYTES)
         except ProtocolError as error:
             raise TransportError(f"the child's report cannot be read: {error}") from None
-        events = tuple(
-            Event(round(now, 3), kind, source[:128], detail[:256]) for kind, source, detail in self._notes
-        )
+        events = tuple(told(now, kind, source, detail) for kind, source, detail in self._notes)
         self._notes.clear()
         slot = self._running.slot
         self._queue.add(
             replace(
-                told,
+                report,
                 id=self._new_id(),
                 release=self._running.release,
                 counter=counter,

@@ -44,6 +44,10 @@ class Keeping:
         """Queue a closed window."""
         self._queue.add(report)
 
+    def flush(self) -> None:
+        """Try once more to queue what is held in memory."""
+        self._queue.flush()
+
     def load(self, engine: Engine, lineage: int) -> Adapted | None:
         """The adapted state of this version and lineage; None if there is none, or none can be read now.
 

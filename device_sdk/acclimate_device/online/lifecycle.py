@@ -168,6 +168,7 @@ class Lifecycle:
             if self._unsaved:
                 self._save()
             self._save_inputs()
+            self.keeping.flush()
 
     def leave(self, active: Active, raw: Float) -> tuple[Active, Float]:
         """Leave parameters that give NaN, adapted ones for the start, a trial for the last good version; what

@@ -26,8 +26,9 @@ All bodies are JSON. Errors are RFC 9457 problem details (`application/problem+j
 From `round` on they are asked by devices alone whose owners agreed to contribute; the same contribution
 counts once. The last four are of rounds whose kind begins with `secure-`, and whose contributions are masked.
 
-All but the first three need `Authorization: Bearer`. Enrolling again with the same token and the same key
-gives the same answer, so a lost answer costs nothing. A new version of the protocol gets a new path.
+All but the first three need `Authorization: Bearer`, or a signature of their own (`protocol.signed`), which
+is how a device asks where others read along: on a broker. Enrolling again with the same token and the same
+key gives the same answer, so a lost answer costs nothing. A new version of the protocol gets a new path.
 
 ## Invariants
 
@@ -181,6 +182,7 @@ from acclimate_device.protocol.secure import (
     Turn,
     Unmasking,
 )
+from acclimate_device.protocol.signed import SignedRequest, digest_of, sign_request
 
 MESSAGES: tuple[type[object], ...] = (
     Envelope,
@@ -271,6 +273,7 @@ __all__ = [
     "Round",
     "Sign",
     "Signature",
+    "SignedRequest",
     "Slot",
     "Start",
     "Summary",
@@ -281,6 +284,7 @@ __all__ = [
     "Verify",
     "canonical_json",
     "countersigned",
+    "digest_of",
     "dumps",
     "json_schema",
     "loads",
@@ -288,6 +292,7 @@ __all__ = [
     "payload_type",
     "read",
     "seal",
+    "sign_request",
     "signed_bytes",
     "unseal",
     "unverified",

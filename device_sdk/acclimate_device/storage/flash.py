@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -74,9 +75,11 @@ class FileFlash:
             self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def read(self, name: str) -> bytes | None:
-        with _as_storage_error(self.root / name):
+        path = self.root / name
+        with _as_storage_error(path):
             try:
-                return (self.root / name).read_bytes()
+                # a folder or a pipe in a file's place holds nothing, and must not be waited for
+                return path.read_bytes() if stat.S_ISREG(path.stat().st_mode) else b""
             except FileNotFoundError:
                 return None
 
@@ -140,13 +143,13 @@ class FileFlash:
         return None
 
     def _folder(self, prefix: str) -> Path:
-        return self.root / prefix if prefix.endswith("/") else (self.root / prefix).parent
+        return self.root / prefix if not prefix or prefix.endswith("/") else (self.root / prefix).parent
 
     def _put(self, name: str, data: bytes, how: int) -> None:
         path = self.root / name
         with _as_storage_error(path):
             self._make_folder(path)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o600)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | how, 0o600)
             try:
                 view = memoryview(data)
                 while view:

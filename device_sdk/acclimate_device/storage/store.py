@@ -38,7 +38,7 @@ _DIGEST_BYTES = 32
 _COPIES = (".0", ".1")
 _FRESH = ".new"
 _ASIDE = "aside/"
-_ASIDE_FILES, _ASIDE_BYTES = 16, 64 * 1024
+_ASIDE_FILES, _ASIDE_BYTES, _ASIDE_NAME = 16, 64 * 1024, 40
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Store:
             kept = self.flash.names(_ASIDE)
             number = 1 + max((_number(name) for name in kept), default=0)
             if (self.flash.size(file) or 0) <= _ASIDE_BYTES:
-                self.flash.rename(file, f"{_ASIDE}{number:06d}-{file.replace('/', '_')}")
+                self.flash.rename(file, f"{_ASIDE}{number:06d}-{file.replace('/', '_')[-_ASIDE_NAME:]}")
                 kept.append("")
             else:
                 self.flash.delete(file)

@@ -7,6 +7,7 @@ from acclimate_device.telemetry.queue import Batch, ReportQueue
 from acclimate_device.telemetry.recorder import Recorder
 from acclimate_device.telemetry.resources import resources
 from acclimate_device.telemetry.sketch import FEWEST, Sketch, quantile
+from acclimate_device.telemetry.told import moment, told
 
 __all__ = [
     "FEWEST",
@@ -16,6 +17,8 @@ __all__ = [
     "Sketch",
     "merge_reports",
     "merge_summaries",
+    "moment",
     "quantile",
     "resources",
+    "told",
 ]

@@ -2,10 +2,11 @@
 
 Reports lie in records named `<first>-<last>` by the numbers of what they hold: a new one in a record of its
 own, older ones packed together and compressed, for they resemble each other. Three rules keep every report
-exactly once, wherever the power is cut:
+exactly once, wherever the power is cut and whenever the flash refuses:
 
-1. What is about to be sent is sealed: a record says up to which number. Nothing sealed is ever merged, so
-   sending it again sends the same ids with the same content, whether the service has them or not.
+1. Only what is sealed is sent: a record says up to which number. Nothing sealed is ever merged, so sending it
+   again sends the same ids with the same content, whether the service has them or not. While fewer than a
+   batch waits, reports are sealed as they are queued: then they can be sent though the flash is full.
 2. When the queue outgrows its bytes, neighbours among the unsealed reports are merged, oldest first.
 3. A record inside the span of another is superseded and is removed, at once or after the next start.
 
@@ -16,12 +17,11 @@ aside by the store and stops nothing.
 from __future__ import annotations
 
 import contextlib
-import json
 import uuid
 import zlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from acclimate_device.errors import ProtocolError, StorageError
 from acclimate_device.protocol import LIMITS, Report, canonical_json, dumps, loads
@@ -44,6 +44,9 @@ class Span:
     @property
     def name(self) -> str:
         return f"{self.first:010d}-{self.last:010d}"
+
+    def __contains__(self, other: Span) -> bool:
+        return self.first <= other.first and other.last <= self.last
 
     @staticmethod
     def named(name: str) -> Span | None:
@@ -92,8 +95,8 @@ class ReportQueue:
         self._store, self._max_bytes, self._prefix = store, max_bytes, prefix
         self._batch, self._new_id = batch, new_id
         self._held: list[Report] = []
-        self._settled: set[Span] = set()  # acknowledged, but the flash would not delete them
-        self._sealed_here = -1  # sealed in this process, where the flash would not take the seal
+        self._begun: Span | None = None  # where the oldest held one can be read, though its write failed
+        self._settled: dict[Span, set[str]] = {}  # ids to be removed as soon as the flash takes it
         self.trouble = ""
 
     @property
@@ -102,11 +105,15 @@ class ReportQueue:
         return len(self._held)
 
     def add(self, report: Report) -> None:
-        """Append a report; it is durable when this returns, or `trouble` says why it is not."""
+        """Append a report; it is durable when this returns, or is `held`, and `trouble` says why."""
         self._held.append(report)
         self.flush()
-        while len(self._held) > _HELD and len(fewer := self._merged(self._held)) < len(self._held):
-            self._held = list(fewer)
+        while len(self._held) > _HELD:
+            oldest, *others = self._held  # that one may be on flash already
+            fewer = [oldest, *self._merged(others)]
+            if len(fewer) == len(self._held):
+                return
+            self._held = fewer
 
     def flush(self) -> None:
         """Put what waits in memory on flash, if it takes it."""
@@ -114,45 +121,51 @@ class ReportQueue:
             return
         try:
             with self._store.lock():
-                spans, sealed = self._spans(), self._sealed()
-                while self._held:
-                    number = 1 + max(sealed, spans[-1].last if spans else -1)
-                    spans.append(Span(number, number))
-                    self._store.write(self._path(spans[-1]), dumps(self._held[0]))
-                    del self._held[0]
-                self._tidy([span for span in spans if span.first > sealed])
+                spans = self._spans()
+                sealed = self._put_held(spans, self._sealed(spans))
+                self._tidy([span for span in spans if span.first > sealed], sealed)
             self.trouble = ""
         except StorageError as error:
             self.trouble = str(error)
 
     def next_batch(self) -> Batch | None:
-        """The oldest reports, sealed: send exactly these until they are acknowledged. None if none wait.
+        """The oldest reports, sealed: send them as they are.
+
+        None if none wait, or if they cannot be sealed, which `trouble` tells then.
 
         Raises:
-            StorageError: the queue cannot be read.
+            StorageError: none of them can be read.
         """
         self.flush()
+        unread: StorageError | None = None
+        passed: set[Span] = set()
         with self._store.lock():
-            while spans := self._to_send():
-                reports = tuple(report for span in spans for report in self._read(span))
-                if reports:
-                    return Batch(spans, reports)
-            return None
+            self._remove_settled()
+            while spans := self._to_send(passed):
+                batch = Batch((), ())
+                for span in spans:
+                    try:
+                        waiting = self._waiting(span)
+                    except StorageError as error:
+                        waiting, unread = (), error
+                    if not waiting:
+                        passed.add(span)
+                    elif len(batch.reports) + len(waiting) <= self._batch or not batch.reports:
+                        batch = Batch((*batch.spans, span), (*batch.reports, *waiting))
+                    else:
+                        break
+                if batch.reports:
+                    return batch
+        if unread is not None:
+            raise unread
+        return None
 
     def acknowledge(self, batch: Batch, settled: Collection[str]) -> None:
         """Remove those reports of a batch whose ids the service accepted or will never take."""
+        for span in batch.spans:
+            self._settled.setdefault(span, set()).update(settled)
         with self._store.lock():
-            for span in batch.spans:
-                left = [report for report in self._read(span) if report.id not in settled]
-                try:
-                    if left:
-                        self._store.write(self._path(span), _packed(left))
-                    else:
-                        self._store.delete(self._path(span))
-                except StorageError as error:
-                    self.trouble = str(error)
-                    if not left:
-                        self._settled.add(span)
+            self._remove_settled()
 
     def reports(self) -> tuple[Report, ...]:
         """All waiting reports, oldest first.
@@ -167,7 +180,34 @@ class ReportQueue:
         """What the queue takes on flash, in bytes."""
         return self._store.size(self._prefix)
 
-    def _tidy(self, unsealed: list[Span]) -> None:
+    def _put_held(self, spans: list[Span], sealed: int) -> int:
+        """Move what is held to flash, behind `spans`; up to which number is sealed then.
+
+        One that can be read though its write failed may be sent by another process: under another number, or
+        merged, it would count twice, so it is written again where it is.
+        """
+        if self._begun is not None:
+            begun, written = self._path(self._begun), dumps(self._held[0])
+            if self._store.read(begun) == written:  # else it was packed, or sent
+                self._store.write(begun, written)
+            del self._held[0]
+            self._begun = None
+        while self._held:
+            number = 1 + max(sealed, spans[-1].last if spans else -1)
+            if len(spans) < self._batch and (not spans or spans[-1].last <= sealed):
+                self._seal(sealed := number)
+            spans.append(Span(number, number))
+            written = dumps(self._held[0])
+            try:
+                self._store.write(self._path(spans[-1]), written)
+            except StorageError:
+                if self._store.read(self._path(spans[-1])) == written:
+                    self._begun = spans[-1]
+                raise
+            del self._held[0]
+        return sealed
+
+    def _tidy(self, unsealed: list[Span], sealed: int) -> None:
         """Pack new reports once there is a batch of them; then merge old ones where all take too much."""
         fresh = [span for span in unsealed if span.first == span.last]
         if len(fresh) <= self._batch:
@@ -175,12 +215,11 @@ class ReportQueue:
         oldest = fresh[: self._batch]
         room = sum(self._store.size(self._path(span)) for span in oldest)  # as many come before the next pack
         self._replace(oldest, [report for span in oldest for report in self._read(span)])
-        while self.size() > self._max_bytes - room and self._merge_once():
+        while self.size() > self._max_bytes - room and self._merge_once(sealed):
             pass
 
-    def _merge_once(self) -> bool:
+    def _merge_once(self, sealed: int) -> bool:
         """Merge two neighbouring packs, the finest and oldest first; whether any could be."""
-        sealed = self._sealed()
         pairs = pairwise(span for span in self._spans() if span.first > sealed and span.first != span.last)
         for one, two in sorted(pairs, key=lambda pair: pair[1].last - pair[0].first):
             merged = self._merged((*self._read(one), *self._read(two)))
@@ -189,8 +228,8 @@ class ReportQueue:
                 return True
         return False
 
-    def _replace(self, spans: Sequence[Span], reports: Sequence[Report]) -> None:
-        whole = Span(spans[0].first, spans[-1].last)
+    def _replace(self, spans: Sequence[Span], reports: Sequence[Report], by: Span | None = None) -> None:
+        whole = by or Span(spans[0].first, spans[-1].last)
         if reports:
             self._store.write(self._path(whole), _packed(reports))
         for span in spans:
@@ -211,49 +250,83 @@ class ReportQueue:
         return tuple(result) if previous is None else (*result, previous)
 
     def _spans(self) -> list[Span]:
-        """The records in order, without those that were superseded, which are removed."""
+        """The records in order, without those that were superseded, which are removed.
+
+        What is in their place is written again first: whoever wrote it may have failed to sync it.
+        """
+        kept: list[Span] = []
+        superseded: dict[Span, list[Span]] = {}
+        for span in self._found():
+            if kept and span in kept[-1]:
+                superseded.setdefault(kept[-1], []).append(span)
+            else:
+                kept.append(span)
+        for by, spans in superseded.items():
+            with contextlib.suppress(StorageError):
+                if reports := self._read(by):
+                    self._replace(spans, reports, by)
+        return kept
+
+    def _found(self) -> list[Span]:
+        """All records, each before those that it supersedes."""
         found = []
         for name in self._store.names(self._prefix):
             span = Span.named(name.removeprefix(self._prefix))
             if span is None:
                 self._store.set_aside_record(name, "not a name of the queue's")
-            elif span in self._settled:
-                with contextlib.suppress(StorageError):
-                    self._store.delete(name)
             else:
                 found.append(span)
-        kept: list[Span] = []
-        for span in sorted(found, key=lambda one: (one.first, -one.last)):
-            if kept and span.last <= kept[-1].last:
-                with contextlib.suppress(StorageError):
-                    self._store.delete(self._path(span))
-            else:
-                kept.append(span)
-        return kept
+        return sorted(found, key=lambda span: (span.first, -span.last))
 
-    def _to_send(self) -> tuple[Span, ...]:
+    def _remove_settled(self) -> None:
+        """Remove what is settled, as far as the flash takes it: what a record supersedes goes before it."""
+        for span in list(self._settled):
+            try:
+                left = self._waiting(span)
+                if left and len(left) < len(self._read(span)):
+                    self._store.write(self._path(span), _packed(left))
+                elif not left:
+                    for inner in reversed([one for one in self._found() if one in span]):
+                        self._store.delete(self._path(inner))
+                del self._settled[span]
+            except StorageError as error:
+                self.trouble = str(error)
+
+    def _waiting(self, span: Span) -> tuple[Report, ...]:
+        """The reports of a record that are not settled."""
+        settled = self._settled.get(span, ())
+        return tuple(report for report in self._read(span) if report.id not in settled)
+
+    def _to_send(self, passed: Collection[Span]) -> tuple[Span, ...]:
         """What was sealed already, or else the oldest, which is sealed now: one pack, or new reports."""
-        spans, sealed = self._spans(), self._sealed()
+        spans = self._spans()
+        sealed = self._sealed(spans)
+        spans = [span for span in spans if span not in passed]
         waiting = tuple(span for span in spans if span.last <= sealed)
         if waiting or not spans:
             return waiting
-        fresh = [span for span in spans[: self._batch] if span.first == span.last]
-        chosen = tuple(spans[:1]) if spans[0].first != spans[0].last else tuple(fresh)
-        self._seal(chosen[-1].last)
+        fresh = tuple(takewhile(lambda span: span.first == span.last, spans[: self._batch]))
+        chosen = fresh or tuple(spans[:1])
+        try:
+            self._seal(chosen[-1].last)
+        except StorageError as error:
+            self.trouble = str(error)
+            return ()
         return chosen
 
-    def _sealed(self) -> int:
-        """The number up to which reports may have been sent."""
-        raw = self._store.read(_SEALED)
-        return max(self._sealed_here, int(json.loads(raw)) if raw is not None else -1)
+    def _sealed(self, spans: Sequence[Span]) -> int:
+        """The number up to which reports may have been sent; where the record of it is lost, all of them."""
+        last = spans[-1].last if spans else -1
+        with contextlib.suppress(StorageError):
+            raw = self._store.read(_SEALED)
+            if raw is not None and raw.isdigit():
+                return int(raw)
+            if spans:
+                self._seal(last)
+        return last
 
     def _seal(self, last: int) -> None:
-        try:
-            self._store.write(_SEALED, canonical_json(last))
-        except StorageError as error:
-            # Where no seal can be written, no merge can either. A restart forgets what was sent then: if its
-            # answer was lost too, and the flash recovers, it may be merged and so be counted twice.
-            self.trouble, self._sealed_here = str(error), last
+        self._store.write(_SEALED, canonical_json(last))
 
     def _read(self, span: Span) -> tuple[Report, ...]:
         """The reports of a record; none of one that is damaged, which is set aside."""

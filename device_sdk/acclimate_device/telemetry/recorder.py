@@ -8,6 +8,7 @@ from collections import Counter, deque
 from acclimate_device.protocol import LIMITS, Event, EventKind, Release, Report, Resources, Slot
 from acclimate_device.telemetry.merge import OTHER, REFUSAL_KINDS
 from acclimate_device.telemetry.sketch import FEWEST, Sketch
+from acclimate_device.telemetry.told import moment, told
 
 _FOLD = 256
 _Under = tuple[Release, int, Slot]
@@ -85,7 +86,7 @@ class Recorder:
     def event(self, at: float, kind: EventKind, source: str = "", detail: str = "") -> None:
         """Note a decision."""
         if len(self._events) < LIMITS.report_events:
-            self._events.append(Event(round(at, 3), kind, source[:128], detail[:256]))
+            self._events.append(told(at, kind, source, detail))
         else:
             self._events_dropped += 1
 
@@ -120,8 +121,8 @@ class Recorder:
             labelled = self._to_tell((release, counter, slot))
             report = Report(
                 id=report_id,
-                started_at=round(now - (elapsed - self.began), 3),
-                ended_at=round(now, 3),
+                started_at=moment(now - (elapsed - self.began)),
+                ended_at=moment(now),
                 release=release,
                 counter=counter,
                 slot=slot,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -63,12 +63,14 @@ class SimulatedFlash:
 
     Attributes:
         refuses: what every changing call fails with, as full, worn or read-only flash does; empty to work.
+        refused: numbers of the changing calls that fail, half done, as with a bad block or a full disk.
     """
 
     def __init__(self, cut_at: int | None = None, torn: Torn = "nothing") -> None:
         self.cut_at, self.torn = cut_at, torn
         self.calls = 0
         self.refuses = ""
+        self.refused: Container[int] = ()
         self.unreadable: set[str] = set()
         self._durable: dict[str, _File] = {}
         self._cached: dict[str, _File] = {}
@@ -123,6 +125,7 @@ class SimulatedFlash:
         self._put(name, (self.read(name) or b"") + data)
 
     def sync(self, name: str) -> None:
+        self._refuse(name)
         self._count(name)
         self._cached[name].durable = self._cached[name].cached
 
@@ -139,6 +142,7 @@ class SimulatedFlash:
         self._count(name)
 
     def sync_names(self, prefix: str) -> None:
+        self._refuse(prefix)
         self._count(prefix)
         waiting, self._changes = self._changes, []
         for change in waiting:
@@ -162,23 +166,24 @@ class SimulatedFlash:
         self._refuse(name)
         if name not in self._cached:
             self._change(_Change(added=name, file=_File(b"", b"")))
-        self._cached[name].cached = data
+        self._cached[name].cached = data[: len(data) // 2] if self.calls in self.refused else data
         self._count(name)
 
     def _change(self, change: _Change) -> None:
         self._changes.append(change)
         change.apply(self._cached)
 
-    def _refuse(self, name: str) -> None:
-        if self.refuses:
-            raise StorageError(f"{name}: {self.refuses}: free some space or mend its permissions")
+    def _refuse(self, name: str, why: str = "") -> None:
+        if why := why or self.refuses:
+            raise StorageError(f"{name}: {why}: free some space or mend its permissions")
 
     def _count(self, name: str) -> None:
-        """End of a changing call: the cut may find its work done, in the cache."""
-        self._refuse(name)
+        """End of a changing call: a cut, or an error, may find its work done in the cache, for all to see."""
         if self.calls == self.cut_at:
             raise PowerCutError(f"power cut at call {self.calls}")
         self.calls += 1
+        if self.calls - 1 in self.refused:
+            self._refuse(name, "Input/output error")
 
 
 def _folder(name: str) -> str:

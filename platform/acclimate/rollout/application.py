@@ -103,11 +103,11 @@ class Service:
             anonymous,
         )
         tokens = AccessTokens(key.derive("device access tokens"))
-        self.gatekeeper = Gatekeeper(
-            tokens, self.roster, RateLimit(settings.device_rate, settings.device_burst, time.monotonic), clock
-        )
+        audience = PublicKey.of(key.public_bytes).key_id
+        limit = RateLimit(settings.device_rate, settings.device_burst, time.monotonic)
+        self.gatekeeper = Gatekeeper(tokens, self.roster, limit, audience, clock)
         self.state = StateEndpoint(self.gatekeeper, key, self.taken, self.metrics)
-        freshness = Freshness(PublicKey.of(key.public_bytes).key_id, clock, store.spend_proof)
+        freshness = Freshness(audience, clock, store.spend_proof)
         machines = MachineDesk(store, self.roster)
         enrolments = EnrolmentDesk(
             store, self.roster, key, tokens, freshness, machines, settings.device_token_lifetime_s

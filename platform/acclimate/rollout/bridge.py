@@ -1,9 +1,10 @@
 """Joins an MQTT broker to the service: devices ask and report in the words of HTTP.
 
-A device's request is forwarded as it is, with the device's own bearer token; the bridge has no rights of its
-own and can forge nothing, for assignments are signed. The broker has its message acknowledged only after the
-service answered, which for reports means after the commit. With the token that a device showed, the bridge
-asks for its desired state and retains it on the device's topic when it changes: devices need not poll.
+A device's request is forwarded as it is, signed by the device; the bridge and the broker have no rights of
+their own and can forge nothing, for assignments are signed too. The broker has its message acknowledged only
+after the service answered, which for reports means after the commit. With the poll that a device signed, the
+bridge goes on asking for its desired state, and retains it on the device's topic when it changes: devices
+need not poll.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from acclimate_device.agent.certificate import certificate
 from acclimate_device.agent.identity import Identity
 from acclimate_device.agent.mqtt import MqttTransport
 from acclimate_device.errors import TransportError
-from acclimate_device.protocol import LIMITS, Contribution
+from acclimate_device.protocol import ENROLMENT_PATH, LIMITS, REPORT_PATH, STATE_PATH, Contribution
 from acclimate_device.protocol.mqtt import name_of, topic
 from acclimate_device.storage import Store
 from acclimate_device.telemetry import ReportQueue
@@ -146,7 +146,10 @@ def test_a_device_lives_over_the_broker_alone(service: Served, tmp_path: Path) -
     watcher.on_message = lambda *rest: (bridged if "bridge" in rest[2].topic else presence).append(
         rest[2].payload
     )
+    overheard: list[mqtt.MQTTMessage] = []
+    watcher.message_callback_add("acclimate/v1/+/request", lambda *rest: overheard.append(rest[2]))
     watcher.connect("127.0.0.1", broker.port)
+    watcher.subscribe("acclimate/v1/+/request", 1)
     watcher.subscribe(topic(name_of(gateway.key.public.key_id), "presence"), 1)
     watcher.subscribe(topic("bridge", "presence"), 1)
     watcher.loop_start()
@@ -197,6 +200,9 @@ def test_a_device_lives_over_the_broker_alone(service: Served, tmp_path: Path) -
         service.start()
         until(lambda: sent(gateway) == 1)
         assert enrolled.device_id == name_of(gateway.key.public.key_id)
+        told = [dict(one.properties.UserProperty) for one in overheard]
+        assert {one["path"] for one in told} >= {ENROLMENT_PATH, STATE_PATH, REPORT_PATH}
+        assert not [one for one in told if "bearer" in one.get("authorization", "").lower()]
         assert presence[0] == b"online"
         gateway.transport._client.socket().shutdown(socket.SHUT_RDWR)
         gateway.transport._client.loop_stop()

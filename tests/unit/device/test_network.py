@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import ipaddress
 import os
+import random
 import select
 import socket
 import ssl
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -20,13 +22,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tuf.api.metadata import TargetFile
 
-from acclimate_device.agent import HttpTransport
+from acclimate_device.agent import Agent, HttpTransport
 from acclimate_device.agent.proxy import proxy_at
 from acclimate_device.agent.repository import Repository
 from acclimate_device.agent.transport import Response, refuse_page
 from acclimate_device.errors import ConfigError, TransportError
+from acclimate_device.storage import Store
+from acclimate_device.telemetry import ReportQueue
 from acclimate_device.testing import SimulatedFlash
 from tests.unit.device.test_agent import Gateway
+from tests.unit.device.test_queue import report
 
 DATA = os.urandom(400_000)
 HTML = {"Content-Type": "text/html; charset=utf-8"}
@@ -135,11 +140,114 @@ def test_a_rate_is_kept() -> None:
         assert time.monotonic() - began >= 0.45
 
 
+def test_a_part_of_another_range_is_not_taken() -> None:
+    """A cache that gives the beginning, whatever is asked for."""
+
+    def cached(handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        if "Range" not in handler.headers:
+            return 200, {}, DATA
+        return 206, {"Content-Range": f"bytes 0-999/{len(DATA)}"}, DATA[:1000]
+
+    with serving(cached) as port:
+        assert fetch(port) == (DATA, 1)
+
+
+def test_a_whole_file_that_is_none_is_trouble_of_the_network() -> None:
+    with serving(ok) as port, pytest.raises(TransportError, match="2 bytes came of 400000"):
+        fetch(port)
+
+
+def test_an_answer_that_drips_is_given_up() -> None:
+    """Each byte comes in time, the whole would take minutes."""
+
+    def drip(handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        for _ in range(40):
+            handler.wfile.write(b"x")
+            handler.wfile.flush()
+            time.sleep(0.1)
+        return 200, {}, b""
+
+    with serving(drip) as port, pytest.raises(TransportError, match="bytes came in"):
+        get(HttpTransport(f"http://127.0.0.1:{port}", timeout_s=0.5))
+
+
+@pytest.mark.parametrize("bytes_per_s", [0.0, 1e6])
+def test_a_connection_serves_many_requests(bytes_per_s: float) -> None:
+    clients = set()
+
+    def noted(handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        clients.add(handler.client_address)
+        return 200, {}, b"" if handler.path == "/empty" else b"ok"
+
+    with serving(noted) as port:
+        transport = HttpTransport(f"http://127.0.0.1:{port}", bytes_per_s=bytes_per_s)
+        assert [get(transport, path) for path in ("/", "/empty", "/", "/")] == [b"ok", b"", b"ok", b"ok"]
+    assert len(clients) == 1
+
+
+# -- whatever answers --------------------------------------------------------------------------------------
+
+STATUSES = (0, 100, 200, 201, 204, 206, 304, 400, 401, 403, 404, 413, 422, 429, 500, 503, 999)
+NAMES = ("date", "retry-after", "etag", "content-type", "content-range")
+VALUES = (
+    "",
+    "\xb2",
+    "-1",
+    "9" * 30,
+    "Mon, 01 Jan 0001 00:00:00 -0000",
+    "Fri, 31 Dec 9999 23:59:59 GMT",
+    "Wed, 21 Oct 2015 07:28:00 +99999999",
+    "bytes 7-8/9",
+)
+BODIES = (
+    b"",
+    b"null",
+    b"\xff",
+    b"[" * 50_000,
+    b"1" * 5000,
+    b'{"type":5}',
+    b'{"type":null,"detail":[1]}',
+    b'{"access_token":"x","expires_in_s":1e400,"schema":1}',
+    b'{"accepted":["","0"],"refused":[{"id":"\\ud800"}],"schema":1}',
+    b'{"payload_type":"a","payload":"!","signatures":[]}',
+)
+
+
+def test_whatever_answers_an_agent_goes_on(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.ship(2)
+    gateway.agent.poll()
+    before = gateway.flash
+    for number in range(120):
+        chance = random.Random(number)
+
+        def answer(*asked: object, chance: random.Random = chance) -> Response:
+            headers = {chance.choice(NAMES): chance.choice(VALUES) for _ in range(2)}
+            if chance.random() < 0.3:
+                honest = gateway.service.request(*asked)
+                return Response(honest.status, {**honest.headers, **headers}, honest.body)
+            return Response(chance.choice(STATUSES), headers, chance.choice(BODIES))
+
+        flash = before.after_power_cut()
+        ReportQueue(Store(flash)).add(report(1))
+        agent = Agent(SimpleNamespace(request=answer), flash, gateway.repository.root, tmp_path / str(number))
+        assert 0 <= agent.round() < 2e5
+        agent.service._transport = gateway.service
+        while ReportQueue(Store(flash)).reports():
+            agent.round()
+        assert report(1).id in gateway.service.reports
+        gateway.service.reports.clear()
+
+
 # -- portals -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("status", "headers"), [(200, HTML), (302, {"Location": "http://portal/"}), (307, HTML), (511, HTML)]
+    ("status", "headers"),
+    [(200, HTML), (200, {}), (302, {"Location": "http://portal/"}), (307, HTML), (511, HTML)],
 )
 def test_a_captive_portal_is_trouble_of_the_network_and_no_failure_of_trust(
     tmp_path: Path, status: int, headers: dict[str, str]

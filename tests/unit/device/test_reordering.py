@@ -2,11 +2,13 @@
 
 import functools
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from types import SimpleNamespace
 
 import pytest
 
+from acclimate_device.errors import StorageError
 from acclimate_device.online.versions import Versions
 from acclimate_device.protocol import MANIFEST, DesiredState
 from acclimate_device.storage import Assignment, Slots, Store
@@ -83,6 +85,19 @@ def test_at_every_cut_of_a_swap_a_version_runs_and_the_swap_ends() -> None:
         states += 1
     print(f"device: {states} states after one reordered power cut survived")
     assert states > 150
+
+
+def test_at_every_failing_call_of_a_swap_a_version_runs_and_the_swap_ends() -> None:
+    whole = SimulatedFlash()
+    swap(whole)
+    for at in range(whole.calls):
+        for lasting in (1, 4, 1000):
+            flash = SimulatedFlash()
+            flash.refused = range(at, at + lasting)
+            with suppress(StorageError, AssertionError):
+                swap(flash)
+            flash.refused = ()
+            assert swap(flash) == 3
 
 
 @pytest.mark.nightly

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from acclimate_device import Device, OnlinePolicy
+from acclimate_device.agent.outbox import Outbox
 from acclimate_device.clock import Clock
 from acclimate_device.errors import OwnerError, StorageError, UntrustedError
 from acclimate_device.protocol import MANIFEST, DesiredState
-from acclimate_device.storage import CLOCK, Assignment, Claim, FileFlash, Slots, Store
+from acclimate_device.storage import CLOCK, Assignment, Boot, Claim, FileFlash, Mishap, Slots, Store
 from acclimate_device.telemetry import ReportQueue
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
 from tests.unit.device.test_agent import Gateway, release_of, version
@@ -67,6 +68,29 @@ def test_trouble_of_the_flash_reaches_no_call_and_ends_when_the_flash_recovers(r
     assert kinds.index("storage_failed") < kinds.index("storage_recovered")
 
 
+def test_a_call_of_the_flash_that_fails_reaches_no_call_and_costs_no_report() -> None:
+    """Each in its turn, half done, and the one after it."""
+
+    def live(flash: SimulatedFlash) -> None:
+        now, stream, policy = [1e9], GestureDevice(3), OnlinePolicy(report_s=60, save_s=30)
+        with Device(tiny_bundle().get, flash, policy, clock=lambda: now[0]) as learner:
+            for at, (x, y) in enumerate(stream.examples(20)):
+                now[0] += 10.0
+                learner.learn_one(x, y)
+                learner.predict_one(x)
+                if at % 5 == 0:
+                    learner.tick()
+
+    whole = SimulatedFlash()
+    live(whole)
+    assert whole.calls > 40
+    for at in range(whole.calls):
+        flash = SimulatedFlash()
+        flash.refused = range(at, at + 2)
+        live(flash)
+        assert sum(one.predictions for one in reports(flash)) == 20, at
+
+
 def test_closing_on_flash_that_is_gone_raises_nothing() -> None:
     flash, stream = SimulatedFlash(), GestureDevice(1)
     learner = device(flash)
@@ -88,21 +112,26 @@ def test_reports_held_in_memory_stay_few_and_lose_no_count() -> None:
 
 
 def test_a_full_disk_drains_by_sending() -> None:
-    """Nothing can be written, but what was acknowledged can be deleted."""
+    """What was acknowledged can be deleted, and gives the room for going on."""
     flash = SimulatedFlash()
     queue = ReportQueue(Store(flash))
     for number in range(70):
         queue.add(report(number))
+    put, full = flash._put, sum(flash.size(name) or 0 for name in flash.names(""))
 
-    def full(name: str, data: bytes) -> None:
-        raise StorageError(f"{name}: No space left on device")
+    def limited(name: str, data: bytes) -> None:
+        if sum(flash.size(name) or 0 for name in flash.names("")) + len(data) > full:
+            raise StorageError(f"{name}: No space left on device")
+        put(name, data)
 
-    flash._put = full
+    flash._put = limited
+    queue.add(report(70))
+    assert queue.held
     sent = []
     while batch := queue.next_batch():
         sent += [one.id for one in batch.reports]
         queue.acknowledge(batch, {one.id for one in batch.reports})
-    assert len(sent) == len(set(sent)) == 70
+    assert len(sent) == len(set(sent)) == 71
 
 
 def test_on_read_only_flash_neither_damage_nor_foreign_files_stop_the_queue() -> None:
@@ -207,6 +236,54 @@ def test_a_report_the_service_cannot_read_is_not_in_the_way_of_others(tmp_path: 
     assert not queue.reports()
 
 
+@pytest.mark.parametrize("name", [b"\xff\xfe", b"a\nb\x1b", b"x" * 255, b"pipe", b"folder"])
+def test_a_foreign_file_in_any_folder_stops_nothing_and_is_told(tmp_path: Path, name: bytes) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.flash = flash = FileFlash(tmp_path / "state")
+    store = Store(flash)
+    queue = ReportQueue(store)
+    queue.add(report(1))
+    for folder in ("", "outbox/", "aside/", "a/", "b/", "download/", "tuf/"):
+        path = os.fsencode(flash.root / folder) + b"/" + name
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        make = {b"pipe": os.mkfifo, b"folder": os.mkdir}.get(name, lambda path: open(path, "xb").close())
+        make(path)
+    assert len(queue.reports()) == 1
+    Slots(store).stage("a", version(2))
+    assert Slots(store).holds("a", release_of(2))
+    mishaps = store.take_mishaps()
+    assert len(mishaps) == (name != b"folder")
+    Outbox(queue, gateway.agent.service, lambda: 1e9, lambda: "f" * 32).tell_mishaps(
+        mishaps, Boot(release=release_of(2))
+    )
+    assert not queue.held
+    assert gateway.agent.service.report(queue.reports()).refused == ()
+
+
+def test_what_is_no_file_in_a_records_place_is_damage(tmp_path: Path) -> None:
+    flash = FileFlash(tmp_path)
+    for number, (make, other) in enumerate(((os.mkfifo, True), (os.mkdir, True), (os.mkdir, False))):
+        name = f"record{number}"
+        Store(flash).write(name, b"kept")
+        for ending in (".0",) if other else (".0", ".1"):
+            (tmp_path / f"{name}{ending}").unlink()
+            make(tmp_path / f"{name}{ending}")
+        assert Store(flash).read(name) == (b"kept" if other else None)
+        Store(flash).write(name, b"new")
+        assert Store(flash).read(name) == b"new"
+
+
+def test_a_download_that_is_refused_for_ever_holds_no_report_back(tmp_path: Path) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.ship(2)
+    gateway.repository.files = dict.fromkeys(gateway.repository.files, b"")
+    ReportQueue(Store(gateway.flash)).add(report(1))
+    gateway.agent.round()
+    assert gateway.service.reports[report(1).id] == report(1)
+    told = [event.kind for one in gateway.service.reports.values() for event in one.events]
+    assert told == ["refused"]
+
+
 # -- time --------------------------------------------------------------------------------------------------
 
 
@@ -236,6 +313,22 @@ def test_reports_and_saved_state_do_not_wait_for_the_wall_clock(leap: float, ste
         assert [event.detail for event in jumps] == [f"{leap:+.0f} s"] if steady else jumps
         assert max(one.ended_at - one.started_at for one in waiting) < 70.0
         assert learner.health.clock_leaps == 1
+
+
+@pytest.mark.parametrize("wall", [-5.0, 0.0, 100.0, 2.0**33, 1e12])
+def test_a_report_outlives_a_clock_that_no_calendar_has(tmp_path: Path, wall: float) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.use(3)
+    gateway.device._life.clock._wall = lambda: wall
+    gateway.use(3)
+    gateway.device.close()
+    gateway.agent._outbox._clock = lambda: wall
+    found = Mishap("set_aside", "outbox/foreign", "")
+    gateway.agent._outbox.tell_mishaps((found,), Boot(release=release_of(2)))
+    gateway.agent.round()
+    got = gateway.service.reports.values()
+    assert sum(one.predictions for one in got) == 6
+    assert "set_aside" in {event.kind for one in got for event in one.events}
 
 
 def test_a_clock_that_is_slewed_or_sleeps_does_not_leap() -> None:

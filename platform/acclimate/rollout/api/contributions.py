@@ -12,7 +12,7 @@ from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.problems import ProblemError
 from acclimate.rollout.api.roster import Section
 from acclimate.rollout.api.rounds import RoundDesk
-from acclimate.rollout.api.state import Gatekeeper
+from acclimate.rollout.api.state import Gatekeeper, asked_by
 from acclimate.rollout.domain.fleet import Member as Enrolled
 from acclimate_device.errors import ProtocolError
 from acclimate_device.protocol import (
@@ -57,7 +57,7 @@ class ContributionSide:
 
     async def round(self, request: Request) -> Response:
         """What is asked of this device now, signed; 204 where nothing is."""
-        access, section, member = self._gatekeeper.admit(_authorization(request))
+        access, section, member = self._gatekeeper.admit(*asked_by(request))
         asked = self._rounds.asked(access.fleet, access.device, _runs(section, member))
         if asked is None:
             return Response(status_code=204)
@@ -67,14 +67,14 @@ class ContributionSide:
 
     async def contribute(self, request: Request) -> Response:
         """What this device gives; 204 once it counts."""
-        access, section, member = self._gatekeeper.admit(_authorization(request))
+        access, section, member = self._gatekeeper.admit(*asked_by(request))
         given = await _sent(request, Contribution, 6 * LIMITS.contribution_numbers + 1024)
         await self._rounds.take(access.fleet, access.device, given, _runs(section, member))
         return Response(status_code=204)
 
     async def turn(self, request: Request) -> Response:
         """What a round that hides contributions wants of this device; 204 where nothing, or no more."""
-        access, section, member = self._gatekeeper.admit(_authorization(request))
+        access, section, member = self._gatekeeper.admit(*asked_by(request))
         turn = self._rounds.turn(access.fleet, access.device, _runs(section, member))
         if turn is None:
             return Response(status_code=204)
@@ -83,7 +83,7 @@ class ContributionSide:
 
     async def join(self, request: Request) -> Response:
         """This device's keys for such a round."""
-        access, section, member = self._gatekeeper.admit(_authorization(request))
+        access, section, member = self._gatekeeper.admit(*asked_by(request))
         given = await _sent(request, Member, LIMITS.turn_bytes)
         identity = PublicKey.of(member.public_key).ed25519
         await self._rounds.answer(
@@ -97,7 +97,7 @@ class ContributionSide:
 
     async def deal(self, request: Request) -> Response:
         """Shares of this device's secrets for its group."""
-        access, section, member = self._gatekeeper.admit(_authorization(request))
+        access, section, member = self._gatekeeper.admit(*asked_by(request))
         given = await _sent(request, Dealing, LIMITS.turn_bytes)
         await self._rounds.answer(
             access.fleet,
@@ -110,7 +110,7 @@ class ContributionSide:
 
     async def unmask(self, request: Request) -> Response:
         """What takes the masks off the sum."""
-        access, section, member = self._gatekeeper.admit(_authorization(request))
+        access, section, member = self._gatekeeper.admit(*asked_by(request))
         given = await _sent(request, Unmasking, LIMITS.turn_bytes)
         await self._rounds.answer(
             access.fleet,
@@ -123,8 +123,10 @@ class ContributionSide:
 
 
 async def _sent(request: Request, kind: type[Message], most: int) -> Message:
+    body = await request.body()
+    Gatekeeper.check_body(asked_by(request)[0], body)
     try:
-        return loads(kind, await request.body(), most)
+        return loads(kind, body, most)
     except ProtocolError as error:
         raise ProblemError(400, "malformed", str(error)) from None
 
@@ -132,7 +134,3 @@ async def _sent(request: Request, kind: type[Message], most: int) -> Message:
 def _runs(section: Section, member: Enrolled) -> Release | None:
     """What the device should run; one that holds while a rollout is paused runs what it is not told here."""
     return section.assignment(member).release
-
-
-def _authorization(request: Request) -> bytes:
-    return request.headers.get("authorization", "").encode("latin-1")

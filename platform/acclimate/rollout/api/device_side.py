@@ -16,7 +16,7 @@ from acclimate.rollout.api.files import serve_file
 from acclimate.rollout.api.limits import RateLimit, client_address
 from acclimate.rollout.api.problems import ProblemError
 from acclimate.rollout.api.roster import Section
-from acclimate.rollout.api.state import Gatekeeper
+from acclimate.rollout.api.state import Gatekeeper, asked_by
 from acclimate.rollout.file_store import FileStore
 from acclimate.rollout.releases import Releases
 from acclimate_device.protocol import (
@@ -109,13 +109,13 @@ class DeviceSide:
 
     async def metadata(self, request: Request) -> Response:
         """The TUF metadata: signed, so that it may be served by anyone and cached by nobody for long."""
-        access, _, _ = self._gatekeeper.admit(_authorization(request))
+        access, _, _ = self._gatekeeper.admit(*asked_by(request))
         path = request.path_params["path"]
         return await serve_file(request, self._releases.metadata_file(access.fleet, path), path, "no-cache")
 
     async def target(self, request: Request) -> Response:
         """A file of a bundle that this device's fleet runs or is rolling out; of no other tenant's."""
-        _, section, _ = self._gatekeeper.admit(_authorization(request))
+        _, section, _ = self._gatekeeper.admit(*asked_by(request))
         path = request.path_params["path"]
         if not may_fetch(section, path):
             raise ProblemError(404, "not-found", f"no file {path[:200]!r} in the repository")
@@ -235,7 +235,3 @@ def _content(name: str, media_type: str = "application/json") -> dict[str, Any]:
 
 def _message(message: object, status: int = 200) -> Response:
     return Response(dumps(message), status, media_type="application/json")
-
-
-def _authorization(request: Request) -> bytes:
-    return request.headers.get("authorization", "").encode("latin-1")

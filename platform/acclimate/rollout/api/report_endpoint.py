@@ -65,8 +65,10 @@ class ReportEndpoint:
                 authorization = value
             elif name == b"content-encoding":
                 encoding = value.decode("latin-1").strip().lower()
-        access, _, _ = self._gatekeeper.admit(authorization)
-        delivery = read_batch(await self._body(receive), encoding)
+        access, _, _ = self._gatekeeper.admit(authorization, scope["method"], scope["path"])
+        sent = await self._body(receive)
+        self._gatekeeper.check_body(authorization, sent)
+        delivery = read_batch(sent, encoding)
         self._report_bytes.take(f"{access.fleet} {access.device}", delivery.size)
         now = self._clock()
         await self._machines.reports(access.fleet, access.device, delivery.start, now)

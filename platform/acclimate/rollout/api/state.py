@@ -12,54 +12,101 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.limits import RateLimit
 from acclimate.rollout.api.metrics import ServiceMetrics
 from acclimate.rollout.api.problems import MEDIA_TYPE, ProblemError, unauthenticated
+from acclimate.rollout.api.proofs import trusting
 from acclimate.rollout.api.roster import Roster, Section
 from acclimate.rollout.api.taken import TakenLog
 from acclimate.rollout.api.tokens import Access, AccessTokens
 from acclimate.rollout.domain.assignment import Assignment
 from acclimate.rollout.domain.fleet import Member
-from acclimate_device.protocol import LIMITS, DesiredState, PublicKey, dumps, seal
+from acclimate_device.protocol import LIMITS, DesiredState, PublicKey, SignedRequest, digest_of, dumps, seal
 
 _Headers = list[tuple[bytes, bytes]]
-_BEARER = b"bearer "
+_BEARER, _DEVICE = b"bearer ", "/device/"
 _POLLS_A_REPORT = 3
 """A report covers that many polls: 15 minutes at the default. Shorter ones tell more of single examples."""
 
 
 class Gatekeeper:
-    """Knows devices by their bearer tokens, in memory, and keeps each to its rate."""
+    """Knows devices by their bearer tokens or signatures, in memory, and keeps each to its rate.
+
+    Args:
+        audience: id of this service's key; a request that was signed for another service is refused.
+    """
 
     def __init__(
-        self, tokens: AccessTokens, roster: Roster, limit: RateLimit, clock: Callable[[], float] = time.time
+        self,
+        tokens: AccessTokens,
+        roster: Roster,
+        limit: RateLimit,
+        audience: str,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._tokens, self._roster, self._limit, self._clock = tokens, roster, limit, clock
+        self._holds = functools.lru_cache(20_000)(functools.partial(_holds, audience))
 
-    def admit(self, authorization: bytes) -> tuple[Access, Section, Member]:
-        """The device behind an `Authorization` header.
+    def admit(self, authorization: bytes, method: str, path: str) -> tuple[Access, Section, Member]:
+        """The device behind an `Authorization` header. Of a request with a body, ask `check_body` too.
 
         Raises:
-            ProblemError: 401 without a valid token, 403 for a retired device, 429 over its rate.
+            ProblemError: 401 without a valid token or signature, 403 for a retired device, 429 over its rate.
         """
-        if authorization[:7].lower() != _BEARER:
-            raise unauthenticated("send the bearer token that POST /device/v1/tokens gives")
-        access = self._tokens.check(authorization[7:].decode("latin-1").strip(), self._clock())
-        if access is None:
-            raise _expired()
-        found = self._roster.find(access.fleet, access.device)
-        if found is None:
-            raise _expired()
-        section, member = found
+        if authorization[:7].lower() == _BEARER:
+            access, section, member = self._bearer(authorization[7:].decode("latin-1").strip())
+        else:
+            access, section, member = self._signer(authorization.decode("latin-1"), method, path)
         if member.retired:
             raise ProblemError(403, "device-retired", f"device {access.device} was retired: stop polling")
         if access.epoch != member.epoch:
             raise _expired()
         self._limit.take(f"{access.fleet} {access.device}")
         return access, section, member
+
+    @staticmethod
+    def check_body(authorization: bytes, body: bytes) -> None:
+        """Whether the body is the one that was signed; a bearer token says nothing of it.
+
+        Raises:
+            ProblemError: 401.
+        """
+        signed = SignedRequest.read(authorization.decode("latin-1"))
+        if signed is not None and signed.digest != digest_of(body):
+            raise ProblemError(401, "signature-invalid", "the body is not the one that was signed")
+
+    def _bearer(self, token: str) -> tuple[Access, Section, Member]:
+        access = self._tokens.check(token, self._clock())
+        found = self._roster.find(access.fleet, access.device) if access is not None else None
+        if access is None or found is None:
+            raise _expired()
+        return access, *found
+
+    def _signer(self, authorization: str, method: str, path: str) -> tuple[Access, Section, Member]:
+        signed = SignedRequest.read(authorization)
+        if signed is None:
+            raise unauthenticated("send the bearer token that POST /device/v1/tokens gives")
+        found = self._roster.find_anywhere(signed.device_id)
+        path = _DEVICE + path.partition(_DEVICE)[2]  # a proxy may serve it below another one
+        if found is None or not self._holds(signed, found[1].public_key, method, path):
+            detail = "no key of an enrolled device signed this request to this service"
+            raise ProblemError(401, "signature-invalid", detail)
+        ahead = signed.issued_at - self._clock()
+        if not -LIMITS.token_s <= ahead <= LIMITS.clock_skew_s:
+            detail = f"signed {-ahead:+.0f} s ago: set the clock by the Date header"
+            raise ProblemError(401, "clock-skew", detail)
+        section, member = found
+        until = int(signed.issued_at + LIMITS.token_s)
+        return Access(section.fleet.name, member.id, member.epoch, until), section, member
+
+
+def asked_by(request: Request) -> tuple[bytes, str, str]:
+    """What `Gatekeeper.admit` wants to know of a request."""
+    return request.headers.get("authorization", "").encode("latin-1"), request.method, request.url.path
 
 
 class StateEndpoint:
@@ -97,7 +144,7 @@ class StateEndpoint:
             elif name == b"if-none-match":
                 known = value
         try:
-            access, section, member = self._gatekeeper.admit(authorization)
+            access, section, member = self._gatekeeper.admit(authorization, scope["method"], scope["path"])
         except ProblemError as problem:
             self._polls("", "refused").inc()
             return _problem(problem)
@@ -129,6 +176,12 @@ class StateEndpoint:
         if len(self._signed) > self._max_cached:
             self._signed.popitem(last=False)
         return body
+
+
+def _holds(audience: str, signed: SignedRequest, public_key: bytes, method: str, path: str) -> bool:
+    """Whether a device's signature is of this request. The bridge repeats one: it is checked once."""
+    key = PublicKey.of(public_key)
+    return trusting(key)(key.key_id, signed.covers(audience, method, path), signed.signature)
 
 
 def desired_state(access: Access, assignment: Assignment, poll_interval_s: float) -> DesiredState:

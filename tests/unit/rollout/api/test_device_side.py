@@ -23,6 +23,7 @@ from acclimate_device.protocol import (
     countersigned,
     dumps,
     seal,
+    sign_request,
 )
 from tests.unit.rollout.conftest import PretendDevice, running
 
@@ -162,7 +163,9 @@ async def test_a_proof_works_once(world):
     assert stale.json()["type"] == "urn:acclimate:problem:clock-skew"
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer x.y", "Bearer " + "é" * 10, "Basic abc"])
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer x.y", "Bearer " + "é" * 10, "Basic abc", "Acclimate a;²;;é"]
+)
 async def test_nobody_polls_reports_or_downloads_without_a_token(world, header):
     headers = {"Authorization": header.encode("latin-1")} if header else {}
     for method, path in [
@@ -175,6 +178,56 @@ async def test_nobody_polls_reports_or_downloads_without_a_token(world, header):
         assert answer.status_code == 401, path
         assert answer.headers["content-type"] == "application/problem+json"
         assert "bearer" in answer.headers["www-authenticate"].lower()
+
+
+async def test_a_device_may_sign_a_request_which_then_is_worth_that_one_alone(world):
+    await world.call("POST", "/fleets", {"name": "plant"}, 201)
+    device = await world.device("plant")
+    known, other = device.identity, await world.device("plant")
+
+    def signed(method: str, path: str, body: bytes = b"", age_s: float = 0.0, **of: object) -> dict[str, str]:
+        given = {
+            "device": known.device_id,
+            "audience": known.service_keys[0].key_id,
+            "sign": device.secret.sign,
+        }
+        given |= of
+        now = time.time() - age_s
+        header = sign_request(given["device"], given["audience"], now, method, path, body, given["sign"])
+        return {"Authorization": header}
+
+    async def asked(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> str:
+        answer = await world.http.request(method, path, headers=headers, content=body)
+        if answer.is_success:
+            return "taken"
+        assert answer.status_code in (401, 403)
+        return answer.json()["type"].rpartition(":")[2]
+
+    poll, body = signed("GET", STATE_PATH), dumps(ReportBatch((report(),)))
+    sent = signed("POST", REPORT_PATH, body)
+    for _ in range(2):  # whoever repeats a request changes nothing
+        assert await asked("GET", STATE_PATH, poll) == "taken"
+        assert await asked("POST", REPORT_PATH, sent, body) == "taken"
+    (counts,) = await world.call("GET", "/fleets/plant/counts")
+    assert counts["reports"] == 1
+    metadata = REPOSITORY_PATH + "/metadata/timestamp.json"
+    invalid = [
+        ("POST", REPORT_PATH, sent, dumps(ReportBatch((report(),)))),
+        ("POST", REPORT_PATH, sent, b""),
+        ("POST", REPORT_PATH, poll, body),
+        ("GET", metadata, poll, b""),
+        ("GET", STATE_PATH, signed("GET", STATE_PATH, audience="0" * 64), b""),
+        ("GET", STATE_PATH, signed("GET", STATE_PATH, sign=other.secret.sign), b""),
+        ("GET", STATE_PATH, signed("GET", STATE_PATH, device=other.identity.device_id), b""),
+        ("GET", STATE_PATH, signed("GET", STATE_PATH, device="nobody"), b""),
+        ("GET", STATE_PATH, {"Authorization": poll["Authorization"][:-8] + "A" * 8}, b""),
+    ]
+    for method, path, headers, content in invalid:
+        assert await asked(method, path, headers, content) == "signature-invalid", (method, path, headers)
+    for age_s in (LIMITS.token_s + 9, -LIMITS.clock_skew_s - 9):
+        assert await asked("GET", STATE_PATH, signed("GET", STATE_PATH, age_s=age_s)) == "clock-skew"
+    await world.call("POST", f"/fleets/plant/devices/{known.device_id}/retire")
+    assert await asked("GET", STATE_PATH, poll) == "device-retired"
 
 
 async def test_reports_may_be_packed_but_not_without_bound(world):
