@@ -97,13 +97,15 @@ def test_shifting_and_mirroring_equal_sums_of_the_changed_differences():
                 assert getattr(made, name) == pytest.approx(getattr(direct, name), abs=1e-9)
 
 
-def test_the_evidence_does_not_depend_on_the_unit():
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+@pytest.mark.parametrize("pairs", [12, 16, 50])
+def test_the_evidence_does_not_depend_on_the_unit(pairs, unit):
     rng = random.Random(2)
-    differences = [rng.gauss(0.5, 1) for _ in range(50)]
-    one, thousand = sums_of(differences), sums_of([1000 * value for value in differences])
-    assert pairs_log_e(one, 0.05) == pytest.approx(pairs_log_e(thousand, 0.05))
+    differences = [rng.gauss(0.5, 1) for _ in range(pairs)]
+    one, other = sums_of(differences), sums_of([unit * value for value in differences])
+    assert pairs_log_e(one, 0.05) == pytest.approx(pairs_log_e(other, 0.05))
     low, high = pairs_interval(one, 0.05)
-    assert pairs_interval(thousand, 0.05) == pytest.approx((1000 * low, 1000 * high))
+    assert pairs_interval(other, 0.05) == pytest.approx((unit * low, unit * high))
 
 
 def test_an_interval_of_pairs_holds_what_is_not_rejected():
