@@ -34,3 +34,8 @@ def test_the_lineage_says_what_called_for_it():
     tags = trigger.tags()
     assert (tags["parent_version"], tags["trigger"], tags["fleet"]) == ("1", "alertmanager", "home")
     assert (tags["drifted_devices"], tags["reporting_devices"], tags["drift_share"]) == ("2", "8", "0.2500")
+
+
+def test_a_person_may_ask_where_nothing_reported():
+    tags = Trigger("t-1", "home", OLD, "operator", "ada", "", Drifted(0, 0, 0.0)).tags()
+    assert (tags["reporting_devices"], tags["drift_share"]) == ("0", "0.0000")
