@@ -77,7 +77,7 @@ def test_no_page_is_wider_than_a_telephone(browser, site):
     wide = {}
     for path in site.rglob("*.html"):
         page.goto(path.as_uri())
-        wide[path.name] = page.evaluate("document.documentElement.scrollWidth")
+        wide[str(path.relative_to(site))] = page.evaluate("document.documentElement.scrollWidth")
     assert len(wide) > 50
     assert {name: width for name, width in wide.items() if width > 390} == {}
 
