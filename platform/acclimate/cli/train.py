@@ -100,7 +100,8 @@ def train(
         return
     show_outcome(outcome)
     if outcome.verdict.few:
-        next_step(f"acclimate compare {recipe}", "let every device of the fleet judge, each held out once")
+        why = "let every device of the fleet judge, each held out once"
+        next_step(f"acclimate compare {recipe}", why, ["changes"])
     next_step("acclimate ui", "look at the run, its curves and the version in MLflow", ["tracking_uri"])
 
 
