@@ -180,7 +180,7 @@ def settings() -> Iterator[Row]:
 
 def device_sdk() -> Iterator[Row]:
     """What an application calls, what it may set, what can go wrong, and the agent's file and commands."""
-    from acclimate_device import Device, OnlinePolicy, drift, errors
+    from acclimate_device import Device, Forecaster, OnlinePolicy, Windows, drift, errors
     from acclimate_device.agent.config import AgentConfig
     from acclimate_device.agent.main import parser
 
@@ -188,6 +188,15 @@ def device_sdk() -> Iterator[Row]:
         if not name.startswith("_"):
             form = _signature(member) if callable(member) else ""
             yield Row("Device", name, form, _opening(member))
+    for stream in (Windows, Forecaster):
+        for name, member in inspect.getmembers(stream, inspect.isfunction):
+            if not name.startswith("_"):
+                yield Row(
+                    "Readings that come one at a time",
+                    f"{stream.__name__}.{name}",
+                    _signature(member),
+                    _opening(member),
+                )
     for row in attributes(OnlinePolicy):
         yield row._replace(section="OnlinePolicy: what a device does by itself")
     for name in drift.__all__:

@@ -16,14 +16,14 @@ from acclimate_device.errors import ConfigError, DeviceError
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from acclimate_device.online import Device, Forecaster, OnlinePolicy
+    from acclimate_device.online import Device, Forecaster, OnlinePolicy, Windows
 
-__all__ = ["Device", "DeviceError", "Forecaster", "OnlinePolicy", "__version__"]
+__all__ = ["Device", "DeviceError", "Forecaster", "OnlinePolicy", "Windows", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
     """Loads numpy and the inference runtime only for those who run a model."""
-    if name not in ("Device", "Forecaster", "OnlinePolicy"):
+    if name not in ("Device", "Forecaster", "OnlinePolicy", "Windows"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         from acclimate_device import online

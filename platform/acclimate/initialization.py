@@ -66,6 +66,8 @@ class InputSchema:
         relative: channels that hold the rise since the window's first sample.
         beyond: what is done to inputs outside the normalization's bounds.
         absent: numbers that stand for a missing value.
+        step_s: seconds in the even steps that rows were gathered into; 0: rows as they came.
+        pause: steps from one row to the next beyond which no example reaches; of even steps only.
     """
 
     kind: TaskKind
@@ -85,6 +87,8 @@ class InputSchema:
     relative: tuple[str, ...] = ()
     beyond: Beyond = "off"
     absent: tuple[float, ...] = ()
+    step_s: float = 0.0
+    pause: int = 0
 
 
 @dataclass(frozen=True)

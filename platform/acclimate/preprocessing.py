@@ -18,6 +18,8 @@ def preprocessing(schema: InputSchema, normalization: Normalization) -> Preproce
         beyond=schema.beyond,
         still=normalization.still,
         absent=schema.absent,
+        step_s=schema.step_s,
+        pause=schema.pause,
     )
 
 

@@ -44,6 +44,11 @@ def fits_c(manifest: Manifest) -> ClosedForm:
             f"{manifest.release.name} adapts by {kind}, microcontrollers by heads in closed form: train with "
             "learner.algorithm: closed-form"
         )
+    if input_.preprocessing.step_s:
+        raise BundleError(
+            f"{manifest.release.name} evens the steps between readings, which the C runtime does not: train "
+            "without `resample_s` on recordings of even steps"
+        )
     if len(input_.shape) > 2:
         raise BundleError(f"the input has shape {input_.shape}: microcontrollers take rows and windows")
     return adaptation

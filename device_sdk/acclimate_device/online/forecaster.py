@@ -26,6 +26,7 @@ from acclimate_device.online.device import MOST_KEPT, Device
 from acclimate_device.online.memory import recall, remembered
 from acclimate_device.online.series import Series
 from acclimate_device.protocol import Manifest
+from acclimate_device.resampling import EvenSteps, even_steps
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +84,8 @@ class Forecaster:
 
         Returns:
             As `Device.predict_one`: (leads[, targets]), a number if there is one; None while the past that
-            the bundle looks back to is not known.
+            the bundle looks back to is not known, and where the bundle gathers measurements into even steps,
+            until one is complete.
 
         Raises:
             InputError: not a usable row; nothing changed.
@@ -91,6 +93,16 @@ class Forecaster:
         if self._device.release != self._release:
             self._follow()
         at = self._seconds(moment)
+        if self._even is None:
+            return self._take(values, at)
+        forecast = None
+        for row in self._even.add(self._series.checked(values, at), at):
+            if row.anew and not self._resumed:
+                self._forget()
+            forecast = self._take(row.values.tolist(), row.moment)
+        return forecast
+
+    def _take(self, values: Sequence[float] | Mapping[str, float], at: float) -> Float | float | None:
         if self._resumed:
             self._catch_up(at)
         self._series.add(values, at)
@@ -117,6 +129,7 @@ class Forecaster:
             raise InputError(f"bundle {manifest.release.path} cannot forecast from a stream: {why}")
         self._release = manifest.release
         self._series = Series(manifest)
+        self._even: EvenSteps | None = even_steps(manifest.input)
         self._shape = len(output.steps), len(output.targets)
         self._lags = [
             [-(-step // season) * season - step for step in output.steps] for season in output.seasons
@@ -130,11 +143,11 @@ class Forecaster:
 
     def _follow(self) -> None:
         """Another version predicts now: the past stays if it looks back alike, and so does the trust."""
-        before, made, blend = self._series, self._made, self._blend
+        before, made, blend, even = self._series, self._made, self._blend, self._even
         layout, shape, experts = before.layout, self._shape, self._experts
         self._begin(self._device.manifest)
         if self._series.layout == layout and (self._shape, self._experts) == (shape, experts):
-            self._series, self._made, self._blend = before, made, blend
+            self._series, self._made, self._blend, self._even = before, made, blend, even
 
     def _recall(self) -> bool:
         """Go on from what was kept before a restart; whether there was something."""
@@ -146,11 +159,15 @@ class Forecaster:
         self._made = made
         return True
 
+    def _forget(self) -> None:
+        """Begin the past anew; what is trusted stays."""
+        self._series, self._made = Series(self._device.manifest), {}
+
     def _catch_up(self, at: float) -> None:
         """Take rows that came while nobody looked as gaps; begin the past anew where they cannot be told."""
         missed = self._series.missed(at)
         if missed is None:
-            self._series, self._made = Series(self._device.manifest), {}
+            self._forget()
             return
         for moment in missed:
             self._series.add([math.nan] * len(self._series.channels), moment)

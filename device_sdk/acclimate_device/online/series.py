@@ -26,7 +26,10 @@ class Series:
     def __init__(self, manifest: Manifest) -> None:
         entry, output = manifest.input, manifest.output
         self.channels = entry.channels[: len(entry.channels) - len(calendar.input_names(entry.calendar))]
+        self._absent = np.asarray(entry.preprocessing.absent, np.float32)
         self._calendar, self._unit_s = entry.calendar, entry.time_unit_s
+        steps = entry.preprocessing
+        self._step = (steps.step_s, steps.pause) if steps.step_s else ()
         self._lags = np.array(entry.lags or tuple(range(entry.window - 1, -1, -1)))
         self._seasons = tuple(sorted(output.seasons, reverse=True))
         self._targets = [self.channels.index(target) for target in output.targets]
@@ -45,6 +48,7 @@ class Series:
             self.channels,
             self._calendar,
             self._unit_s,
+            *self._step,
             tuple(self._lags.tolist()),
             self._seasons,
             tuple(self._targets),
@@ -103,7 +107,7 @@ class Series:
         Raises:
             InputError: not a number a channel, infinity, a moment that is none or not after the last one.
         """
-        row = self._checked(values, moment)
+        row = self.checked(values, moment)
         if self._held == len(self._values):
             for column in (self._values, self._measured, self._times):
                 column[: self._limit] = column[self._limit :]
@@ -149,7 +153,12 @@ class Series:
         values: Float = np.where(self._measured[at], self._values[at][:, self._targets], np.float32(np.nan))
         return values
 
-    def _checked(self, values: Sequence[float] | Mapping[str, float], moment: float) -> Float:
+    def checked(self, values: Sequence[float] | Mapping[str, float], moment: float) -> Float:
+        """A row as numbers, NaN where one stands for a missing value.
+
+        Raises:
+            InputError: as `add`.
+        """
         given: Any = values
         if isinstance(values, Mapping):
             missing = [channel for channel in self.channels if channel not in values]
@@ -171,7 +180,7 @@ class Series:
                 f"the row's time {moment} is not after the last one's, {self._times[self._held - 1]}: give "
                 "rows in order, each once"
             )
-        return row
+        return np.where(np.isin(row, self._absent), np.float32(np.nan), row)
 
     def _filled(self, row: Float) -> Float:
         for before in (*self._seasons, 1):

@@ -44,6 +44,9 @@ class Preprocessing:
         beyond: inputs outside them are held at the edge (`clamp`), refused, or taken as they are (`off`).
         still: channels that never moved in training: they are passed on as 0.
         absent: numbers that stand for a missing value, such as -999: they are one before all other steps.
+        step_s: seconds in the even steps that readings are gathered into, see
+            `acclimate_device.resampling`; 0: they are taken as they come.
+        pause: steps from one row to the next beyond which no window reaches; of even steps only.
     """
 
     missing: Literal["error", "drop", "hold", "season"] = "error"
@@ -54,6 +57,8 @@ class Preprocessing:
     beyond: Literal["off", "clamp", "refuse"] = "off"
     still: Annotated[tuple[Label, ...], Items(4096)] = ()
     absent: Annotated[tuple[float, ...], Items(64)] = ()
+    step_s: Annotated[float, Number(0, 1e9)] = 0.0
+    pause: Count = 0
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,14 @@ import numpy as np
 from acclimate.errors import DataError
 from acclimate.files import reserve, scratch_folder
 from acclimate.tasks.cutting import Cut, cut_tasks, refuse_nothing
+from acclimate.tasks.evening import even_tasks
 from acclimate.tasks.halves import joined
 from acclimate.tasks.keys import Keys, read_keys
 from acclimate.tasks.ledger import Ledger
+from acclimate.tasks.ordering import order_tasks
 from acclimate.tasks.placement import place_rows
 from acclimate.tasks.pool import TaskPool
+from acclimate.tasks.readings import spread
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
 from acclimate.tasks.stored import CHUNK_ROWS, FORMAT, INFO, STARTS, PoolInfo
@@ -49,12 +52,21 @@ def build_pool(
     directory = Path(directory)
     fingerprint = fingerprint_of(source, schema)
     if _fingerprint_in(directory) != fingerprint:
-        source = melted(joined(source, schema.time), schema)
+        source = as_declared(source, schema)
         schema.check_columns(source.columns)
         _refuse_other_files(directory)
         with scratch_folder(directory) as scratch:
             _write(source, schema, scratch, fingerprint, progress)
     return TaskPool.open(directory)
+
+
+def as_declared(source: Source, schema: RecordingSchema) -> Source:
+    """`source` with the columns that the schema speaks of, where it writes a moment or a channel otherwise.
+
+    Raises:
+        DataError: what the schema says of its columns does not hold.
+    """
+    return spread(melted(joined(source, schema.time), schema), schema)
 
 
 def build_in_memory(source: Source, schema: RecordingSchema) -> TaskPool:
@@ -104,7 +116,7 @@ def begun(source: Source, schema: RecordingSchema, keys: Keys) -> Ledger:
         ledger.note(note)
     if schema.absent:
         ledger.note(
-            f"numbers that stand for a missing value: {', '.join(f'{one:g}' for one in schema.absent)}"
+            "stand for a missing value: " + ", ".join(map(str, schema.absent_numbers + schema.absent_words))
         )
     ledger.note(keys.clock.note if keys.clock else "")
     return ledger
@@ -129,15 +141,20 @@ def cut_and_placed(
     """
     rows = np.concatenate([[0], np.cumsum(keys.counts)]).astype(np.int64)
     columns = place_rows(source, schema, keys, rows, scratch, progress, ledger, exact)
-    cut = cut_tasks(columns, schema, keys, rows, scratch / STARTS, ledger, progress)
+    placed = int(rows[-1])
+    rows = order_tasks(columns, schema, keys, rows, ledger, progress)
+    if schema.resample_s:
+        columns, rows = even_tasks(columns, schema, rows, scratch, ledger, progress)
+        placed = int(rows[-1])
+    cut = cut_tasks(columns, schema, keys, rows, scratch / STARTS, progress)
     for column in columns.present:
         column.flush()
     del columns
     for name in ("recordings.npy", "labels.npy"):
         (scratch / name).unlink(missing_ok=True)
-    if cut.rows[-1] < rows[-1]:
+    if rows[-1] < placed:
         for name in ("values.npy", "targets.npy", "times.npy"):
-            _shorten(scratch / name, int(cut.rows[-1]))
+            _shorten(scratch / name, int(rows[-1]))
     return cut
 
 

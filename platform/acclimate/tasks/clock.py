@@ -18,10 +18,14 @@ import pyarrow.compute as pc
 from acclimate.errors import DataError
 from acclimate.tasks.columns import Where
 from acclimate.tasks.sources.types import first_failing
-from acclimate.tasks.written import DIGITS, ISO, digits_of, fits, forms, of_digits, order, parsed
+from acclimate.tasks.words import TIME, words
+from acclimate.tasks.written import DIGITS, IN_UTC, ISO, digits_of, fits, forms, of_digits, order, parsed
 
 Seconds = npt.NDArray[np.float64]
 TICKS: dict[str, float] = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+_DAYS = {"workbooks": 25_569.0, "Matlab": 719_529.0}
+"""Days that some count at the beginning of 1970."""
+_DAY_S = 86_400.0
 _FIRST_S, _LAST_S = 631_152_000.0, 4_102_444_800.0  # 1990 to 2100: what a number must lie in to be a date
 
 
@@ -30,8 +34,8 @@ class Clock:
     """How a time column is read.
 
     Attributes:
-        form: `stamp`, `number`, `digits` such as 20260131140000, or how text is written.
-        ticks: of a number in a second; 0: each by its own size.
+        form: `stamp`, `number`, `days`, `digits` such as 20260131140000, or how text is written.
+        ticks: of a number in a second; 0: each by its own size; of days, their number at the start of 1970.
         dated: seconds count from 1970.
         zoned: they are UTC; else local time as somebody's clock showed it.
         note: what a person should know, or empty.
@@ -54,8 +58,13 @@ class Clock:
             index = int(np.argmax(pc.is_null(values).to_numpy(zero_copy_only=False)))
             raise DataError(
                 f"time column {self.column!r} has {values.null_count} row(s) without a time, first "
-                f"{where(index)}: remove them"
+                f"{where(index)}: remove them, or leave such files out with a pattern of names"
             )
+        if self.form in ("number", "digits", "days"):
+            values = _as_numbers(values)
+        if self.form == "days":
+            days = np.asarray(pc.cast(values, pa.float64()).to_numpy(zero_copy_only=False))
+            return np.round((days - self.ticks) * _DAY_S, 1)
         if self.form == "number":
             return self._numbers(values, where) if self.ticks else self._by_size(values)
         if self.form == "digits":
@@ -101,6 +110,7 @@ class ClockReader:
     _odd: str = ""
     _digits: set[int] = field(default_factory=set)
     _differ: bool = field(default=False)
+    _of_days: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(_DAYS, True))
 
     def see(self, values: Any, where: Where) -> None:
         """Take an Arrow array of the column.
@@ -110,6 +120,8 @@ class ClockReader:
         """
         if pa.types.is_dictionary(values.type):
             values = values.dictionary_decode()
+        if self._forms is None:
+            values = _as_numbers(values)
         self._type = values.type
         present = values.drop_null()
         if len(present) == 0:
@@ -137,16 +149,29 @@ class ClockReader:
             first = int(np.argmax(other))
             self._odd = f"{where(first)}: time column {self.column!r} holds {values[first].as_py()}"
         self._digits |= digits_of(values, numbers[present])
+        self._see_days(numbers[present])
+
+    def _see_days(self, numbers: Seconds) -> None:
+        """Whether these count days: whole seconds, written with more digits than anybody writes seconds."""
+        if not np.isfinite(numbers).all():
+            self._of_days = dict.fromkeys(_DAYS, False)
+            return
+        seconds = numbers * _DAY_S
+        whole = bool((np.abs(seconds - np.round(seconds)) < 0.1).all())
+        fine = bool((np.abs(numbers * 1e4 - np.round(numbers * 1e4)) > 1e-3).mean() > 0.2)
+        for who, begin in _DAYS.items():
+            inside = (numbers >= begin + _FIRST_S / _DAY_S) & (numbers <= begin + _LAST_S / _DAY_S)
+            self._of_days[who] &= whole and fine and bool(inside.all())
 
     def _see_text(self, values: Any, where: Where) -> None:
-        known = list(forms()) if self._forms is None else self._forms
+        known = list(forms()) if self._forms is None and not self._units else self._forms or []
         fitting = [form for form in known if fits(values, form)]
         if not fitting:
-            index = max(first_failing(values, partial(parsed, form=form)) for form in known)
+            index = max((first_failing(values, partial(parsed, form=form)) for form in known), default=0)
             raise DataError(
                 f"{where(index)}: time column {self.column!r} holds {_short(values[index].as_py())}, no time"
-                f"{' written as the rows before' if self._forms else ''}: write ISO 8601, such as "
-                "2026-01-31T14:00:00Z, in every row"
+                f"{' written as the rows before' if self._forms or self._units else ''}: write ISO 8601, "
+                "such as 2026-01-31T14:00:00Z, in every row"
             )
         days = {order(form) for form in fitting} - {""}
         if len(days) > 1 and not self._differ:
@@ -170,7 +195,7 @@ class ClockReader:
                     "write ISO 8601, such as 2026-01-31T14:00:00Z"
                 )
             form = self._forms[0]
-            zoned = form == ISO[0]
+            zoned = form == ISO[0] or form.endswith(IN_UTC)
             return Clock(
                 self.column,
                 form,
@@ -185,6 +210,10 @@ class ClockReader:
             form = DIGITS[next(iter(self._digits))]
             note = f"time column {self.column!r}: numbers, read as {form}"
             return Clock(self.column, "digits", dated=True, note=note)
+        days = next((who for who, one in self._of_days.items() if one and self._units), None)
+        if days and self.may_be_dated and words(self.column) & set(TIME.split()):
+            note = f"time column {self.column!r}: numbers, read as days as {days} count them"
+            return Clock(self.column, "days", _DAYS[days], dated=True, note=note)
         units = {unit: count for unit, count in self._units.items() if unit and count}
         moments, others = sum(units.values()), self._units[""]
         if not self.may_be_dated or moments <= others:
@@ -210,6 +239,21 @@ def guess_clock(column: str, values: Any) -> Clock | None:
         return reader.clock()
     except DataError:
         return None
+
+
+def _as_numbers(values: Any) -> Any:
+    """Text that holds nothing but numbers of a clock as numbers; else the values as they are."""
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    if not pa.types.is_string(values.type) or values.null_count == len(values):
+        return values
+    for pattern, type_ in ((r"^[0-9]{8,19}$", pa.int64()), (r"^[0-9]{5,12}[.][0-9]+$", pa.float64())):
+        if pc.all(pc.match_substring_regex(values, pattern)).as_py():
+            try:
+                return pc.cast(values, type_)
+            except pa.ArrowInvalid:
+                return values
+    return values
 
 
 def _short(value: object) -> str:

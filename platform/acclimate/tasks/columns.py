@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from acclimate.errors import DataError
 from acclimate.tasks.sources.types import first_failing, is_number
+from acclimate.tasks.spelled import switched, without_words
 
 Codes = npt.NDArray[np.int64]
 Where = Callable[[int], str]
@@ -65,8 +66,13 @@ def in_order(names: list[str]) -> list[str]:
         return sorted(names)
 
 
-def read_numbers(column: str, values: Any, where: Where) -> npt.NDArray[np.float64]:
-    """A column of numbers, booleans or numbers as text; missing and infinite values become NaN.
+def read_numbers(
+    column: str, values: Any, where: Where, absent: Sequence[str] = ()
+) -> npt.NDArray[np.float64]:
+    """A column of numbers, booleans, numbers as text or a switch's words; what is missing or infinite is NaN.
+
+    Args:
+        absent: words that stand for a missing value, besides the usual ones.
 
     Raises:
         DataError: it holds something else, or a number that no float32 can come near.
@@ -77,6 +83,11 @@ def read_numbers(column: str, values: Any, where: Where) -> npt.NDArray[np.float
         values = pc.divide(pc.cast(pc.cast(values, pa.duration("ns")), pa.int64()), 1e9)
     if not (is_number(values.type) or pa.types.is_string(values.type) or pa.types.is_null(values.type)):
         raise DataError(f"column {column!r} holds {values.type}, not numbers: convert it, or leave it out")
+
+    if pa.types.is_string(values.type):
+        values = without_words(values, absent)
+        as_switch = switched(values)
+        values = values if as_switch is None else as_switch
 
     def convert(part: Any) -> Any:
         return pc.cast(part, pa.float64(), safe=pa.types.is_string(part.type))

@@ -1,4 +1,4 @@
-"""Finish each task of a pool that is being built: sort its rows, treat what is missing, cut its examples."""
+"""Finish each task of a pool that is being built: treat what is missing, cut its examples."""
 
 from __future__ import annotations
 
@@ -19,12 +19,8 @@ from acclimate.tasks.examples import (
     hold_last,
     known_in_window,
     lagged,
-    repeats,
-    row_order,
 )
 from acclimate.tasks.keys import Keys
-from acclimate.tasks.ledger import Ledger
-from acclimate.tasks.localtime import repeats_an_hour, run_on, to_utc
 from acclimate.tasks.placement import Columns, Mapped
 from acclimate.tasks.recordings import RecordingSchema
 
@@ -60,8 +56,7 @@ class Cut:
     """What cutting every task left.
 
     Attributes:
-        rows: first row of each task, and the total: `(tasks + 1,)`; fewer than were placed if some were left
-            out.
+        rows: first row of each task, and the total: `(tasks + 1,)`.
         cells: `(tasks * classes + 1,)`.
         possible: examples of each task if no value were missing.
     """
@@ -78,30 +73,21 @@ def cut_tasks(
     keys: Keys,
     rows: Integers,
     path: Path,
-    ledger: Ledger,
     progress: Callable[[str, int, int], None],
 ) -> Cut:
-    """Finish every task and append the first rows of its examples to `path`.
-
-    Rows that are dropped are closed up: those of a task move to where the task before ends.
-
-    Raises:
-        DataError: rows are repeated and the schema refuses that, or a clock cannot be read.
-    """
+    """Finish every task and append the first rows of its examples to `path`."""
     missing = Missing()
-    counts, possible, begins = [], [], [0]
+    counts, possible = [], []
     with path.open("wb") as file:
         for task, name in enumerate(keys.task_ids):
             span = slice(int(rows[task]), int(rows[task + 1]))
-            span = _closed_up(columns, _ordered(columns, schema, keys, span, name, ledger), begins[-1])
             starts, of_class, whole = _cut(columns, schema, keys, span, name, missing)
             file.write(starts.tobytes())
             counts.append(of_class)
             possible.append(whole)
-            begins.append(span.stop)
             progress("cutting examples", task + 1, len(keys.task_ids))
     cells = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64)
-    return Cut(np.array(begins, dtype=np.int64), cells, missing, np.array(possible, dtype=np.int64))
+    return Cut(rows, cells, missing, np.array(possible, dtype=np.int64))
 
 
 def refuse_nothing(cells: Integers, schema: RecordingSchema, keys: Keys) -> None:
@@ -114,96 +100,25 @@ def refuse_nothing(cells: Integers, schema: RecordingSchema, keys: Keys) -> None
         )
 
 
-def _ordered(
-    columns: Columns, schema: RecordingSchema, keys: Keys, span: slice, task: str, ledger: Ledger
-) -> Rows:
-    """Put the rows of a task in order in place, and say which of them stay."""
-    if columns.times is not None and keys.clock is not None and keys.clock.dated and not keys.clock.zoned:
-        columns.times[span] = _on_one_clock(columns.times[span], schema, task, ledger)
-    order = row_order(_part(columns.times, span), _part(columns.recordings, span))
-    if order is not None:
-        ledger.count("rows put in order of recording and time", int((order != np.arange(len(order))).sum()))
-        for column in columns.present:
-            column[span] = column[span][order]
-    times, recordings = _part(columns.times, span), _part(columns.recordings, span)
-    others = [
-        column[span] for column in (columns.values, columns.targets, columns.labels) if column is not None
-    ]
-    same, whole = repeats(times, recordings, others)
-    if schema.repeated == "error" and same.any():
-        raise DataError(
-            f"task {task!r}: {int(same.sum())} row(s) have the recording and time of another, first at "
-            f"{_moment(times, int(np.argmax(same)), keys)}: remove them, or set `repeated` to 'drop'"
-        )
-    if keys.clock is not None and not keys.clock.zoned and keys.clock.dated and not schema.time_zone:
-        _refuse_an_hour_twice(times, task)
-    ledger.count(
-        "rows with the recording and time of another, but other values, kept", int((same & ~whole).sum())
-    )
-    if schema.repeated == "drop":
-        ledger.count("rows equal to another in all that is declared, left out", int(whole.sum()))
-        return Rows(span, ~whole)
-    ledger.count("rows equal to another in all that is declared, kept", int(whole.sum()))
-    return Rows(span, np.ones(len(whole), dtype=bool))
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Where a task's rows lie, and which of them stay."""
-
-    span: slice
-    stay: Mask
-
-
-def _on_one_clock(
-    times: npt.NDArray[np.float64], schema: RecordingSchema, task: str, ledger: Ledger
-) -> npt.NDArray[np.float64]:
-    if schema.time_zone is not None:
-        ledger.count(f"local times of {schema.time_zone} read as UTC", len(times))
-        return to_utc(times, schema.time_zone, task)
-    moved, rows = run_on(times)
-    ledger.count("rows after the end of summer time, whose local clock was let run on for an hour", rows)
-    return moved
-
-
-def _refuse_an_hour_twice(times: npt.NDArray[np.float64] | None, task: str) -> None:
-    if times is not None and repeats_an_hour(times):
-        raise DataError(
-            f"task {task!r}: every moment of an hour at the end of summer time comes twice, and the rows are "
-            "in no order that tells them apart: write times in UTC, or keep the order of recording"
-        )
-
-
-def _moment(times: npt.NDArray[np.float64] | None, index: int, keys: Keys) -> str:
-    assert times is not None
-    if keys.clock is not None and keys.clock.dated:
-        return str(np.datetime64(round(times[index] * 1e3), "ms"))
-    return f"{times[index]:g}"
-
-
-def _closed_up(columns: Columns, rows: Rows, begin: int) -> slice:
-    """Move the rows that stay to `begin`, if they lie elsewhere."""
-    target = slice(begin, begin + int(rows.stay.sum()))
-    if target != rows.span:
-        for column in columns.present:
-            column[target] = column[rows.span][rows.stay]
-    return target
-
-
 def _cut(
     columns: Columns, schema: RecordingSchema, keys: Keys, span: slice, task: str, missing: Missing
 ) -> tuple[Integers, Integers, int]:
     """First rows of a task's examples by (class, time), their number by class, and of all without a gap."""
     labels = _part(columns.labels, span)
+    answered = _answered(columns, schema, span)
+    sparse = schema.step > 1 and 0 < answered.mean() < 0.5 / schema.step
     begins = breaks(
         span.stop - span.start,
         _part(columns.times, span),
         _part(columns.recordings, span),
-        carried(labels) if labels is not None and schema.span > 1 and not schema.normal else None,
-        schema.max_gap,
+        _labels_that_last(labels, schema, sparse),
+        schema.longest_pause,
     )
     every = np.ones(len(begins), dtype=bool)
-    whole = example_starts(begins, every, schema.history, schema.span, schema.step)
+    step = 1 if sparse else schema.step  # windows end where an answer stands, wherever that is
+    whole = example_starts(begins, every, schema.history, schema.span, step)
+    if sparse or schema.resample_s:  # nothing is lost where nothing was answered
+        whole = whole[answered[whole + schema.window - 1]]
     absent = _absent_inputs(columns, schema, span, begins, task, missing)
     if schema.lags:
         starts = lagged(whole, np.asarray(~absent.any(axis=1)), schema)
@@ -211,7 +126,7 @@ def _cut(
         starts = whole[known_in_window(absent, whole, schema.window)] if absent.any() else whole
     else:
         usable = np.asarray(~absent.any(axis=1))
-        starts = example_starts(begins, usable, schema.window, schema.span, schema.step)
+        starts = example_starts(begins, usable, schema.window, schema.span, step)
     starts = _with_targets(columns, schema, span, starts, task, missing)
     if labels is None:
         return starts + span.start, np.array([len(starts)]), len(whole)
@@ -222,6 +137,24 @@ def _cut(
     starts, of_class = starts[of_class >= 0], of_class[of_class >= 0]
     by_class = np.argsort(of_class, kind="stable")
     return starts[by_class] + span.start, np.bincount(of_class, minlength=len(keys.labels)), len(whole)
+
+
+def _labels_that_last(
+    labels: npt.NDArray[Any] | None, schema: RecordingSchema, sparse: bool
+) -> npt.NDArray[Any] | None:
+    """Labels of every row, of which no window holds two; None where a label is of its moment alone."""
+    if labels is None or schema.span == 1 or schema.normal or sparse:
+        return None
+    return carried(labels)
+
+
+def _answered(columns: Columns, schema: RecordingSchema, span: slice) -> Mask:
+    """Which rows of a task hold an answer; all where a row without one is no gap."""
+    if columns.labels is not None and not schema.normal:
+        return np.asarray(columns.labels[span] >= 0)
+    if columns.targets is not None and schema.kind == "regression":
+        return np.asarray(~np.isnan(columns.targets[span]).any(axis=1))
+    return np.ones(span.stop - span.start, dtype=bool)
 
 
 def _absent_inputs(

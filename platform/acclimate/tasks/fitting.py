@@ -62,9 +62,10 @@ def fitted(
     if declaration.get("label"):
         used.append(declaration["label"])
     absent = {name: int(frame[name].isna().sum()) for name in dict.fromkeys(used) if frame[name].isna().any()}
-    if not absent:
+    if not absent and "resample_s" not in declaration:
         return
     told = f"{sum(absent.values())} values are missing in the sample"
+    told += ", and steps without a row" if "resample_s" in declaration else ""
     tried: dict[tuple[str, int], Survival] = {}
     windows = _windows(declaration, fixed)
     for window in windows:
@@ -74,6 +75,20 @@ def fitted(
             if tried[missing, window].is_good:
                 yield from _chosen(missing, window, tried, windows[0], told)
                 return
+    worst = max(absent, key=lambda name: absent[name], default="")
+    others = [name for name in declaration["channels"] if name != worst]
+    if (
+        absent
+        and others
+        and len(others) < len(declaration["channels"])
+        and worst not in declaration.get("targets", ())
+    ):
+        share = 100 * absent[worst] / len(frame)
+        yield "channels", others, f"has no value in {share:.0f} % of the rows, which costs too many windows"
+        relative = [name for name in declaration.get("relative", ()) if name != worst]
+        change = {"channels": others} | ({"relative": relative} if relative else {})
+        yield from fitted(frame, {**declaration, **change}, fixed)
+        return
     missing, window = max(tried, key=lambda one: (-tried[one].lost, tried[one].share, one[1]))
     yield from _chosen(missing, window, tried, windows[0], told)
 

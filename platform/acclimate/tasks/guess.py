@@ -6,19 +6,26 @@ corrected by a person.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from itertools import chain
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 
 from acclimate.errors import DataError
 from acclimate.nearest import did_you_mean
 from acclimate.tasks.guesser import ROLES, Guess, Guesser
 from acclimate.tasks.halves import halves, joined
-from acclimate.tasks.looks import refuse_unreadable_times
+from acclimate.tasks.looks import is_text, refuse_unreadable_times
+from acclimate.tasks.readings import by_channel, find_readings
 from acclimate.tasks.sample import sample
 from acclimate.tasks.sources import Source
+from acclimate.tasks.sources.parquet import FILE
+from acclimate.tasks.sources.types import is_number
+from acclimate.tasks.spelled import numbers_in
 from acclimate.tasks.wide import long_form, wide_pattern
+from acclimate.tasks.words import TASK, words
 
 __all__ = ["Guess", "guess"]
 
@@ -51,17 +58,56 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
         if twice and {key, twice[0]} != {"task", "group"}:
             raise DataError(f"--{key} and --{twice[0]} both name {column!r}: a column has one role")
     sampled = sample(source)
+    spelled = _numbers_in_text(sampled.frame, set(named.values()) - {str(given.get("target"))})
+    found = [word for _, strange in spelled.values() for word in strange]
+    if found and source.without is not None:
+        return _with_words(guess(source.without(found), given), spelled)
+    for name, (numbers, _) in spelled.items():
+        sampled.frame[name] = numbers
     if "time" not in given:
         texts = [name for name in sampled.frame.columns if pa.types.is_string(source.types[name])]
         moment = halves(sampled.frame, [name for name in texts if name not in named.values()])
         if moment is not None:
             return guess(asked[0], {**asked[1], "time": moment})
+    readings = (
+        None
+        if {"label", "target", "readings"} & set(given)
+        else find_readings(sampled.frame, str(given["task"]) if "task" in given else None)
+    )
+    dated = any(pd.api.types.is_datetime64_any_dtype(sampled.frame[name]) for name in sampled.frame.columns)
+    if readings is not None and dated and is_number(source.types[readings[1]]):
+        *pair, channels = readings
+        guessed = guess(by_channel(source, pair, channels), {**given, "readings": pair})
+        return guessed.with_entry(
+            "readings", pair, "the first names the channel of each row, a row a reading"
+        )
     refuse_unreadable_times(source, sampled.frame, named.get("time"))
     guesser = Guesser(sampled, given)
     lists = (name for name, type_ in source.types.items() if pa.types.is_nested(type_))
     guesser.left_out |= dict.fromkeys(lists, LISTS)
     guessed = guesser.guess()
+    if found:
+        guessed = _with_words(guessed, spelled)
     if pattern is not None:
         told = "as you said" if "wide" in given else "columns named alike, and none that names a device"
         guessed.declaration["wide"], guessed.reasons["wide"] = pattern, told
     return guessed
+
+
+def _numbers_in_text(frame: pd.DataFrame, named: Set[str]) -> dict[str, tuple[pd.Series, list[str]]]:
+    """The columns of text that hold numbers, as numbers, each with the words in it."""
+    texts = (name for name in frame.columns if is_text(frame[name]) and name not in named)
+    unnamed = (name for name in texts if name != FILE and not words(name) & set(TASK.split()))
+    found = ((name, numbers_in(frame[name])) for name in unnamed)
+    return {name: one for name, one in found if one is not None}
+
+
+def _with_words(guessed: Guess, spelled: Mapping[str, tuple[pd.Series, list[str]]]) -> Guess:
+    """The guess with words among numbers as missing values, if their columns are used."""
+    used = {*guessed.declaration["channels"], *guessed.declaration.get("targets", ())}
+    strange = {name: found for name, (_, found) in spelled.items() if found and name in used}
+    if not strange:
+        return guessed
+    absent = [*guessed.declaration.get("absent", ()), *dict.fromkeys(chain.from_iterable(strange.values()))]
+    told = "; ".join(f"{', '.join(map(repr, found))} in {name!r}" for name, found in strange.items())
+    return guessed.with_entry("absent", absent, f"stands among numbers where nothing was measured: {told}")

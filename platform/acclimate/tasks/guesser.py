@@ -13,6 +13,7 @@ from acclimate.errors import DataError
 from acclimate.tasks.channels import useless
 from acclimate.tasks.fitting import fitted
 from acclimate.tasks.looks import (
+    counts_down,
     counts_rows,
     is_dated,
     is_float,
@@ -26,6 +27,7 @@ from acclimate.tasks.rhythm import LONGEST_WINDOW, Rhythm, runs, seconds
 from acclimate.tasks.sample import Sample
 from acclimate.tasks.seasons import forecast_entries
 from acclimate.tasks.sources.parquet import FILE
+from acclimate.tasks.spelled import switch
 from acclimate.tasks.words import LABEL, NORMAL, PART, RECORDING, TARGET, TASK, TIME, words
 
 MOST_LABELS = 50
@@ -51,6 +53,7 @@ ORDER = (
     *_FIRST,
     *_AHEAD,
     "sample_rate_hz",
+    "resample_s",
     "max_gap",
     "missing",
     "absent",
@@ -119,12 +122,24 @@ class Guesser:
             fixed |= {"window", "missing"}
         declaration = {key: self.found[key] for key in ORDER if key in self.found}
         for key, value, reason in fitted(self.frame, declaration, fixed):
+            if key == "channels":
+                self.left_out |= dict.fromkeys(set(self.found[key]) - set(value), reason)
+                reason = self.reasons[key]
             self._set(key, value, reason)
         declaration = {key: self.found[key] for key in ORDER if key in self.found}
         return Guess(declaration, {key: self.reasons.get(key, "") for key in declaration}, self.left_out)
 
     def _set(self, key: str, value: Any, reason: str) -> None:
         self.found[key], self.reasons[key] = value, reason
+
+    def _name_of_each_row(self, task: str) -> None:
+        """Refuse a device that only the first row of its block names, as merged cells are saved."""
+        absent = self.frame[task].isna()
+        if absent.mean() > 0.5:
+            raise DataError(
+                f"column {task!r} is empty in {100 * absent.mean():.0f} % of the rows: write the device into "
+                "every row, or name another column with --task"
+            )
 
     def _column(self, role: str, best: tuple[str, str] | None) -> None:
         if role in self.given:
@@ -161,6 +176,7 @@ class Guesser:
         if best is None and "task" not in self.given:
             raise DataError(no_task(self.frame, self._named(TASK)))
         self._column("task", best)
+        self._name_of_each_row(self.found["task"])
 
     def _series(self, columns: Sequence[str]) -> tuple[str, str] | None:
         """A column, whatever its name, that tells apart the rows of one moment."""
@@ -176,7 +192,7 @@ class Guesser:
     def _time(self) -> tuple[str, str] | None:
         stamps = [one for one in self.free if pd.api.types.is_datetime64_any_dtype(self.frame[one])]
         if stamps:
-            return stamps[0], "it holds timestamps"
+            return max(stamps, key=lambda one: self.frame[one].nunique()), "it holds timestamps"
         numbers = [one for one in self._named(TIME) if pd.api.types.is_numeric_dtype(self.frame[one])]
         counts = [one for one in self.free if counts_rows(self.frame[one])]
         task = self.found.get("task")
@@ -232,7 +248,12 @@ class Guesser:
         """The number that a person named: from other columns, or from its own past where that tells it."""
         kind, why = self.given.get("kind"), "as you said"
         remembers = self._remembers(target)
-        if kind is None and ("horizon" in self.given or remembers >= REMEMBERS):
+        down = counts_down(target, list(self.rhythm.tasks())) if "time" in self.found else None
+        if kind is None and "horizon" not in self.given and down is not None:
+            kind = "regression"
+            why = f"{target!r} falls by {down:g} from row to row: a countdown has no future to forecast, and "
+            why += "other columns tell where it stands"
+        elif kind is None and ("horizon" in self.given or remembers >= REMEMBERS):
             kind = "forecasting"
             why = f"{target!r} goes by its last value (correlation {remembers:.2f}); else --kind regression"
         elif kind is None:
@@ -254,6 +275,12 @@ class Guesser:
         return is_text(self.frame[column]) or pd.api.types.is_bool_dtype(self.frame[column])
 
     def _channels(self) -> None:
+        ones = []
+        for name in self.free:
+            found = switch(self.frame[name]) if is_text(self.frame[name]) and name != self.file else None
+            if found is not None:
+                self.frame[name] = found[0]
+                ones.append(f"{found[1]!r} in {name!r}")
         left_out = useless(self.frame, self.free, self.found, self.file, self.whole)
         channels = [column for column in self.free if column not in left_out]
         self.left_out |= left_out
@@ -262,7 +289,8 @@ class Guesser:
                 "no numeric column is left as an input channel: "
                 + "; ".join(f"{name!r} {why}" for name, why in self.left_out.items())
             )
-        self._set("channels", channels, "every other numeric column")
+        told = f"; 1 is {', '.join(ones)}" if ones else ""
+        self._set("channels", channels, f"every other numeric column{told}")
 
     def _absent(self) -> None:
         """What instruments write where they measured nothing is missing from here on."""

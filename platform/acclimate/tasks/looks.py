@@ -62,6 +62,33 @@ def counts_rows(values: pd.Series) -> bool:
     return bool(usual > 0 and (steps == usual).mean() > 0.95)
 
 
+def counts_down(target: str, tasks: Sequence[pd.DataFrame]) -> float | None:
+    """By what a number falls at nearly every row, after a stretch without steps; None where it does not.
+
+    Remaining life is such a number, also where it is held at a highest value.
+    """
+    steps = [np.diff(one[target].dropna().to_numpy(dtype=float)) for one in tasks if len(one) > 8]
+    fallen = [one[np.flatnonzero(one)[0] :] for one in steps if one.any()]
+    if not fallen or 2 * len(fallen) < len(tasks):
+        return None
+    usual = float(np.median(np.concatenate(fallen)))
+    alike = np.mean(np.abs(np.concatenate(fallen) - usual) <= 1e-6 * abs(usual))
+    return -usual if usual < 0 and alike > 0.95 else None
+
+
+def starts_again(channel: str, tasks: Sequence[pd.DataFrame]) -> bool:
+    """A counter that wraps or was reset: whole numbers that rise, and fall seldom, and then far."""
+    known = [one[channel].dropna().to_numpy(dtype=float) for one in tasks if len(one) > 20]
+    if not all((one % 1 == 0).all() for one in known):
+        return False
+    steps = [np.diff(one) for one in known]
+    every = np.concatenate(steps) if steps else np.zeros(0)
+    falls, rises = every[every < 0], every[every > 0]
+    if len(falls) == 0 or len(rises) < 0.1 * len(every) or len(falls) > 0.05 * len(every):
+        return False
+    return bool(-falls.max() > 20 * np.median(rises) and -falls.max() > 0.5 * -falls.min())
+
+
 def only_rises(channel: str, tasks: Sequence[pd.DataFrame]) -> bool:
     """A counter: it never falls, in no task, and rises often."""
     steps = [np.diff(one[channel].dropna().to_numpy(dtype=float)) for one in tasks if len(one) > 20]

@@ -68,7 +68,7 @@ def open_tasks(
     schema = RecordingSchema.from_dict(recordings)
     if missing is not None:
         schema = replace(schema, missing=missing)
-    table = from_files(source)
+    table = from_files(source, schema.absent_words)
     if pool is not None and is_url(pool):
         return _in_store(table, schema, str(pool), run, progress)
     name = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).stem).strip("-") or "recordings"

@@ -177,9 +177,10 @@ def _targets(batch: Batch, schema: RecordingSchema) -> npt.NDArray[np.float64]:
 
 
 def _numbers(batch: Batch, names: tuple[str, ...], schema: RecordingSchema) -> npt.NDArray[np.float64]:
-    numbers = np.stack([read_numbers(name, batch.column(name), batch.where) for name in names], axis=1)
-    if schema.absent:
-        numbers[np.isin(numbers, schema.absent)] = np.nan
+    words = schema.absent_words
+    numbers = np.stack([read_numbers(name, batch.column(name), batch.where, words) for name in names], axis=1)
+    if schema.absent_numbers:
+        numbers[np.isin(numbers, schema.absent_numbers)] = np.nan
     return numbers
 
 

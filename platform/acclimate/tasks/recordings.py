@@ -67,10 +67,17 @@ class RecordingSchema:
             first, or refuse them (`error`).
         wide: the table has a column for each task: a pattern such as `home_*` of their names. `task` and the
             one channel then name what the table does not.
+        readings: the table has a row for each reading: the column that names its channel, and the one that
+            holds its value. Even steps (`resample_s`) gather them.
         relative: channels of which a window holds only the rise since its first row: counters.
         beyond: inputs far outside what training saw: held at the edge (`clamp`), refused on the device
             (`refuse`), or taken as they are (`off`).
-        absent: numbers that stand for a missing value in channels and targets, such as -999.
+        resample_s: seconds in an even step, into which rows are gathered, in training and on the device: of a
+            channel the mean in each step, of those in `relative` the last value. Steps end at whole multiples
+            of their length; one without a row is a gap, and no window reaches over a pause beyond `max_gap`,
+            by default a window.
+        absent: numbers and words that stand for a missing value in channels and targets, such as -999 or
+            `unavailable`.
     """
 
     kind: TaskKind
@@ -99,13 +106,42 @@ class RecordingSchema:
     time_zone: str | None = None
     repeated: Repeated = "keep"
     wide: str | None = None
+    readings: tuple[str, ...] = ()
     relative: tuple[str, ...] = ()
     beyond: Beyond = "clamp"
-    absent: tuple[float, ...] = ()
+    absent: tuple[float | str, ...] = ()
+    resample_s: float | None = None
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
             raise DataError(problem)
+
+    @property
+    def even_step(self) -> float:
+        """An even step in the unit of the time column; 0 where rows are taken as they come."""
+        return (self.resample_s or 0.0) / self.time_unit_s
+
+    @property
+    def pause(self) -> int:
+        """Even steps from one row to the next beyond which no window reaches; 0 without even steps."""
+        if not self.resample_s:
+            return 0
+        return self.history if self.max_gap is None else max(1, int(self.max_gap / self.even_step + 1e-6))
+
+    @property
+    def longest_pause(self) -> float | None:
+        """Beyond which a new recording starts, in the unit of the time column."""
+        return (self.pause + 0.5) * self.even_step if self.resample_s else self.max_gap
+
+    @property
+    def absent_numbers(self) -> tuple[float, ...]:
+        """Of `absent`, what a device must know too."""
+        return tuple(float(one) for one in self.absent if not isinstance(one, str))
+
+    @property
+    def absent_words(self) -> tuple[str, ...]:
+        """Of `absent`, what only files hold."""
+        return tuple(one for one in self.absent if isinstance(one, str))
 
     @property
     def step(self) -> int:
@@ -174,7 +210,9 @@ class RecordingSchema:
             missing=self.missing,
             relative=self.relative,
             beyond=self.beyond,
-            absent=self.absent,
+            absent=self.absent_numbers,
+            step_s=self.resample_s or 0.0,
+            pause=self.pause,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -205,7 +243,9 @@ class RecordingSchema:
 
 def _in_rows(declared: Mapping[str, Any]) -> dict[str, Any]:
     """The declaration with lengths of time as rows; a horizon that only `leads` tell is their last."""
-    in_rows, rate = dict(declared), declared.get("sample_rate_hz")
+    in_rows, rate, step = dict(declared), declared.get("sample_rate_hz"), declared.get("resample_s")
+    if rate is None and isinstance(step, int | float) and step > 0:
+        rate = in_rows["sample_rate_hz"] = 1 / step
     for key in ("window", "stride", "horizon"):
         if isinstance(in_rows.get(key), str):
             in_rows[key] = rows_of(key, in_rows[key], rate)
@@ -291,6 +331,15 @@ def _problems_of_time(schema: RecordingSchema) -> list[str]:
         problems.append("calendar needs a `time` column")
     if schema.calendar and schema.image_shape:
         problems.append("calendar is for channels of numbers, not for images")
+    if schema.resample_s is not None and not schema.resample_s > 0:
+        problems.append(f"resample_s is {schema.resample_s}: it must be above 0")
+    elif schema.resample_s and (schema.time is None or schema.image_shape):
+        problems.append("resample_s needs a `time` column, and channels of numbers")
+    elif schema.resample_s and abs((schema.sample_rate_hz or 0.0) * schema.resample_s - 1) > 0.01:
+        problems.append(
+            f"resample_s is {schema.resample_s:g} and sample_rate_hz {schema.sample_rate_hz}: leave the rate "
+            "out"
+        )
     if schema.missing == "season" and not schema.seasons:
         problems.append("missing is 'season', but `seasons` names none: name one, or use 'hold'")
     if not schema.time_unit_s > 0:
@@ -308,6 +357,10 @@ def _problems_of_inputs(schema: RecordingSchema) -> list[str]:
             problems.append(f"relative names {name!r}: it must be a channel, and the window above 1 row")
     if schema.time_zone is not None and not _is_zone(schema.time_zone):
         problems.append(f"time_zone is {schema.time_zone!r}: give a name such as Europe/Berlin")
+    if schema.readings and (len(schema.readings) != 2 or not schema.resample_s or schema.wide is not None):
+        problems.append(
+            "readings names two columns, of channels' names and of values, and needs `resample_s`, not `wide`"
+        )
     if schema.wide is not None and len(schema.channels) != 1:
         problems.append("wide needs exactly one name in `channels`: what the table's columns hold")
     return problems

@@ -23,6 +23,9 @@ _SECONDS = {
     "sec": 1.0,
     "second": 1.0,
 }  # in a time column's name
+UNEVEN = 0.05
+"""Share of the steps far from the usual one from which on they are uneven."""
+_STEPS_S = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10_800, 21_600, 43_200)
 _EVEN = 0.7  # of the steps of one clock are like its usual one
 
 
@@ -73,7 +76,22 @@ class Rhythm:
             apart = usual * unit
             yield "sample_rate_hz", float(f"{1 / apart:.4g}"), f"rows are {apart:.4g} s apart"
         pauses = int((steps > 10 * usual).sum())
-        if pauses:
+        if "readings" in self.given and stamps:  # at its own times each channel
+            usual = max(self._usual_of(channel, time, tasks) for channel in self.found["channels"])
+            steps = np.array([usual, 5 * usual])
+        near = steps[steps <= 10 * usual]
+        uneven = float(((near < 0.5 * usual) | (near > 1.5 * usual)).mean())
+        if stamps and uneven > UNEVEN:
+            # what is forecast must be known in nearly every step
+            even = usual_step(float(np.quantile(near, 0.9)) if self.found["kind"] == "forecasting" else usual)
+            yield (
+                "resample_s",
+                even,
+                f"{100 * uneven:.0f} % of the steps are far from the usual {usual:.4g} s",
+            )
+            yield "sample_rate_hz", float(f"{1 / even:.10g}"), f"rows become {even:g} s apart"
+            yield "max_gap", 10 * even, "no window crosses a longer pause"
+        elif pauses:
             self.stretch_rows = len(self.frame) // (pauses + len(tasks))
             yield "max_gap", float(f"{5 * usual:.4g}"), f"{pauses} longer pauses: no window crosses one"
 
@@ -129,6 +147,11 @@ class Rhythm:
         usual = float(np.median(steps[steps > 0]))
         return float(((steps > 0.5 * usual) & (steps < 1.5 * usual)).mean())
 
+    def _usual_of(self, channel: str, time: str, tasks: list[pd.DataFrame]) -> float:
+        steps = [self._steps(task[task[channel].notna()], time) for task in tasks]
+        every = np.concatenate(steps)
+        return float(np.median(every)) if len(every) else 0.0
+
     def _steps(self, task: pd.DataFrame, time: str) -> npt.NDArray[np.float64]:
         """Times between neighbouring rows of one recording, those above 0."""
         steps = np.diff(seconds(task[time]))
@@ -136,6 +159,15 @@ class Rhythm:
             codes, _ = pd.factorize(task[self.found["recording"]])
             steps = steps[np.diff(codes) == 0]
         return steps[steps > 0]
+
+
+def usual_step(step_s: float) -> float:
+    """The length near this one that people give to a step: 1 min rather than 58.7 s."""
+    if step_s < 0.7:
+        return float(f"{step_s:.1g}")
+    if step_s > 50_000:
+        return max(1.0, round(step_s / 86_400)) * 86_400.0
+    return float(min(_STEPS_S, key=lambda one: abs(np.log(one / step_s))))
 
 
 def longest_window(rate_hz: float | None, rows: int) -> int:

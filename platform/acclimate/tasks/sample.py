@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from acclimate.errors import DataError
 from acclimate.tasks.clock import guess_clock
@@ -54,9 +55,12 @@ def sample(source: Source, rows: int = SAMPLE_ROWS) -> Sample:
     table = pa.concat_tables(pieces)
     frame = table.to_pandas().replace([np.inf, -np.inf], np.nan)  # as a pool takes them
     for name in columns:
-        stamps = _stamps(name, table.column(name).combine_chunks())
+        column = table.column(name).combine_chunks()
+        stamps = _stamps(name, column)
         if stamps is not None:
             frame[name] = stamps
+        elif pa.types.is_boolean(column.type) and column.null_count:
+            frame[name] = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
     return Sample(frame, len(frame) / max(1, source.rows))
 
 
@@ -66,14 +70,24 @@ def _scalars(values: Any) -> Any:
 
 def _stamps(name: str, values: Any) -> Any:
     """Times that are written as text or as numbers since 1970, as datetime64; None where it holds none."""
-    if not (pa.types.is_string(values.type) or pa.types.is_integer(values.type)) or values.null_count:
+    known = values.drop_null()
+    if not (pa.types.is_string(values.type) or pa.types.is_integer(values.type) or _is_float(values)):
         return None
-    clock = guess_clock(name, values.slice(0, 1000))
-    if clock is None or not clock.dated:
+    if len(known) < 0.5 * len(values):
         return None
-    clock = guess_clock(name, values)
+    clock = guess_clock(name, known.slice(0, 1000))
+    if clock is None or not clock.dated or (_is_float(values) and clock.form != "days"):
+        return None
+    clock = guess_clock(name, known)
     if clock is None or not clock.dated:
         return None
     if clock.form == "digits" and not words(name) & set(TIME.split()):
         return None  # a number such as 20260131 may name something
-    return (np.round(clock.read(values, str) * 1e6)).astype("datetime64[us]")
+    stamps = np.full(len(values), np.datetime64("NaT", "us"))
+    held = pc.is_valid(values).to_numpy(zero_copy_only=False)
+    stamps[held] = (np.round(clock.read(known, str) * 1e6)).astype("datetime64[us]")
+    return stamps
+
+
+def _is_float(values: Any) -> bool:
+    return bool(pa.types.is_floating(values.type))

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from acclimate.tasks.findings import Finding, names
 from acclimate.tasks.pool import TaskPool
+from acclimate.tasks.rhythm import usual_step
 from acclimate.tasks.scan import Answers, Scan, answers
 
 APART = 30.0
@@ -79,13 +80,13 @@ def _precision(pool: TaskPool, scanned: Scan) -> Iterator[Finding]:
 def _clocks(pool: TaskPool, scanned: Scan) -> Iterator[Finding]:
     if scanned.step is None or scanned.uneven is None or pool.info.schema.window == 1:
         return
-    uneven = np.flatnonzero(scanned.uneven > UNEVEN)
+    uneven, even = np.flatnonzero(scanned.uneven > UNEVEN), usual_step(float(np.nanmedian(scanned.step)))
     if len(uneven):
         yield Finding(
             "warning",
             f"{names([pool.task_ids[task] for task in uneven])}: up to {100 * scanned.uneven.max():.0f} % of "
             "the steps between rows are far from the usual one, so windows last differently",
-            "resample to an even step, or set `max_gap` so that no window crosses a pause",
+            f"set `resample_s`, such as {even:g}, or `max_gap` so that no window crosses a pause",
         )
     usual = np.nanmedian(scanned.step)
     other = np.flatnonzero((scanned.step > 1.5 * usual) | (scanned.step < usual / 1.5))
@@ -94,7 +95,7 @@ def _clocks(pool: TaskPool, scanned: Scan) -> Iterator[Finding]:
             "warning",
             f"{names([pool.task_ids[task] for task in other])}: rows come at another rate than elsewhere "
             f"({np.nanmin(scanned.step):g} to {np.nanmax(scanned.step):g}, usually {usual:g} apart)",
-            "resample to one rate: a window must last alike on every device",
+            f"set `resample_s`, such as {usual_step(float(np.nanmax(scanned.step))):g}, for all alike",
         )
 
 

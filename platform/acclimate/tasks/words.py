@@ -8,7 +8,8 @@ from collections.abc import Sequence
 TASK = "device sensor machine unit asset turbine pump vehicle robot meter node station site plant house room"
 TASK += " home server host well battery account customer person people subject user participant patient"
 TASK += " wearer serial system mac imei motor engine bearing truck car drone inverter boiler batch id"
-TIME = "timestamp datetime time ts t epoch seconds hour_index cycle step tick minute hour day date year week"
+TIME = "timestamp datetime datenum time ts t epoch seconds hour_index cycle step tick minute hour"
+TIME += " day date year week"
 RECORDING = "recording session run trial segment sequence bout"
 LABEL = (
     "label class activity state status fault failure mode exercise gesture condition category event anomaly"
@@ -16,7 +17,7 @@ LABEL = (
 TARGET = "target y rul remaining"
 COUNTER = "index row idx unnamed level i id"  # what tools leave behind, no measurements
 NORMAL = "0 normal ok healthy good fine false no none n nominal sound"  # labels of what is not strange
-QUANTITY = "sensor variable parameter metric measurement channel tag signal quantity attribute"
+QUANTITY = "field sensor variable parameter metric measurement channel tag signal quantity attribute"
 READING = "value reading val values measurement"
 PART = "split subset fold partition"  # of an experiment someone made, not of the world
 

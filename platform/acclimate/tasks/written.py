@@ -14,6 +14,10 @@ import pyarrow.compute as pc
 
 _DAYS = {"day first": ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y"), "month first": ("%m/%d/%Y", "%m-%d-%Y")}
 _PLAIN_DAYS = ("%Y/%m/%d", "%Y.%m.%d", "%d-%b-%Y", "%d %b %Y", "%b %d %Y")  # read in one way only
+_WHOLE = ("%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S")  # as C and mail write it
+IN_UTC = " UTC"
+"""Ends the forms of a moment behind which UTC is written, or GMT, or an offset of nothing."""
+_UTC = r"\s*(UTC|GMT|Z)?([+-]00:?00)?$"
 _FRACTION = ".%f"  # arrow's strptime knows none: read apart
 _HOURS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S", "T%H:%M:%S.%f")
 DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
@@ -26,6 +30,9 @@ def forms() -> Iterator[str]:
     yield from ISO
     for day in (*chain.from_iterable(_DAYS.values()), *_PLAIN_DAYS):
         yield from (day + hour for hour in _HOURS)
+    yield from _WHOLE
+    yield from (form + IN_UTC for form in (ISO[1], *_WHOLE))
+    yield from (day + hour + IN_UTC for day in _PLAIN_DAYS for hour in _HOURS)
 
 
 def order(form: str) -> str:
@@ -50,6 +57,10 @@ def parsed(values: Any, form: str) -> Any:
     """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    if form.endswith(IN_UTC):
+        if not pc.all(pc.match_substring_regex(values, r"(UTC|GMT|Z|[+-]00:?00)$")).as_py():
+            raise pa.ArrowInvalid("not in UTC")
+        return parsed(pc.replace_substring_regex(values, _UTC, ""), form.removesuffix(IN_UTC))
     if form.endswith(_FRACTION):
         return _with_fraction(values, form.removesuffix(_FRACTION))
     if form not in ISO:

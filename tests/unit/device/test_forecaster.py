@@ -1,6 +1,7 @@
 """A stream of measurements on a real bundle: inputs as in training, answers in time, trust by errors."""
 
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from acclimate.initialization import AdaptationPolicy, Initialization, ModelSpec
 from acclimate.models import build, parameters_of
 from acclimate.tasks import RecordingSchema, build_in_memory, from_arrays, stream
 from acclimate_device import Device, Forecaster, OnlinePolicy
+from acclimate_device.bundle import parse_manifest
 from acclimate_device.errors import InputError
 from acclimate_device.online.blend import Blend
+from acclimate_device.protocol import MANIFEST, dumps
 from acclimate_device.testing import SimulatedFlash, tiny_bundle
 from tests.support.bundle_samples import release_of
 
@@ -260,3 +263,23 @@ def test_the_start_answers_until_there_is_evidence():
     assert blend.answer(blend.candidates(forecasts)).item() == 1.0
     unknown = np.array([1.0, 2.0, np.nan], np.float32).reshape(3, 1, 1)
     assert np.isfinite(blend.candidates(unknown)[-1]).all()
+
+
+def test_uneven_measurements_are_gathered_into_the_steps_of_training(files):
+    manifest = parse_manifest(files[MANIFEST])
+    steps = replace(manifest.input.preprocessing, step_s=3600.0, pause=6)
+    evened = {**files, MANIFEST: dumps(replace(manifest, input=replace(manifest.input, preprocessing=steps)))}
+    as_given, gathered = Forecaster(opened(files), 0), Forecaster(opened(evened), 0)
+    rng = np.random.default_rng(1)
+    for hour in range(80):
+        readings = rng.normal((20, 900), (5, 100), (4, 2)).astype(np.float32)
+        ends = START_S + hour * 3600
+        told = [
+            gathered.observe_one(reading, ends - 3600 + after)
+            for reading, after in zip(readings, (300, 301, 2000, 3600), strict=True)
+        ]
+        assert told[:3] == [None] * 3
+        wanted = as_given.observe_one(readings.astype(np.float64).mean(axis=0).astype(np.float32), ends)
+        np.testing.assert_array_equal(told[3], wanted)
+    assert told[3] is not None
+    assert gathered.observe_one(readings[0], ends + 12 * 3600) is None  # a pause: the past begins anew

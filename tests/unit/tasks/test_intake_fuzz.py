@@ -2,9 +2,11 @@
 
 import math
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pv
 import pyarrow.parquet as pq
@@ -47,8 +49,14 @@ def tables(draw):
     seconds = draw(
         st.lists(st.integers(1_700_000_000, 1_709_000_000), min_size=rows, max_size=rows, unique=True)
     )
-    kind = draw(st.sampled_from(sorted(NUMBERS)))
-    values = draw(st.lists(st.none() | NUMBERS[kind], min_size=rows, max_size=rows))
+    form = draw(st.sampled_from(["frame", "parquet", "two files", "two CSV", "csv", "tsv", "utf-16"]))
+    kinds = [draw(st.sampled_from(sorted(NUMBERS)))]
+    if form.startswith("two"):
+        kinds.append(draw(st.sampled_from(sorted(NUMBERS))))
+    values = [
+        draw(st.none() | NUMBERS[kinds[row * len(kinds) // rows]])  # a type for each file
+        for row in range(rows)
+    ]
     owner = draw(st.lists(st.sampled_from(devices), min_size=rows, max_size=rows))
     targets = draw(st.lists(FLOATS, min_size=rows, max_size=rows))
     return {
@@ -56,15 +64,15 @@ def tables(draw):
         "seconds": seconds,
         "x": values,
         "y": targets,
-        "kind": kind,
+        "kinds": kinds,
         "moment": draw(st.sampled_from(sorted(MOMENTS))),
         "zone": draw(st.sampled_from(ZONES)),
         "category": draw(st.booleans()),
-        "form": draw(st.sampled_from(["frame", "parquet", "two files", "csv", "tsv", "utf-16"])),
+        "form": form,
     }
 
 
-def as_arrow(drawn: dict) -> pa.Table:
+def as_arrow(drawn: dict, kind: str) -> pa.Table:
     how, unit = MOMENTS[drawn["moment"]]
     stamps = pa.array(drawn["seconds"], pa.timestamp("s"))
     if how == "timestamp":
@@ -79,33 +87,41 @@ def as_arrow(drawn: dict) -> pa.Table:
         {
             "device": device.dictionary_encode() if drawn["category"] else device,
             "time": time,
-            "x": pa.array(drawn["x"], pa.type_for_alias(drawn["kind"])),
+            "x": pa.array(drawn["x"], pa.type_for_alias(kind)),
             "y": pa.array(drawn["y"], pa.float64()),
         }
     )
 
 
+def part(drawn: dict, rows: slice, kind: str) -> pa.Table:
+    columns = {name: drawn[name][rows] for name in ("device", "seconds", "x", "y")}
+    return as_arrow({**drawn, **columns}, kind)
+
+
 def build(drawn: dict) -> TaskPool:
-    table = as_arrow(drawn)
+    kinds, half = drawn["kinds"], -(-len(drawn["x"]) // 2)
+    spans = [slice(0, half), slice(half, None)] if len(kinds) == 2 else [slice(None)]
+    tables = [part(drawn, span, kind) for span, kind in zip(spans, kinds, strict=True)]
     if drawn["form"] == "frame":
-        return build_in_memory(from_frame(table), SCHEMA)
+        return build_in_memory(from_frame(tables[0]), SCHEMA)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "data"
         place.mkdir()
-        if drawn["form"] == "parquet":
-            pq.write_table(table, place / "a.parquet")
-        elif drawn["form"] == "two files":
-            half = table.num_rows // 2
-            pq.write_table(table.slice(0, half), place / "a.parquet")
-            pq.write_table(table.slice(half), place / "b.parquet")
-        else:
-            plain = table.set_column(0, "device", table["device"].cast(pa.string()))
-            text = plain.set_column(1, "time", plain["time"].cast(pa.string()))
-            sink = place / f"a.{'tsv' if drawn['form'] == 'tsv' else 'csv'}"
-            pv.write_csv(text, sink, pv.WriteOptions(delimiter="\t" if drawn["form"] == "tsv" else ","))
-            if drawn["form"] == "utf-16":
-                sink.write_bytes(sink.read_bytes().decode().encode("utf-16"))
+        for number, table in enumerate(tables):
+            write(table, drawn["form"], place / f"{number}")
         return build_in_memory(from_files(str(place)), SCHEMA)
+
+
+def write(table: pa.Table, form: str, place: Path) -> None:
+    if form in ("parquet", "two files"):
+        pq.write_table(table, place.with_suffix(".parquet"))
+        return
+    plain = table.set_column(0, "device", table["device"].cast(pa.string()))
+    text = plain.set_column(1, "time", plain["time"].cast(pa.string()))
+    sink = place.with_suffix(".tsv" if form == "tsv" else ".csv")
+    pv.write_csv(text, sink, pv.WriteOptions(delimiter="\t" if form == "tsv" else ","))
+    if form == "utf-16":
+        sink.write_bytes(sink.read_bytes().decode().encode("utf-16"))
 
 
 def check(drawn: dict) -> None:
@@ -130,10 +146,60 @@ def check(drawn: dict) -> None:
         np.testing.assert_array_equal(pool.targets[rows, 0], y)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+LOCAL = "Europe/Berlin"
+
+
+@st.composite
+def nights(draw):
+    """Devices that run through a night in which clocks are changed, as a clock on the wall shows it."""
+    step = draw(st.sampled_from([5, 10, 15, 20, 30, 60])) * 60
+    night = draw(st.sampled_from(["2025-10-26", "2025-03-30"]))  # set back, and set ahead, at 01:00 UTC
+    begins = draw(st.lists(st.integers(-12, 4), min_size=1, max_size=3))
+    rows = draw(st.integers(8, 40))
+    one = pd.Timestamp(night, tz="UTC") + pd.Timedelta(hours=1)
+    moments = [[one + pd.Timedelta(seconds=step * (begin + row)) for row in range(rows)] for begin in begins]
+    return moments, draw(st.sampled_from(["parquet", "%Y-%m-%d %H:%M:%S", "%d.%m.%Y %H:%M"]))
+
+
+def check_night(drawn: tuple) -> None:
+    moments, form = drawn
+    times = [moment.tz_convert(LOCAL).tz_localize(None) for device in moments for moment in device]
+    devices = [f"d{number}" for number, device in enumerate(moments) for _ in device]
+    frame = pd.DataFrame({"device": devices, "time": times, "x": np.arange(len(times)), "y": 1.0})
+    with tempfile.TemporaryDirectory() as folder:
+        if form == "parquet":
+            frame.to_parquet(Path(folder) / "a.parquet")
+        else:
+            frame.assign(time=frame.time.dt.strftime(form)).to_csv(Path(folder) / "a.csv", index=False)
+        try:
+            pool = build_in_memory(from_files(folder), replace(SCHEMA, time_zone=LOCAL))
+        except DataError as error:
+            if "comes twice" not in str(error):
+                raise
+            return
+    wanted = [moment.timestamp() for device in moments for moment in device]
+    np.testing.assert_array_equal(pool.times, wanted)
+    np.testing.assert_array_equal(pool.values[:, 0], frame.x)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(tables())
 def test_the_pool_holds_exactly_the_inputs_numbers_or_says_what_to_mend(drawn):
     check(drawn)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(nights())
+def test_local_times_become_utc_or_say_that_they_cannot(drawn):
+    check_night(drawn)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(nights())
+def test_three_hundred_nights(drawn):
+    check_night(drawn)
 
 
 @pytest.mark.nightly

@@ -11,53 +11,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from acclimate.errors import DataError
-from acclimate.tasks import RecordingSchema, TaskPool, build_in_memory, from_files
+from acclimate.tasks import RecordingSchema, build_in_memory, from_files
 from acclimate.tasks.guess import guess
 from acclimate.tasks.report import report_on
 from acclimate_device.preprocessing import Preparation
 from acclimate_device.protocol import Preprocessing
-
-DEVICES, ROWS = 6, 60
-
-
-def fleet(start: str = "2026-01-10", step: str = "1min", zone: str | None = None) -> pd.DataFrame:
-    random = np.random.default_rng(0)
-    row = np.tile(np.arange(ROWS), DEVICES)
-    return pd.DataFrame(
-        {
-            "device": np.repeat([f"p{one:02d}" for one in range(DEVICES)], ROWS),
-            "time": pd.Timestamp(start, tz=zone) + row * pd.Timedelta(step),
-            "pressure": random.normal(5, 1, len(row)).round(3),
-            "flow": random.normal(20, 2, len(row)).round(3),
-            "state": np.array(["idle", "run"])[row // 15 % 2],
-        }
-    )
-
-
-def opened(place: Path, **given) -> tuple[TaskPool, dict]:
-    """What `acclimate init` and a pool make of it."""
-    source = from_files(str(place))
-    declared = guess(source, given).declaration
-    return build_in_memory(source, RecordingSchema.from_dict(declared)), declared
-
-
-def as_written(pool: TaskPool, frame: pd.DataFrame, channels: list[str]) -> None:
-    """The pool holds these numbers, at these seconds, in order of time."""
-    wanted = frame.sort_values(["device", "time"], kind="stable")
-    np.testing.assert_array_equal(pool.values, wanted[channels].to_numpy(dtype=np.float32))
-    if pool.times is not None:
-        first = wanted.groupby("device").time.transform("min")
-        began = np.repeat(pool.times[pool.rows[:-1]], np.diff(pool.rows))
-        np.testing.assert_allclose(pool.times - began, (wanted.time - first).dt.total_seconds(), atol=1e-5)
+from tests.support.fleets import DEVICES, ROWS, as_written, csv, edited, fleet, opened, timed
 
 
 def epoch(time: pd.Series) -> pd.Series:
     return time.map(pd.Timestamp.timestamp).astype("int64")
-
-
-def csv(folder: Path, frame: pd.DataFrame, **options) -> Path:
-    frame.to_csv(folder / "fleet.csv", index=False, **options)
-    return folder / "fleet.csv"
 
 
 def lines(folder: Path, frame: pd.DataFrame) -> Path:
@@ -86,17 +49,6 @@ def structured(folder: Path, frame: pd.DataFrame) -> Path:
     table = pa.table({"device": frame.device, "time": frame.time, "m": inner, "state": frame.state})
     pq.write_table(table, folder / "fleet.parquet")
     return folder / "fleet.parquet"
-
-
-def edited(folder: Path, frame: pd.DataFrame, edit) -> Path:
-    """The lines of a CSV, changed."""
-    text = "\n".join(edit(frame.to_csv(index=False).splitlines()))
-    (folder / "fleet.csv").write_text(text)
-    return folder / "fleet.csv"
-
-
-def timed(written):
-    return lambda folder, frame: csv(folder, frame.assign(time=written(frame.time)))
 
 
 RIGHT = {
@@ -285,22 +237,11 @@ WRONG = {
         lambda folder, frame: csv(folder, frame[frame.device == "p00"]),
         "'device' holds one device, 'p00'",
     ),
-    "a row a reading": (
-        lambda folder, frame: csv(
-            folder,
-            frame.drop(columns="state").melt(["device", "time"], var_name="sensor", value_name="value"),
-        ),
-        "column 'sensor' names what column 'value' holds",
-    ),
     "lists": (
         lambda folder, frame: parquet(
             folder, frame.assign(x=[[1.0, 2.0]] * len(frame)).drop(columns=["pressure", "flow"])
         ),
         "'x' holds lists",
-    ),
-    "blanks between columns": (
-        lambda folder, frame: text(folder, "fleet.txt", "a b c\n" + "1 2 3\n" * 20),
-        "parted by blanks",
     ),
     "a workbook": (
         lambda folder, frame: text(folder, "fleet.xlsx", "PK"),

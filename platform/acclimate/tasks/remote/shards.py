@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from acclimate.tasks.build import Progress, begun, cut_and_placed, fingerprint_of, silent
+from acclimate.tasks.build import Progress, as_declared, begun, cut_and_placed, fingerprint_of, silent
 from acclimate.tasks.cutting import Missing, refuse_nothing
-from acclimate.tasks.halves import joined
 from acclimate.tasks.keys import Keys, read_keys
 from acclimate.tasks.ledger import Ledger
 from acclimate.tasks.recordings import RecordingSchema
@@ -36,7 +35,6 @@ from acclimate.tasks.remote.document import (
 )
 from acclimate.tasks.sources import Source
 from acclimate.tasks.stored import PoolInfo
-from acclimate.tasks.wide import melted
 
 SHARD_ROWS = 1 << 24
 """Rows from which a shard is closed: 400 MB of six channels."""
@@ -121,7 +119,7 @@ def build_in_store(
     fingerprint = fingerprint_of(source, schema)
     if (info_at(place) or {}).get("fingerprint") == fingerprint:
         return
-    source = melted(joined(source, schema.time), schema)
+    source = as_declared(source, schema)
     schema.check_columns(source.columns)
     keys = read_keys(source, schema, progress, for_shards=True)
     build = fingerprint[:16]

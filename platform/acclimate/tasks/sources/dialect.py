@@ -14,13 +14,28 @@ from acclimate.tasks.sources.text import MISSING
 
 HEAD_BYTES = 1 << 16
 _DELIMITERS = (",", ";", "\t", "|")
-SPOKEN = {",": "comma", ".": "point", ";": "semicolon", "\t": "tab", "|": "bar"}
+COMMENTS = ("#", "%")
+_SPOKEN = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar", " ": "blanks"}
+
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_BINARY = (
+    (b"PAR1", "Parquet: call it .parquet"),
+    (b"\x1f\x8b", "compressed by gzip: call it .csv.gz"),
+    (b"BZh", "compressed by bzip2: call it .csv.bz2"),
+    (b"\xfd7zXZ", "compressed by xz: call it .csv.xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed by Zstandard: call it .csv.zst"),
+    (b"PK\x03\x04", "a zip or a workbook: call it .zip, or save the sheet as CSV"),
+    (b"\x89HDF", "HDF5: write its tables as Parquet or CSV"),
+    (b"ARROW1", "an Arrow file: write it as Parquet"),
+    (b"SQLite format 3", "a database: write its table as Parquet or CSV"),
+)
+"""How files begin that are called otherwise than they are."""
+_NEVER_TEXT = tuple(magic for magic, _ in _BINARY if not magic.decode("latin-1").isprintable())
 
 
 @dataclass(frozen=True)
@@ -28,9 +43,10 @@ class Dialect:
     """How one file writes its table.
 
     Attributes:
+        delimiter: one character; a blank stands for any number of blanks and tabs.
         names: of the columns, blanks around them cut off.
         skipped: lines before the first row: comments, the header, units.
-        units: the line below the header that holds words where every other row has numbers, or empty.
+        others: lines of the header besides the one with the names: units, descriptions.
     """
 
     encoding: str
@@ -38,21 +54,21 @@ class Dialect:
     names: tuple[str, ...]
     skipped: int
     has_header: bool
-    units: str = ""
+    others: tuple[str, ...] = ()
 
     def notes(self) -> Iterator[str]:
         """What is not the usual comma-separated UTF-8 with a header."""
         if self.encoding not in ("utf-8", "utf-8-sig"):
             yield f"text read as {self.encoding}"
         if self.delimiter != ",":
-            yield f"columns are parted by a {SPOKEN[self.delimiter]}"
-        if not self.has_header:
+            yield f"columns are parted by {_SPOKEN[self.delimiter]}"
+        if not self.has_header and self.names[:1] == ("column 1",):
             yield "there is no header: columns are called 'column 1', 'column 2', ..."
-        before = self.skipped - self.has_header - bool(self.units)
+        before = self.skipped - self.has_header - len(self.others)
         if before:
             yield f"{before} line(s) before the table left out"
-        if self.units:
-            yield f"a second line of the header left out: {self.units!r}"
+        for line in self.others:
+            yield f"a second line of the header left out: {line!r}"
 
 
 def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> Dialect:
@@ -60,100 +76,137 @@ def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> 
 
     Args:
         whole: `head` is all of it; else its last line is cut.
-        encoding: known already; by default read off the byte order mark, else UTF-8.
+        encoding: known already; by default read off the byte order mark or the zeros of UTF-16, else UTF-8.
 
     Raises:
-        DataError: it is not text, holds no line, or has two columns of one name.
+        DataError: it is not text, or has two columns of one name.
     """
-    encoding = encoding or next((found for mark, found in _MARKS if head.startswith(mark)), "utf-8")
-    if encoding == "utf-8" and not _is_utf8(head, whole):
-        encoding = "cp1252"
-    text = codecs.getincrementaldecoder(encoding)("replace").decode(head, final=whole)
+    if head.startswith(_NEVER_TEXT):
+        raise DataError(f"{name}: {_what_binary(head)}")
+    encoding = encoding or _encoding(head, whole)
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(head, final=whole).rstrip("\0")
     if "\0" in text:
-        raise DataError(f"{name}: holds binary data, not text: give CSV or Parquet")
+        raise DataError(f"{name}: {_what_binary(head)}")
     lines = text.splitlines()
     if not whole and len(lines) > 1:
         lines = lines[:-1]
-    skipped, delimiter = 0, None
-    while lines and (not lines[0].strip() or lines[0].startswith("#") or lines[0].lower().startswith("sep=")):
+    skipped, delimiter, comment = 0, None, ""
+    while lines and (
+        not lines[0].strip() or lines[0].startswith(COMMENTS) or lines[0].lower().startswith("sep=")
+    ):
         if lines[0].lower().startswith("sep=") and len(lines[0].strip()) == 5:
             delimiter = lines[0][4]
+        comment = lines[0].lstrip("".join(COMMENTS)) if lines[0].startswith(COMMENTS) else comment
         lines, skipped = lines[1:], skipped + 1
     if not lines:
         return Dialect(encoding, ",", (), skipped, has_header=False)
+    lines = [line for line in lines if not line.startswith(COMMENTS)]
     delimiter = delimiter or _delimiter(lines[:50])
     before = _before_the_table(lines[:50], delimiter)
-    if before:
-        lines, skipped = lines[before:], skipped + before
-    rows = list(csv.reader(lines[:50], delimiter=delimiter))
-    if len(rows[0]) == 1 and len(rows) > 1 and _parted_by_blanks(lines[:50]):
-        raise DataError(
-            f"{name}: columns are parted by blanks: write commas, semicolons or tabs between them"
-        )
-    first = [cell.strip() for cell in rows[0]]
-    has_header = not _is_data(first, [[cell.strip() for cell in row] for row in rows[1:]])
-    names = first if has_header else [f"column {index + 1}" for index in range(len(first))]
-    names = [one or f"column {index + 1}" for index, one in enumerate(names)]
+    lines, skipped = lines[before:], skipped + before
+    table = _cells(lines[:50], delimiter)
+    begin, at = _header(table)
+    if begin == 0 and len(table) > 1:
+        above = _cells([comment], delimiter)[:1]
+        if above and len(above[0]) == len(table[0]) and _header([above[0], *table]) == (1, 0):
+            return Dialect(encoding, delimiter, _named(name, above[0], table), skipped, has_header=False)
+    header = table[at] if begin else [""] * len(table[0])
+    others = tuple(line for index, line in enumerate(lines[:begin]) if index != at)
+    names = _named(name, header, table[begin:])
+    return Dialect(encoding, delimiter, names, skipped + begin, begin > 0, others)
+
+
+def _encoding(head: bytes, whole: bool) -> str:
+    marked = next((found for mark, found in _MARKS if head.startswith(mark)), None)
+    if marked is not None:
+        return marked
+    pairs = head[: len(head) // 2 * 2]
+    for encoding, of_text in (("utf-16-le", pairs[1::2]), ("utf-16-be", pairs[::2])):
+        if len(pairs) > 8 and of_text.count(0) > 0.9 * len(of_text) and head.count(0) < 0.6 * len(head):
+            return encoding
+    return "utf-8" if _is_utf8(head, whole) else "cp1252"
+
+
+def _what_binary(head: bytes) -> str:
+    for magic, told in _BINARY:
+        if head.startswith(magic):
+            return f"is {told}"
+    return "holds binary data, not text: give CSV or Parquet"
+
+
+def _named(name: str, header: list[str], rows: list[list[str]]) -> tuple[str, ...]:
+    """A name for each column; one more where every row ends in a delimiter and the header does not.
+
+    Raises:
+        DataError: two columns are called the same.
+    """
+    wider = bool(rows) and all(len(row) == len(header) + 1 and not row[-1] for row in rows)
+    names = [one or f"column {index + 1}" for index, one in enumerate([*header, *[""] * wider])]
     twice = next((one for one, times in Counter(names).items() if times > 1), None)
     if twice is not None:
         raise DataError(f"{name}: two columns are called {twice!r}: rename one")
-    units = lines[1] if has_header and _is_units([[cell.strip() for cell in row] for row in rows[1:]]) else ""
-    return Dialect(encoding, delimiter, tuple(names), skipped + has_header + bool(units), has_header, units)
+    return tuple(names)
+
+
+def _cells(lines: list[str], delimiter: str) -> list[list[str]]:
+    if delimiter == " ":
+        return [line.split() for line in lines if line.strip()]
+    return [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
 
 
 def _before_the_table(lines: list[str], delimiter: str) -> int:
     """Lines that a logger wrote before the header: they have fewer cells than nearly all that follow."""
-    widths = [len(row) for row in csv.reader(lines, delimiter=delimiter)]
+    widths = [len(row) for row in _cells(lines, delimiter)]
     if len(widths) != len(lines):  # a cell runs over several lines
         return 0
     usual, times = Counter(widths).most_common(1)[0]
     first = widths.index(usual)
     if first == 0 or usual == 1 or times < 0.8 * (len(widths) - first) or max(widths[:first]) > usual:
         return 0
-    rows = [[cell.strip() for cell in row] for row in csv.reader(lines[first:], delimiter=delimiter)]
-    return 0 if _is_data(rows[0], rows[1:]) else first
+    return first if _header(_cells(lines[first:], delimiter))[0] else 0
 
 
-def _parted_by_blanks(lines: list[str]) -> bool:
-    widths = {len(line.split()) for line in lines if line.strip()}
-    return len(widths) == 1 and widths.pop() > 2
+def _header(rows: list[list[str]]) -> tuple[int, int]:
+    """How many lines there are before the first row, and which of them has the names: the fullest.
 
-
-def _is_units(rows: list[list[str]]) -> bool:
-    """Whether the first of these rows holds words, or nothing, in all columns that hold numbers below."""
-    if len(rows) < 3:
-        return False
+    A line of the header holds words, or nothing, in all columns that hold numbers below.
+    """
+    below = rows[max(1, len(rows) // 2) :]
     numbers = [
         index
         for index in range(len(rows[0]))
-        if all(index < len(row) and (not row[index] or _NUMBER.fullmatch(row[index])) for row in rows[1:])
-        and any(row[index] for row in rows[1:])
+        if all(index < len(row) and (row[index] in MISSING or _is_number(row[index])) for row in below)
+        and any(_is_number(row[index]) for row in below)
     ]
-    above = [rows[0][index] for index in numbers]
-    return any(above) and not any(cell in MISSING or _NUMBER.fullmatch(cell) for cell in above if cell)
+    if not numbers:
+        return (0, 0) if any(map(_is_number, rows[0])) else (1, 0)
+    last = -1
+    for index, row in enumerate(rows[: len(rows) - len(below)]):
+        held = [row[at] for at in numbers if at < len(row) and row[at] not in MISSING]
+        if any(map(_is_number, held)):
+            break
+        last = index if held else last
+    if last < 0:
+        return 0, 0
+    return last + 1, max(range(last + 1), key=lambda index: (sum(map(bool, rows[index])), -index))
+
+
+def _is_number(cell: str) -> bool:
+    return _NUMBER.fullmatch(cell) is not None
 
 
 def _delimiter(lines: list[str]) -> str:
-    """The one that parts most lines into the same number of cells, and into most."""
+    """The one that parts most lines into the same number of cells, and into most; blanks where none does."""
 
     def fit(delimiter: str) -> tuple[int, int]:
         widths = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter))
         width, lines_of_it = max(widths.items(), key=lambda one: (one[0] > 1, one[1], one[0]))
         return (lines_of_it, width) if width > 1 else (0, 0)
 
-    return max(_DELIMITERS, key=fit)
-
-
-def _is_data(first: list[str], rest: list[list[str]]) -> bool:
-    """Whether the first line holds numbers where the others do: then it is no header."""
-    numbers = [index for index, cell in enumerate(first) if _NUMBER.fullmatch(cell)]
-    if not numbers or not rest:
-        return bool(numbers)
-    return all(
-        index < len(row) and (not row[index] or _NUMBER.fullmatch(row[index]) is not None)
-        for row in rest[:20]
-        for index in numbers
-    )
+    best = max(_DELIMITERS, key=fit)
+    widths = {len(line.split()) for line in lines if line.strip()}
+    by_blanks = fit(best) == (0, 0) and len(widths) == 1 and widths.pop() > 2
+    return " " if by_blanks else best
 
 
 def _is_utf8(head: bytes, whole: bool) -> bool:

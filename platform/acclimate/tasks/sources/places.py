@@ -31,11 +31,6 @@ _OTHERS = {
 """What people have besides, and what to do with it."""
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 Format = Literal["parquet", "delimited", "lines"]
-_PARTS: dict[str, Callable[[str, Any, Mapping[str, str | None]], Part]] = {
-    "parquet": ParquetPart,
-    "delimited": DelimitedPart,
-    "lines": LinesPart,
-}
 _UNFINISHED = (
     ".tmp",
     ".temp",
@@ -51,7 +46,7 @@ _UNFINISHED = (
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
-def from_files(location: str) -> Source:
+def from_files(location: str, absent: Sequence[str] = ()) -> Source:
     """Parquet, CSV or JSON lines: a file, a folder or zip of them (flat, nested, partitioned), or a pattern.
 
     Every row of a file in a folder has its partitions' values as text, and, where there are several files and
@@ -60,6 +55,7 @@ def from_files(location: str) -> Source:
 
     Args:
         location: a path or an fsspec URL; `*` matches names.
+        absent: words that stand for a missing value in text files, besides the usual ones.
 
     Raises:
         DataError: nothing is there, no driver for the URL is installed, or formats are mixed.
@@ -78,7 +74,12 @@ def from_files(location: str) -> Source:
         )
     given = _given(files, root)
     marks = [f"{path} {found[path].get('size')} {_mark(found[path])}" for path in files]
-    make = _PARTS[kinds.pop() or ""]
+    parts: dict[str, Callable[[str, Any, Mapping[str, str | None]], Part]] = {
+        "parquet": ParquetPart,
+        "delimited": partial(DelimitedPart, absent=tuple(absent)),
+        "lines": LinesPart,
+    }
+    make = parts[kinds.pop() or ""]
 
     def open_parts() -> Sequence[Part]:
         return [
@@ -91,8 +92,9 @@ def from_files(location: str) -> Source:
             for opener in [partial(filesystem.open, path, "rb", compression=_compression(path))]
         ]
 
-    digest = hashlib.sha256("\n".join(marks).encode()).hexdigest()
-    return Source(str(location), digest, open_parts, tuple(_not_read(found, files)))
+    digest = hashlib.sha256("\n".join([*marks, *absent]).encode()).hexdigest()
+    said = tuple(_not_read(found, files))
+    return Source(str(location), digest, open_parts, said, partial(from_files, location))
 
 
 def _find(location: str) -> tuple[Any, str, dict[str, Mapping[str, Any]]]:
@@ -139,11 +141,10 @@ def _format(path: str, alone: bool) -> Format | None:
         bare = bare.removesuffix(ending)
     if name.endswith(PARQUET):
         return "parquet"
-    if bare.endswith(DELIMITED) or (alone and bare.endswith((".txt", ".dat"))):
-        return "delimited"
     if bare.endswith(LINES):
         return "lines"
-    return None
+    unknown = not any(name.endswith(endings) for endings in _OTHERS)
+    return "delimited" if bare.endswith(DELIMITED) or (alone and unknown) else None
 
 
 def _compression(path: str) -> str | None:

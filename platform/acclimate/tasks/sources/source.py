@@ -78,12 +78,14 @@ class Source:
         fingerprint: equal for equal content; for files of their paths, sizes and modification marks.
         open: makes its parts; called only if it must be read.
         said: what was noticed while its parts were looked for.
+        without: the same source with further words for missing values; None where cells are no text.
     """
 
     name: str
     fingerprint: str
     open: Callable[[], Sequence[Part]]
     said: tuple[str, ...] = ()
+    without: Callable[[Sequence[str]], Source] | None = None
 
     @cached_property
     def parts(self) -> Sequence[Part]:

@@ -174,8 +174,12 @@ def _joined(one: Column, other: Column) -> Column | None:
 
 
 def _common(one: Any, other: Any) -> Any:
-    if one.equals(other) or pa.types.is_null(other):
-        return one
+    if (
+        one.equals(other)
+        or pa.types.is_null(other)
+        or (pa.types.is_nested(one) and pa.types.is_nested(other))
+    ):
+        return one  # lists are refused where they are read
     if pa.types.is_null(one):
         return other
     if is_number(one) and is_number(other):
