@@ -9,22 +9,39 @@ acc_config acc_defaults(void) {
     memset(&config, 0, sizeof config);
     config.watch_every = 4;
     config.reopen_on_warning = config.reopen_on_drift = 1;
+#if ACC_GRADIENT
+    config.every = 8;
+    config.hurry = 64;
+    config.hold_back = 4;
+    config.judge_from = 4;
+    config.keep = 8;
+#endif
     return config;
 }
 
-static void detector_reset(acc_device *d) {
+void acc_detector_reset(acc_device *d) {
     if (d->config.detector == ACC_PAGE_HINKLEY) acc_page_hinkley_reset(&d->detector.page_hinkley);
     else acc_adwin_reset(&d->detector.adwin);
+}
+
+void acc_run(acc_device *d, const uint8_t *blob) {
+    d->blob = blob;
+    d->warned = 0;
+    d->watched = 0;
+#if ACC_CARRY
+    d->has_row = 0;
+#endif
+    acc_detector_reset(d);
+    acc_start(d);
+    if (d->config.flash.page && acc_load(d) == ACC_FLASH) d->counts.lost_states++;
 }
 
 int acc_begin(acc_device *d, const acc_config *config) {
     memset(d, 0, sizeof *d);
     d->config = *config;
-    detector_reset(d);
-    d->blob = acc_newest(d);
-    if (!d->blob) return ACC_NO_WEIGHTS;
-    acc_heads_begin(d);
-    if (d->config.flash.page && acc_load(d) == ACC_FLASH) d->counts.lost_states++;
+    const uint8_t *blob = acc_newest(d);
+    if (!blob) return ACC_NO_WEIGHTS;
+    acc_run(d, blob);
     return ACC_OK;
 }
 
@@ -44,16 +61,24 @@ static int best(const acc_device *d) {
     return top;
 }
 
-static void start_afresh(acc_device *d) {
-    acc_heads_begin(d);
-    detector_reset(d);
+void acc_start_afresh(acc_device *d) {
+    acc_start(d);
+    acc_detector_reset(d);
     d->warned = 0;
     d->counts.resets++;
     acc_forget_saved(d);
 }
 
+/* What was learnt, and what it was learnt from, is forgotten. */
+static void leave(acc_device *d) {
+#if ACC_GRADIENT
+    acc_forget_examples(d);
+#endif
+    acc_start_afresh(d);
+}
+
 int acc_reset(acc_device *d) {
-    start_afresh(d);
+    leave(d);
     return ACC_OK;
 }
 
@@ -69,11 +94,11 @@ static void watch_inputs(acc_device *d) {
 int acc_predict(acc_device *d, const acc_real *x, float *outputs) {
     const int refused = acc_prepare(d, x);
     if (refused) return refused;
-    acc_heads_answer(d, 0);
+    acc_answer(d, 0);
     if (!finite_outputs(d) && d->state.learnt) {
         d->counts.fallbacks++;
-        start_afresh(d);
-        acc_heads_answer(d, 0);
+        leave(d);
+        acc_answer(d, 0);
     }
     if (!finite_outputs(d)) {
         d->counts.bad_inputs++;
@@ -104,8 +129,7 @@ static int shifted(acc_device *d) {
     return news == 2 && d->config.reopen_on_shift;
 }
 
-/* The loss of the outputs at hand, in the bundle's measure. */
-static float loss_of(const acc_device *d, const float *target) {
+float acc_loss(const acc_device *d, const float *target) {
     float sum = 0.0f;
 #if ACC_CLASSES
     float right = 0.0f;
@@ -130,9 +154,9 @@ static float loss_of(const acc_device *d, const float *target) {
 #endif
 }
 
-/* Let the detector see the loss; whether to learn anew. */
+/* Let the detector see the loss; what it asks for. */
 static int watch_loss(acc_device *d, const float *target) {
-    const float loss = loss_of(d, target);
+    const float loss = acc_loss(d, target);
     if (!isfinite(loss)) return 0;
     acc_sketch_add(d->state.adapted ? &d->adapted_loss : &d->start_loss, loss);
 #if ACC_CLASSES
@@ -154,29 +178,36 @@ static int watch_loss(acc_device *d, const float *target) {
     if (drift) {
         d->counts.drifts++;
         d->warned = 0;
-        return d->config.reopen_on_drift;
+        return d->config.reopen_on_drift ? ACC_ANEW : 0;
     }
     const uint8_t warned = d->warned;
     d->warned = (uint8_t)warning;
     if (!warning || warned) return 0;
     d->counts.warnings++;
-    return d->config.reopen_on_warning;
+    return d->config.reopen_on_warning ? ACC_HURRY : 0;
 }
 
-static int learn(acc_device *d, const acc_real *x, const float *target) {
+static int learn(acc_device *d, const acc_real *x, int32_t label, const float *values, const float *target) {
     const int refused = acc_prepare(d, x);
     if (refused) return refused;
     const int inputs = shifted(d);
-    acc_heads_answer(d, 1);
-    const int anew = watch_loss(d, target) || inputs;
-    acc_heads_learn(d, target);
-    if (anew) { /* what is known counts no more than a new device's knowledge of itself */
-        d->counts.resets++;
-        detector_reset(d);
-        acc_heads_reopen(d);
-    }
+    acc_answer(d, 1);
+    int response = watch_loss(d, target);
+    if (!response && inputs) response = ACC_ANEW;
+#if ACC_CARRY
+    x = d->last_row;
+#endif
+    acc_take(d, x, label, values, target, response);
     return ACC_OK;
 }
+
+#if !ACC_CLASSES
+void acc_normalize_values(const acc_device *d, const float *values, float *to) {
+    const float *numbers = acc_numbers(d);
+    for (int c = 0; c < ACC_OUTPUTS; c++)
+        to[c] = (values[c] - numbers[ACC_AT_TARGET_MEAN + c]) / numbers[ACC_AT_TARGET_SCALE + c];
+}
+#endif
 
 #if ACC_CLASSES
 int acc_learn(acc_device *d, const acc_real *x, int32_t label) {
@@ -186,19 +217,18 @@ int acc_learn(acc_device *d, const acc_real *x, int32_t label) {
         return ACC_BAD_LABEL;
     }
     for (int c = 0; c < ACC_OUTPUTS; c++) target[c] = c == label ? 1.0f : 0.0f;
-    return learn(d, x, target);
+    return learn(d, x, label, 0, target);
 }
 #else
 int acc_learn(acc_device *d, const acc_real *x, const float *values) {
     float target[ACC_OUTPUTS];
-    const float *numbers = acc_numbers(d);
     for (int c = 0; c < ACC_OUTPUTS; c++) {
         if (!isfinite(values[c])) {
             d->counts.bad_labels++;
             return ACC_BAD_LABEL;
         }
-        target[c] = (values[c] - numbers[ACC_AT_TARGET_MEAN + c]) / numbers[ACC_AT_TARGET_SCALE + c];
     }
-    return learn(d, x, target);
+    acc_normalize_values(d, values, target);
+    return learn(d, x, 0, values, target);
 }
 #endif

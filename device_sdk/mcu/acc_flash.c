@@ -148,16 +148,11 @@ int acc_update_finish(acc_device *d) {
     memcpy(end.release, blob + offsetof(acc_header, content_hash), sizeof end.release);
     if (flash->program(flash->context, base + blob_slot(flash->page) - UNIT, &end, sizeof end)) return ACC_FLASH;
     if (accepted(d, in->slot) != blob) return ACC_FLASH;
-    const acc_config config = d->config;
-    const acc_counts counts = d->counts;
-    const acc_sketch start = d->start_loss, adapted = d->adapted_loss;
-    const acc_shift shift = d->shift;
-    const int begun = acc_begin(d, &config);
-    d->counts = counts;
-    d->start_loss = start;
-    d->adapted_loss = adapted;
-    d->shift = shift;
-    return begun;
+    acc_run(d, blob);
+#if ACC_GRADIENT
+    acc_adapt(d); /* the examples are this device's still */
+#endif
+    return ACC_OK;
 }
 
 /* ---- what was learnt */
@@ -199,7 +194,7 @@ int acc_load(acc_device *d) {
     }
     if (from == 2) return result;
     if (flash->read(flash->context, state_at(d, from) + UNIT, &d->state, sizeof d->state)) {
-        acc_heads_begin(d);
+        acc_start(d);
         return ACC_FLASH;
     }
     return ACC_OK;

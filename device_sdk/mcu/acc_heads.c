@@ -4,12 +4,26 @@
 
 #include "acc_internal.h"
 
+#if !ACC_GRADIENT
+
 static const float MEMORY = 0.95f, WORST = -6.9f, SILENT = 1e-4f, START = ACC_CLASSES ? -7.0f : -3.0f;
 #if !ACC_CLASSES
 static const float SPREAD_RATE = 0.02f;
 #endif
 
-void acc_heads_begin(acc_device *d) {
+/* What is known counts no more than a new device's knowledge of itself. */
+static void reopen(acc_device *d) {
+    const float *numbers = acc_numbers(d);
+#if ACC_HEAD_LAST
+    memcpy(d->state.last_cov, numbers + ACC_AT_LAST_COV, sizeof d->state.last_cov);
+#endif
+#if ACC_HEAD_MEANS
+    memcpy(d->state.means_cov, numbers + ACC_AT_MEANS_COV, sizeof d->state.means_cov);
+#endif
+    memset(d->state.trust, 0, sizeof d->state.trust);
+}
+
+void acc_start(acc_device *d) {
     memset(&d->state, 0, sizeof d->state);
     const float *numbers = acc_numbers(d);
 #if ACC_HEAD_LAST
@@ -19,18 +33,7 @@ void acc_heads_begin(acc_device *d) {
     memcpy(d->state.means_mean, numbers + ACC_AT_MEANS_MEAN, sizeof d->state.means_mean);
 #endif
     d->state.spread = 1.0f;
-    acc_heads_reopen(d);
-}
-
-void acc_heads_reopen(acc_device *d) {
-    const float *numbers = acc_numbers(d);
-#if ACC_HEAD_LAST
-    memcpy(d->state.last_cov, numbers + ACC_AT_LAST_COV, sizeof d->state.last_cov);
-#endif
-#if ACC_HEAD_MEANS
-    memcpy(d->state.means_cov, numbers + ACC_AT_MEANS_COV, sizeof d->state.means_cov);
-#endif
-    memset(d->state.trust, 0, sizeof d->state.trust);
+    reopen(d);
 }
 
 void acc_shares(const acc_device *d, float *shares) {
@@ -119,7 +122,7 @@ static void answer_start(acc_device *d, float *to) {
 #endif
 }
 
-void acc_heads_answer(acc_device *d, int all) {
+void acc_answer(acc_device *d, int all) {
     float shares[ACC_EXPERTS], *to = d->answers + ACC_OUTPUTS;
     acc_shares(d, shares);
     const int from = all || shares[0] > SILENT ? 0 : 1;
@@ -237,7 +240,7 @@ static void learn_means(acc_device *d, const float *target) {
 }
 #endif
 
-void acc_heads_learn(acc_device *d, const float *target) {
+void acc_take(acc_device *d, const acc_real *x, int32_t label, const float *values, const float *target, int response) {
     float shares[ACC_EXPERTS];
 #if !ACC_CLASSES
     /* before the head moves: how wide this device's errors are beside the fleet's */
@@ -264,4 +267,14 @@ void acc_heads_learn(acc_device *d, const float *target) {
     d->counts.steps++;
     d->counts.adaptations += d->state.adapted;
     d->counts.kept_starts += !d->state.adapted;
+    if (response) {
+        d->counts.resets++;
+        acc_detector_reset(d);
+        reopen(d);
+    }
+    (void)x, (void)label, (void)values;
 }
+
+#else
+typedef int acc_no_heads; /* a file may not be empty */
+#endif

@@ -43,48 +43,47 @@ static float repaired(const acc_real *row, int32_t channel, int32_t at, const fl
     return (float)v;
 }
 
-int acc_prepare(acc_device *d, const acc_real *x) {
+int acc_normalize(const acc_device *d, const acc_real *x, float *to) {
     const float *numbers = acc_numbers(d);
-    int varies = d->config.allow_constant || ACC_MAY_STAND, clamped = 0;
+    int varies = d->config.allow_constant || ACC_MAY_STAND, beyond = 0;
+    for (int32_t i = 0; i < ACC_INPUT; i++) {
+        const int32_t channel = i / ACC_SAMPLES, first = channel * ACC_SAMPLES;
+        to[i] = repaired(x + first, channel, i - first, numbers);
+        if (!(fabsf(to[i]) < LARGEST)) return ACC_BAD_INPUT;
+        varies |= to[i] != to[first];
+    }
+    if (!varies) return ACC_BAD_INPUT;
+    for (int32_t i = 0; i < ACC_INPUT; i++) {
+        const int32_t channel = i / ACC_SAMPLES;
+#if ACC_BOUNDS
+        const float low = numbers[ACC_AT_LOW + channel], high = numbers[ACC_AT_HIGH + channel];
+        if (to[i] < low || to[i] > high) {
+            to[i] = to[i] < low ? low : high;
+            beyond = 1;
+        }
+#endif
+        to[i] = (to[i] - numbers[ACC_AT_MEAN + channel]) * numbers[ACC_AT_INVERSE + channel];
+    }
+    return beyond;
+}
+
+int acc_prepare(acc_device *d, const acc_real *x) {
 #if ACC_CARRY
     for (int32_t i = 0; i < ACC_INPUT; i++)
         if (!d->has_row || !isnan(x[i])) d->last_row[i] = x[i];
     d->has_row = 1;
     x = d->last_row;
 #endif
-    for (int32_t channel = 0; channel < ACC_CHANNELS; channel++) {
-        const acc_real *row = x + channel * ACC_SAMPLES;
-        float *to = d->x + channel * ACC_SAMPLES;
-        for (int32_t i = 0; i < ACC_SAMPLES; i++) {
-            to[i] = repaired(row, channel, i, numbers);
-            if (!(fabsf(to[i]) < LARGEST)) {
-                d->counts.bad_inputs++;
-                return ACC_BAD_INPUT;
-            }
-            varies |= to[i] != to[0];
-        }
-    }
-    if (!varies) {
+    const int told = acc_normalize(d, x, d->x);
+    if (told < 0) {
         d->counts.bad_inputs++;
-        return ACC_BAD_INPUT;
+        return told;
     }
-    for (int32_t i = 0; i < ACC_INPUT; i++) {
-        const int32_t channel = i / ACC_SAMPLES;
-#if ACC_BOUNDS
-        const float low = numbers[ACC_AT_LOW + channel], high = numbers[ACC_AT_HIGH + channel];
-        if (d->x[i] < low || d->x[i] > high) {
-#if ACC_BOUNDS == 2
-            d->counts.beyond++;
-            return ACC_BEYOND;
-#else
-            d->x[i] = d->x[i] < low ? low : high;
-            clamped = 1;
-#endif
-        }
-#endif
-        d->x[i] = (d->x[i] - numbers[ACC_AT_MEAN + channel]) * numbers[ACC_AT_INVERSE + channel];
+    if (told && ACC_BOUNDS == 2) {
+        d->counts.beyond++;
+        return ACC_BEYOND;
     }
-    d->counts.clamped += (uint32_t)clamped;
+    d->counts.clamped += (uint32_t)told;
     return ACC_OK;
 }
 

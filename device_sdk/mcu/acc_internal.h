@@ -26,16 +26,35 @@ static inline const float *acc_numbers(const acc_device *device) {
 }
 
 uint32_t acc_crc(uint32_t crc, const void *bytes, uint32_t count);
+/* Predict with these weights from now on, and with what was learnt with them where flash holds it. */
+void acc_run(acc_device *device, const uint8_t *blob);
 int acc_load(acc_device *device);
 const uint8_t *acc_newest(const acc_device *device);
 int acc_prepare(acc_device *device, const acc_real *x);
+/* One input in units of training; how it was refused, or whether it was cut to the bounds of training: 1. */
+int acc_normalize(const acc_device *device, const acc_real *x, float *to);
+#if !ACC_CLASSES
+/* Recorded values in units of training. */
+void acc_normalize_values(const acc_device *device, const float *values, float *to);
+#endif
 void acc_shift_features(const acc_device *device, float *features);
-void acc_heads_begin(acc_device *device);
-void acc_heads_reopen(acc_device *device);
-/* From `x`: features into the arena, answers and outputs. */
-void acc_heads_answer(acc_device *device, int all);
-/* After acc_heads_answer(device, 1): one label (one-hot, or normalized values). */
-void acc_heads_learn(acc_device *device, const float *target);
+/* The loss of the outputs at hand, in the bundle's measure. */
+float acc_loss(const acc_device *device, const float *target);
+void acc_detector_reset(acc_device *device);
+/* Back to the start, with a fresh detector. */
+void acc_start_afresh(acc_device *device);
+
+/* What the kinds of adaptation have in common: acc_heads.c, acc_gradient.c. */
+enum { ACC_HURRY = 1, ACC_ANEW = 2 }; /* what an alarm asks for: a warning, drift */
+void acc_start(acc_device *device);
+/* From `x`: the outputs; with `all` also what learning from this example needs. */
+void acc_answer(acc_device *device, int all);
+/* After acc_answer(device, 1): one label. `target`: one-hot, or normalized values; `values`: as recorded. */
+void acc_take(acc_device *device, const acc_real *x, int32_t label, const float *values, const float *target, int response);
+#if ACC_GRADIENT
+void acc_adapt(acc_device *device);
+void acc_forget_examples(acc_device *device);
+#endif
 void acc_sketch_add(acc_sketch *sketch, float value);
 void acc_forget_saved(acc_device *device);
 

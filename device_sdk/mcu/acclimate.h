@@ -3,6 +3,8 @@
  * One header, one struct that the application owns. No heap, no global state, no libc beyond math and memcpy.
  * `model.h` and `model.c` come from `acclimate export --target c`; weights come apart, as a signed blob.
  * What a call decides is what the Python SDK decides on the same examples: `learn_one`, `predict_one`, `reset`.
+ * A label costs one update of heads in closed form, or, where the bundle adapts by gradient steps, some of them when
+ * an adaptation is due: at every eighth label, and after an alarm.
  */
 #ifndef ACCLIMATE_H
 #define ACCLIMATE_H
@@ -58,6 +60,13 @@ typedef struct {
     uint32_t factory_bytes;
     uint32_t watch_every;     /* every how-manieth predicted input the detector of shifts sees */
     uint8_t reopen_on_warning, reopen_on_drift, reopen_on_shift; /* learn anew, or only count */
+#if ACC_GRADIENT
+    uint32_t every;      /* labels between two adaptations; a quarter of that for `hurry` labels after an alarm */
+    uint32_t hurry;
+    uint32_t hold_back;  /* every how-manieth label of a class judges, and is not learnt from */
+    uint32_t judge_from; /* held-back examples needed before they decide */
+    uint32_t keep;       /* newest examples that drift leaves: they are of the new kind */
+#endif
     uint8_t allow_constant;   /* accept windows in which no channel varies */
     acc_detector detector;    /* of the losses */
 } acc_config;
@@ -96,8 +105,12 @@ typedef struct {
     uint32_t bad_inputs, bad_labels, beyond, lost_states;
 } acc_counts;
 
-/* What is learnt, and what is written to flash: the heads' state, the trust in the experts, the errors' spread. */
+/* What is learnt, and what is written to flash: the parameters that steps move, or the heads' state, the trust in the
+ * experts and the errors' spread. */
 typedef struct {
+#if ACC_GRADIENT
+    float params[ACC_MOVING];
+#else
 #if ACC_HEAD_LAST
     float last_mean[ACC_D * ACC_OUTPUTS], last_cov[ACC_D * (ACC_D + 1) / 2]; /* lower triangle by rows */
 #endif
@@ -105,8 +118,27 @@ typedef struct {
     float means_mean[ACC_OUTPUTS * ACC_R], means_cov[ACC_OUTPUTS * (ACC_OUTPUTS + 1) / 2];
 #endif
     float trust[ACC_EXPERTS], spread;
+#endif
     uint32_t adapted, learnt;
 } acc_learned;
+
+#if ACC_GRADIENT
+/* A labelled example as recorded; `order` rises with each, 0 is a free place. */
+typedef struct {
+    uint32_t order;
+#if !ACC_CLASSES
+    float values[ACC_OUTPUTS];
+#endif
+    acc_real x[ACC_INPUT];
+} acc_kept;
+/* Of one class, or of all numbers: places in `kept`, oldest first. */
+typedef struct {
+    uint32_t seen;
+    uint16_t supports, helds, support[ACC_SHOTS], held[ACC_HELD];
+    uint8_t begun;
+    acc_kept kept[ACC_SHOTS + ACC_HELD];
+} acc_shelf;
+#endif
 
 typedef struct {
     uint32_t slot, length, at; /* of the blob that is coming in; length 0: none is */
@@ -127,7 +159,19 @@ typedef struct {
     uint32_t sequence, watched;
     uint8_t warned, news; /* news of the inputs: 0, 1 a warning, 2 drift */
     float x[ACC_INPUT];   /* the example at hand, normalized */
-    float outputs[ACC_OUTPUTS], answers[(1 + ACC_HEADS) * ACC_OUTPUTS], scratch[ACC_SCRATCH];
+    float outputs[ACC_OUTPUTS], scratch[ACC_SCRATCH];
+#if ACC_GRADIENT
+    acc_shelf shelves[ACC_SHELVES];
+    uint16_t turns[ACC_SHELVES]; /* the shelves by when they were begun */
+    uint32_t begun, order, since, hurry, filled_from, filled_until;
+    float candidate[ACC_MOVING], batch_x[ACC_PART * ACC_INPUT], batch_y[ACC_PART * (ACC_CLASSES ? 1 : ACC_OUTPUTS)];
+    float batch_w[ACC_PART];
+#if ACC_PART < ACC_BATCH
+    float moved[ACC_MOVING];
+#endif
+#else
+    float answers[(1 + ACC_HEADS) * ACC_OUTPUTS];
+#endif
     float arena[ACC_ARENA];
 #if ACC_CARRY
     acc_real last_row[ACC_INPUT];
@@ -155,8 +199,10 @@ int acc_learn(acc_device *device, const acc_real *x, const float *values);
 int acc_reset(acc_device *device);
 /* Keep what was learnt: call it once a minute at most, flash wears. The other slot stays until it is whole. */
 int acc_save(acc_device *device);
+#if !ACC_GRADIENT
 /* How much each expert says, ACC_EXPERTS shares: the start's first. */
 void acc_shares(const acc_device *device, float *shares);
+#endif
 /* Counter of the weights in use, and their release. */
 uint32_t acc_counter(const acc_device *device);
 uint32_t acc_version(const acc_device *device);

@@ -57,6 +57,14 @@ int main(void) {
     say("drifts ", device.counts.drifts);
     say("predict ", predict);
     say("learn ", learn);
+#if ACC_GRADIENT
+    const float *numbers = acc_numbers(&device);
+    const uint32_t before = SYST_CVR;
+    for (uint32_t at = 0; at < ACC_BATCH; at += ACC_PART)
+        acc_step(numbers, device.state.params, device.batch_x, device.batch_y, device.batch_w, numbers + ACC_AT_RATES,
+                 device.candidate, 1.0f, device.arena);
+    say("step ", since(before));
+#endif
     const uint32_t *mark = (const uint32_t *)((uintptr_t)&_estack - 8192);
     while (*mark == 0xDEADBEEFu) mark++;
     say("stack ", (uint32_t)((uintptr_t)&_estack - (uintptr_t)mark));
@@ -78,5 +86,7 @@ static void fault(void) {
     for (;;) {
     }
 }
-__attribute__((section(".vectors"), used)) static void *const vectors[8] = {
-    &_estack, (void *)start, (void *)fault, (void *)fault, (void *)fault, (void *)fault, (void *)fault};
+__attribute__((section(".vectors"), used)) static const struct {
+    uint32_t *stack;
+    void (*handlers[7])(void);
+} vectors = {&_estack, {start, fault, fault, fault, fault, fault, fault}};

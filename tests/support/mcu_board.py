@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.support.mcu_host import STRICT
+
 HERE = Path(__file__).parent
 SOFT, HARD = ["-mfloat-abi=soft"], ["-mfloat-abi=hard"]
 BOARDS = {
@@ -24,7 +26,7 @@ class Run:
     """What a firmware said, and what the linker says of it.
 
     Attributes:
-        said: figures by name: begun, decisions, drifts, predict, learn (instructions), stack (bytes).
+        said: figures by name: begun, decisions, drifts, predict, learn, step (instructions), stack (bytes).
         ram, flash: bytes, without the stack and without the recorded stream.
         symbols: what is linked.
     """
@@ -47,7 +49,7 @@ def run(firmware: Path, folder: Path, board: str, xs: np.ndarray, ys: np.ndarray
             "arm-none-eabi-gcc",
             *flags,
             "-mthumb",
-            "-std=c99",
+            *STRICT,
             "-Os",
             "-ffunction-sections",
             "-Wl,--gc-sections",

@@ -109,10 +109,6 @@ const float *host_state(const host *h, uint32_t *count) {
     return (const float *)&h->device.state;
 }
 const float *host_outputs(const host *h) { return h->device.outputs; }
-const float *host_features(host *h, const float *x) { /* phi, then z, of a normalized example */
-    acc_features(acc_numbers(&h->device), x, h->device.arena);
-    return h->device.arena;
-}
 float host_distance(const host *h) { return h->device.shift.distance; }
 int host_learn_many(host *h, const acc_real *x, const int32_t *y, int count, int32_t *predictions, uint8_t *drifts) {
     for (int i = 0; i < count; i++) {

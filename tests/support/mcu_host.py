@@ -53,7 +53,7 @@ def build(folder: Path, *flags: str, compiler: str = "gcc") -> Path:
     subprocess.run(
         [
             compiler,
-            "-std=c99",
+            *STRICT,
             "-O2",
             "-fPIC",
             "-shared",
@@ -82,7 +82,6 @@ class HostDevice:
             ("host_flash", ct.c_void_p),
             ("host_state", ct.POINTER(ct.c_float)),
             ("host_outputs", ct.POINTER(ct.c_float)),
-            ("host_features", ct.POINTER(ct.c_float)),
             ("host_counts", ct.POINTER(ct.c_uint32)),
             ("host_device", ct.c_void_p),
             ("host_distance", ct.c_float),
@@ -155,3 +154,5 @@ class HostDevice:
 
 
 GESTURES = Path(acclimate_device.testing.__file__).parent / "closed_form_bundle"
+STEPS = GESTURES.with_name("bundle")
+"""The same by gradient steps."""

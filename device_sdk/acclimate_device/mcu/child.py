@@ -19,7 +19,7 @@ from acclimate_device.errors import BundleError, ProtocolError, TransportError
 from acclimate_device.mcu.line import REFUSALS, Hello, Line
 from acclimate_device.mcu.weights import Sign, blob, topology
 from acclimate_device.online.versions import Note, ReadFile, Running, Versions
-from acclimate_device.protocol import Manifest, Report, loads
+from acclimate_device.protocol import Manifest, Report, Slot, loads
 from acclimate_device.runtime.engine import Engine
 from acclimate_device.storage import Slots, Store
 from acclimate_device.telemetry import ReportQueue, told
@@ -52,6 +52,7 @@ class Child:
         sign: the Ed25519 signature that its firmware trusts.
         clock: Unix seconds.
         new_id: makes ids of reports: 32 hexadecimal digits.
+        on_report: is shown each report before it is queued.
     """
 
     def __init__(
@@ -62,13 +63,34 @@ class Child:
         sign: Sign,
         clock: Callable[[], float] = time.time,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
+        on_report: Callable[[Report], None] = lambda report: None,
     ) -> None:
         self._line, self._sign, self._clock, self._new_id = line, sign, clock, new_id
+        self._on_report = on_report
         self._queue = ReportQueue(store, new_id=new_id)
         self._versions = Versions(Slots(store), factory, 3, _packed)
         self._running = self._versions.start()
         self._notes: list[Note] = []
         self._began = clock()
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the bundle that it runs, as far as its gateway knows."""
+        return self._running.engine.manifest
+
+    @property
+    def slot(self) -> Slot:
+        """Where its gateway holds that bundle."""
+        return self._running.slot
+
+    def close(self) -> None:
+        """Have it keep what it learnt, and report the open window.
+
+        Raises:
+            TransportError: the child gives no answer.
+        """
+        self._line.save()
+        self._report(self._versions.boot.counter)
 
     def step(self) -> None:
         """Obey what the agent was told, and report where a window is over.
@@ -128,16 +150,17 @@ class Child:
             report = loads(Report, raw, _REPORT_BYTES)
         except ProtocolError as error:
             raise TransportError(f"the child's report cannot be read: {error}") from None
+        if report.drifts:  # the child knows no time: it was within this window
+            self._notes.append(("drift", "microcontroller", f"{report.drifts} since the last report"))
         events = tuple(told(now, kind, source, detail) for kind, source, detail in self._notes)
         self._notes.clear()
-        slot = self._running.slot
-        self._queue.add(
-            replace(
-                report,
-                id=self._new_id(),
-                release=self._running.release,
-                counter=counter,
-                slot=slot,
-                events=events,
-            )
+        report = replace(
+            report,
+            id=self._new_id(),
+            release=self._running.release,
+            counter=counter,
+            slot=self.slot,
+            events=events,
         )
+        self._on_report(report)
+        self._queue.add(report)

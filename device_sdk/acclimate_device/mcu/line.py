@@ -83,12 +83,17 @@ class Hello:
 class Line:
     """One child at the end of a stream.
 
+    Args:
+        answer_s: seconds that an answer may take; what flash has to be erased for may take a minute.
+
     Raises:
         TransportError: no answer came, however often it was asked (from every method).
     """
 
-    def __init__(self, stream: Stream, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream, self._clock = stream, clock
+    def __init__(
+        self, stream: Stream, clock: Callable[[], float] = time.monotonic, answer_s: float = _ANSWER_S
+    ) -> None:
+        self._stream, self._clock, self._answer_s = stream, clock, answer_s
         self._sequence = 0
         self._rest = b""
 
@@ -137,9 +142,9 @@ class Line:
                 break
         return told, body
 
-    def ask(self, kind: Ask, body: bytes = b"", answer_s: float = _ANSWER_S) -> tuple[int, bytes]:
+    def ask(self, kind: Ask, body: bytes = b"", at_least_s: float = 0.0) -> tuple[int, bytes]:
         """The result and the body of the answer. What can be asked twice is, where no answer came."""
-        self._sequence = (self._sequence + 1) % 256
+        self._sequence, answer_s = (self._sequence + 1) % 256, max(self._answer_s, at_least_s)
         frame = encoded(bytes((kind, self._sequence)) + body)
         again = kind in (Ask.HELLO, Ask.DATA, Ask.REST, Ask.RESET, Ask.SAVE)
         for _ in range(_TIMES if again else 1):

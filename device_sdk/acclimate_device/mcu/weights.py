@@ -10,15 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from acclimate_device.bundle import Bundle
 from acclimate_device.errors import BundleError
+from acclimate_device.online.adaptation import expected_to_pay
 from acclimate_device.preprocessing import Preparation
-from acclimate_device.protocol import FEATURES, PARAMS, ClosedForm, Manifest
+from acclimate_device.protocol import ADAPT, FEATURES, PARAMS, PREDICT, Adaptation, ClosedForm, Manifest
 from acclimate_device.runtime.tensors import parse
 
 Float = NDArray[np.float32]
@@ -31,18 +32,17 @@ SIGNATURE_BYTES = 64
 _LAYOUT = 1  # of the numbers: part of the topology
 
 
-def fits_c(manifest: Manifest) -> ClosedForm:
+def fits_c(manifest: Manifest) -> Adaptation | ClosedForm:
     """The adaptation of a bundle that the C runtime can run.
 
     Raises:
         BundleError: it adapts in a way that the C runtime does not know.
     """
     adaptation, input_ = manifest.adaptation, manifest.input
-    if not isinstance(adaptation, ClosedForm):
-        kind = "gradient steps" if manifest.output.kind != "anomaly" else "what is normal on the device"
+    if not isinstance(adaptation, Adaptation | ClosedForm):
         raise BundleError(
-            f"{manifest.release.name} adapts by {kind}, microcontrollers by heads in closed form: train with "
-            "learner.algorithm: closed-form"
+            f"{manifest.release.name} adapts to what is normal on the device, microcontrollers by heads in "
+            "closed form or by gradient steps: train with learner.algorithm: closed-form"
         )
     if input_.preprocessing.step_s:
         raise BundleError(
@@ -69,20 +69,51 @@ def numbers(bundle: Bundle) -> dict[str, Float]:
         for name, given in (("target_mean", output.mean or (0.0,)), ("target_scale", output.scale or (1.0,))):
             made[name] = np.tile(np.asarray(given, np.float32), width // len(given))
     try:
-        for head, kept in zip(adaptation.heads, adaptation.forgetting, strict=True):
-            made[f"{head}_mean"] = tensors[f"start.{head}.mean"]
-            made[f"{head}_cov"] = _lower(tensors[f"start.{head}.cov"])
-            made[f"{head}_kept"] = np.asarray([kept], np.float32)
-            if output.kind == "classification":
-                made[f"{head}_scale"] = np.exp(tensors[f"prior.{head}.scale"].reshape(1))
-                made[f"{head}_power"] = tensors[f"prior.{head}.power"]
-                made[f"{head}_bias"] = tensors[f"prior.{head}.bias"]
-        name = "temperature" if output.kind == "classification" else "noise"
-        made[name] = tensors[f"prior.{name}"]
+        if isinstance(adaptation, Adaptation):
+            made |= _steps(manifest, adaptation, tensors)
+        else:
+            made |= _heads(adaptation, tensors, output.kind == "classification")
     except KeyError as error:
         raise BundleError(f"{PARAMS} has no {error}: export the bundle again") from None
-    made |= {name: tensors[name] for name in sorted(tensors) if name.startswith("param.")}
+    made |= {
+        name: tensors[name] for name in sorted(tensors) if name.startswith("param.") and name not in made
+    }
     return {name: np.ascontiguousarray(each, np.float32).reshape(-1) for name, each in made.items()}
+
+
+def rate_names(adaptation: Adaptation) -> tuple[str, ...]:
+    """The step sizes that one gradient step takes, in the order in which they lie in a blob."""
+    return ("lr", *(f"rate.{name}" for name in adaptation.rates))
+
+
+def _steps(manifest: Manifest, adaptation: Adaptation, tensors: Mapping[str, Float]) -> dict[str, Float]:
+    """Whether to adapt before labels can judge that, the step sizes step by step, and what moves."""
+    steps = range(adaptation.steps if adaptation.rates else 1)
+    rates: list[Float] = []
+    for step in steps:
+        rates.append(np.asarray([adaptation.inner_lr], np.float32))
+        for name in adaptation.rates:
+            every = tensors[f"rate.{name}"]
+            rates.append(every[min(step, len(every) - 1)].reshape(-1))
+    return {
+        "pays": np.asarray([expected_to_pay(manifest)], np.float32),
+        "rates": np.concatenate(rates),
+        **{f"param.{name}": tensors[f"param.{name}"] for name in adaptation.trainable},
+    }
+
+
+def _heads(adaptation: ClosedForm, tensors: Mapping[str, Float], classes: bool) -> dict[str, Float]:
+    made: dict[str, Float] = {}
+    for head, kept in zip(adaptation.heads, adaptation.forgetting, strict=True):
+        made[f"{head}_mean"] = tensors[f"start.{head}.mean"]
+        made[f"{head}_cov"] = _lower(tensors[f"start.{head}.cov"])
+        made[f"{head}_kept"] = np.asarray([kept], np.float32)
+        if classes:
+            made[f"{head}_scale"] = np.exp(tensors[f"prior.{head}.scale"].reshape(1))
+            made[f"{head}_power"] = tensors[f"prior.{head}.power"]
+            made[f"{head}_bias"] = tensors[f"prior.{head}.bias"]
+    name = "temperature" if classes else "noise"
+    return made | {name: tensors[f"prior.{name}"]}
 
 
 def topology(bundle: Bundle) -> bytes:
@@ -90,11 +121,17 @@ def topology(bundle: Bundle) -> bytes:
     manifest = bundle.manifest
     adaptation, input_ = fits_c(manifest), manifest.input
     steps = input_.preprocessing
+    if isinstance(adaptation, ClosedForm):
+        kind: dict[str, object] = {"features": manifest.files[FEATURES].sha256, "heads": adaptation.heads}
+    else:
+        kind = {name: manifest.files[name].sha256 for name in (PREDICT, ADAPT)}
+        kind |= {
+            name: getattr(adaptation, name) for name in ("steps", "shots", "batch", "trainable", "rates")
+        }
     told = {
+        **kind,
         "layout": _LAYOUT,
-        "features": manifest.files[FEATURES].sha256,
         "shape": input_.shape,
-        "heads": adaptation.heads,
         "loss": adaptation.loss,
         "kind": manifest.output.kind,
         "labels": manifest.output.labels or manifest.output.width,

@@ -59,7 +59,7 @@ def adapt(
     steps = engine.adaptation.steps * (1 if current is None else 2)
     finite = [params for params in candidates if _finite(params)]
     if len(judges) < judge_from:
-        pays = bool(finite) and _expected_to_pay(engine.manifest)
+        pays = bool(finite) and expected_to_pay(engine.manifest)
         return Outcome(finite[0] if pays else engine.start, pays, steps)
     losses = [_mean_loss(engine, schema, params, judges) for params in (engine.start, *finite)]
     best = int(np.argmin(np.nan_to_num(losses, nan=np.inf)))  # the start wins a tie
@@ -84,7 +84,7 @@ def _finite(params: Params) -> bool:
     return all(bool(np.isfinite(tensor).all()) for tensor in params.values())
 
 
-def _expected_to_pay(manifest: Manifest) -> bool:
+def expected_to_pay(manifest: Manifest) -> bool:
     """Whether adaptation helped on the tasks held out in training; without that knowledge it is not used."""
     if manifest.expected is None or len(manifest.expected.points) < 2:
         return False

@@ -20,7 +20,8 @@ class DeviceLimits:
         peak_memory_bytes: tensor bytes alive at once in one adaptation step.
         macs_per_step: multiply-adds of one adaptation step over a full batch.
         macs_per_prediction: multiply-adds of one prediction.
-        ram_bytes, flash_bytes, instructions_per_label: of a microcontroller, see `bundle.mcu.size`.
+        ram_bytes, flash_bytes, instructions_per_label, instructions_per_step: of a microcontroller, see
+            `bundle.mcu.size`.
     """
 
     parameters: int | None = None
@@ -31,6 +32,7 @@ class DeviceLimits:
     ram_bytes: int | None = None
     flash_bytes: int | None = None
     instructions_per_label: int | None = None
+    instructions_per_step: int | None = None
 
     @staticmethod
     def declared(section: Mapping[str, object]) -> DeviceLimits:

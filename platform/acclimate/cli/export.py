@@ -116,6 +116,7 @@ def _export_c(
                 "flash_bytes": figures.flash_bytes,
                 "blob_bytes": figures.blob_bytes,
                 "instructions_per_label": figures.instructions_per_label,
+                "instructions_per_step": figures.instructions_per_step,
             }
         )
         return
@@ -126,7 +127,12 @@ def _export_c(
             "RAM": f"{figures.ram_bytes:,} bytes, and a stack of {figures.stack_bytes:,}",
             "most of it": f"{figures.largest[0]}, {figures.largest[1]:,} bytes",
             "flash": f"{figures.flash_bytes:,} bytes, of them {figures.blob_bytes:,} of weights",
-            "instructions": f"{figures.instructions_per_label:,} a label on a Cortex-M4F",
+            "instructions": f"{figures.instructions_per_label:,} a label on a Cortex-M4F"
+            + (
+                f", {figures.instructions_per_step:,} a gradient step"
+                if figures.instructions_per_step
+                else ""
+            ),
             "weights": f"{BLOB}, counter {counter or release.version}, "
             + ("signed" if key else "not signed: for the firmware's factory alone"),
         },

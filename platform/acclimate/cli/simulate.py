@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import statistics
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from acclimate.cli.options import json_option
 from acclimate.cli.output import err, next_step, print_fields, print_json, print_table
 
 if TYPE_CHECKING:
-    from acclimate.simulation import Detection, Happening, Outcome, Scenario, ServedWorld
+    from acclimate.simulation import Detection, Happening, Outcome, Program, Scenario, ServedWorld
 
 STOPPED = 130  # what a shell reports for Ctrl-C
 _ROWS = 12
@@ -62,10 +64,11 @@ def simulate(
     loaded = load_scenario(scenario, given)
     factory, progress = _files(bundle) if bundle else None, _Progress(loaded)
     try:
-        if root is None:
-            outcome = run(loaded, factory, progress)
-        else:
-            outcome = join(loaded, _world(root), factory, progress)
+        with _program(loaded, factory) as program:
+            if root is None:
+                outcome = run(loaded, factory, progress, program)
+            else:
+                outcome = join(loaded, _world(root), factory, progress, program)
     except KeyboardInterrupt:
         err.print(f"stopped; seed {loaded.seed} tells the same story again from its start", highlight=False)
         raise SystemExit(STOPPED) from None
@@ -104,6 +107,23 @@ class _Progress:
     def _say(self, at: float, text: str) -> None:
         assert self._started is not None
         err.print(f"  {_span(at - self._started):>9}  {text}", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _program(scenario: Scenario, given: dict[str, bytes] | None) -> Iterator[Program | None]:
+    """The C runtime of the factory's bundle, compiled here, where the scenario has microcontrollers."""
+    if not scenario.microcontrollers:
+        yield None
+        return
+    from acclimate.bundle.mcu.toolchain import host_program
+    from acclimate.simulation import Program, factory_for
+    from acclimate_device.bundle import read_bundle
+
+    with tempfile.TemporaryDirectory(prefix="acclimate-firmware-") as folder:
+        with err.status("compiling the C runtime"):
+            bundle = read_bundle(factory_for(scenario, given).get)
+            path = host_program(bundle, Path(folder) / "firmware")
+        yield Program(path)
 
 
 def _world(root: Path) -> ServedWorld:

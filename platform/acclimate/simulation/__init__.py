@@ -17,12 +17,13 @@ from __future__ import annotations
 from acclimate.simulation.device import Equipment, SharedEngines, SimulatedDevice
 from acclimate.simulation.events import Happening
 from acclimate.simulation.fleet import Fleet
+from acclimate.simulation.microcontroller import Program
 from acclimate.simulation.outcome import Detection, DeviceOutcome, Outcome, Window
 from acclimate.simulation.publishing import next_version, sign_repository
 from acclimate.simulation.scenario import Scenario
 from acclimate.simulation.scenario_file import load_scenario, shipped_scenarios
 from acclimate.simulation.served import HttpOperator, ServedWorld, ServiceProcess
-from acclimate.simulation.simulate import join, run, simulate
+from acclimate.simulation.simulate import factory_for, join, run, simulate
 from acclimate.simulation.streams import open_streams
 from acclimate.simulation.world import RolloutStatus, World
 
@@ -34,6 +35,7 @@ __all__ = [
     "Happening",
     "HttpOperator",
     "Outcome",
+    "Program",
     "RolloutStatus",
     "Scenario",
     "ServedWorld",
@@ -42,6 +44,7 @@ __all__ = [
     "SimulatedDevice",
     "Window",
     "World",
+    "factory_for",
     "join",
     "load_scenario",
     "next_version",

@@ -18,6 +18,7 @@ class Conditions:
         offline: whether it has spells without network.
         skew_s, rate: its clock shows `true * rate + skew`, counted from the start.
         drifts, faults: those that happen to it.
+        microcontroller: whether it is the C runtime behind a gateway.
     """
 
     arrives_s: float
@@ -26,6 +27,7 @@ class Conditions:
     rate: float
     drifts: tuple[DriftSection, ...]
     faults: tuple[FaultSection, ...]
+    microcontroller: bool = False
 
 
 def dice(seed: int, device: int, purpose: str) -> random.Random:
@@ -37,6 +39,7 @@ def conditions(scenario: Scenario, device: int) -> Conditions:
     """The conditions of device number `device`."""
     rng = dice(scenario.seed, device, "conditions")
     place = rng.random() if scenario.arrivals.pattern == "random" else device / scenario.devices
+    share = scenario.microcontrollers
     offline, skew, drift = rng.random(), rng.gauss(0.0, 1.0), rng.gauss(0.0, 1.0)
     return Conditions(
         arrives_s=place * scenario.arrivals.over,
@@ -51,6 +54,7 @@ def conditions(scenario: Scenario, device: int) -> Conditions:
             for place, one in enumerate(scenario.faults)
             if dice(scenario.seed, device, f"fault {place}").random() < one.share
         ),
+        microcontroller=int((device + 1) * share + 1e-9) > int(device * share + 1e-9),
     )
 
 

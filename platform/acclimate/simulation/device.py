@@ -16,6 +16,7 @@ import numpy as np
 from acclimate.simulation.conditions import Conditions, dice, spells
 from acclimate.simulation.distortion import Distortion, distortion
 from acclimate.simulation.events import Happening, Kind, Tell
+from acclimate.simulation.microcontroller import Microcontroller, Program
 from acclimate.simulation.network import Network
 from acclimate.simulation.scenario import DriftSection, FaultSection, Scenario
 from acclimate.simulation.streams import Feed, Float
@@ -47,6 +48,7 @@ class Equipment:
         metadata: folder for verified TUF metadata, one folder a device.
         token: the enrolment token.
         load: makes engines; devices of one process share them.
+        program: the C runtime for this machine, where some devices are microcontrollers.
     """
 
     factory: Mapping[str, bytes]
@@ -55,6 +57,7 @@ class Equipment:
     metadata: Path
     token: str
     load: Callable[[Bundle, Engine | None], Engine]
+    program: Program | None = None
 
 
 class SharedEngines:
@@ -107,7 +110,7 @@ class SimulatedDevice:
         self._rng = dice(scenario.seed, number, "agent")
         self.network = Network(equipment.connect(), scenario.network, dice(scenario.seed, number, "network"))
         self.flash = SimulatedFlash()
-        self.device: Device | None = None
+        self.device: Device | Microcontroller | None = None
         self.device_id = ""
         self.begun: dict[str, float] = {}
         self._distortions: dict[str, Distortion] = {}
@@ -164,7 +167,7 @@ class SimulatedDevice:
         """Reports on its flash that the service has not acknowledged."""
         return len(ReportQueue(Store(self.flash)).reports())
 
-    def reopened(self) -> Device | None:
+    def reopened(self) -> Device | Microcontroller | None:
         """What would run if it started again now, from its flash alone; None if nothing loads, which a device
         must never come to."""
         if self.device is None:
@@ -195,7 +198,9 @@ class SimulatedDevice:
         )
         self.device = self._open()
 
-    def _open(self) -> Device:
+    def _open(self) -> Device | Microcontroller:
+        if self.lot.microcontroller:
+            return self._open_microcontroller()
         return Device(
             self._equipment.factory.get,
             self.flash,
@@ -207,7 +212,22 @@ class SimulatedDevice:
             on_report=self._reported,
         )
 
-    def _guarded(self, act: Callable[[Device], float | None]) -> Callable[[], float | None]:
+    def _open_microcontroller(self) -> Microcontroller:
+        equipment = self._equipment
+        assert equipment.program is not None
+        if isinstance(self.device, Microcontroller):
+            self.device.halt()  # its power is cut, too
+        return Microcontroller(
+            equipment.program,
+            equipment.metadata / f"{self.number:06d}.flash",
+            Store(self.flash),
+            equipment.factory.get,
+            self._now,
+            self._new_id,
+            self._reported,
+        )
+
+    def _guarded(self, act: Callable[[Device | Microcontroller], float | None]) -> Callable[[], float | None]:
         """The action while the device is there; a power cut in the middle of it restarts the device."""
 
         def guarded() -> float | None:
@@ -221,7 +241,7 @@ class SimulatedDevice:
 
         return guarded
 
-    def _round(self, device: Device) -> float | None:
+    def _round(self, device: Device | Microcontroller) -> float | None:
         """Poll and report as the agent does, before and after the device's housekeeping."""
         if self._mute:
             return None
@@ -252,7 +272,7 @@ class SimulatedDevice:
         self._say("enrolled", enrolled.device_id)
         return True
 
-    def _example(self, device: Device) -> float:
+    def _example(self, device: Device | Microcontroller) -> float:
         """One prediction; its label comes at once, later, or never."""
         x, label = self.feed.next()
         x = self._recorded(x)
@@ -342,5 +362,5 @@ class SimulatedDevice:
         self._tell(Happening(self._clock(), self.number, kind, detail))
 
 
-def _label(number: int, label: object, device: Device) -> None:
+def _label(number: int, label: object, device: Device | Microcontroller) -> None:
     device.learn_late(number, label)

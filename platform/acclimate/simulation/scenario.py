@@ -26,6 +26,8 @@ from acclimate_device import OnlinePolicy
 from acclimate_device.drift import InputShift
 
 _UNITS_S = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86_400.0}
+_GATEWAYS = {"pending", "report_s", "save_s", "trial_predictions", "trial_starts"}
+"""What a policy says of a device that a microcontroller's gateway does for it."""
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d|)")
 
 
@@ -188,6 +190,11 @@ class Scenario(Section):
     description: str = Field(default="", description="a line for people")
     seed: Annotated[int, Field(ge=0)] = Field(default=0, description="of everything random")
     devices: Count = Field(default=50, description="how many")
+    microcontrollers: Share = Field(
+        default=0.0,
+        description="devices that are the C runtime, compiled for this machine, each behind a gateway; the "
+        "others are the SDK",
+    )
     clock: Literal["simulated", "wall"] = Field(
         default="simulated",
         description="`simulated`: the service in this process, as fast as it goes, the same bits every time; "
@@ -233,6 +240,11 @@ class Scenario(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Scenario:
+        if self.microcontrollers and (given := sorted({*self.policy, *self.input_shift} - _GATEWAYS)):
+            raise ValueError(
+                f"microcontrollers decide as the SDK does by default and take no {given[0]}: leave out "
+                "that, or microcontrollers"
+            )
         names = [drift.name for drift in self.drifts]
         if len(set(names)) != len(names):
             raise ValueError(f"drifts repeat a name ({', '.join(names)}): give each its own")

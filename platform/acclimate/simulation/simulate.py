@@ -14,6 +14,7 @@ from acclimate.simulation.agenda import SimulatedClock
 from acclimate.simulation.device import Equipment, SharedEngines
 from acclimate.simulation.events import Happening, Tell
 from acclimate.simulation.fleet import Fleet
+from acclimate.simulation.microcontroller import Program
 from acclimate.simulation.outcome import Outcome
 from acclimate.simulation.publishing import next_version, sign_repository
 from acclimate.simulation.scenario import RolloutSection, Scenario
@@ -37,13 +38,17 @@ class _Running:
 
 
 def simulate(
-    scenario: Scenario, factory: Files | None = None, tell: Tell = lambda happening: None
+    scenario: Scenario,
+    factory: Files | None = None,
+    tell: Tell = lambda happening: None,
+    program: Program | None = None,
 ) -> Outcome:
     """Run a scenario against a service of its own, which is gone afterwards.
 
     Args:
         factory: the bundle devices are shipped with, by file name; gestures need none.
         tell: is called with everything that happens.
+        program: the C runtime, where some of the scenario's devices are microcontrollers.
 
     Raises:
         ScenarioError: the scenario does not fit its data, or the service cannot start.
@@ -56,7 +61,7 @@ def simulate(
         tempfile.TemporaryDirectory(prefix="acclimate-simulation-", dir=_scratch(scenario)) as folder,
         own_world(scenario, versions, Path(folder)) as world,
     ):
-        return run(scenario, world, files, streams, Path(folder) / "devices", tell)
+        return run(scenario, world, files, streams, Path(folder) / "devices", tell, program)
 
 
 def join(
@@ -64,6 +69,7 @@ def join(
     world: ServedWorld,
     factory: Files | None = None,
     tell: Tell = lambda happening: None,
+    program: Program | None = None,
 ) -> Outcome:
     """Run a scenario's devices against a service that runs already, and leave the fleet there.
 
@@ -81,7 +87,7 @@ def join(
     streams = open_streams(scenario.stream)
     check_fit(streams, files)
     with tempfile.TemporaryDirectory(prefix="acclimate-simulation-") as folder:
-        return run(scenario, world, files, streams, Path(folder), tell)
+        return run(scenario, world, files, streams, Path(folder), tell, program)
 
 
 def run(
@@ -91,17 +97,26 @@ def run(
     streams: Streams,
     metadata: Path,
     tell: Tell = lambda happening: None,
+    program: Program | None = None,
 ) -> Outcome:
     """Run a scenario in a world whose repository holds the factory's bundle and every version rolled out.
 
     Args:
-        metadata: folder for the devices' verified TUF metadata.
+        metadata: folder for the devices' verified TUF metadata, and the flash of microcontrollers.
+        program: the C runtime, where some of the scenario's devices are microcontrollers.
+
+    Raises:
+        ScenarioError: they are, and there is none.
     """
+    if scenario.microcontrollers and program is None:
+        raise ScenarioError(
+            f"scenario {scenario.name!r} has microcontrollers: pass the C runtime, compiled for this machine"
+        )
     operator = world.operator
     operator.add_fleet(scenario.name, scenario.service.poll)
     operator.set_baseline(scenario.name, release_of(factory))
     token = operator.enrolment_token(scenario.name, scenario.devices)
-    equipment = Equipment(factory, world.root, world.connect, metadata, token, SharedEngines())
+    equipment = Equipment(factory, world.root, world.connect, metadata, token, SharedEngines(), program)
     fleet = Fleet(scenario, streams, equipment, world.clock, tell)
     world.attend(fleet.agendas[0])
     with fleet:

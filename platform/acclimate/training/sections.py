@@ -90,6 +90,9 @@ class DeviceSection(Section):
     instructions_per_label: Count | None = Field(
         default=None, description="of a microcontroller with a floating-point unit, for one label"
     )
+    instructions_per_step: Count | None = Field(
+        default=None, description="of the same, for one gradient step over a full batch"
+    )
 
 
 class FederatedSection(Section):

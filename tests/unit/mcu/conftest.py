@@ -1,4 +1,4 @@
-"""The sample bundle's firmware, compiled once."""
+"""The sample bundles' firmware, compiled once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from tests.support.mcu_host import GESTURES, build, generate
+from tests.support.mcu_host import GESTURES, STEPS, build, generate
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 
@@ -23,6 +23,13 @@ def verify(signature, key, message, length) -> int:
 
 @pytest.fixture(scope="session")
 def gestures(tmp_path_factory):
-    """The firmware, signed, and its library."""
+    """The firmware of heads in closed form, signed, and its library."""
     folder = tmp_path_factory.mktemp("mcu") / "gestures"
     return generate(GESTURES, folder, 1, KEY.sign), build(folder)
+
+
+@pytest.fixture(scope="session")
+def steps(tmp_path_factory):
+    """The firmware of gradient steps, signed, and its library."""
+    folder = tmp_path_factory.mktemp("mcu") / "steps"
+    return generate(STEPS, folder, 1, KEY.sign), build(folder)

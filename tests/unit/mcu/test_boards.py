@@ -12,28 +12,27 @@ from acclimate.bundle.limits import DeviceLimits
 from acclimate.errors import BundleError
 from tests.support.mcu_board import BOARDS, run
 from tests.support.mcu_host import GESTURES, STRICT, HostDevice, generate
-from tests.unit.mcu.test_decisions import stream
+from tests.unit.mcu.test_decisions import KINDS, stream
 
 ALLOCATES = {"malloc", "free", "calloc", "realloc", "_sbrk", "_malloc_r", "printf", "vfprintf"}
-COMPILERS = {
-    "gcc": ["gcc"],
-    "gcc -m32": ["gcc", "-m32"],
-    "clang": ["clang"],
-    **{board: ["arm-none-eabi-gcc", "-mthumb", *flags] for board, (flags, _) in BOARDS.items()},
-}
+COMPILERS = {"gcc -m32": ["gcc", "-m32"], "clang": ["clang"]}
+"""Beside gcc, which the fixtures compile with, and those of the boards, whose firmware is linked below."""
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", COMPILERS)
-def test_no_compiler_warns(gestures, name: str, tmp_path) -> None:
-    folder = gestures[1].with_suffix("")
-    command = [*COMPILERS[name], *STRICT, "-Os", "-c", *map(str, sorted(folder.glob("*.c")))]
+def test_no_compiler_warns(name: str, kind: str, tmp_path, request) -> None:
+    folder = request.getfixturevalue(KINDS[kind])[1].with_suffix("")
+    command = [*COMPILERS[name], *STRICT, "-O1", "-c", *map(str, sorted(folder.glob("*.c")))]
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("board", BOARDS)
-def test_a_board_decides_as_the_host(gestures, board: str, tmp_path) -> None:
-    made, library = gestures
+def test_a_board_decides_as_the_host(board: str, kind: str, tmp_path, request) -> None:
+    """And no compiler warns: every firmware is compiled strictly."""
+    made, library = request.getfixturevalue(KINDS[kind])
     windows, classes = stream(0, 240)
     predictions, _ = HostDevice(library, made.files["weights.blob"]).stream(windows, classes)
     ran = run(library.with_suffix(""), tmp_path, board, windows, classes)
@@ -42,6 +41,8 @@ def test_a_board_decides_as_the_host(gestures, board: str, tmp_path) -> None:
     assert not ran.symbols & ALLOCATES
     assert abs(made.footprint.ram_bytes / ran.ram - 1) < 0.05
     assert ran.said["stack"] < 2048
+    if kind == "gradient" and board == "M4":
+        assert abs(made.footprint.instructions_per_step / ran.said["step"] - 1) < 0.15
     print(board, ran.said, "ram", ran.ram, "flash", ran.flash)
 
 

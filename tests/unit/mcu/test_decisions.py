@@ -43,11 +43,17 @@ def stream(seed: int, labels: int = 400):
     return np.stack(windows), np.array(classes)
 
 
-def sdk(windows, classes, **options):
+def confused(classes, seed: int):
+    """Labels that are wrong for two hundred examples: what a device learns then does harm."""
+    wrong = np.random.default_rng(seed).integers(0, 3, len(classes))
+    return np.where((np.arange(len(classes)) % 300) > 200, wrong, classes)
+
+
+def sdk(windows, classes, kind="closed-form", **options):
     """Predictions, and the report of the whole stream, of the Python SDK."""
     reports: list[Report] = []
     device = Device(
-        tiny_bundle("closed-form").get, SimulatedFlash(), clock=lambda: 1e6, input_shift=WithoutClock(),
+        tiny_bundle(kind).get, SimulatedFlash(), clock=lambda: 1e6, input_shift=WithoutClock(),
         on_report=reports.append, **options,
     )  # fmt: skip
     predictions = []
@@ -58,30 +64,44 @@ def sdk(windows, classes, **options):
     return predictions, reports[-1]
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_every_decision_is_the_sdks(gestures, seed: int) -> None:
-    made, library = gestures
+DECIDED = (
+    "predictions",
+    "mistakes",
+    "steps",
+    "adaptations",
+    "kept_starts",
+    "warnings",
+    "drifts",
+    "resets",
+)
+KINDS = {"closed-form": "gestures", "gradient": "steps"}
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+@pytest.mark.parametrize(
+    ("seed", "kind"),
+    [
+        pytest.param(seed, kind, marks=[pytest.mark.nightly] * (seed % 2 != number))
+        for seed in range(10)
+        for number, kind in enumerate(KINDS)
+    ],
+)
+def test_every_decision_is_the_sdks(seed: int, kind: str, wrong: bool, request) -> None:
+    made, library = request.getfixturevalue(KINDS[kind])
     windows, classes = stream(seed)
-    expected, report = sdk(windows, classes)
+    if wrong:
+        classes = confused(classes, seed)
+    expected, report = sdk(windows, classes, kind)
     device = HostDevice(library, made.files["weights.blob"])
     predictions, _ = device.stream(windows, classes)
     assert predictions.tolist() == expected
-    told = device.counts
     assert report.drifts + report.warnings + report.resets >= 1
-    for name in (
-        "predictions",
-        "mistakes",
-        "steps",
-        "adaptations",
-        "kept_starts",
-        "warnings",
-        "drifts",
-        "resets",
-    ):
-        assert told[name] == getattr(report, name), name
+    told = device.counts
+    assert {name: told[name] for name in DECIDED} == {name: getattr(report, name) for name in DECIDED}
     ours = loads(Report, device.report(), 65536)
-    assert ours.start_loss.sketch == pytest.approx(report.start_loss.sketch)
-    assert ours.adapted_loss.count == report.adapted_loss.count
+    for name in ("start_loss", "adapted_loss"):  # two digits of a sum are told
+        assert getattr(ours, name).count == getattr(report, name).count
+        assert getattr(ours, name).sum == pytest.approx(getattr(report, name).sum, rel=0.06)
 
 
 def test_page_hinkley_decides_as_the_sdks(gestures) -> None:
@@ -100,8 +120,8 @@ BUNDLES = {name: (spec, "classification") for name, spec in FAMILIES.items()} | 
 }
 
 
-NEAR = {"every block": 2e-6, "spectral": 5e-6}
-"""Of bodies whose features float32 leaves that far open: group norms, and logarithms of small powers."""
+NEAR = {"every block": 3e-6, "spectral": 5e-6}
+"""Of bodies where float32 leaves that much open: a chain in float64 is as far from onnxruntime as from C."""
 
 
 @pytest.mark.nightly

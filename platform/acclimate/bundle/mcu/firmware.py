@@ -9,7 +9,7 @@ from pathlib import Path
 from acclimate.bundle.limits import DeviceLimits
 from acclimate.bundle.mcu.runtime import runtime_files
 from acclimate.bundle.mcu.size import Footprint
-from acclimate.bundle.mcu.source import source_of
+from acclimate.bundle.mcu.source import Source, source_of
 from acclimate.errors import BundleError
 from acclimate.files import scratch_folder
 from acclimate_device.bundle import Bundle, read_bundle
@@ -60,7 +60,7 @@ def firmware(bundle: Bundle, limits: DeviceLimits, counter: int, sign: Sign) -> 
         BundleError: the C runtime cannot run the bundle, or the limits do not allow it.
     """
     try:
-        source = source_of(bundle)
+        source = _fitting(bundle, limits)
         source.footprint.check(limits, bundle.manifest)
         weights = blob(bundle, counter, sign)
     except DeviceBundleError as error:
@@ -73,6 +73,24 @@ def firmware(bundle: Bundle, limits: DeviceLimits, counter: int, sign: Sign) -> 
         "factory.h": _array(weights).encode(),
     }
     return Firmware(files, topology(bundle).hex(), source.footprint)
+
+
+def _fitting(bundle: Bundle, limits: DeviceLimits) -> Source:
+    """With the whole batch at once where the RAM allows that, else in the largest parts that fit.
+
+    Where none fits, the one that comes closest: what is wrong with it is said by its footprint.
+    """
+    best = source_of(bundle)
+    part = best.macros.get("BATCH", 1)
+    while part > 1 and not best.footprint.fits_ram(limits):
+        part = -(-part // 2)
+        try:
+            made = source_of(bundle, part)
+        except BundleError:  # not the mean of its parts
+            break
+        if made.footprint.ram_bytes < best.footprint.ram_bytes:
+            best = made
+    return best
 
 
 def write_firmware(made: Firmware, directory: Path) -> None:

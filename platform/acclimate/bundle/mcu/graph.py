@@ -152,7 +152,39 @@ def program(model: ModelProto, inputs: Mapping[str, Buffer], handlers: Mapping[s
     Raises:
         BundleError: an operator has no kernel; the message names it and what to do.
     """
-    return Reader(model, inputs).read(handlers)
+    reader = Reader(model, inputs)
+    outputs = [value.name for value in model.graph.output]
+    reader.read(handlers, outputs)
+    return reader.with_outputs(outputs)
+
+
+def step_program(
+    model: ModelProto,
+    inputs: Mapping[str, Buffer],
+    moved: Mapping[str, Buffer],
+    handlers: Mapping[str, Handler],
+) -> Program:
+    """The calls of one gradient step, which take what it moves each parameter by from a place in `moved`.
+
+    That place may be the parameter itself: it is written only once nobody reads it any more. What the graph
+    computes beside the next parameters, such as the loss, is left out.
+
+    Args:
+        moved: where each parameter's steps go, by the parameter's name.
+
+    Raises:
+        BundleError: as `program`.
+    """
+    reader, made_by = Reader(model, inputs), {name: node for node in model.graph.node for name in node.output}
+    gone: dict[str, str | None] = {}
+    for name in moved:
+        last = made_by[f"next.{name.removeprefix('param.')}"]
+        plain = last.op_type == "Sub" and last.input[0] == name
+        gone[name] = last.input[1] if plain else None
+    reader.read(handlers, [found or f"next.{name.removeprefix('param.')}" for name, found in gone.items()])
+    for name, found in gone.items():
+        reader.descend(name, found, moved[name])
+    return reader.with_outputs([])
 
 
 class Reader:
@@ -168,8 +200,14 @@ class Reader:
             shape = tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
             self._views[value.name] = View.of(inputs[value.name], shape)
 
-    def read(self, handlers: Mapping[str, Handler]) -> Program:
-        for node in self._graph.node:
+    def read(self, handlers: Mapping[str, Handler], wanted: Sequence[str]) -> None:
+        """Every node that something in `wanted` needs."""
+        needed, nodes = set(wanted), []
+        for node in reversed(self._graph.node):
+            if needed & set(node.output):
+                nodes.append(node)
+                needed |= set(node.input)
+        for node in reversed(nodes):
             handler = handlers.get(node.op_type)
             if handler is None:
                 raise BundleError(
@@ -177,9 +215,29 @@ class Reader:
                     "convolutional layers (mlp, conv1d, gru, spectral), or a gateway with Python"
                 )
             handler(self, node, {each.name: helper.get_attribute_value(each) for each in node.attribute})
-        for value in self._graph.output:
-            self._made.outputs[value.name] = self._own(self._views[value.name])
+
+    def with_outputs(self, names: Sequence[str]) -> Program:
+        for name in names:
+            self._made.outputs[name] = self._own(self._views[name])
         return self._made
+
+    def descend(self, param: str, gone: str | None, to: Buffer) -> None:
+        """Take `gone` from the numbers at `to` once `param` is read for the last time; without `gone`, what
+        lies between `param` and what follows it."""
+        before = self._views[param]
+        if gone is None:
+            after = self._views[f"next.{param.removeprefix('param.')}"]
+            moved = self.mapped("acc_map_two ACC_SUB", before.shape, [before, after])
+        else:
+            moved = self.view(gone).expanded(before.shape)
+        out = View.of(to, before.shape)
+        call = Call("acc_descend", [moved], out, axes("acc_descend", out, [moved]))
+        touched = [
+            place
+            for place, each in enumerate(self._made.calls)
+            if each.writes.buffer is moved.buffer or any(r.buffer is before.buffer for r in each.reads)
+        ]
+        self._made.calls.insert(max(touched, default=-1) + 1, call)
 
     # ---- what a handler uses
 
@@ -207,6 +265,14 @@ class Reader:
                 f"{node.op_type} takes {name!r} that only a run knows: use a model of fixed shapes"
             )
         return self._known[name]
+
+    def counted(self, name: str) -> np.ndarray[Any, Any] | None:
+        """Numbers known now that C need not hold in full; None where only a run knows them."""
+        return None if name in self._views else self._known.get(name)
+
+    def hold(self, name: str, numbers: np.ndarray[Any, Any]) -> None:
+        """Know a tensor now; C holds it where something computes with it."""
+        self._known[name] = numbers
 
     def bind(self, name: str, view: View) -> None:
         self._views[name] = view
@@ -267,5 +333,5 @@ def axes(kernel: str, out: View, operands: Sequence[View]) -> tuple[str, Mapping
         )
     merged = [[1] + [0] * (len(operands) + 1)] * (4 - len(merged)) + merged
     columns = list(zip(*merged, strict=True))
-    names = ("size", "out", "a", "b")
-    return "acc_axes", dict(zip(names, columns, strict=False))
+    names = ("size", "out", "a", "b", "c")
+    return "acc_choice" if len(operands) > 2 else "acc_axes", dict(zip(names, columns, strict=False))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from onnx.onnx_pb import NodeProto
 
-from acclimate.bundle.mcu.graph import Call, Handler, Ints, Reader, View, axes, contiguous
+from acclimate.bundle.mcu.graph import Buffer, Call, Handler, Ints, Reader, View, axes, contiguous
 from acclimate.errors import BundleError
 
 Attributes = Mapping[str, Any]
@@ -20,9 +21,14 @@ HANDLERS: dict[str, Handler] = {}
 
 _ONE = {
     "Relu": "RELU", "Sqrt": "SQRT", "Exp": "EXP", "Log": "LOG", "Tanh": "TANH", "Sigmoid": "SIGMOID",
-    "Neg": "NEGATE", "Abs": "ABS", "Reciprocal": "RECIPROCAL", "Erf": "ERF",
+    "Neg": "NEGATE", "Abs": "ABS", "Reciprocal": "RECIPROCAL", "Erf": "ERF", "Sign": "SIGN", "Not": "NOT",
 }  # fmt: skip
-_TWO = {"Add": "ADD", "Sub": "SUB", "Mul": "MUL", "Div": "DIV", "Pow": "POW", "Max": "MAX", "Min": "MIN"}
+_TWO = {
+    "Add": "ADD", "Sub": "SUB", "Mul": "MUL", "Div": "DIV", "Pow": "POW", "Max": "MAX", "Min": "MIN",
+    "Greater": "ABOVE", "GreaterOrEqual": "AT_LEAST", "Less": "BELOW", "LessOrEqual": "AT_MOST",
+    "Equal": "EQUAL", "And": "MUL", "Or": "MAX",
+}  # fmt: skip
+"""Truth is 1, and 0 is not."""
 _FOLDS = {"ReduceMean": "ACC_MEAN_OF", "ReduceSum": "ACC_SUM", "ReduceMax": "ACC_LARGEST"}
 
 
@@ -47,6 +53,33 @@ def two(reader: Reader, node: NodeProto, attributes: Attributes) -> None:
     a, b = (reader.view(name) for name in node.input)
     shape = np.broadcast_shapes(a.shape, b.shape)
     reader.bind(node.output[0], reader.mapped(f"acc_map_two ACC_{_TWO[node.op_type]}", shape, [a, b]))
+
+
+@handles("Where")
+def choose(reader: Reader, node: NodeProto, attributes: Attributes) -> None:
+    which, a, b = (reader.view(name) for name in node.input)
+    shape = np.broadcast_shapes(which.shape, a.shape, b.shape)
+    reader.bind(node.output[0], reader.mapped("acc_choose", shape, [which, a, b]))
+
+
+@handles("ScatterElements")
+def scatter(reader: Reader, node: NodeProto, attributes: Attributes) -> None:
+    """Adds to places of each row, or writes there: the example's class, or where a maximum was."""
+    table, at, values = (reader.view(name) for name in node.input)
+    added = attributes.get("reduction", b"none") == b"add"
+    out = reader.mapped("acc_map_one ACC_COPY", table.shape, [table])
+    reader.call(
+        Call(f"acc_scatter {int(added)}", [at, values], out, _rows(node, attributes, out, at, values))
+    )
+    reader.bind(node.output[0], out)
+
+
+@handles("GatherElements")
+def gather_elements(reader: Reader, node: NodeProto, attributes: Attributes) -> None:
+    table, at = (reader.view(name) for name in node.input)
+    out = reader.fresh(at.shape)
+    fields = _rows(node, attributes, table, at, out)
+    reader.bind(node.output[0], reader.call(Call("acc_gather", [at, table], out, fields)))
 
 
 @handles(*_FOLDS)
@@ -127,7 +160,12 @@ def expand(reader: Reader, node: NodeProto, attributes: Attributes) -> None:
 
 @handles("Slice")
 def cut(reader: Reader, node: NodeProto, attributes: Attributes) -> None:
-    x = reader.view(node.input[0])
+    counted = reader.counted(node.input[0])
+    x = (
+        View.of(Buffer("", counted.size), counted.shape)
+        if counted is not None
+        else reader.view(node.input[0])
+    )
     starts, ends = (
         reader.ints(node, place, attributes, name) or [] for place, name in ((1, "starts"), (2, "ends"))
     )
@@ -135,7 +173,11 @@ def cut(reader: Reader, node: NodeProto, attributes: Attributes) -> None:
     steps = reader.ints(node, 4, attributes, "steps") or [1] * len(starts)
     for axis, start, end, step in zip(where, starts, ends, steps, strict=True):
         x = _sliced(x, axis % len(x.shape), slice(start, end, step))
-    reader.bind(node.output[0], x)
+    if counted is None:
+        reader.bind(node.output[0], x)
+    else:
+        steps_of = [stride * np.arange(size) for size, stride in zip(x.shape, x.strides, strict=True)]
+        reader.hold(node.output[0], counted.reshape(-1)[x.offset + sum(np.ix_(*steps_of))])
 
 
 @handles("Split")
@@ -214,48 +256,111 @@ def product(reader: Reader, node: NodeProto, attributes: Attributes) -> None:
     reader.bind(node.output[0], out)
 
 
-@handles("Conv", "MaxPool", "AveragePool")
-def window(reader: Reader, node: NodeProto, attributes: Attributes) -> None:
-    x = reader.dense(reader.view(node.input[0]))
-    spatial = len(x.shape) - 2
-    pooled = node.op_type != "Conv"
-    if spatial not in (1, 2) or x.shape[0] != 1 or attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
-        raise BundleError(f"{node.op_type} over shape {x.shape} has no kernel in the C runtime: use conv1d")
+@handles("MaxPool", "AveragePool")
+def pool(reader: Reader, node: NodeProto, attributes: Attributes) -> None:
     if attributes.get("count_include_pad", 0) and any(attributes.get("pads", ())):
         raise BundleError(
             "AveragePool that counts its padding has no kernel in the C runtime: leave out the padding"
         )
+    x = reader.dense(reader.view(node.input[0]))
+    where = len(node.output) > 1 and bool(node.output[1])
+    if where and all(size == 1 for size in attributes["kernel_shape"]):
+        reader.bind(node.output[0], x)
+        reader.hold(node.output[1], np.arange(x.size).reshape(x.shape))
+        return
+    channels = x.shape[0] * x.shape[1]
+    fields, size = _window(node, attributes, x, channels, 1, attributes["kernel_shape"])
+    named = "acc_pool ACC_LARGEST" if node.op_type == "MaxPool" else "acc_pool ACC_MEAN_OF"
+    out = reader.fresh((*x.shape[:2], *size))
+    if where:  # of the largest: its place in all of `x`
+        at = reader.fresh(out.shape)
+        reader.bind(node.output[1], reader.call(Call("acc_pool ACC_PLACE", [x], at, ("acc_window", fields))))
+    reader.bind(node.output[0], reader.call(Call(named, [x], out, ("acc_window", fields))))
+
+
+@handles("Conv", "ConvTranspose")
+def convolution(reader: Reader, node: NodeProto, attributes: Attributes) -> None:
+    x, weight = (reader.dense(reader.view(name)) for name in node.input[:2])
+    bias = reader.view(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    groups, back = int(attributes.get("group", 1)), node.op_type == "ConvTranspose"
+    if back and (groups > 1 or bias):
+        raise BundleError("ConvTranspose with groups or a bias has no kernel in the C runtime: use conv1d")
+    channels = weight.shape[1] if back else weight.shape[0]
+    fields, size = _window(
+        node, attributes, x, groups, x.shape[1] // groups, weight.shape[2:], channels // groups
+    )
+    out = reader.fresh((x.shape[0], channels, *size))
+    reads = [x, weight, *([bias] if bias else [])]
+    taps = math.prod(weight.shape[2:]) * (x.shape[1] // groups)
+    called = Call("acc_convolve_back" if back else "acc_convolve", reads, out, ("acc_window", fields))
+    # one tap of a transposed one meets an input where strides allow that
+    reader.bind(node.output[0], reader.call(called, out.size * taps))
+
+
+def _window(
+    node: NodeProto,
+    attributes: Attributes,
+    x: View,
+    groups: int,
+    inner: int,
+    kernel: Sequence[int],
+    out: int = 1,
+) -> tuple[Fields, list[int]]:
+    """The fields of `acc_window`, and the sizes of the result; one axis is a height of 1."""
+    spatial = len(x.shape) - 2
+    if spatial not in (1, 2) or attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
+        raise BundleError(f"{node.op_type} over shape {x.shape} has no kernel in the C runtime: use conv1d")
 
     def pair(values: Sequence[int], default: int) -> list[int]:
         return [default] * (2 - spatial) + list(values or [default] * spatial)
 
-    weight = None if pooled else reader.dense(reader.view(node.input[1]))
-    bias = reader.view(node.input[2]) if not pooled and len(node.input) > 2 and node.input[2] else None
-    groups = x.shape[1] if pooled else int(attributes.get("group", 1))
-    channels = x.shape[1] if weight is None else weight.shape[0]
-    kernel = pair(attributes.get("kernel_shape") or (weight.shape[2:] if weight else ()), 1)
+    taps, size = pair(kernel, 1), pair(x.shape[2:], 1)
     stride, dilation = pair(attributes.get("strides", ()), 1), pair(attributes.get("dilations", ()), 1)
     pads = list(attributes.get("pads") or [0] * (2 * spatial))
     before, after = pair(pads[:spatial], 0), pair(pads[spatial:], 0)
-    size = pair(x.shape[2:], 1)
-    rounded = math.ceil if attributes.get("ceil_mode", 0) else math.floor
-    out_size = [
-        rounded((size[i] + before[i] + after[i] - dilation[i] * (kernel[i] - 1) - 1) / stride[i]) + 1
-        for i in (0, 1)
-    ]
-    out = reader.fresh((1, channels, *out_size[2 - spatial :]))
+    if node.op_type == "ConvTranspose":
+        more = pair(attributes.get("output_padding", ()), 0)
+        made = [
+            (size[i] - 1) * stride[i] + dilation[i] * (taps[i] - 1) + 1 + more[i] - before[i] - after[i]
+            for i in (0, 1)
+        ]
+    else:
+        rounded = math.ceil if attributes.get("ceil_mode", 0) else math.floor
+        made = [
+            rounded((size[i] + before[i] + after[i] - dilation[i] * (taps[i] - 1) - 1) / stride[i]) + 1
+            for i in (0, 1)
+        ]
     fields: Fields = {
-        "groups": groups, "in": x.shape[1] // groups, "out": channels // groups, "in_size": size,
-        "out_size": out_size, "kernel": kernel, "stride": stride, "pad": before, "dilation": dilation,
+        "batch": x.shape[0] if node.op_type.startswith("Conv") else 1, "groups": groups, "in": inner,
+        "out": out, "in_size": size, "out_size": made, "kernel": taps, "stride": stride, "pad": before,
+        "dilation": dilation,
     }  # fmt: skip
-    if pooled:
-        named = "acc_pool ACC_LARGEST" if node.op_type == "MaxPool" else "acc_pool ACC_MEAN_OF"
-        reader.bind(node.output[0], reader.call(Call(named, [x], out, ("acc_window", fields))))
-        return
-    assert weight is not None
-    reads = [x, weight, *([bias] if bias else [])]
-    macs = out.size * math.prod(kernel) * (x.shape[1] // groups)
-    reader.bind(node.output[0], reader.call(Call("acc_convolve", reads, out, ("acc_window", fields)), macs))
+    return fields, made[2 - spatial :]
+
+
+def _rows(
+    node: NodeProto, attributes: Attributes, table: View, at: View, values: View
+) -> tuple[str, Mapping[str, Sequence[int] | int]]:
+    """Places along the last axis, row by row; the rows of all three follow one another evenly."""
+    last = len(table.shape) - 1
+    views = table, at, values
+    if int(attributes.get("axis", 0)) % (last + 1) != last or at.shape[:-1] != table.shape[:-1]:
+        raise BundleError(
+            f"{node.op_type} of shape {at.shape} in {table.shape} has no kernel in the C runtime: use a "
+            "model of plain or convolutional layers (mlp, conv1d)"
+        )
+    fields: dict[str, int] = {"rows": math.prod(table.shape[:-1]), "count": at.shape[-1]}
+    for name, view in zip(("row", "at_row", "value_row"), views, strict=True):
+        outer = [(size, stride) for size, stride in zip(view.shape, view.strides, strict=True)][:-1]
+        outer = [(size, stride) for size, stride in outer if size > 1]
+        if any(before != after * size for (_, before), (size, after) in pairwise(outer)):
+            raise BundleError(
+                f"{node.op_type} of rows that lie apart has no kernel in the C runtime: use an mlp"
+            )
+        fields[name] = outer[-1][1] if outer else 0
+    for name, view in zip(("column", "at_column", "value_column"), views, strict=True):
+        fields[name] = view.strides[-1]
+    return "acc_rows", fields
 
 
 def _taken(x: View, places: Sequence[int]) -> View:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from acclimate.bundle.mcu.arena import plan
-from acclimate.bundle.mcu.graph import Buffer, Program, View, program, simplified
-from acclimate.bundle.mcu.operators import HANDLERS
+from acclimate.bundle.mcu.functions import Function, functions_of
+from acclimate.bundle.mcu.graph import Buffer, View
 from acclimate.bundle.mcu.size import Footprint, footprint
 from acclimate_device.bundle import Bundle
-from acclimate_device.mcu.weights import fits_c, numbers, topology
-from acclimate_device.protocol import FEATURES, Manifest
+from acclimate_device.mcu.examples import exact
+from acclimate_device.mcu.weights import fits_c, topology
+from acclimate_device.protocol import ClosedForm, Manifest
 
 _LOSSES = {"cross_entropy": 0, "mse": 1, "mae": 2, "huber": 3}
 
@@ -35,40 +34,30 @@ class Source:
     footprint: Footprint
 
 
-def source_of(bundle: Bundle) -> Source:
+def source_of(bundle: Bundle, part: int | None = None) -> Source:
     """Generate.
+
+    Args:
+        part: examples of one pass of a gradient step; None takes the whole batch at once.
 
     Raises:
         BundleError: the bundle is of a kind that the C runtime does not know, or an operator has no kernel.
     """
-    manifest, laid = bundle.manifest, numbers(bundle)
-    places = dict(zip(laid, np.cumsum([0, *(each.size for each in laid.values())]).tolist(), strict=False))
-    model = simplified(bundle.files[FEATURES])
-    inputs = {"x": Buffer("x", math.prod(manifest.input.shape))}
-    for name, each in laid.items():
-        if name.startswith("param."):
-            inputs[name] = Buffer(f"numbers + {places[name]}", each.size)
-    graph = program(model, inputs, HANDLERS)
-    at, arena = plan(graph)
-    macros = _macros(manifest) | {
-        f"AT_{name.upper()}": place for name, place in places.items() if "." not in name
-    }
-    macros |= {"NUMBERS": sum(each.size for each in laid.values()), "ARENA": arena}
-    for head, name, view in (("D", "PHI", "phi"), ("R", "Z", "z")):
-        out = graph.outputs.get(view)
-        macros |= {head: out.size if out else 1, name: at[out.buffer] if out else 0}
-    macros["SCRATCH"] = max(8, macros["OUTPUTS"] + (macros["D"] if macros["HEAD_LAST"] else 0))
+    functions, places = functions_of(bundle, part)
+    macros = _macros(bundle.manifest) | places
+    d = macros["D"] if macros.get("HEAD_LAST") else 0
+    macros["SCRATCH"] = max(8, macros["OUTPUTS"] + d)
     return Source(
-        _header(macros, bool(macros["EXACT"])),
-        _code(bundle, graph, at),
+        _header(macros, functions),
+        _code(bundle, macros, functions),
         macros,
-        footprint(manifest, macros, graph),
+        footprint(bundle.manifest, macros, functions),
     )
 
 
 def _macros(manifest: Manifest) -> dict[str, int]:
     input_, output, steps = manifest.input, manifest.output, manifest.input.preprocessing
-    heads = fits_c(manifest).heads
+    adaptation = fits_c(manifest)
     channels, samples = input_.shape[0], math.prod(input_.shape[1:])
     windows, groups = len(input_.shape) == 2, min(channels, 16)
     gaps = steps.missing in ("hold", "season")
@@ -80,11 +69,8 @@ def _macros(manifest: Manifest) -> dict[str, int]:
         "SAMPLES": samples,
         "OUTPUTS": output.width,
         "CLASSES": int(output.kind == "classification"),
-        "LOSS": _LOSSES[fits_c(manifest).loss],
-        "HEADS": len(heads),
-        "EXPERTS": 1 + len(heads),
-        "HEAD_LAST": int("last" in heads),
-        "HEAD_MEANS": int("means" in heads),
+        "LOSS": _LOSSES[adaptation.loss],
+        **(_of_heads(adaptation) if isinstance(adaptation, ClosedForm) else {}),
         "GROUPS": groups,
         "SHIFT": groups * (2 if samples > 1 else 1),
         "MAY_STAND": int(not windows or output.kind == "forecasting"),
@@ -92,13 +78,24 @@ def _macros(manifest: Manifest) -> dict[str, int]:
         "CARRY": int(gaps and not windows),
         "HAS_OFFSET": int(bool(steps.offset)),
         "HAS_RELATIVE": int(relative),
-        "EXACT": int(bool(steps.offset) or relative),
+        "EXACT": int(exact(manifest)),
         "BOUNDS": (2 if steps.beyond == "refuse" else 1) if bounded else 0,
     }
 
 
-def _header(macros: Mapping[str, int], exact: bool) -> str:
+def _of_heads(adaptation: ClosedForm) -> dict[str, int]:
+    heads = adaptation.heads
+    return {
+        "HEADS": len(heads),
+        "EXPERTS": 1 + len(heads),
+        "HEAD_LAST": int("last" in heads),
+        "HEAD_MEANS": int("means" in heads),
+    }
+
+
+def _header(macros: Mapping[str, int], functions: Sequence[Function]) -> str:
     lines = [f"#define ACC_{name} {value}" for name, value in macros.items()]
+    declared = [line for each in functions for line in (f"/* {each.comment} */", f"{each.signature};")]
     return "\n".join([
         "/* Written by `acclimate export --target c`: what the network is. Weights come apart, as a blob. */",
         "#ifndef ACC_MODEL_H",
@@ -108,18 +105,17 @@ def _header(macros: Mapping[str, int], exact: bool) -> str:
         "",
         *lines,
         "",
-        f"typedef {'double' if exact else 'float'} acc_real; /* of recorded inputs */",
+        f"typedef {'double' if macros['EXACT'] else 'float'} acc_real; /* of recorded inputs */",
         "extern const uint8_t acc_topology[32];",
         *(["extern const uint8_t acc_relative[ACC_CHANNELS];"] if macros["HAS_RELATIVE"] else []),
-        "/* From a normalized example to what the heads read, in the arena. */",
-        "void acc_features(const float *numbers, const float *x, float *arena);",
+        *declared,
         "",
         "#endif",
         "",
     ])  # fmt: skip
 
 
-def _code(bundle: Bundle, graph: Program, at: Mapping[Buffer, int]) -> str:
+def _code(bundle: Bundle, macros: Mapping[str, int], functions: Sequence[Function]) -> str:
     manifest = bundle.manifest
     release = manifest.release
     lines = [
@@ -131,30 +127,43 @@ def _code(bundle: Bundle, graph: Program, at: Mapping[Buffer, int]) -> str:
         "",
         f"const uint8_t acc_topology[32] = {{{', '.join(map(str, topology(bundle)))}}};",
     ]
-    if _macros(manifest)["HAS_RELATIVE"]:
+    if macros["HAS_RELATIVE"]:
         flags = (int(name in manifest.input.preprocessing.relative) for name in manifest.input.channels)
         lines.append(f"const uint8_t acc_relative[ACC_CHANNELS] = {{{', '.join(map(str, flags))}}};")
-    for buffer in graph.constants:
+    constants: dict[str, str] = {}
+    for buffer in (each for function in functions for each in function.program.constants):
         assert buffer.constant is not None
         values = ", ".join(_number(float(value)) for value in buffer.constant)
-        lines.append(f"static const float {buffer.base}[{buffer.size}] = {{{values}}};")
-    lines += ["", "void acc_features(const float *numbers, const float *x, float *arena) {"]
+        buffer.base = constants.setdefault(
+            f"static const float %s[{buffer.size}] = {{{values}}};", f"acc_constant_{len(constants)}"
+        )
+    lines += [declaration % name for declaration, name in constants.items()]
+    for function in functions:
+        lines += ["", f"{function.signature} {{", *_body(function), "}"]
+    return "\n".join([*lines, ""])
+
+
+def _body(function: Function) -> list[str]:
     body: list[str] = []
     shapes: dict[str, str] = {}
-    for call in graph.calls:
+    for call in function.program.calls:
         kind, fields = call.shape
         text = ", ".join(f".{name} = {_value(value)}" for name, value in fields.items())
         name = shapes.setdefault(f"static const {kind} %s = {{{text}}};", f"shape_{len(shapes)}")
         kernel, _, operation = call.kernel.partition(" ")
-        reads = [_address(view, at) for view in call.reads]
-        if kernel in ("acc_matmul", "acc_convolve") and len(reads) == 2:
+        reads = [_address(view, function.at) for view in call.reads]
+        if kernel in ("acc_matmul", "acc_convolve", "acc_convolve_back") and len(reads) == 2:
             reads.append("0")
-        arguments = [*([operation] if operation else []), _address(call.writes, at), *reads, f"&{name}"]
+        if kernel == "acc_descend":
+            reads.append("scale")
+        arguments = [
+            *([operation] if operation else []), _address(call.writes, function.at), *reads, f"&{name}"
+        ]  # fmt: skip
         body.append(f"    {kernel}({', '.join(arguments)});")
-    lines += [f"    {declaration % name}" for declaration, name in shapes.items()]
-    if "numbers" not in "".join(body):
-        body.insert(0, "    (void)numbers;")
-    return "\n".join([*lines, *body, "}", ""])
+    given = re.findall(r"(\w+)[,)]", function.signature)
+    unused = [name for name in given if not re.search(rf"\b{name}\b", " ".join(body))]
+    declared = [f"    {declaration % name}" for declaration, name in shapes.items()]
+    return [*declared, *(f"    (void){name};" for name in unused), *body]
 
 
 def _address(view: View, at: Mapping[Buffer, int]) -> str:

@@ -9,13 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from acclimate.bundle.mcu.runtime import runtime_files
+from acclimate.bundle.limits import DeviceLimits
+from acclimate.bundle.mcu.firmware import firmware, write_firmware
+from acclimate.bundle.mcu.runtime import runtime_files, runtime_folder
+from acclimate.bundle.mcu.signing import signer_of
 from acclimate.errors import BundleError
+from acclimate_device.bundle import Bundle
 
 Found = tuple[str, Literal["ok", "note", "warning", "error"], str, str]
 """What was looked at, how it is, what was found, and the remedy."""
 
 _COMPILE_S = 60.0
+_HOST_REMEDY = "apt-get install gcc libsodium-dev"
 _KERNELS = "acc_kernels.c"
 
 
@@ -34,6 +39,34 @@ def toolchain() -> Iterator[Found]:
     emulator = shutil.which("qemu-system-arm")
     remedy = "" if emulator else "apt-get install qemu-system-arm, to run firmware without a board"
     yield "emulated board", "ok" if emulator else "note", emulator or "no qemu-system-arm", remedy
+
+
+def host_program(bundle: Bundle, folder: Path) -> Path:
+    """The firmware of a bundle as a program of this machine, a child of a gateway on its standard streams.
+
+    Args:
+        folder: becomes the firmware's.
+
+    Raises:
+        BundleError: the C runtime cannot run the bundle, or this machine cannot compile it.
+    """
+    write_firmware(firmware(bundle, DeviceLimits(), 1, signer_of(None)), folder)
+    program = folder / "host"
+    sources = [*map(str, sorted(folder.glob("*.c"))), str(runtime_folder() / "examples" / "host.c")]
+    flags = ["-std=c99", "-D_POSIX_C_SOURCE=200809L", "-O2", f"-I{folder}"]
+    try:
+        told = subprocess.run(
+            ["cc", *flags, *sources, "-lsodium", "-lm", "-o", str(program)],
+            capture_output=True,
+            text=True,
+            timeout=5 * _COMPILE_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BundleError(f"the C runtime cannot be compiled here ({error}): {_HOST_REMEDY}") from None
+    if told.returncode:
+        why = next((line for line in told.stderr.splitlines() if "error" in line), told.stderr.strip())
+        raise BundleError(f"the C runtime cannot be compiled here ({why}): {_HOST_REMEDY}")
+    return program
 
 
 def _compiler(
