@@ -289,6 +289,15 @@ def test_who_reads_a_pool_reads_it_to_the_end_when_another_is_built_there(
         assert np.array_equal(np.asarray(before.values), expected, equal_nan=True)
 
 
+@pytest.mark.parametrize(
+    "said", ['{"stored": 1}', '{"stored": {"build": "x"}, "format": 2}', '{"format": 2', "[]"]
+)
+def test_a_document_of_something_else_is_told(tmp_path: Path, said: str) -> None:
+    (tmp_path / "pool.json").write_text(said)
+    with pytest.raises(DataError, match=r"(is not a|holds no) task pool"):
+        TaskPool.open(f"file://{tmp_path}")
+
+
 def test_built_twice_is_built_once(recordings: Path, tmp_path: Path) -> None:
     url = f"file://{tmp_path}/far"
     built(recordings, url)

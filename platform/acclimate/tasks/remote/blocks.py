@@ -35,7 +35,7 @@ IN_MEMORY = 128
 PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Before a store that does not answer is asked again; its driver has tried three times by then."""
 _BEYOND = re.compile("invalid ?range|range.*not satisfiable", re.IGNORECASE)
-_REMEDY = "remove what is at that URL and build the pool again"
+REMEDY = "remove what is at that URL and build the pool again"
 _SCRATCH, _LOCK, _LEFT_S = ".new-", ".lock", 3600.0  # a scratch so old is a killed process's
 _LOOKS = 64  # of the cache's limit: so much is written between two looks at its size
 
@@ -143,7 +143,7 @@ class Blocks:
                     raise DataError(
                         f"{self.url}: bytes {block.begin:,} to {block.end:,} of {block.path} are not those "
                         f"that were written ({len(part):,} came): the object was cut short or changed; "
-                        f"{_REMEDY}"
+                        f"{REMEDY}"
                     )
                 self.counts["store"] += 1
                 self.counts["bytes"] += len(part)
@@ -168,7 +168,7 @@ class Blocks:
                 ) from error
             except StoreError as error:
                 if _BEYOND.search(str(error)):
-                    raise DataError(f"{self.url}: an object is cut short ({error}): {_REMEDY}") from error
+                    raise DataError(f"{self.url}: an object is cut short ({error}): {REMEDY}") from error
                 if pause is None or isinstance(error.__cause__, PermissionError):
                     raise
                 log.warning("pool-store-does-not-answer", extra={"again_in_s": pause, "reason": str(error)})

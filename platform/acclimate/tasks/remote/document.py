@@ -30,7 +30,7 @@ from fsspec.implementations.local import LocalFileSystem
 from acclimate.errors import DataError, StoreError
 from acclimate.files import scratch_file, write_whole
 from acclimate.object_store import open_store, reaching
-from acclimate.tasks.remote.blocks import Blocks, digest_of
+from acclimate.tasks.remote.blocks import REMEDY, Blocks, digest_of
 from acclimate.tasks.remote.ranged import Piece, Ranged, block_rows
 from acclimate.tasks.stored import INFO, STARTS, PoolInfo
 
@@ -185,6 +185,13 @@ def opened(location: str, document: dict[str, Any] | None = None) -> dict[str, A
         DataError: there is no pool, or its parts do not belong together.
         StoreError: the store does not answer, or does not let us in.
     """
+    try:
+        return _opened(location, document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:  # somebody's own `pool.json`
+        raise DataError(f"{location} is not a task pool ({error!r}): {REMEDY}") from error
+
+
+def _opened(location: str, document: dict[str, Any] | None) -> dict[str, Any]:
     near = Place(location)
     document = info_at(near) if document is None else document
     if document is None or STORED not in document:
@@ -198,10 +205,7 @@ def opened(location: str, document: dict[str, Any] | None = None) -> dict[str, A
     content = near.read(f"{stored['build']}/{INDEX}")
     if content is None or hashlib.sha256(content).hexdigest() != info.content_hash:
         what = "gone" if content is None else "another one"
-        raise DataError(
-            f"{location}: {INDEX} of build {stored['build']} is {what}: remove what is there and build the "
-            "pool again"
-        )
+        raise DataError(f"{location}: {INDEX} of build {stored['build']} is {what}: {REMEDY}")
     index = np.load(io.BytesIO(content))
     blocks = Blocks(url)
     root = Place(url).root
