@@ -75,9 +75,8 @@ def main() -> None:
 
 def recover(meta: MetaParams, turns: int) -> None:
     """Two nodes of two workers each."""
-    here = {"node_ip_address": "127.0.0.1"}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **here})
-    nodes = [cluster.add_node(num_cpus=2, **here) for _ in range(2)]
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    nodes = [cluster.add_node(num_cpus=2) for _ in range(2)]
     try:
         with RayPool({PHASE: RECIPE}, 4, cluster.address) as pool:
             ready(pool, 4, meta)
