@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from acclimate.cli.data import data
-from acclimate.cli.init import init
+from acclimate.cli.init import HeldOut, init
 from acclimate.errors import DataError, RecipeError
 from acclimate.tasks.rhythm import longest_window
 from acclimate.training.recipe_file import load_recipe
@@ -335,3 +335,11 @@ def test_a_number_is_told_from_as_many_rows_as_it_takes(pumps, rows, window, mod
     assert (found["kind"], found["window"], recipe.model.name) == ("regression", window, model)
     said = "on unseen devices, by the latest rows" in Path("fleet.yaml").read_text()
     assert said == (rows == 1)  # the guess was 16 rows
+
+
+@pytest.mark.parametrize(
+    ("groups", "test", "validation"), [(1, 1, 0), (4, 1, 0), (21, 4, 4), (22, 8, 4), (100, 20, 17)]
+)
+def test_as_many_devices_judge_as_a_verdict_takes_where_there_are_enough(groups, test, validation):
+    held_out = HeldOut.of(groups)
+    assert (held_out.test, held_out.validation) == (test, validation)
