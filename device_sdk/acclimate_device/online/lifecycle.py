@@ -12,6 +12,7 @@ import logging
 import math
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from acclimate_device.clock import Clock
@@ -26,6 +27,7 @@ from acclimate_device.online.saved import Adapted
 from acclimate_device.online.schema import Float
 from acclimate_device.online.versions import Load, ReadFile, Running, Versions
 from acclimate_device.protocol import EventKind, Report
+from acclimate_device.runtime import ClosedFormEngine
 from acclimate_device.storage import Flash, Slots, Store
 from acclimate_device.telemetry import Recorder, resources
 
@@ -105,6 +107,22 @@ class Lifecycle:
         # An anomaly is no drift: what is strange for a while must not become what inputs look like.
         if not strange and self._predictions % self.policy.watch_every == 0:
             self.inputs.see(active.schema, raw, self.clock.now())
+        if self.policy.unlabelled:
+            self._notice(active, raw)
+
+    def _notice(self, active: Active, raw: Float) -> None:
+        """Learn from a window without its label; one that would have to wait for that is left out."""
+        engine = active.running.engine
+        if not isinstance(engine, ClosedFormEngine) or not self.lock.acquire(blocking=False):
+            return
+        try:
+            current = self.active
+            if current.running is active.running:
+                x = current.schema.normalize(current.aligned(raw))[None]
+                self.active = replace(current, params=engine.notice(current.params, x))
+                self._unsaved = True
+        finally:
+            self.lock.release()
 
     def learn(self, xs: Sequence[Any], ys: Sequence[Any]) -> None:
         """Learn from examples, all checked before the first is learnt.

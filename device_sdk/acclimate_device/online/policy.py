@@ -28,6 +28,8 @@ class OnlinePolicy:
         realign_window: inputs seen by the detector from which a channel's mean and spread are taken, at least
             16; after a shift the first 16 give a first alignment, and each doubling up to here a better one.
         watch_every: every how-manieth input the input-shift detector sees; neighbours resemble each other.
+        unlabelled: learn class means in closed form from predicted windows, too, for one more run of the body
+            each. Off by default: it helps where all classes come by, and devices without labels cannot tell.
         hurry: labelled examples for which a device adapts four times as often after `adapt` or `reset`.
         keep: newest labelled examples that are taken along when a drift resets: they are of the new kind.
         pending: inputs remembered for labels that come late.
@@ -52,6 +54,7 @@ class OnlinePolicy:
     on_input_shift: InputResponse = "report"
     realign_window: int = 64
     watch_every: int = 4
+    unlabelled: bool = False
     hurry: int = 64
     keep: int = 8
     pending: int = 256

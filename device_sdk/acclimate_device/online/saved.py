@@ -46,8 +46,8 @@ class SavedState:
         header: dict[str, Any] = {**_belongs_to(engine, lineage), "adapted": state.adapted}
         if state.alignment is not None and state.before is not None:
             header |= {"alignment": asdict(state.alignment), "before": asdict(state.before)}
-        moving = () if state.params is engine.start else engine.moving
-        moved = {name: state.params[name] for name in moving}
+        now, start = state.params, engine.start
+        moved = {name: now[name] for name in engine.moving if now[name] is not start[name]}
         self._store.write(_NAME, canonical_json(header) + b"\n" + serialize(moved))
 
     def load(self, engine: Engine, lineage: int) -> Adapted | None:

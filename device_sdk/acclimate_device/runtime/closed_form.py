@@ -19,7 +19,7 @@ from onnxruntime import InferenceSession
 from acclimate_device.bundle import Bundle
 from acclimate_device.errors import BundleError
 from acclimate_device.protocol import FEATURES, LEARN, PARAMS, SANITY, ClosedForm, HeadName, Manifest
-from acclimate_device.runtime import experts
+from acclimate_device.runtime import experts, unlabelled
 from acclimate_device.runtime.engine import Float, Params
 from acclimate_device.runtime.session import check_sanity, open_session, row_error
 from acclimate_device.runtime.tensors import parse
@@ -29,6 +29,7 @@ from acclimate_device.runtime.tensors import parse
 _START_OF_CLASSES, _START_OF_NUMBERS = -7.0, -3.0
 _SILENT = 1e-4  # a share of the start that no prediction needs to hear
 _SPREAD_RATE = np.float32(0.02)  # fifty labels decide how wide a device's errors are beside the fleet's
+_WINDOWS = ("state.windows.number", "state.windows.total")  # what windows without labels told
 _FEATURE: dict[HeadName, str] = {"last": "phi", "means": "z"}
 
 
@@ -94,14 +95,19 @@ class ClosedFormEngine:
                 "state.trust": np.zeros(len(self._trust), np.float32),
                 "state.spread": np.ones((), np.float32),
             }
+            if "means" in self.heads:
+                mean = self._first["means.mean"]
+                none = np.zeros(len(mean), np.float32), np.zeros_like(mean)
+                self.start |= dict(zip(_WINDOWS, none, strict=True))
             self._check_sanity(parse(bundle.files[SANITY]))
         except KeyError as error:
             raise BundleError(f"{PARAMS} or {SANITY} has no {error}: export the bundle again") from None
 
     @property
     def moving(self) -> tuple[str, ...]:
-        """The heads' state, the trust in the experts and the spread of the errors."""
-        return (*(f"state.{name}" for name in self._states), "state.trust", "state.spread")
+        """The heads' state, the trust in the experts, the spread of the errors, and what windows told."""
+        windows = _WINDOWS if "means" in self.heads else ()
+        return (*(f"state.{name}" for name in self._states), "state.trust", "state.spread", *windows)
 
     def outputs(self, params: Params, x: Float) -> Float:
         """Log probabilities, or normalized targets, (n, width) for normalized inputs (n, *shape)."""
@@ -134,10 +140,21 @@ class ClosedFormEngine:
             moved["state.spread"] = self._spread(params, seen.features, seen.outputs, target)
         return {**params, **moved}, seen.outputs[0]
 
+    def notice(self, params: Params, x: Float) -> Params:
+        """The parameters after one window (1, *shape) without a label; the same where no class means are."""
+        if "means" not in self.heads:
+            return params
+        features = self.features(params, x)
+        chances = np.exp(_log_softmax(self._fleet(features) / self._prior["temperature"])[0])
+        number, total = (params[name] for name in _WINDOWS)
+        seen = unlabelled.counted(number, total, chances, features["z"][0])
+        return {**params, **dict(zip(_WINDOWS, seen, strict=True))}
+
     def reopened(self, params: Params) -> Params:
         """What is known, held as loosely as on a new device: after drift, the next labels count again."""
         first = {f"state.{head}.cov": self._first[f"{head}.cov"] for head in self.heads}
-        return {**params, **first, "state.trust": self.start["state.trust"]}
+        first |= {name: self.start[name] for name in ("state.trust", *_WINDOWS) if name in self.start}
+        return {**params, **first}
 
     def shares(self, params: Params) -> dict[str, float]:
         """How much each expert says, by name: `start`, `last`, `means`."""
@@ -165,6 +182,10 @@ class ClosedFormEngine:
         return _averaged([self._answer(head, self._first, features, "") for head in self.heads])
 
     def _own(self, params: Params, features: Mapping[str, Float]) -> list[Float]:
+        if _WINDOWS[0] in params and params[_WINDOWS[0]] is not self.start[_WINDOWS[0]]:
+            mean, cov, *seen = (params[name] for name in ("state.means.mean", "state.means.cov", *_WINDOWS))
+            mean, cov = unlabelled.informed(mean, cov, *seen)
+            params = {**params, "state.means.mean": mean, "state.means.cov": cov}
         return [self._answer(head, params, features, "state.") for head in self.heads]
 
     def _answer(
