@@ -57,14 +57,21 @@ class Trained:
 
     def initialization(self, seed: int) -> Initialization:
         """What devices receive of that seed."""
-        return chosen_initialization(self.of_seed(seed), self.metas)
+        return chosen_initialization(self.of_seed(seed), self._metas_of(seed))
 
     def by_seed(self) -> Iterator[Evaluation]:
         """The evaluation of each seed alone."""
         section = self.recipe.evaluation.model_copy(update={"seeds": 1})
         for seed in self.seeds:
             alone = self.recipe.model_copy(update={"seed": seed, "evaluation": section})
-            yield evaluate_starts(open_problem(alone), self.metas, Silent())
+            yield evaluate_starts(open_problem(alone), self._metas_of(seed), Silent())
+
+    def _metas_of(self, seed: int) -> dict[str, MetaParams]:
+        """The parameters, those of folds, which only the first seed trains, under this seed's names, too."""
+        folds = f"-{self.recipe.seed}-fold-"
+        return self.metas | {
+            phase.replace(folds, f"-{seed}-fold-"): meta for phase, meta in self.metas.items()
+        }
 
 
 def train(recipe: Recipe) -> Trained:

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from acclimate.bundle.mcu.firmware import bundle_in
 from acclimate.evaluation.statistics import interval
 from acclimate.tasks import TaskPool, stream
 from acclimate.training.problem import open_problem
@@ -60,12 +59,14 @@ def _gain(
     folder: Path, order: Callable[..., NDArray[np.int64]], first: Halves, second: Halves, draw: int
 ) -> float:
     """Accuracy with windows learnt from, less that without; every class counts alike."""
-    bundle, rng = bundle_in(folder), np.random.default_rng(draw)
+    rng = np.random.default_rng(draw)
     lived = order(np.array(sorted(first)), rng)
     found = []
     for unlabelled in (True, False):
         policy = OnlinePolicy(unlabelled=unlabelled)
-        device = Device(bundle.files.__getitem__, SimulatedFlash(), policy, clock=lambda: 1e6)
+        device = Device(
+            lambda name: (folder / name).read_bytes(), SimulatedFlash(), policy, clock=lambda: 1e6
+        )
         again = np.random.default_rng(draw)
         device.predict_many([first[label][again.integers(len(first[label]))] for label in lived.tolist()])
         labels = device.manifest.output.labels

@@ -25,6 +25,8 @@ WIDTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.001, 3.0, 10.0, 30.0, 100.0)
 TEMPERATURES = tuple(2.0 ** (third / 3) for third in range(-12, 22))
 _STRIDES = (6, 3, 1)  # of a search among them
 _SWEEPS = 3
+_CAUTION = 0.01  # of the loss: what a factor of e has to bring where one device alone asks for it
+_FLOOR = 0.05  # nats: devices on which nothing is lost must not ask for everything
 _WORTH = 1e-3  # of the loss: what one more sweep is made for
 _Choice = dict[HeadName, tuple[int, int]]
 """Of each head, the positions of its width and its temperature."""
@@ -81,7 +83,8 @@ def calibration(
     """With which least is lost on the queries, after the supports, over all starts together.
 
     Several starts are one recipe's, each trained without its own devices, where none can be spared. Real
-    targets have no temperature, and one head. The search begins at what is best for each head alone.
+    targets have no temperature, and one head. The search begins at what is best for each head alone, and the
+    fewer devices there are, the more a change has to bring.
 
     Args:
         unseen: with devices that were trained on, if `widths` has only one.
@@ -90,30 +93,36 @@ def calibration(
     with torch.no_grad():
         seen = [_Seen.of(learner, one.meta, episode) for one in unseen for episode in one.episodes]
         y = torch.cat([one.labels for one in seen])
+        devices = sum(len(one.episodes[0].task_ids) for one in unseen)
         if not learner.heads.classes:
-            told = [_told(learner, "last", seen, width) for width in widths]
-            losses = [float(learner.loss(each[:, None], y[:, None]).mean()) for each in told]
-            return Calibration({"last": Fit(widths[_least(losses)])})
-        heads = learner.heads.names
-        together = _Together(
-            {name: [_told(learner, name, seen, width) for width in widths] for name in heads}, y
-        )
+            means = [_told(learner, "last", seen, width) for width in widths]
+            losses = [float(learner.loss(each[:, None], y[:, None]).mean()) for each in means]
+            cautious = [loss * _cautious(width, devices) for loss, width in zip(losses, widths, strict=True)]
+            return Calibration({"last": Fit(widths[_least(cautious)])})
+        told = {name: [_told(learner, name, seen, width) for width in widths] for name in learner.heads.names}
+        together = _Together(told, y, widths, devices)
         choice = together.best()
         fits = {name: Fit(widths[width], TEMPERATURES[at]) for name, (width, at) in choice.items()}
         return Calibration(fits, together.averaged(choice)[0])
 
 
-def temperature(told: Tensor, y: Tensor) -> tuple[float, float]:
+def temperature(told: Tensor, y: Tensor, devices: int) -> tuple[float, float]:
     """Of log probabilities `(examples, C)`: by what to divide them for the least cross entropy, and that.
 
-    1 where there is nothing to tell by.
+    The loss counts as `_cautious` has it; 1 where there is nothing to tell by.
     """
 
     def lost(at: int) -> float:
-        return float(torch.nn.functional.cross_entropy(told / TEMPERATURES[at], y))
+        loss = float(torch.nn.functional.cross_entropy(told / TEMPERATURES[at], y))
+        return (_FLOOR + loss) * _cautious(TEMPERATURES[at], devices)
 
     at, loss = _lowest(lost, TEMPERATURES.index(1.0))
     return (TEMPERATURES[at], loss) if math.isfinite(loss) else (1.0, math.nan)
+
+
+def _cautious(factor: float, devices: int) -> float:
+    """What a loss is multiplied by for a factor that so many devices ask for: few may be unlike the rest."""
+    return 1 + _CAUTION / devices * math.log(factor) ** 2
 
 
 @dataclass(frozen=True)
@@ -154,21 +163,27 @@ class _Together:
 
     told: Mapping[HeadName, Sequence[Tensor]]
     y: Tensor
+    widths: Sequence[float]
+    devices: int
 
     def alone(self) -> _Choice:
         """What is best for each head alone."""
         found: _Choice = {}
         for name, answers in self.told.items():
-            losses = [temperature(each, self.y) for each in answers]
-            width = _least([loss for _, loss in losses])
-            found[name] = width, TEMPERATURES.index(losses[width][0])
+            tried = [temperature(each, self.y, self.devices) for each in answers]
+            width = _least([loss * self._caution(width) for width, (_, loss) in enumerate(tried)])
+            found[name] = width, TEMPERATURES.index(tried[width][0])
         return found
 
     def averaged(self, choice: _Choice) -> tuple[float, float]:
         """The temperature of the heads' average, and the loss at that."""
         chosen = [self.told[name][width] / TEMPERATURES[at] for name, (width, at) in choice.items()]
         answers = torch.stack([each.log_softmax(-1) for each in chosen])
-        return temperature(answers.logsumexp(0) - math.log(len(answers)), self.y)
+        average = answers.logsumexp(0) - math.log(len(answers))
+        final, loss = temperature(average, self.y, self.devices)
+        for width, at in choice.values():
+            loss *= self._caution(width) * _cautious(TEMPERATURES[at], self.devices)
+        return final, loss
 
     def best(self) -> _Choice:
         """By coordinates, from what is best alone: each head's width, then its temperature."""
@@ -188,6 +203,9 @@ class _Together:
             if not lost < before - _WORTH:
                 break
         return choice
+
+    def _caution(self, width: int) -> float:
+        return _cautious(self.widths[width], self.devices)
 
     def _with(self, choice: _Choice, name: HeadName, width: int, at: int) -> float:
         return self.averaged(choice | {name: (width, at)})[1]
