@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from acclimate_device import Device, OnlinePolicy
-from acclimate_device.runtime import unlabelled
+from acclimate_device.runtime import ClosedFormEngine, unlabelled
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
 
 WINDOWS = "state.windows.number"
@@ -80,6 +80,7 @@ def test_what_windows_told_is_kept_and_goes_with_a_reset() -> None:
     again = device(flash)
     assert seen(again) == before
     engine = again._life.active.running.engine
+    assert isinstance(engine, ClosedFormEngine)
     assert engine.reopened(again._life.active.params)[WINDOWS] is engine.start[WINDOWS]
     again.reset()
     assert seen(again) == 0
