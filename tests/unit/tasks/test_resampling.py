@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acclimate.errors import DataError
@@ -57,7 +57,7 @@ def one_by_one(moments, values):
     return [*rows, *even.add(np.full(2, np.nan, np.float32), moments[-1] + 1000.05)]  # closes the last one
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(readings())
 def test_a_device_makes_the_rows_that_training_saw(drawn):
     moments, values = drawn
