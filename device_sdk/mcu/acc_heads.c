@@ -157,10 +157,11 @@ static float credit(acc_device *d, int from, int to, const float *target) {
     float *told = d->scratch;
     for (int c = 0; c < ACC_OUTPUTS; c++) {
         const float *answer = d->answers + c;
-        float top = -INFINITY, sum = 0.0f;
-        for (int i = from; i < to; i++)
+        float top = answer[from * ACC_OUTPUTS];
+        for (int i = from + 1; i < to; i++)
             if (answer[i * ACC_OUTPUTS] > top) top = answer[i * ACC_OUTPUTS];
-        for (int i = from; i < to; i++) sum += expf(answer[i * ACC_OUTPUTS] - top);
+        float sum = expf(answer[from * ACC_OUTPUTS] - top);
+        for (int i = from + 1; i < to; i++) sum += expf(answer[i * ACC_OUTPUTS] - top);
         told[c] = (top + logf(sum)) / acc_numbers(d)[ACC_AT_TEMPERATURE];
     }
     log_softmax(told);
