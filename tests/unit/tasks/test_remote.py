@@ -133,7 +133,9 @@ keys = st.one_of(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # the same for every example
+@settings(
+    deadline=None, suppress_health_check=list(HealthCheck)
+)  # one folder for all; a slow machine is no fault
 @given(
     key=keys, cuts=st.lists(st.integers(1, 39), unique=True).map(sorted), shape=st.sampled_from([(), (3,)])
 )
