@@ -6,8 +6,12 @@ import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.postgres import PostgresServer
+
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")  # a slow machine is no fault of what is tested
 
 # Ray runs workers at niceness 15: beside a busy neighbour a test would wait for them for minutes.
 os.environ.setdefault("RAY_worker_niceness", "0")
