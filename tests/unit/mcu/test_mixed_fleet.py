@@ -50,7 +50,8 @@ def test_waves_and_drift_are_the_same_for_both(tmp_path) -> None:
     assert outcome.rollouts[-1][2] == "done"
     assert outcome.versions() == {"gestures@2": 9}
     assert outcome.acknowledged == outcome.counted["reports"]
-    assert outcome.made()["examples"] == outcome.counted["examples"]
+    lost_to_power_cuts = outcome.made()["examples"] - outcome.counted["examples"]
+    assert 0 <= lost_to_power_cuts < 0.05 * outcome.made()["examples"]
     for which in (in_c, set(range(scenario.devices)) - in_c):
         devices = [device for device in outcome.devices if device.number in which]
         assert all(device.adapted for device in devices)
@@ -70,14 +71,8 @@ def test_what_microcontrollers_cannot_do_is_refused() -> None:
 
 
 def test_the_command_compiles_what_the_scenario_needs(tmp_path) -> None:
-    story = {
-        **STORY,
-        "devices": 2,
-        "microcontrollers": 1.0,
-        "duration": "10min",
-        "rollouts": [],
-        "drifts": [],
-    }
+    short = {"devices": 2, "microcontrollers": 1.0, "duration": "10min"}
+    story = STORY | short | {"rollouts": [], "drifts": [], "faults": []}
     (tmp_path / "story.yaml").write_text(json.dumps(story))
     told = CliRunner().invoke(cli, ["simulate", str(tmp_path / "story.yaml"), "--json"])
     assert told.exit_code == 0, told.output
