@@ -18,7 +18,7 @@ from acclimate.rollout.console.charts import Mark, Point, Series, line_chart
 from acclimate.rollout.console.pictures import Picture
 from tests.support.browser import chromium, complaints
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 DOCS = Path(__file__).parents[3] / "docs"
 SHOWN = [("light", 1280), ("dark", 390)]
 PAGES = ["index", "tutorials/train", "reference/settings", "fields/wearables", "search"]  # one of each kind
