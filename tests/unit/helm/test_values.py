@@ -81,7 +81,8 @@ def resources(key: str, place: str, path: str, beside: dict[str, Any]) -> list[C
             place,
             f"{path}>resources>{kind}>{what}",
             value,
-            merged(nested(f"{key}.limits", RESOURCES["limits"]), beside),
+            # A request above its limit is refused.
+            merged(nested(f"{key}.limits", RESOURCES["limits"]), beside) if kind == "requests" else beside,
         )
         for kind, amounts in RESOURCES.items()
         for what, value in amounts.items()
@@ -112,6 +113,7 @@ CASES = [
     Case("rollout.image.tag", "9", ROLLOUT, f"{CONTAINER}>image", "acclimate-rollout:9"),
     Case("rollout.image.digest", DIGEST, ROLLOUT, f"{CONTAINER}>image", f"acclimate-rollout@{DIGEST}"),
     Case("rollout.replicas", 5, ROLLOUT, "spec>replicas", 5),
+    setting("epsilon_cap", 8.5, "8.5"),
     setting("poll_interval_s", 60, "60"),
     setting("device_token_lifetime_s", 600, "600"),
     setting("session_lifetime_s", 600, "600"),
