@@ -26,10 +26,11 @@ from acclimate.tasks.ledger import Ledger
 from acclimate.tasks.ordering import order_tasks
 from acclimate.tasks.placement import place_rows
 from acclimate.tasks.pool import TaskPool
+from acclimate.tasks.pool_info import FORMAT, INFO, STARTS, PoolInfo
 from acclimate.tasks.readings import spread
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
-from acclimate.tasks.stored import CHUNK_ROWS, FORMAT, INFO, STARTS, PoolInfo
+from acclimate.tasks.stored import CHUNK_ROWS
 from acclimate.tasks.wide import melted
 
 Progress = Callable[[str, int, int], None]

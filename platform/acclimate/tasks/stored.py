@@ -16,10 +16,10 @@ Files of a pool's directory:
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,53 +28,12 @@ from acclimate.errors import DataError
 from acclimate.initialization import InputSchema
 from acclimate.nearest import did_you_mean
 from acclimate.tasks.episodes import Indices
-from acclimate.tasks.recordings import RecordingSchema
+from acclimate.tasks.pool_info import INFO, STARTS, PoolInfo
+from acclimate.tasks.remote.document import opened
+from acclimate.tasks.remote.ranged import Ranged
 
-if TYPE_CHECKING:
-    from acclimate.tasks.remote.ranged import Ranged
-
-FORMAT = 2
-INFO = "pool.json"
-STARTS = "starts.bin"
 CHUNK_ROWS = 1 << 18
 Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class PoolInfo:
-    """What `pool.json` holds.
-
-    Attributes:
-        fingerprint: of the source and the schema: an equal one makes a rebuild unnecessary.
-        content_hash: SHA-256 of the arrays: the lineage of a model trained on them.
-        missing: missing values by column, as found in the source.
-        missing_tasks: tasks that have missing values, with their number of rows that do.
-        possible: examples that each task would have if nothing were missing.
-        intake: what was detected, converted, moved or left out on the way in, a line each.
-        dated: times are seconds since 1970.
-    """
-
-    schema: RecordingSchema
-    labels: tuple[str, ...]
-    task_ids: tuple[str, ...]
-    groups: tuple[str, ...]
-    fingerprint: str
-    content_hash: str = ""
-    missing: dict[str, int] = field(default_factory=dict)
-    missing_tasks: dict[str, int] = field(default_factory=dict)
-    possible: tuple[int, ...] = ()
-    intake: tuple[str, ...] = ()
-    dated: bool = False
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"format": FORMAT, **self.__dict__, "schema": self.schema.as_dict()}
-
-    @staticmethod
-    def from_dict(fields: dict[str, Any]) -> PoolInfo:
-        if fields.pop("format", None) != FORMAT:
-            raise DataError("this pool has another format version: build it again")
-        schema = RecordingSchema(**_with_tuples(fields.pop("schema")))  # checked when the pool was built
-        return PoolInfo(schema=schema, **_with_tuples(fields))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,14 +66,14 @@ class StoredPool:
             StoreError: the object store does not answer, or does not let us in.
         """
         if is_url(path):
-            return cls(**_far(str(path)))
+            return cls(**opened(str(path)))
         path = Path(path)
         mode: Any = "r" if mmap else None
         starts = path / STARTS
         try:
             document = json.loads((path / INFO).read_text())
             if "stored" in document:
-                return cls(**_far(str(path), document))
+                return cls(**opened(str(path), document))
             info = PoolInfo.from_dict(document)
             has_targets = info.schema.kind in ("regression", "forecasting")
             return cls(
@@ -184,13 +143,3 @@ class StoredPool:
 def is_url(place: Path | str) -> bool:
     """Whether a pool's place is one that fsspec opens, and no folder."""
     return isinstance(place, str) and "://" in place
-
-
-def _far(location: str, document: dict[str, Any] | None = None) -> dict[str, Any]:
-    from acclimate.tasks.remote.document import opened  # which reads this module
-
-    return opened(location, document)
-
-
-def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}

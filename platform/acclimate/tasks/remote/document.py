@@ -30,9 +30,9 @@ from fsspec.implementations.local import LocalFileSystem
 from acclimate.errors import DataError, StoreError
 from acclimate.files import scratch_file, write_whole
 from acclimate.object_store import open_store, reaching
+from acclimate.tasks.pool_info import INFO, STARTS, PoolInfo
 from acclimate.tasks.remote.blocks import REMEDY, Blocks, digest_of
 from acclimate.tasks.remote.ranged import Piece, Ranged, block_rows
-from acclimate.tasks.stored import INFO, STARTS, PoolInfo
 
 ARRAYS = {"values": "values.npy", "targets": "targets.npy", "times": "times.npy", "starts": STARTS}
 INDEX = "index.npz"

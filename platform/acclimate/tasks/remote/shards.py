@@ -22,6 +22,7 @@ from acclimate.tasks.build import Progress, as_declared, begun, cut_and_placed, 
 from acclimate.tasks.cutting import Missing, refuse_nothing
 from acclimate.tasks.keys import Keys, read_keys
 from acclimate.tasks.ledger import Ledger
+from acclimate.tasks.pool_info import PoolInfo
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.remote.document import (
     ARRAYS,
@@ -34,7 +35,6 @@ from acclimate.tasks.remote.document import (
     written_down,
 )
 from acclimate.tasks.sources import Source
-from acclimate.tasks.stored import PoolInfo
 
 SHARD_ROWS = 1 << 24
 """Rows from which a shard is closed: 400 MB of six channels."""
