@@ -181,13 +181,14 @@ def _rows(
     for start in evaluation.starts:
         curve = evaluation.curve(start, shots)
         key = f"{evaluation.metric}.{start}.{shots}_shot"
-        yield _label(start, curve.steps[curve.chosen]), curve.judged, [one[key] for one in by_seed]
+        solved = len(curve.steps) < 3  # a head in closed form has no steps: it is solved or it is not
+        steps = 0 if solved else curve.steps[curve.chosen]
+        yield _label(start, steps), curve.judged, [one[key] for one in by_seed]
 
 
 def _label(start: Start, steps: int) -> str:
-    if start == "meta":
-        return f"**meta-learned start + {steps} steps**"
-    return LABELS[start] if start == "joint" else f"{LABELS[start]}, {steps} steps"
+    taken = f", {steps} steps" if steps else ""
+    return f"**meta-learned start, adapted{taken}**" if start == "meta" else f"{LABELS[start]}{taken}"
 
 
 def _sentences(evaluation: Evaluation, shots: int, scale: float) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 
@@ -109,9 +110,15 @@ def save_comparison(found: Compared, name: str, path: Path) -> None:
 def draw(evaluation: Evaluation, title: str) -> Figure:
     """A panel of curves for each number of shots, then one of the held-out tasks."""
     shots = evaluation.shots
-    panels = len(shots) + 1
+    widths = [*[5.6] * len(shots), max(5.6, 1.1 * len(evaluation.starts))]  # inches; names stand side by side
     figure, grid = plt.subplots(
-        1, panels, figsize=(5.6 * panels, 5.6), sharey=True, layout="constrained", squeeze=False
+        1,
+        len(widths),
+        figsize=(sum(widths), 5.6),
+        width_ratios=widths,
+        sharey=True,
+        layout="constrained",
+        squeeze=False,
     )
     axes = grid[0]
     ends = [_draw_curves(axis, evaluation, number) for axis, number in zip(axes, shots, strict=False)]
@@ -226,9 +233,8 @@ def _draw_tasks(axis: Axes, evaluation: Evaluation, shots: int) -> None:
 
 
 def _name_and_steps(curve: Curve) -> str:
-    first, _, rest = LABELS[curve.start].partition(" ")
     adapted = "" if curve.start in ("trees", "support", "nearest", "joint_solved") else adapted_words(curve)
-    return f"{first}\n{rest}\n{adapted}"
+    return "\n".join(fill(text, 12) for text in (LABELS[curve.start], adapted))
 
 
 def _scale(axis: Axes, evaluation: Evaluation) -> None:
