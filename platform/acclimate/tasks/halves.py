@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from acclimate.errors import DataError
 from acclimate.tasks.sources import Source
-from acclimate.tasks.sources.source import Part
+from acclimate.tasks.sources.around import PartAround
 from acclimate.tasks.sources.types import Column
 
 if TYPE_CHECKING:
@@ -24,32 +24,15 @@ _DAY = r"\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3})[-/. ]\d{1,4}|\d{8}"
 
 
 @dataclass(frozen=True)
-class JoinedPart:
+class JoinedPart(PartAround):
     """A part with one column more: the texts of two, a blank between them."""
 
-    part: Part
     day: str
     hour: str
 
     @property
-    def name(self) -> str:
-        return self.part.name
-
-    @property
     def columns(self) -> Mapping[str, Column]:
         return {**self.part.columns, self.day + BETWEEN + self.hour: Column(pa.string())}
-
-    @property
-    def rows(self) -> int:
-        return self.part.rows
-
-    @property
-    def width(self) -> int:
-        return self.part.width
-
-    @property
-    def notes(self) -> Sequence[str]:
-        return self.part.notes
 
     def batches(self, types: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         made = self.day + BETWEEN + self.hour

@@ -18,7 +18,7 @@ from acclimate.errors import DataError
 from acclimate.tasks.looks import is_text
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
-from acclimate.tasks.sources.source import Part
+from acclimate.tasks.sources.around import PartAround
 from acclimate.tasks.sources.types import Column, is_number
 from acclimate.tasks.words import QUANTITY, READING, TASK, words
 
@@ -26,34 +26,17 @@ MOST_CHANNELS = 64
 
 
 @dataclass(frozen=True)
-class ReadingsPart:
+class ReadingsPart(PartAround):
     """A part whose column `key` names the channel that `value` holds, with a column for each of `names`."""
 
-    part: Part
     key: str
     value: str
     names: tuple[str, ...]
 
     @property
-    def name(self) -> str:
-        return self.part.name
-
-    @property
     def columns(self) -> Mapping[str, Column]:
         own = {name: one for name, one in self.part.columns.items() if name not in (self.key, self.value)}
         return own | dict.fromkeys(self.names, Column(pa.float64()))
-
-    @property
-    def rows(self) -> int:
-        return self.part.rows
-
-    @property
-    def width(self) -> int:
-        return self.part.width
-
-    @property
-    def notes(self) -> Sequence[str]:
-        return self.part.notes
 
     def batches(self, types: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         own = {name: type_ for name, type_ in types.items() if name not in self.names}

@@ -14,6 +14,7 @@ import pyarrow as pa
 from acclimate.errors import DataError
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
+from acclimate.tasks.sources.around import PartAround
 from acclimate.tasks.sources.parquet import FILE, repeated
 from acclimate.tasks.sources.source import Part
 from acclimate.tasks.sources.types import Column, is_number
@@ -21,17 +22,12 @@ from acclimate.tasks.words import TASK, words
 
 
 @dataclass(frozen=True)
-class LongPart:
+class LongPart(PartAround):
     """A part whose columns `tasks` become rows: `key` holds the column's name, `value` what stood in it."""
 
-    part: Part
     tasks: tuple[str, ...]
     key: str
     value: str
-
-    @property
-    def name(self) -> str:
-        return self.part.name
 
     @property
     def columns(self) -> Mapping[str, Column]:
@@ -45,10 +41,6 @@ class LongPart:
     @property
     def width(self) -> int:
         return max(1, len(self._held))
-
-    @property
-    def notes(self) -> Sequence[str]:
-        return self.part.notes
 
     @property
     def _held(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from acclimate.rollout.api.roster import Section
 from acclimate.rollout.api.rounds import RoundDesk
 from acclimate.rollout.api.state import Gatekeeper, asked_by
 from acclimate.rollout.domain.fleet import Member as Enrolled
+from acclimate.rollout.domain.secure_round import SecureRound
 from acclimate_device.errors import ProtocolError
 from acclimate_device.protocol import (
     CONTRIBUTION_PATH,
@@ -83,41 +85,46 @@ class ContributionSide:
 
     async def join(self, request: Request) -> Response:
         """This device's keys for such a round."""
-        access, section, member = self._gatekeeper.admit(*asked_by(request))
-        given = await _sent(request, Member, LIMITS.turn_bytes)
-        identity = PublicKey.of(member.public_key).ed25519
-        await self._rounds.answer(
-            access.fleet,
-            access.device,
-            given.joining.round,
-            _runs(section, member),
-            lambda secure: secure.join(access.device, identity, given),
-        )
-        return Response(status_code=204)
+
+        def join(secure: SecureRound, device: str, enrolled: Enrolled, given: Member) -> None:
+            secure.join(device, PublicKey.of(enrolled.public_key).ed25519, given)
+
+        return await self._hand_in(request, Member, lambda given: given.joining.round, join)
 
     async def deal(self, request: Request) -> Response:
         """Shares of this device's secrets for its group."""
-        access, section, member = self._gatekeeper.admit(*asked_by(request))
-        given = await _sent(request, Dealing, LIMITS.turn_bytes)
-        await self._rounds.answer(
-            access.fleet,
-            access.device,
-            given.round,
-            _runs(section, member),
-            lambda secure: secure.deal(access.device, given),
+        return await self._hand_in(
+            request,
+            Dealing,
+            lambda given: given.round,
+            lambda secure, device, _, given: secure.deal(device, given),
         )
-        return Response(status_code=204)
 
     async def unmask(self, request: Request) -> Response:
         """What takes the masks off the sum."""
+        return await self._hand_in(
+            request,
+            Unmasking,
+            lambda given: given.round,
+            lambda secure, device, _, given: secure.unmask(device, given),
+        )
+
+    async def _hand_in(
+        self,
+        request: Request,
+        kind: type[Message],
+        round_of: Callable[[Message], str],
+        act: Callable[[SecureRound, str, Enrolled, Message], None],
+    ) -> Response:
+        """Let a device take its turn with a message of `kind`."""
         access, section, member = self._gatekeeper.admit(*asked_by(request))
-        given = await _sent(request, Unmasking, LIMITS.turn_bytes)
+        given = await _sent(request, kind, LIMITS.turn_bytes)
         await self._rounds.answer(
             access.fleet,
             access.device,
-            given.round,
+            round_of(given),
             _runs(section, member),
-            lambda secure: secure.unmask(access.device, given),
+            lambda secure: act(secure, access.device, member, given),
         )
         return Response(status_code=204)
 

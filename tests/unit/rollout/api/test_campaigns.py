@@ -94,7 +94,11 @@ async def fleet(world: World, devices: int, bundle: Mapping[str, bytes] = BUNDLE
 
 
 async def opened(world: World, members: list[Member], **changes: object) -> Campaign:
-    release, now = members[0].release, world.service.rounds.clock()
+    return await open_campaign(world, members[0].release, **changes)
+
+
+async def open_campaign(world: World, release: Release, **changes: object) -> Campaign:
+    now = world.service.rounds.clock()
     campaign = Campaign(
         id="campaign-1",
         fleet="plant",

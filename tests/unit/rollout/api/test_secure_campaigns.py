@@ -20,7 +20,7 @@ from acclimate_device.online.contributing import contribution
 from acclimate_device.protocol import DEALING_PATH, JOINING_PATH, Contribution, Dealing, dumps
 from acclimate_device.storage import CONTRIBUTED, CONTRIBUTION, ROUND, Store
 from acclimate_device.testing import GestureDevice, SimulatedFlash
-from tests.unit.rollout.api.test_campaigns import BUNDLE, FEATURES, OUTPUTS, later
+from tests.unit.rollout.api.test_campaigns import BUNDLE, FEATURES, OUTPUTS, later, open_campaign
 from tests.unit.rollout.conftest import World
 from tests.unit.rollout.console.test_pages import sign_in
 
@@ -93,29 +93,8 @@ async def fleet(world: World, folder: Path, devices: int) -> list[Member]:
 
 
 async def opened(world: World, members: list[Member], **changes: object) -> Campaign:
-    release, now = members[0].device.release, world.service.rounds.clock()
-    campaign = Campaign(
-        id="campaign-1",
-        fleet="plant",
-        name=release.name,
-        version=release.version,
-        content_hash=release.content_hash,
-        features=FEATURES,
-        outputs=OUTPUTS,
-        opened_at=now,
-        closes_at=now + 3600,
-        created_by="ada",
-        holder=world.service.rounds.holder,
-        held_at=now,
-        aggregator="mean",
-        bits=20,
-        quorum=3,
-        secure=True,
-    )
-    campaign = replace(campaign, **changes)
-    world.service.store.add_campaign(campaign, "ada")
-    await world.service.rounds.refresh()
-    return campaign
+    hidden = {"bits": 20, "clip": 2.0, "secure": True}
+    return await open_campaign(world, members[0].device.release, **(hidden | changes))
 
 
 async def all_turn(members: list[Member]) -> None:
