@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acclimate_device.errors import ProtocolError
-from acclimate_device.federated import LEAST_BATCH, FixedPoint, clipped, moments
+from acclimate_device.federated import LEAST_BATCH, FixedPoint, client_update, clipped, moments
 from acclimate_device.online.adaptation import take_steps
 from acclimate_device.online.learner import Active
 from acclimate_device.online.support import Example, Support
@@ -92,9 +92,9 @@ def _way(active: Active, examples: Sequence[Example]) -> NDArray[np.float64] | N
     engine = active.running.engine
     if not isinstance(engine, GradientEngine) or len(examples) < LEAST_BATCH:
         return None
-    adapted = _adapted(active, examples)
-    parts = [np.asarray(engine.start[name] - adapted[name], np.float64).ravel() for name in engine.moving]
-    return np.concatenate(parts)
+    start = {name: engine.start[name] for name in engine.moving}
+    update = client_update(start, _adapted(active, examples))
+    return np.concatenate([np.asarray(part, np.float64).ravel() for part in update.values()])
 
 
 def _held_back(active: Active, examples: Sequence[Example]) -> tuple[int, int]:

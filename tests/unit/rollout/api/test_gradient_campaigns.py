@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from acclimate_device.federated import client_update
 from acclimate_device.online.support import Support
 from acclimate_device.runtime import GradientEngine
 from acclimate_device.testing import tiny_bundle
@@ -40,12 +39,10 @@ async def test_devices_give_how_far_their_steps_go(world):
         for one in examples:
             support.add(one.x, one.target)
 
-        def step(params, batches, number, engine=engine):
-            return engine.step(params, batches[number % len(batches)], number)[0]
-
-        batches, steps = support.batches(engine.adaptation.batch), engine.adaptation.steps
-        update = client_update(step, engine.start, batches, [], steps=steps, rate=1.0, kind="reptile")
-        ways.append(np.concatenate([update[name].ravel() for name in engine.moving]))
+        batches, adapted = support.batches(engine.adaptation.batch), engine.start
+        for number in range(engine.adaptation.steps):
+            adapted = engine.step(adapted, batches[number % len(batches)], number)[0]
+        ways.append(np.concatenate([(engine.start[name] - adapted[name]).ravel() for name in engine.moving]))
     np.testing.assert_allclose(result, np.mean(ways, axis=0), atol=2.0**-15)
     few = Member(9, members[0].wire, labels=17, bundle=tiny_bundle())
     assert few.makes(replace(campaign.round(), labels=8)) is None  # fewer give some of them back

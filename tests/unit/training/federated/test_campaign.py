@@ -23,7 +23,8 @@ from acclimate.training.problem import Problem, open_problem
 from acclimate.training.recipe import Recipe
 from acclimate.training.sections import FederatedSection
 from acclimate.workflow.rehearsal import rehearse
-from acclimate_device.federated import client_update, unpacked
+from acclimate_device.federated import unpacked
+from tests.support.first_order import first_order
 
 DEVICES, ROWS = 12, 120
 CLOSED = {"algorithm": "closed-form", "heads": "last-layer"}
@@ -178,14 +179,13 @@ def test_what_a_device_computes_is_the_learners_meta_gradient(tmp_path: Path) ->
         )
         return {name: value.detach()[0].numpy() for name, value in moved.items()}
 
-    update = client_update(
+    update = first_order(
         step,
         {name: tensor.numpy() for name, tensor in start.items()},
         episode.support,
         episode.query,
         steps=3,
         rate=0.1,
-        kind="first-order",
     )
     for name, part in update.items():
         np.testing.assert_allclose(part, gradient[f"param.{name}"].numpy(), rtol=1e-3, atol=2e-5)

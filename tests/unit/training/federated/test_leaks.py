@@ -13,7 +13,8 @@ from acclimate.learners.statistics import last_layer_prior
 from acclimate.privacy import noise_for
 from acclimate.training.federated.round import combined
 from acclimate.training.sections import FederatedSection
-from acclimate_device.federated import client_update, clipped, moments, unpacked
+from acclimate_device.federated import clipped, moments, unpacked
+from tests.support.first_order import first_order
 
 INPUTS, HIDDEN, CLASSES = 24, 32, 6
 RATE = 0.1
@@ -57,7 +58,7 @@ def told(batch: int, seed: int, hide: Callable[[np.ndarray], np.ndarray] = lambd
     start, inputs = network(rng), rng.normal(size=(batch, INPUTS))
     labels = rng.integers(CLASSES, size=batch)
     other = (rng.normal(size=(18, INPUTS)), rng.integers(CLASSES, size=18))
-    update = client_update(step, start, other, (inputs, labels), steps=2, rate=RATE, kind="first-order")
+    update = first_order(step, start, other, (inputs, labels), steps=2, rate=RATE)
     vector = hide(np.concatenate([part.ravel() for part in update.values()]))
     parts, at = {}, 0
     for name, part in update.items():
