@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 NAME = "acclimate-home"
 
 
-def home(environ: Mapping[str, str] | None = None) -> Path:
+def home() -> Path:
     """`ACCLIMATE_HOME`; without it the nearest `acclimate-home` in the working directory or above it.
 
     Where there is none yet, it will be made in the working directory.
     """
-    given = (os.environ if environ is None else environ).get("ACCLIMATE_HOME", "").strip()
+    given = os.environ.get("ACCLIMATE_HOME", "").strip()
     if given:
         return Path(given).expanduser().absolute()
     here = Path.cwd()

@@ -77,7 +77,6 @@ class Participant:
         round_id: of the campaign.
         device: this one.
         identity: raw Ed25519 public key of its enrolment, whose private half `sign` uses.
-        random: so many random bytes.
         known: raw identities of the devices that the owner trusts to be devices; None trusts the service in
             that.
     """
@@ -88,12 +87,11 @@ class Participant:
         device: str,
         identity: bytes,
         sign: Sign,
-        random: Callable[[int], bytes] = os.urandom,
         known: frozenset[bytes] | None = None,
     ) -> None:
         self._round, self._device, self._known = round_id, device, known
-        self._cipher, self._mask = (X25519PrivateKey.from_private_bytes(random(32)) for _ in range(2))
-        self._seed = random(shamir.SECRET_BYTES)
+        self._cipher, self._mask = (X25519PrivateKey.generate() for _ in range(2))
+        self._seed = os.urandom(shamir.SECRET_BYTES)
         cipher, mask = (key.public_key().public_bytes_raw() for key in (self._cipher, self._mask))
         own = hashlib.sha256(self._seed).hexdigest()
         joining = Joining(round_id, device, masks.text(cipher), masks.text(mask), own)

@@ -7,28 +7,25 @@ bytes, or bytes one by one; this is the polynomial itself.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 PRIME = 2**256 + 297
 SHARE_BYTES = 33
 SECRET_BYTES = 32
 
 
-def split(
-    secret: bytes, number: int, threshold: int, below: Callable[[int], int] = secrets.randbelow
-) -> list[bytes]:
+def split(secret: bytes, number: int, threshold: int) -> list[bytes]:
     """`number` shares, for the points 1 to `number`, of which any `threshold` give the secret back.
 
     Args:
         secret: 32 bytes.
-        below: a uniform integer from 0 to what it is given, less one.
 
     Raises:
         ValueError: the secret has another length, or fewer shares than the threshold are asked for.
     """
     if len(secret) != SECRET_BYTES or not 1 <= threshold <= number:
         raise ValueError(f"{len(secret)} bytes into {number} shares of which {threshold} are enough")
-    higher = [below(PRIME) for _ in range(threshold - 1)]
+    higher = [secrets.randbelow(PRIME) for _ in range(threshold - 1)]
     shares = []
     for point in range(1, number + 1):
         value = 0

@@ -28,6 +28,7 @@ from acclimate_device.protocol import LIMITS, Report, canonical_json, dumps, loa
 from acclimate_device.storage import Store
 from acclimate_device.telemetry.merge import merge_reports, mergeable
 
+_PREFIX = "outbox/"
 _REPORT_BYTES = 64 * 1024
 _SEALED = "sealed"
 _HELD = 64
@@ -72,7 +73,7 @@ class Batch:
 
 
 class ReportQueue:
-    """Reports in the store below `prefix`. Threads and processes may share one.
+    """Reports in the store below `outbox/`. Threads and processes may share one.
 
     Args:
         max_bytes: what all records may take, both copies of each; beyond it, old reports are merged. The
@@ -88,11 +89,10 @@ class ReportQueue:
         self,
         store: Store,
         max_bytes: int = 3_000_000,
-        prefix: str = "outbox/",
         batch: int = LIMITS.batch_reports,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
-        self._store, self._max_bytes, self._prefix = store, max_bytes, prefix
+        self._store, self._max_bytes = store, max_bytes
         self._batch, self._new_id = batch, new_id
         self._held: list[Report] = []
         self._begun: Span | None = None  # where the oldest held one can be read, though its write failed
@@ -178,7 +178,7 @@ class ReportQueue:
 
     def size(self) -> int:
         """What the queue takes on flash, in bytes."""
-        return self._store.size(self._prefix)
+        return self._store.size(_PREFIX)
 
     def _put_held(self, spans: list[Span], sealed: int) -> int:
         """Move what is held to flash, behind `spans`; up to which number is sealed then.
@@ -270,8 +270,8 @@ class ReportQueue:
     def _found(self) -> list[Span]:
         """All records, each before those that it supersedes."""
         found = []
-        for name in self._store.names(self._prefix):
-            span = Span.named(name.removeprefix(self._prefix))
+        for name in self._store.names(_PREFIX):
+            span = Span.named(name.removeprefix(_PREFIX))
             if span is None:
                 self._store.set_aside_record(name, "not a name of the queue's")
             else:
@@ -340,7 +340,7 @@ class ReportQueue:
             return ()
 
     def _path(self, span: Span) -> str:
-        return self._prefix + span.name
+        return _PREFIX + span.name
 
 
 def _packed(reports: Sequence[Report]) -> bytes:

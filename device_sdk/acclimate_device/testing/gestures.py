@@ -12,6 +12,7 @@ from collections.abc import Iterator
 LABELS = ("circle", "shake", "tap")
 CHANNELS = ("x", "y", "z")
 SAMPLES = 8
+_NOISE_G = 0.15
 
 Window = list[list[float]]
 """(channels, samples) in g."""
@@ -22,11 +23,10 @@ class GestureDevice:
 
     Args:
         seed: of its mounting and its noise.
-        noise: standard deviation, in g.
     """
 
-    def __init__(self, seed: int, noise: float = 0.15) -> None:
-        self._rng, self._noise = random.Random(seed), noise
+    def __init__(self, seed: int) -> None:
+        self._rng = random.Random(seed)
         self.mount_anew()
 
     def mount_anew(self) -> None:
@@ -40,7 +40,7 @@ class GestureDevice:
         label = self._rng.choice(LABELS) if label is None else label
         own = [self._wave(LABELS.index(label), axis) for axis in range(3)]
         turned = [
-            [sign * self._gain * value + self._rng.gauss(0.0, self._noise) for value in own[axis]]
+            [sign * self._gain * value + self._rng.gauss(0.0, _NOISE_G) for value in own[axis]]
             for axis, sign in zip(self._order, self._signs, strict=True)
         ]
         return turned, label

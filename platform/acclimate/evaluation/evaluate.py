@@ -113,13 +113,13 @@ def evaluate(
 
 
 def comparisons(
-    curves: Sequence[Curve], higher_is_better: bool, groups: Sequence[str] = (), start: Start = "meta"
+    curves: Sequence[Curve], higher_is_better: bool, groups: Sequence[str]
 ) -> Iterator[Comparison]:
-    """`start` against every other contender at the judged points, paired by task."""
+    """The meta-learned start against every other contender at the judged points, paired by task."""
     sign = 1.0 if higher_is_better else -1.0
     bounds = (-1.0, 1.0) if higher_is_better else (-np.inf, np.inf)
-    for own in (curve for curve in curves if curve.start == start):
-        for other in (curve for curve in curves if curve.shots == own.shots and curve.start != start):
+    for own in (curve for curve in curves if curve.start == "meta"):
+        for other in (curve for curve in curves if curve.shots == own.shots and curve.start != "meta"):
             gains = sign * (np.array(own.judged.values) - np.array(other.judged.values))
             low, high = interval(gains, groups, bounds=bounds)
             yield Comparison(other.start, own.shots, float(gains.mean()), low, high, int((gains >= 0).sum()))

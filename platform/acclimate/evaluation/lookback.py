@@ -37,7 +37,7 @@ class Lookback:
         return min(rows for rows, error in self.errors.items() if error <= (1 + _ALIKE) * best)
 
 
-def compare_lookbacks(pool: TaskPool, tasks: Indices, seed: int = 0) -> Lookback | None:
+def compare_lookbacks(pool: TaskPool, tasks: Indices) -> Lookback | None:
     """Compare windows up to the pool's own; None where there are too few groups of tasks."""
     groups = np.array(pool.groups)
     looked_at = sorted(set(groups[tasks]))[:_DEVICES]
@@ -45,7 +45,7 @@ def compare_lookbacks(pool: TaskPool, tasks: Indices, seed: int = 0) -> Lookback
         return None
     tasks = tasks[np.isin(groups[tasks], looked_at)]
     plan = EpisodePlan(shots=_EXAMPLES, query_shots=_EXAMPLES)
-    episodes = pool.sampler(tasks, plan, pool.normalization(tasks), seed).every_task()
+    episodes = pool.sampler(tasks, plan, pool.normalization(tasks), 0).every_task()
     owner = groups[[pool.index(task) for task in episodes.task_ids]]
     x, y, w = (torch.cat(halves, 1) for halves in zip(episodes.support, episodes.query, strict=True))
     kept = w.flatten() > 0

@@ -9,7 +9,7 @@ devices would decide is estimated, and how many days of these ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -316,8 +316,3 @@ def _gain_words(evaluation: Evaluation, rival: _Gain) -> str:
 def _measured(evaluation: Evaluation, shots: int) -> int:
     """The number of shots that was measured and is nearest, the smaller of two."""
     return min(evaluation.shots, key=lambda each: (abs(each - shots), each))
-
-
-def from_json(document: Mapping[str, Any]) -> Verdict:
-    """Read what `as_json` gave."""
-    return Verdict(**document)

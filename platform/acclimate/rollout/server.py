@@ -82,7 +82,7 @@ def serve(
         key = ServiceKey.load_or_create(settings.key_file)
         admin_token = first_admin(store, settings.admin_token, time.time())
         faults = Faults()
-        retrainer = retrainer_of(settings, store, faults=faults)
+        retrainer = retrainer_of(settings, store, faults)
         service = Service(settings, store, key, alias_of, retrainer=retrainer, faults=faults)
         descriptors = raise_descriptor_limit()
         guard = ConnectionGuard(
@@ -192,12 +192,7 @@ def _controlling(
         thread.join(DRAIN_S)
 
 
-def retrainer_of(
-    settings: ServiceSettings,
-    store: SqlStore,
-    clock: Callable[[], float] = time.time,
-    faults: Faults | None = None,
-) -> Retrainer | None:
+def retrainer_of(settings: ServiceSettings, store: SqlStore, faults: Faults) -> Retrainer | None:
     """Who starts trainings, as the settings say; None where no command is configured.
 
     Raises:
@@ -213,7 +208,7 @@ def retrainer_of(
     )
     folder = settings.home / "retraining"
     launcher = CommandLauncher(settings.retrain_command, folder, settings.registry_uri)
-    return Retrainer(store, launcher, rule, clock, faults=faults)
+    return Retrainer(store, launcher, rule, time.time, faults=faults)
 
 
 @contextmanager

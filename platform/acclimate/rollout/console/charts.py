@@ -87,8 +87,9 @@ def line_chart(
     return _svg(f"chart {'wide' if width > 500 else 'small'}", title, description, width, height, parts)
 
 
-def sparkline(title: str, values: Sequence[float], width: int = 120, height: int = 28) -> Markup:
+def sparkline(title: str, values: Sequence[float]) -> Markup:
     """A line without axes, for a cell of a table."""
+    width, height = 120, 28
     finite = [value for value in values if math.isfinite(value)]
     if not finite:
         return Markup()

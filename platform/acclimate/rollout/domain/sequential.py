@@ -146,8 +146,8 @@ def quantile_ranks(trials: int, level: float, alpha: float) -> tuple[int, int]:
         return rate_log_e(at_or_below, trials, level) >= needed
 
     typical = min(trials, max(0, round(level * trials)))
-    low = _last(rejected, 0, typical)
-    high = trials - _last(lambda steps: rejected(trials - steps), 0, trials - typical)
+    low = _last(rejected, typical)
+    high = trials - _last(lambda steps: rejected(trials - steps), trials - typical)
     return low + 1 if low >= 0 else 0, high if high <= trials else trials + 1
 
 
@@ -180,8 +180,9 @@ def _bisect(rejected_at: float, kept_at: float, rejected: Callable[[float], bool
     return rejected_at
 
 
-def _last(holds: Callable[[int], bool], first: int, end: int) -> int:
-    """The last integer in [first, end) at which `holds`, true up to it and false after; first - 1 if none."""
+def _last(holds: Callable[[int], bool], end: int) -> int:
+    """The last integer in [0, end) at which `holds`, true up to it and false after; -1 if none."""
+    first = 0
     while first < end:
         middle = (first + end) // 2
         if holds(middle):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -44,8 +43,8 @@ class Operator:
 class Operators:
     """API tokens in memory, following the store."""
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
-        self._store, self._clock = store, clock
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._tokens: dict[str, ApiToken] = {}
 
     async def refresh(self) -> None:
@@ -81,7 +80,7 @@ class Operators:
     def _operator(self, token: ApiToken | None) -> Operator:
         if token is None or token.revoked_at is not None:
             raise unauthenticated("the API token is unknown or was revoked")
-        if token.expires_at is not None and token.expires_at <= self._clock():
+        if token.expires_at is not None and token.expires_at <= time.time():
             raise unauthenticated(f"the API token {token.name!r} has expired")
         return Operator(token.id, token.name, Role[token.role], token.fleet)
 
@@ -103,13 +102,13 @@ def first_admin(store: Store, given: str, now: float) -> str | None:
     if given:
         if hash_token(given) not in {token.hash for token in store.api_tokens()}:
             with suppress(ConflictError):  # another replica was given it too, and was quicker
-                store.add_api_token(_admin("admin", hash_token(given), now), "start")
+                store.add_api_token(_admin(hash_token(given), now), "start")
         return None
     token, kept = new_token(API_PREFIX)
-    return token if store.add_first_admin(_admin("admin", kept, now), "start") else None
+    return token if store.add_first_admin(_admin(kept, now), "start") else None
 
 
-def _admin(name: str, kept: str, now: float) -> ApiToken:
+def _admin(kept: str, now: float) -> ApiToken:
     return ApiToken(
-        id=kept[:12], name=name, role=Role.admin.name, hash=kept, created_at=now, created_by="start"
+        id=kept[:12], name="admin", role=Role.admin.name, hash=kept, created_at=now, created_by="start"
     )
