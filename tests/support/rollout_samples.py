@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from acclimate.rollout.domain import rollout as life
+from acclimate.rollout.domain.evidence import Decision, GateEvidence, Verdict
 from acclimate.rollout.domain.fleet import Device, Fleet
 from acclimate.rollout.domain.plan import Gate, Plan, Wave
 from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.rollout import Rollout
+from acclimate.rollout.store import Store
 from acclimate_device.protocol import Release
 
 OLD = Release("gait", 1, "a" * 64)
 NEW = Release("gait", 2, "b" * 64)
 NOW = 1_800_000_000.0
+EVIDENCE = GateEvidence(
+    "loss", Verdict.PASS, "mean loss is 0.1 lower", 0.05, 30, 30, 0.4, 0.5, -0.1, -0.2, 0.0, 1.5
+)
 
 
 def a_fleet(name: str = "home", **fields: Any) -> Fleet:
@@ -65,3 +71,29 @@ def a_report(
         payload="{}",
     )
     return replace(record, **fields)
+
+
+def a_decision(action: str, at: float = NOW, **fields: object) -> Decision:
+    return replace(Decision("rollout-1", at, action, "asked", "ada", 0), **fields)
+
+
+def a_fleet_with(store: Store, devices: int = 0) -> None:
+    store.add_fleet(a_fleet(), "ada")
+    store.add_devices([a_device(number) for number in range(devices)], NOW, "ada")
+
+
+def a_running(store: Store, now: float = NOW + 1) -> Rollout:
+    """Start the sample rollout and open its first wave."""
+    store.add_rollout(a_rollout(), "ada")
+    store.step_rollout("rollout-1", lambda one, _: life.start(one, now), a_decision("start", now))
+    return store.step_rollout(
+        "rollout-1",
+        lambda one, revision: life.open_wave(one, now, revision, 0.2, 0.2),
+        a_decision("open", now),
+    )
+
+
+def lead(store: Store, holder: str = "one", now: float = NOW) -> int:
+    lease = store.acquire_lease("controller", holder, now, 10.0)
+    assert lease is not None
+    return lease.token

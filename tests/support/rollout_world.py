@@ -14,6 +14,7 @@ from acclimate.rollout.domain import rollout as life
 from acclimate.rollout.domain.assignment import Assignment, assign
 from acclimate.rollout.domain.evidence import Decision
 from acclimate.rollout.domain.fleet import Member
+from acclimate.rollout.domain.plan import Gate, Wave
 from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.rollout import Rollout, State
 from acclimate.rollout.field_result import ModelRegistry
@@ -25,8 +26,12 @@ Behaviour = Callable[[random.Random, Member, Release, ReportRecord], ReportRecor
 """From a device, what it runs and the report it would send to the one it does send; None for silence."""
 
 
-DEVIATION = 0.1
-"""Standard deviation of a device's loss, whose mean is 1."""
+PLAN = {
+    "waves": (Wave(share=0.2, min_devices=20), Wave(share=0.6, min_devices=20)),
+    "gates": (Gate("loss", tolerance=1.0, proof=True, weight=3), Gate("failure"), Gate("silence")),
+    "control_share": 0.4,
+    "silence_s": 600.0,
+}
 
 
 def healthy(

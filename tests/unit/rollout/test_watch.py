@@ -8,8 +8,7 @@ from acclimate.rollout import watch as module
 from acclimate.rollout.domain.rollout import State
 from acclimate.rollout.store import open_store
 from acclimate_device.protocol import Start
-from tests.support.controller_contract import PLAN
-from tests.support.rollout_world import World
+from tests.support.rollout_world import PLAN, World
 
 
 def test_a_flood_of_reports_is_read_in_portions_and_nobody_is_called_silent_meanwhile(

@@ -1,4 +1,4 @@
-"""What every store must do. The classes hold the tests; modules that import them give the `store` fixture."""
+"""What every store must do of fleets, devices, tokens and leases."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import pytest
 
 from acclimate.rollout.domain import rollout as life
 from acclimate.rollout.domain.access import ApiToken, AuditEntry, EnrolmentToken
-from acclimate.rollout.domain.evidence import Decision, GateEvidence, Verdict
-from acclimate.rollout.domain.rollout import Rollout
 from acclimate.rollout.store import (
     ConflictError,
     EnrolmentRefusedError,
@@ -20,40 +18,21 @@ from acclimate.rollout.store import (
     leases,
 )
 from acclimate_device.protocol import Start
-from tests.support.rollout_samples import NEW, NOW, OLD, a_device, a_fleet, a_rollout
-
-EVIDENCE = GateEvidence(
-    "loss", Verdict.PASS, "mean loss is 0.1 lower", 0.05, 30, 30, 0.4, 0.5, -0.1, -0.2, 0.0, 1.5
+from tests.support.rollout_samples import (
+    NEW,
+    NOW,
+    OLD,
+    a_decision,
+    a_device,
+    a_fleet,
+    a_fleet_with,
+    a_rollout,
+    a_running,
+    lead,
 )
 
 
-def a_decision(action: str, at: float = NOW, **fields: object) -> Decision:
-    return replace(Decision("rollout-1", at, action, "asked", "ada", 0), **fields)
-
-
-def a_fleet_with(store: Store, devices: int = 0) -> None:
-    store.add_fleet(a_fleet(), "ada")
-    store.add_devices([a_device(number) for number in range(devices)], NOW, "ada")
-
-
-def a_running(store: Store, now: float = NOW + 1) -> Rollout:
-    """Start the sample rollout and open its first wave."""
-    store.add_rollout(a_rollout(), "ada")
-    store.step_rollout("rollout-1", lambda one, _: life.start(one, now), a_decision("start", now))
-    return store.step_rollout(
-        "rollout-1",
-        lambda one, revision: life.open_wave(one, now, revision, 0.2, 0.2),
-        a_decision("open", now),
-    )
-
-
-def lead(store: Store, holder: str = "one", now: float = NOW) -> int:
-    lease = store.acquire_lease("controller", holder, now, 10.0)
-    assert lease is not None
-    return lease.token
-
-
-class FleetContract:
+class TestFleets:
     def test_a_fleet_comes_back_as_it_was_made(self, store: Store):
         made = store.add_fleet(a_fleet(poll_interval_s=30.0), "ada")
         assert store.fleet("home") == made
@@ -89,7 +68,7 @@ class FleetContract:
             store.set_baseline("home", "", OLD, NOW, "ada")
 
 
-class DeviceContract:
+class TestDevices:
     def test_a_second_machine_holds_a_device_until_somebody_resolves_it(self, store: Store):
         a_fleet_with(store, 2)
         one, other = Start("a" * 32, 5, "1" * 64), Start("b" * 32, 5, "2" * 64)
@@ -172,7 +151,7 @@ class DeviceContract:
         assert changed.fleet.revision >= running.opened[0].revision
 
 
-class EnrolmentContract:
+class TestEnrolment:
     TOKEN = EnrolmentToken("batch", "home", "f" * 64, NOW, "ada", quota=2)
 
     def test_a_token_lets_in_as_many_devices_as_it_says(self, store: Store):
@@ -246,7 +225,7 @@ class EnrolmentContract:
         assert sorted(outcomes)[1:] == ["refused"] * 7
 
 
-class AccessContract:
+class TestAccess:
     def test_api_tokens_are_kept_by_hash_and_can_be_revoked(self, store: Store):
         token = ApiToken("t1", "ci", "operator", "e" * 64, NOW, "ada", expires_at=NOW + 10)
         store.add_api_token(token, "ada")
@@ -283,7 +262,7 @@ class AccessContract:
         assert store.secret("mac", b"second") == b"first"
 
 
-class LeaseContract:
+class TestLeases:
     def test_one_leads_and_the_next_one_fences_it_off(self, store: Store):
         a_fleet_with(store)
         store.add_rollout(a_rollout(), "ada")

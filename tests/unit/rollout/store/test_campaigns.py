@@ -1,4 +1,4 @@
-"""What every store must do of campaigns, as `store_contract` has it of the rest."""
+"""What every store must do of campaigns."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import pytest
 
 from acclimate.rollout.domain.campaign import Campaign, moved
 from acclimate.rollout.store import ConflictError, NotFoundError, Store
-from tests.support.rollout_samples import NOW, OLD
-from tests.support.store_contract import a_fleet_with
+from tests.support.rollout_samples import NOW, OLD, a_fleet_with
 
 
 def a_campaign(name: str, **fields: object) -> Campaign:
@@ -32,7 +31,7 @@ def a_campaign(name: str, **fields: object) -> Campaign:
     )
 
 
-class CampaignContract:
+class TestCampaigns:
     def test_a_fleet_has_one_live_campaign(self, store: Store):
         a_fleet_with(store)
         store.add_campaign(a_campaign("one"), "ada")

@@ -17,11 +17,22 @@ from acclimate.rollout.store import (
     Taken,
 )
 from acclimate_device.protocol import Release
-from tests.support.rollout_samples import NEW, NOW, OLD, a_fleet, a_report, a_rollout
-from tests.support.store_contract import EVIDENCE, a_decision, a_fleet_with, a_running, lead
+from tests.support.rollout_samples import (
+    EVIDENCE,
+    NEW,
+    NOW,
+    OLD,
+    a_decision,
+    a_fleet,
+    a_fleet_with,
+    a_report,
+    a_rollout,
+    a_running,
+    lead,
+)
 
 
-class RolloutContract:
+class TestRollouts:
     def test_a_rollout_comes_back_as_it_was_made(self, store: Store):
         a_fleet_with(store)
         made = store.add_rollout(a_rollout(), "ada")
@@ -105,7 +116,7 @@ class RolloutContract:
         assert fleet.floor == fleet.revision
 
 
-class ObservationContract:
+class TestObservations:
     TAKEN = Taken("rollout-1", "device-00001", "canary", 1, 100, "b" * 64, NOW)
 
     def test_a_device_is_known_from_the_first_time_it_was_told(self, store: Store):
@@ -149,7 +160,7 @@ class ObservationContract:
         assert store.observations("rollout-1", watched_since=NOW + 10) == []
 
 
-class ReportContract:
+class TestReports:
     def test_drift_is_counted_by_device_release_and_time(self, store: Store):
         a_fleet_with(store, 3)
         reports = [
@@ -272,7 +283,7 @@ class ReportContract:
         a_fleet_with(store)
         a_running(store)
         token = lead(store)
-        store.record_taken([ObservationContract.TAKEN])
+        store.record_taken([TestObservations.TAKEN])
         store.prune(NOW + 1_000, token)
         assert len(store.observations("rollout-1")) == 1
         store.step_rollout("rollout-1", lambda one, r: life.roll_back(one, NOW, r), a_decision("roll_back"))

@@ -1,4 +1,4 @@
-"""What the controller does with a whole fleet; run over each store."""
+"""What the controller does with a whole fleet, over each store."""
 
 from __future__ import annotations
 
@@ -12,21 +12,14 @@ from acclimate.rollout.controller import Controller
 from acclimate.rollout.domain import rollout as life
 from acclimate.rollout.domain.evidence import Decision
 from acclimate.rollout.domain.fleet import Member
-from acclimate.rollout.domain.plan import Gate, Wave
+from acclimate.rollout.domain.plan import Wave
 from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.rollout import State
 from acclimate.rollout.faults import Faults
 from acclimate.rollout.store import ConflictError, Store
 from acclimate_device.protocol import Release
 from tests.support.rollout_samples import NEW, OLD, a_device, a_fleet, a_rollout
-from tests.support.rollout_world import World, with_harm
-
-PLAN = {
-    "waves": (Wave(share=0.2, min_devices=20), Wave(share=0.6, min_devices=20)),
-    "gates": (Gate("loss", tolerance=1.0, proof=True, weight=3), Gate("failure"), Gate("silence")),
-    "control_share": 0.4,
-    "silence_s": 600.0,
-}
+from tests.support.rollout_world import PLAN, World, with_harm
 
 
 @dataclass
@@ -47,7 +40,7 @@ class Shelf:
         self.aliases[alias] = version
 
 
-class ControllerContract:
+class TestController:
     def test_a_good_release_reaches_the_whole_fleet_and_becomes_champion(self, store: Store):
         shelf = Shelf()
         world = World(store, 300, registry=shelf, **PLAN)
