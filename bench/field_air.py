@@ -21,7 +21,7 @@ from acclimate.bundle.expectation import expected_curve
 from acclimate.bundle.export import build_bundle
 from acclimate.evaluation.plot import STYLE
 from acclimate.tasks import TaskPool, stream
-from acclimate.tasks.stream import StreamExample
+from acclimate.tasks.pool.stream import StreamExample
 from acclimate.training.recipe_file import load_recipe
 from acclimate_device import Device, OnlinePolicy
 from acclimate_device.protocol import Expected, Release

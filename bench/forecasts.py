@@ -26,7 +26,7 @@ import yaml
 
 from acclimate.learners import under
 from acclimate.tasks import TaskPool
-from acclimate.tasks.windows import read_inputs, read_targets
+from acclimate.tasks.pool.windows import read_inputs, read_targets
 from acclimate.training.checkpoint import load_checkpoint
 from acclimate.training.problem import Problem, open_problem
 from acclimate.training.recipe_file import load_recipe

@@ -22,7 +22,7 @@ import pyarrow.csv as pv
 import pyarrow.parquet as pq
 
 from acclimate.tasks import RecordingSchema, build_pool, from_files, report_on
-from acclimate.tasks.guess import guess
+from acclimate.tasks.guessing.guess import guess
 
 DEVICE_ROWS = 10_000
 CHANNELS = ("ax", "ay", "az", "temperature")

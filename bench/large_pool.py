@@ -21,10 +21,10 @@ import numpy as np
 
 from acclimate.initialization import Normalization
 from acclimate.tasks import EpisodePlan, RecordingSchema, TaskPool
-from acclimate.tasks.pool_info import STARTS, PoolInfo
-from acclimate.tasks.remote.blocks import Blocks
-from acclimate.tasks.remote.document import INDEX, Place, index_of, measured_array, written_down
-from acclimate.tasks.remote.ranged import block_rows
+from acclimate.tasks.pool.info import STARTS, PoolInfo
+from acclimate.tasks.pool.remote.blocks import Blocks
+from acclimate.tasks.pool.remote.document import INDEX, Place, index_of, measured_array, written_down
+from acclimate.tasks.pool.remote.ranged import block_rows
 
 DEVICE_ROWS, CHANNELS, WINDOW, STRIDE, LABELS = 10_000, 6, 128, 64, 5
 SHARD, STEPS = 4, 100

@@ -170,7 +170,7 @@ def settings() -> Iterator[Row]:
     """Every setting of the rollout service and of pools, by the variable that gives it."""
     from acclimate.rollout.settings import ServiceSettings
     from acclimate.settings import PREFIX
-    from acclimate.tasks.remote.blocks import PoolSettings
+    from acclimate.tasks.pool.remote.blocks import PoolSettings
 
     for section, model in (("", ServiceSettings), ("Training: task pools in an object store", PoolSettings)):
         for name, field in model.model_fields.items():

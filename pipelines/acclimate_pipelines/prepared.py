@@ -9,8 +9,8 @@ from pathlib import Path
 from acclimate.files import scratch_folder
 from acclimate.tasks import TaskPool, open_tasks
 from acclimate.tasks.home import pools
-from acclimate.tasks.remote.document import pinned
-from acclimate.tasks.stored import is_url
+from acclimate.tasks.pool.remote.document import pinned
+from acclimate.tasks.pool.stored import is_url
 from acclimate.training.problem import data_fingerprint
 from acclimate.training.recipe import DataSection, Recipe
 from acclimate.training.recipe_file import load_recipe, to_yaml

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from acclimate.tasks import RecordingSchema, TaskPool, build_in_memory, from_files
-from acclimate.tasks.guess import guess
+from acclimate.tasks.guessing.guess import guess
 
 DEVICES, ROWS = 6, 60
 

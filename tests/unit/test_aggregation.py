@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from acclimate.aggregation import AGGREGATORS, Name, liars
-from acclimate.tasks.randomness import Domain, generator
+from acclimate.tasks.episodes.randomness import Domain, generator
 from acclimate.training.federated.attacks import Attack, attacked
 from acclimate.training.federated.round import combined
 from acclimate.training.sections import FederatedSection

@@ -11,8 +11,8 @@ from torch import nn
 
 from acclimate.initialization import Normalization
 from acclimate.tasks import TaskPool
-from acclimate.tasks.stream import timeline
-from acclimate.tasks.windows import read_inputs
+from acclimate.tasks.pool.stream import timeline
+from acclimate.tasks.pool.windows import read_inputs
 
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]

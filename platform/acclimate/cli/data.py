@@ -19,9 +19,9 @@ from acclimate.errors import DataError
 from acclimate.files import write_whole
 from acclimate.initialization import Missing
 from acclimate.tasks import DATASETS, EpisodePlan, Sinusoids, TaskPool, open_tasks, report_on
+from acclimate.tasks.pool.stored import is_url
 from acclimate.tasks.report import DataReport
-from acclimate.tasks.report_page import report_page
-from acclimate.tasks.stored import is_url
+from acclimate.tasks.report.page import report_page
 from acclimate.training.fan_out import fan_out
 from acclimate.training.recipe import EpisodesSection
 from acclimate.training.recipe_file import load_recipe, shipped_recipes

@@ -20,8 +20,8 @@ from acclimate.evaluation.bodies import Body, choose_body, shorter_window
 from acclimate.evaluation.report import ENOUGH_DEVICES
 from acclimate.files import write_whole
 from acclimate.tasks import TaskPool, open_tasks
-from acclimate.tasks.guess import Guess, guess
-from acclimate.tasks.richness import richest_episode
+from acclimate.tasks.guessing.guess import Guess, guess
+from acclimate.tasks.pool.richness import richest_episode
 from acclimate.tasks.sources import from_files
 
 _ENOUGH_TO_JUDGE = 22  # groups

@@ -11,16 +11,16 @@ from typing import Any
 from acclimate.errors import DataError
 from acclimate.initialization import Missing
 from acclimate.nearest import did_you_mean
-from acclimate.tasks.build import Progress, build_pool, fingerprint_of, silent
+from acclimate.tasks.building.build import Progress, build_pool, fingerprint_of, silent
+from acclimate.tasks.building.shards import Run, build_in_store, here
 from acclimate.tasks.datasets import DATASETS, load_dataset, open_dataset
+from acclimate.tasks.episodes.sinusoid import Sinusoids
 from acclimate.tasks.home import pools
 from acclimate.tasks.pool import TaskPool
-from acclimate.tasks.pool_info import INFO
+from acclimate.tasks.pool.info import INFO
+from acclimate.tasks.pool.stored import is_url
 from acclimate.tasks.recordings import RecordingSchema
-from acclimate.tasks.remote.shards import Run, build_in_store, here
-from acclimate.tasks.sinusoid import Sinusoids
 from acclimate.tasks.sources import Source, from_files
-from acclimate.tasks.stored import is_url
 
 
 def open_tasks(

@@ -24,10 +24,10 @@ from acclimate.learners import (
 )
 from acclimate.models import build, calibrate, parameters_of
 from acclimate.tasks import Sampler, Split, TaskDistribution, TaskPool, open_tasks, split_tasks
-from acclimate.tasks.augmentation import AugmentedSampler
 from acclimate.tasks.episodes import Examples, Indices
-from acclimate.tasks.periods import Period, restricted
-from acclimate.tasks.sampler import PoolSampler
+from acclimate.tasks.episodes.augmentation import AugmentedSampler
+from acclimate.tasks.pool.periods import Period, restricted
+from acclimate.tasks.pool.sampler import PoolSampler
 from acclimate.training.federated.attacks import LyingSampler
 from acclimate.training.recipe import Recipe
 from acclimate_device import calendar

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from acclimate.learners import LearnerConfig
 from acclimate.learners.config import Algorithm, CompileMode, HeadsChoice
 from acclimate.tasks import EpisodePlan
-from acclimate.tasks.augmentation import Augmentation
+from acclimate.tasks.episodes.augmentation import Augmentation
 from acclimate.training.sections import (
     AnomalySection,
     BaselineSection,

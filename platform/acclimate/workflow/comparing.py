@@ -19,7 +19,7 @@ from acclimate import evaluation as ev
 from acclimate.errors import AcclimateError, DataError, TrainingError
 from acclimate.files import write_whole
 from acclimate.learners import MetaParams
-from acclimate.tasks.split import fold_groups
+from acclimate.tasks.episodes.split import fold_groups
 from acclimate.training.executor import InProcess
 from acclimate.training.fan_out import fan_out
 from acclimate.training.loop import OuterState, train

@@ -16,7 +16,7 @@ from acclimate.learners import MetaParams
 from acclimate.registry import Registry, VersionInfo
 from acclimate.tasks import Sampler
 from acclimate.tasks.episodes import Indices
-from acclimate.tasks.periods import days_of
+from acclimate.tasks.pool.periods import days_of
 from acclimate.traces import traced
 from acclimate.training.checkpoint import load_checkpoint
 from acclimate.training.finishing import Fold, finished, ready

@@ -16,7 +16,7 @@ from acclimate.evaluation.statistics import interval, summarize
 from acclimate.initialization import AdaptationPolicy, Initialization
 from acclimate.models import parameters_of
 from acclimate.tasks import TaskPool
-from acclimate.tasks.periods import days_of
+from acclimate.tasks.pool.periods import days_of
 from acclimate.traces import traced
 from acclimate.training.problem import Problem
 from acclimate.training.shard import deterministic

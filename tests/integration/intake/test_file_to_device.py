@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from acclimate.bundle.export import build_bundle
 from acclimate.cli.main import cli
 from acclimate.tasks import Examples
-from acclimate.tasks.stream import timeline
-from acclimate.tasks.windows import read_inputs, read_targets
+from acclimate.tasks.pool.stream import timeline
+from acclimate.tasks.pool.windows import read_inputs, read_targets
 from acclimate.training.executor import InProcess
 from acclimate.training.loop import OuterState, train
 from acclimate.training.problem import open_problem

@@ -11,7 +11,7 @@ from acclimate.anomaly.alarms import MONTH_S, Budget, alarms, false_alarms, foun
 from acclimate.anomaly.judge import auroc, average_precision
 from acclimate.errors import DataError, RecipeError, TrainingError
 from acclimate.tasks import RecordingSchema, from_frame
-from acclimate.tasks.build import build_in_memory
+from acclimate.tasks.building.build import build_in_memory
 from acclimate.training.problem import open_problem
 from acclimate.training.recipe import Recipe
 from acclimate.workflow import compare

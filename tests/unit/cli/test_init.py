@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from acclimate.cli.data import data
 from acclimate.cli.init import HeldOut, init
 from acclimate.errors import DataError, RecipeError
-from acclimate.tasks.rhythm import longest_window
+from acclimate.tasks.columns.rhythm import longest_window
 from acclimate.training.recipe_file import load_recipe
 
 PUMPS, ROWS = 12, 400

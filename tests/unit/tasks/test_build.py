@@ -21,7 +21,7 @@ from acclimate.tasks import (
     from_files,
     from_frame,
 )
-from acclimate.tasks.windows import read_inputs
+from acclimate.tasks.pool.windows import read_inputs
 
 ROWS = RecordingSchema(
     kind="classification", task="device", group="site", time="t", channels=("a", "b"), label="state"

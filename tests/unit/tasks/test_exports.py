@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from acclimate.errors import DataError
-from acclimate.tasks.guess import guess
+from acclimate.tasks.guessing.guess import guess
 from acclimate.tasks.sources import from_files
 from tests.support.fleets import as_written, csv, edited, fleet, opened, timed
 

@@ -5,7 +5,7 @@ import pytest
 
 from acclimate.errors import DataError
 from acclimate.tasks import EpisodePlan, RecordingSchema, build_in_memory, from_arrays
-from acclimate.tasks.periods import BLOCKS, restricted
+from acclimate.tasks.pool.periods import BLOCKS, restricted
 
 ROWS = 1000
 

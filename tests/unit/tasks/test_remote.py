@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from acclimate.errors import DataError, StoreError
 from acclimate.tasks import EpisodePlan, RecordingSchema, TaskPool, build_pool, from_files, report_on
-from acclimate.tasks.periods import restricted
-from acclimate.tasks.remote import blocks, ranged
-from acclimate.tasks.remote.document import pinned
-from acclimate.tasks.remote.shards import build_in_store
-from acclimate.tasks.stream import stream
+from acclimate.tasks.building.shards import build_in_store
+from acclimate.tasks.pool.periods import restricted
+from acclimate.tasks.pool.remote import blocks, ranged
+from acclimate.tasks.pool.remote.document import pinned
+from acclimate.tasks.pool.stream import stream
 
 SCHEMA = RecordingSchema(
     kind="classification",

@@ -11,7 +11,7 @@ from acclimate.tasks import (
     stream,
 )
 from acclimate.tasks.report import DataReport
-from acclimate.tasks.report_page import report_page
+from acclimate.tasks.report.page import report_page
 from tests.support.recordings import DATA, recorded
 
 SCHEMA = RecordingSchema(

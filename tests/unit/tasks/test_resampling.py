@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from acclimate.errors import DataError
 from acclimate.tasks import RecordingSchema, build_in_memory, from_frame
-from acclimate.tasks.guess import guess
-from acclimate.tasks.windows import read_inputs
+from acclimate.tasks.guessing.guess import guess
+from acclimate.tasks.pool.windows import read_inputs
 from acclimate_device import DeviceError, Windows
 from acclimate_device.bundle import parse_manifest
 from acclimate_device.mcu.weights import fits_c

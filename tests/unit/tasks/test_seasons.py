@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acclimate.tasks import RecordingSchema
-from acclimate.tasks.seasons import autocorrelation, find_seasons, forecast_entries
+from acclimate.tasks.guessing.seasons import autocorrelation, find_seasons, forecast_entries
 
 HOUR_S = 3600.0
 

@@ -3,7 +3,7 @@ import pytest
 
 from acclimate.errors import DataError
 from acclimate.tasks import RecordingSchema, Sinusoids, build_in_memory, from_arrays, split_tasks
-from acclimate.tasks.split import fold_groups
+from acclimate.tasks.episodes.split import fold_groups
 
 
 def pool_of_people(people: int = 10, labels: list[str] | None = None):

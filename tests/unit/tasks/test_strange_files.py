@@ -12,7 +12,7 @@ import pytest
 
 from acclimate.errors import DataError
 from acclimate.tasks import RecordingSchema, build_in_memory, from_files
-from acclimate.tasks.guess import guess
+from acclimate.tasks.guessing.guess import guess
 from acclimate.tasks.report import report_on
 from acclimate_device.preprocessing import Preparation
 from acclimate_device.protocol import Preprocessing

@@ -9,7 +9,7 @@ import torch
 from acclimate.errors import DataError
 from acclimate.initialization import Normalization
 from acclimate.tasks import EpisodePlan, RecordingSchema, TaskPool, build_in_memory, from_arrays
-from acclimate.tasks.augmentation import Augmentation, AugmentedSampler, rotation
+from acclimate.tasks.episodes.augmentation import Augmentation, AugmentedSampler, rotation
 
 TASKS, ROWS = 4, 120
 

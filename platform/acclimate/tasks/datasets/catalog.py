@@ -10,13 +10,13 @@ from typing import Any
 
 from acclimate.errors import DataError
 from acclimate.nearest import did_you_mean
-from acclimate.tasks.build import Progress, build_pool, fingerprint_of, silent
+from acclimate.tasks.building.build import Progress, build_pool, fingerprint_of, silent
 from acclimate.tasks.datasets import gas_drift, omniglot, parking, vibration, watch, wisdm
 from acclimate.tasks.datasets.files import Files
+from acclimate.tasks.episodes.sinusoid import Sinusoids
 from acclimate.tasks.home import downloads, pools
 from acclimate.tasks.pool import TaskPool
 from acclimate.tasks.recordings import RecordingSchema
-from acclimate.tasks.sinusoid import Sinusoids
 from acclimate.tasks.sources import Source
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from acclimate.errors import DataError
 from acclimate.files import scratch_file, write_whole
-from acclimate.tasks.build import Progress
+from acclimate.tasks.building.build import Progress
 
 TIMEOUT_S = 30.0
 CHUNK_BYTES = 1 << 18

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from acclimate.errors import DataError
-from acclimate.tasks.build import Progress
+from acclimate.tasks.building.build import Progress
 from acclimate.tasks.datasets.download import Download, fetch
 
 

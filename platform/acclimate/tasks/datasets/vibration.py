@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from acclimate.errors import DataError
 from acclimate.tasks.datasets.files import Files
-from acclimate.tasks.randomness import Domain, generator
+from acclimate.tasks.episodes.randomness import Domain, generator
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source, as_table, deferred
 

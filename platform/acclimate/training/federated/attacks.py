@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from acclimate.tasks import Episodes
 from acclimate.tasks.episodes import Around, Examples
-from acclimate.tasks.randomness import Domain, distinct_tasks, generator
+from acclimate.tasks.episodes.randomness import Domain, distinct_tasks, generator
 
 Attack = Literal["sign-flip", "noise", "label-flip", "a-little-is-enough"]
 Vector = NDArray[np.float64]

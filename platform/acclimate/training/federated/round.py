@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from acclimate.aggregation import AGGREGATORS
 from acclimate.privacy import epsilon
-from acclimate.tasks.randomness import Domain, distinct_tasks, generator
+from acclimate.tasks.episodes.randomness import Domain, distinct_tasks, generator
 from acclimate.training.federated.hidden import hidden_sum
 from acclimate.training.problem import Problem
 from acclimate.training.recipe import Recipe

@@ -1,0 +1,152 @@
+"""What a column of unknown recordings looks like."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from acclimate.errors import DataError
+from acclimate.tasks.columns.clock import ClockReader
+from acclimate.tasks.columns.words import QUANTITY, READING, TIME, words
+from acclimate.tasks.sources import Source
+
+_MOMENT = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}:\d\d"
+_NUMBER_FIRST = r"\s*[-+]?\d+([.,]\d+)*\s*\S{0,12}\s*"
+
+
+def is_text(values: pd.Series) -> bool:
+    """Whether it holds text or categories."""
+    return bool(
+        pd.api.types.is_object_dtype(values)
+        or pd.api.types.is_string_dtype(values)
+        or isinstance(values.dtype, pd.CategoricalDtype)
+    )
+
+
+def is_float(values: pd.Series) -> bool:
+    """Whether it holds numbers with fractions; whole numbers stored as floats are codes."""
+    return bool(pd.api.types.is_float_dtype(values) and (values.dropna() % 1 != 0).any())
+
+
+def is_dated(files: pd.Series) -> bool:
+    """Whether files are named by days: each then holds all devices of one."""
+    return bool(files.astype(str).str.contains(r"(?:19|20)\d\d[-_]?[01]\d[-_]?[0-3]\d").all())
+
+
+def why_no_number(values: pd.Series) -> str:
+    """Why a column is no input channel, in words, with an example of what it holds."""
+    if is_text(values):
+        first = next(iter(values.dropna()), None)
+        if first is None:
+            return "holds nothing"
+        if isinstance(first, list | tuple | np.ndarray | dict):
+            return "holds lists, not numbers"
+        told = f"holds text such as {first!r}, not numbers"
+        texts = values.dropna().astype(str)
+        if texts.str.fullmatch(r"[-+]?\d+").all():
+            return f"holds whole numbers that no float64 keeps, such as {first!r}"
+        numbers = texts.str.fullmatch(_NUMBER_FIRST)
+        return told + (": write bare numbers to use it" if len(numbers) and numbers.mean() > 0.5 else "")
+    return f"holds {values.dtype}, not numbers"
+
+
+def counts_rows(values: pd.Series) -> bool:
+    """Whether whole numbers rise by the same step nearly everywhere, as the number of a sample does."""
+    if not pd.api.types.is_integer_dtype(values):
+        return False
+    steps = np.diff(values.to_numpy())
+    usual = np.median(steps)
+    return bool(usual > 0 and (steps == usual).mean() > 0.95)
+
+
+def counts_down(target: str, tasks: Sequence[pd.DataFrame]) -> float | None:
+    """By what a number falls at nearly every row, after a stretch without steps; None where it does not.
+
+    Remaining life is such a number, also where it is held at a highest value.
+    """
+    steps = [np.diff(one[target].dropna().to_numpy(dtype=float)) for one in tasks if len(one) > 8]
+    fallen = [one[np.flatnonzero(one)[0] :] for one in steps if one.any()]
+    if not fallen or 2 * len(fallen) < len(tasks):
+        return None
+    usual = float(np.median(np.concatenate(fallen)))
+    alike = np.mean(np.abs(np.concatenate(fallen) - usual) <= 1e-6 * abs(usual))
+    return -usual if usual < 0 and alike > 0.95 else None
+
+
+def starts_again(channel: str, tasks: Sequence[pd.DataFrame]) -> bool:
+    """A counter that wraps or was reset: whole numbers that rise, and fall seldom, and then far."""
+    known = [one[channel].dropna().to_numpy(dtype=float) for one in tasks if len(one) > 20]
+    if not all((one % 1 == 0).all() for one in known):
+        return False
+    steps = [np.diff(one) for one in known]
+    every = np.concatenate(steps) if steps else np.zeros(0)
+    falls, rises = every[every < 0], every[every > 0]
+    if len(falls) == 0 or len(rises) < 0.1 * len(every) or len(falls) > 0.05 * len(every):
+        return False
+    return bool(-falls.max() > 20 * np.median(rises) and -falls.max() > 0.5 * -falls.min())
+
+
+def only_rises(channel: str, tasks: Sequence[pd.DataFrame]) -> bool:
+    """A counter: it never falls, in no task, and rises often."""
+    steps = [np.diff(one[channel].dropna().to_numpy(dtype=float)) for one in tasks if len(one) > 20]
+    return bool(steps) and all(len(one) > 10 and (one >= 0).all() and (one > 0).mean() > 0.1 for one in steps)
+
+
+def refuse_unreadable_times(source: Source, frame: pd.DataFrame, said: str | None) -> None:
+    """What a sample's names and values show to be times is read as times, or refused by file and row.
+
+    Without one, rows would keep the order of the file, and nobody would know.
+
+    Args:
+        said: the column that a person named; None: none.
+
+    Raises:
+        DataError: a column of moments holds something else too, or can be read in two ways.
+    """
+    given = [said] if said is not None and is_text(frame[said]) else []
+    if said is None and not any(pd.api.types.is_datetime64_any_dtype(frame[name]) for name in frame.columns):
+        named = (name for name in frame.columns if is_text(frame[name]) and words(name) & set(TIME.split()))
+        given = [name for name in named if frame[name].astype(str).str.contains(_MOMENT).mean() >= 0.5]
+    for name in given:
+        reader = ClockReader(name)
+        for batch in source.batches([name]):
+            reader.see(batch.column(name), batch.where)
+        reader.clock()
+
+
+def refuse_readings(frame: pd.DataFrame, free: Sequence[str]) -> None:
+    """A table with a row for each reading: one column names what another holds.
+
+    Raises:
+        DataError: it is one.
+    """
+    numbers = [name for name in free if pd.api.types.is_numeric_dtype(frame[name])]
+    values = [name for name in numbers if words(name) & set(READING.split())]
+    names = [name for name in free if is_text(frame[name]) and words(name) & set(QUANTITY.split())]
+    if len(values) == 1 and len(names) == 1 and 2 <= frame[names[0]].nunique() <= 200:
+        raise DataError(
+            f"column {names[0]!r} names what column {values[0]!r} holds, a row for each reading: write a "
+            f"column for each of {', '.join(map(repr, frame[names[0]].unique()[:4]))}, one row a "
+            f"moment (a pivot); or say what is predicted, with --label {names[0]}"
+        )
+
+
+def no_task(frame: pd.DataFrame, named: Iterator[str]) -> str:
+    """What to say where no column can be the device."""
+    one = next((name for name in named if frame[name].nunique() == 1), None)
+    if one is not None:
+        return (
+            f"column {one!r} holds one device, {frame[one].iloc[0]!r}: a start is learned over several, and "
+            "judged on others; add recordings of more devices, or name another column with --task"
+        )
+    numbers = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
+    stems = Counter(name.rstrip("0123456789") for name in numbers)
+    stem, times = stems.most_common(1)[0] if stems else ("", 0)
+    wide = f"; if each of {times} columns is a device, say --wide {stem + '*'!r}" if times > 2 else ""
+    return (
+        "no column looks like a device, person or site, and each of them is one task: name it with --task; "
+        f"there are {', '.join(map(repr, frame.columns[:30]))}{wide}"
+    )

@@ -1,0 +1,93 @@
+"""A sample of recordings as a data frame: the first rows of every batch, so that its stretches are whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from acclimate.errors import DataError
+from acclimate.tasks.columns.clock import guess_clock
+from acclimate.tasks.columns.words import TIME, words
+from acclimate.tasks.sources import Source
+
+SAMPLE_ROWS = 400_000
+SAMPLE_CELLS = 16_000_000
+"""At most, whatever the number of columns: 128 MB as float64."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some rows of a source.
+
+    Attributes:
+        frame: all scalar columns; what holds times is datetime64, whichever way it is written.
+        share: of all rows.
+    """
+
+    frame: pd.DataFrame
+    share: float
+
+
+def sample(source: Source, rows: int = SAMPLE_ROWS) -> Sample:
+    """About `rows` rows of all scalar columns, in equal shares of every batch.
+
+    Raises:
+        DataError: there is no row, or no column but lists.
+    """
+    columns = [name for name, type_ in source.types.items() if not pa.types.is_nested(type_)]
+    if not source.types:
+        raise DataError(f"{source.name}: holds no table: the file is empty")
+    if not columns:
+        raise DataError(f"{source.name}: holds lists only; declare `image_shape` in a recipe of your own")
+    share = min(1.0, min(rows, SAMPLE_CELLS // len(columns)) / max(1, source.rows))
+    pieces = []
+    for batch in source.batches(columns):
+        some = max(1, round(share * batch.num_rows))
+        arrays = [_scalars(batch.column(name).slice(0, some)) for name in columns]
+        pieces.append(pa.table(arrays, names=columns))
+    if not pieces:
+        raise DataError(f"{source.name}: holds no row")
+    table = pa.concat_tables(pieces)
+    frame = table.to_pandas().replace([np.inf, -np.inf], np.nan)  # as a pool takes them
+    for name in columns:
+        column = table.column(name).combine_chunks()
+        stamps = _stamps(name, column)
+        if stamps is not None:
+            frame[name] = stamps
+        elif pa.types.is_boolean(column.type) and column.null_count:
+            frame[name] = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+    return Sample(frame, len(frame) / max(1, source.rows))
+
+
+def _scalars(values: Any) -> Any:
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
+def _stamps(name: str, values: Any) -> Any:
+    """Times that are written as text or as numbers since 1970, as datetime64; None where it holds none."""
+    known = values.drop_null()
+    if not (pa.types.is_string(values.type) or pa.types.is_integer(values.type) or _is_float(values)):
+        return None
+    if len(known) < 0.5 * len(values):
+        return None
+    clock = guess_clock(name, known.slice(0, 1000))
+    if clock is None or not clock.dated or (_is_float(values) and clock.form != "days"):
+        return None
+    clock = guess_clock(name, known)
+    if clock is None or not clock.dated:
+        return None
+    if clock.form == "digits" and not words(name) & set(TIME.split()):
+        return None  # a number such as 20260131 may name something
+    stamps = np.full(len(values), np.datetime64("NaT", "us"))
+    held = pc.is_valid(values).to_numpy(zero_copy_only=False)
+    stamps[held] = (np.round(clock.read(known, str) * 1e6)).astype("datetime64[us]")
+    return stamps
+
+
+def _is_float(values: Any) -> bool:
+    return bool(pa.types.is_floating(values.type))

@@ -1,0 +1,113 @@
+"""A first guess of what the columns of unknown recordings mean, with the reason for each guess.
+
+Only a sample is read. What is guessed is a declaration for `RecordingSchema.from_dict`, to be read and
+corrected by a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from itertools import chain
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from acclimate.errors import DataError
+from acclimate.nearest import did_you_mean
+from acclimate.tasks.columns.halves import halves, joined
+from acclimate.tasks.columns.looks import is_text, refuse_unreadable_times
+from acclimate.tasks.columns.readings import by_channel, find_readings
+from acclimate.tasks.columns.sample import sample
+from acclimate.tasks.columns.spelled import numbers_in
+from acclimate.tasks.columns.wide import long_form, wide_pattern
+from acclimate.tasks.columns.words import TASK, words
+from acclimate.tasks.guessing.guesser import ROLES, Guess, Guesser
+from acclimate.tasks.sources import Source
+from acclimate.tasks.sources.parquet import FILE
+from acclimate.tasks.sources.types import is_number
+
+__all__ = ["Guess", "guess"]
+
+WIDE_TASK, WIDE_VALUE = "series", "value"
+LISTS = "holds lists: write a column for each channel and a row for each moment, or declare `image_shape`"
+
+
+def guess(source: Source, given: Mapping[str, Any]) -> Guess:
+    """Guess the declaration of `source`; what is `given` is kept.
+
+    Args:
+        given: columns by role (`ROLES`), and `kind`, `window`, `horizon`, `rate`, `wide`.
+
+    Raises:
+        DataError: a given column is not there or has two roles, no column can be the task, or none can be a
+            channel.
+    """
+    asked = source, given
+    pattern = str(given["wide"]) if "wide" in given else wide_pattern(source)
+    if pattern is not None:
+        source = long_form(source, pattern, WIDE_TASK, WIDE_VALUE, {str(given.get("time", ""))})
+        given = {"task": WIDE_TASK, **given}
+    source = joined(source, str(given["time"]) if "time" in given else None)
+    named = {key: str(given[key]) for key in ROLES if key in given}
+    for key, column in named.items():
+        if column not in source.columns:
+            hint = did_you_mean(column, source.columns, f"there are {', '.join(map(repr, source.columns))}")
+            raise DataError(f"--{key} {column!r} is no column: {hint}")
+        twice = [other for other in named if other != key and named[other] == column]
+        if twice and {key, twice[0]} != {"task", "group"}:
+            raise DataError(f"--{key} and --{twice[0]} both name {column!r}: a column has one role")
+    sampled = sample(source)
+    spelled = _numbers_in_text(sampled.frame, set(named.values()) - {str(given.get("target"))})
+    found = [word for _, strange in spelled.values() for word in strange]
+    if found and source.without is not None:
+        return _with_words(guess(source.without(found), given), spelled)
+    for name, (numbers, _) in spelled.items():
+        sampled.frame[name] = numbers
+    if "time" not in given:
+        texts = [name for name in sampled.frame.columns if pa.types.is_string(source.types[name])]
+        moment = halves(sampled.frame, [name for name in texts if name not in named.values()])
+        if moment is not None:
+            return guess(asked[0], {**asked[1], "time": moment})
+    readings = (
+        None
+        if {"label", "target", "readings"} & set(given)
+        else find_readings(sampled.frame, str(given["task"]) if "task" in given else None)
+    )
+    dated = any(pd.api.types.is_datetime64_any_dtype(sampled.frame[name]) for name in sampled.frame.columns)
+    if readings is not None and dated and is_number(source.types[readings[1]]):
+        *pair, channels = readings
+        guessed = guess(by_channel(source, pair, channels), {**given, "readings": pair})
+        return guessed.with_entry(
+            "readings", pair, "the first names the channel of each row, a row a reading"
+        )
+    refuse_unreadable_times(source, sampled.frame, named.get("time"))
+    guesser = Guesser(sampled, given)
+    lists = (name for name, type_ in source.types.items() if pa.types.is_nested(type_))
+    guesser.left_out |= dict.fromkeys(lists, LISTS)
+    guessed = guesser.guess()
+    if found:
+        guessed = _with_words(guessed, spelled)
+    if pattern is not None:
+        told = "as you said" if "wide" in given else "columns named alike, and none that names a device"
+        guessed.declaration["wide"], guessed.reasons["wide"] = pattern, told
+    return guessed
+
+
+def _numbers_in_text(frame: pd.DataFrame, named: Set[str]) -> dict[str, tuple[pd.Series, list[str]]]:
+    """The columns of text that hold numbers, as numbers, each with the words in it."""
+    texts = (name for name in frame.columns if is_text(frame[name]) and name not in named)
+    unnamed = (name for name in texts if name != FILE and not words(name) & set(TASK.split()))
+    found = ((name, numbers_in(frame[name])) for name in unnamed)
+    return {name: one for name, one in found if one is not None}
+
+
+def _with_words(guessed: Guess, spelled: Mapping[str, tuple[pd.Series, list[str]]]) -> Guess:
+    """The guess with words among numbers as missing values, if their columns are used."""
+    used = {*guessed.declaration["channels"], *guessed.declaration.get("targets", ())}
+    strange = {name: found for name, (_, found) in spelled.items() if found and name in used}
+    if not strange:
+        return guessed
+    absent = [*guessed.declaration.get("absent", ()), *dict.fromkeys(chain.from_iterable(strange.values()))]
+    told = "; ".join(f"{', '.join(map(repr, found))} in {name!r}" for name, found in strange.items())
+    return guessed.with_entry("absent", absent, f"stands among numbers where nothing was measured: {told}")

@@ -1,0 +1,383 @@
+"""One role of a recipe's columns after another, read off a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from acclimate.errors import DataError
+from acclimate.tasks.columns.channels import useless
+from acclimate.tasks.columns.looks import (
+    counts_down,
+    counts_rows,
+    is_dated,
+    is_float,
+    is_text,
+    no_task,
+    only_rises,
+    refuse_readings,
+)
+from acclimate.tasks.columns.rhythm import LONGEST_WINDOW, Rhythm, runs, seconds
+from acclimate.tasks.columns.sample import Sample
+from acclimate.tasks.columns.spelled import switch
+from acclimate.tasks.columns.words import LABEL, NORMAL, PART, RECORDING, TARGET, TASK, TIME, words
+from acclimate.tasks.guessing.fitting import fitted
+from acclimate.tasks.guessing.seasons import forecast_entries
+from acclimate.tasks.report.oddities import sentinels
+from acclimate.tasks.sources.parquet import FILE
+
+MOST_LABELS = 50
+SHORT_WINDOW = 8  # rows in which an anomaly of slow signals shows
+REMEMBERS = 0.5
+"""Correlation of a number with its last value from which on its past tells it: it can be forecast."""
+ROLES = ("task", "group", "time", "recording", "label", "target")
+_FIRST = (
+    "kind",
+    "task",
+    "group",
+    "time",
+    "recording",
+    "label",
+    "normal",
+    "targets",
+    "channels",
+    "wide",
+    "window",
+)
+_AHEAD = ("wide", "window", "seasons", "horizon", "leads", "stride", "calendar")
+ORDER = (
+    *_FIRST,
+    *_AHEAD,
+    "sample_rate_hz",
+    "resample_s",
+    "max_gap",
+    "missing",
+    "absent",
+    "repeated",
+    "relative",
+    "timeline",
+)
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A declaration and why it says what it says.
+
+    Attributes:
+        declaration: keys of `RecordingSchema`, as YAML types.
+        reasons: by key, in the order of the declaration.
+        left_out: why each column that is not used is not.
+    """
+
+    declaration: dict[str, Any]
+    reasons: dict[str, str]
+    left_out: dict[str, str]
+
+    def with_entry(self, key: str, value: Any, reason: str) -> Guess:
+        """The guess with another value of a key of the declaration."""
+        declaration, reasons = {**self.declaration, key: value}, {**self.reasons, key: reason}
+        return Guess(declaration, reasons, self.left_out)
+
+
+class Guesser:
+    """Takes columns out of `free` one role after another; the roles that names tell best come first."""
+
+    def __init__(self, sampled: Sample, given: Mapping[str, Any]) -> None:
+        self.frame, self.given = sampled.frame, given
+        named = {str(given[key]) for key in ROLES if key in given}
+        self.free = [column for column in self.frame.columns if column not in named]
+        named_by_file = FILE in self.free and is_text(self.frame[FILE])
+        self.file = FILE if named_by_file else None  # the name of each file
+        self.found: dict[str, Any] = {}
+        self.reasons: dict[str, str] = {}
+        self.left_out: dict[str, str] = {}
+        self.rhythm = Rhythm(sampled, self.found, given)
+        self.whole = sampled.share >= 1.0
+
+    def guess(self) -> Guess:
+        self._task()
+        self._column("group", None)
+        self._column("time", self._time())
+        named = (one for one in self._named(RECORDING) if self.frame[one].nunique() > 1)
+        self._column("recording", next(((one, "its name says so") for one in named), None))
+        if not {"label", "target"} & set(self.given):
+            refuse_readings(self.frame, self.free)
+        self._aim()
+        if "recording" not in self.found:
+            self._clock()
+        self._channels()
+        self._aim_without_target()
+        self._absent()
+        for key, value, reason in self.rhythm.pace():
+            self._set(key, value, reason)
+        self._window()
+        self._quality()
+        fixed = frozenset(self.given)
+        if self.found["kind"] == "forecasting":
+            self._look_ahead()
+            fixed |= {"window", "missing"}
+        declaration = {key: self.found[key] for key in ORDER if key in self.found}
+        for key, value, reason in fitted(self.frame, declaration, fixed):
+            if key == "channels":
+                self.left_out |= dict.fromkeys(set(self.found[key]) - set(value), reason)
+                reason = self.reasons[key]
+            self._set(key, value, reason)
+        declaration = {key: self.found[key] for key in ORDER if key in self.found}
+        return Guess(declaration, {key: self.reasons.get(key, "") for key in declaration}, self.left_out)
+
+    def _set(self, key: str, value: Any, reason: str) -> None:
+        self.found[key], self.reasons[key] = value, reason
+
+    def _name_of_each_row(self, task: str) -> None:
+        """Refuse a device that only the first row of its block names, as merged cells are saved."""
+        absent = self.frame[task].isna()
+        if absent.mean() > 0.5:
+            raise DataError(
+                f"column {task!r} is empty in {100 * absent.mean():.0f} % of the rows: write the device into "
+                "every row, or name another column with --task"
+            )
+
+    def _column(self, role: str, best: tuple[str, str] | None) -> None:
+        if role in self.given:
+            best = str(self.given[role]), "as you said"
+        if best is not None:
+            self._set(role, best[0], best[1])
+            self.free = [one for one in self.free if one != best[0]]
+
+    def _named(self, wanted: str) -> Iterator[str]:
+        """The free columns with one of the wanted words in their name, in the order of the words."""
+        for word in wanted.split():
+            yield from (one for one in self.free if word in words(one) or word == str(one).lower())
+
+    def _task(self) -> None:
+        best = None
+        repeated = [one for one in self.free if 2 <= self.frame[one].nunique() <= len(self.frame) / 2]
+        named = [one for one in self._named(TASK) if one in repeated and not is_float(self.frame[one])]
+        if named:
+            best = named[0], f"its name says so; {self.frame[named[0]].nunique()} of them in the sample"
+        else:
+            unlike = set(self._named(f"{LABEL} {TARGET} {RECORDING} {TIME} {PART}"))
+            texts = [one for one in repeated if is_text(self.frame[one]) and one not in (*unlike, self.file)]
+            if self.file in self.free and not is_dated(self.frame[FILE]):
+                best = FILE, f"a file each: {self.frame[FILE].nunique()} of them in the sample"
+            elif texts:
+                best = (
+                    texts[0],
+                    f"text with {self.frame[texts[0]].nunique()} values; check that it is the device",
+                )
+        if best is None and "task" not in self.given:
+            best = self._series(repeated)
+        if best is None and "group" in self.given:
+            best = str(self.given["group"]), "every owner is one task, for no other column names a device"
+        if best is None and "task" not in self.given:
+            raise DataError(no_task(self.frame, self._named(TASK)))
+        self._column("task", best)
+        self._name_of_each_row(self.found["task"])
+
+    def _series(self, columns: Sequence[str]) -> tuple[str, str] | None:
+        """A column, whatever its name, that tells apart the rows of one moment."""
+        time = str(self.given["time"]) if "time" in self.given else (self._time() or ("",))[0]
+        if not time or not self.frame[time].duplicated().any():
+            return None
+        for column in columns:
+            whole = is_text(self.frame[column]) or pd.api.types.is_integer_dtype(self.frame[column])
+            if column != time and whole and not self.frame.duplicated([column, time]).any():
+                return column, f"it tells the rows of one {time!r} apart; check that it is the device"
+        return None
+
+    def _time(self) -> tuple[str, str] | None:
+        stamps = [one for one in self.free if pd.api.types.is_datetime64_any_dtype(self.frame[one])]
+        if stamps:
+            return max(stamps, key=lambda one: self.frame[one].nunique()), "it holds timestamps"
+        numbers = [one for one in self._named(TIME) if pd.api.types.is_numeric_dtype(self.frame[one])]
+        counts = [one for one in self.free if counts_rows(self.frame[one])]
+        task = self.found.get("task")
+        orders = [one for one in numbers if task and not self.frame.duplicated([task, one]).any()]
+        # A year beside months, or an hour beside days, is no order: what numbers the rows is a better one.
+        for found in (orders, counts if task else (), numbers):
+            if found:
+                return found[0], "it rises row by row" if found is counts else "its name says so"
+        return (counts[0], "it rises row by row") if counts else None
+
+    def _aim(self) -> None:
+        """What is to be predicted, if a column shows it: classes or a number."""
+        if "target" in self.given:
+            self._aim_at(str(self.given["target"]))
+            return
+        if self.given.get("kind") == "forecasting" or "horizon" in self.given:
+            return
+        best = None
+        parts = set(self._named(PART))
+        texts = [one for one in self.free if self._is_class(one) and one not in parts and one != self.file]
+        if self.given.get("kind") == "regression":
+            texts = []
+        for column in [*self._named(LABEL), *self._named(TARGET), *texts]:
+            values = self.frame[column]
+            if not 2 <= values.nunique() <= MOST_LABELS or is_float(values):
+                continue
+            if self.given.get("kind") == "regression" and pd.api.types.is_numeric_dtype(values):
+                continue
+            best = column, f"{values.nunique()} classes: {', '.join(map(str, values.dropna().unique()[:6]))}"
+            break
+        self._column("label", best)
+        if self.given.get("kind") == "anomaly":
+            self._aim_at_anomalies()
+            return
+        if "label" in self.found:
+            self._set("kind", "classification", f"column {self.found['label']!r} holds classes")
+            return
+        numbers = [one for one in self._named(TARGET) if pd.api.types.is_numeric_dtype(self.frame[one])]
+        if numbers:
+            self.free.remove(numbers[0])
+            self._set("kind", "regression", f"column {numbers[0]!r} is named like a target and holds numbers")
+            self._set("targets", [numbers[0]], "its name says so")
+
+    def _aim_at_anomalies(self) -> None:
+        self._set("kind", "anomaly", "as you said")
+        if "label" in self.found:
+            values = self.frame[self.found["label"]].dropna().astype(str)
+            known = [one for one in values.unique() if one.lower() in NORMAL.split()]
+            normal = known or [values.mode()[0]]
+            self._set("normal", normal, "its name says so" if known else "the most frequent label")
+
+    def _aim_at(self, target: str) -> None:
+        """The number that a person named: from other columns, or from its own past where that tells it."""
+        kind, why = self.given.get("kind"), "as you said"
+        remembers = self._remembers(target)
+        down = counts_down(target, list(self.rhythm.tasks())) if "time" in self.found else None
+        if kind is None and "horizon" not in self.given and down is not None:
+            kind = "regression"
+            why = f"{target!r} falls by {down:g} from row to row: a countdown has no future to forecast, and "
+            why += "other columns tell where it stands"
+        elif kind is None and ("horizon" in self.given or remembers >= REMEMBERS):
+            kind = "forecasting"
+            why = f"{target!r} goes by its last value (correlation {remembers:.2f}); else --kind regression"
+        elif kind is None:
+            kind, why = "regression", f"you named the target {target}"
+        self._set("kind", kind, why)
+        self._set("targets", [target], "as you said")
+        if kind == "forecasting":
+            self.free.append(target)
+
+    def _remembers(self, target: str) -> float:
+        """The correlation of a number with its last value, in the middle task."""
+        if "time" not in self.found or not pd.api.types.is_numeric_dtype(self.frame[target]):
+            return 0.0
+        found = [task[target].astype(float).autocorr() for task in self.rhythm.tasks() if len(task) > 8]
+        known = [one for one in found if np.isfinite(one)]
+        return float(np.median(known)) if known else 0.0
+
+    def _is_class(self, column: str) -> bool:
+        return is_text(self.frame[column]) or pd.api.types.is_bool_dtype(self.frame[column])
+
+    def _channels(self) -> None:
+        ones = []
+        for name in self.free:
+            found = switch(self.frame[name]) if is_text(self.frame[name]) and name != self.file else None
+            if found is not None:
+                self.frame[name] = found[0]
+                ones.append(f"{found[1]!r} in {name!r}")
+        left_out = useless(self.frame, self.free, self.found, self.file, self.whole)
+        channels = [column for column in self.free if column not in left_out]
+        self.left_out |= left_out
+        if not channels:
+            raise DataError(
+                "no numeric column is left as an input channel: "
+                + "; ".join(f"{name!r} {why}" for name, why in self.left_out.items())
+            )
+        told = f"; 1 is {', '.join(ones)}" if ones else ""
+        self._set("channels", channels, f"every other numeric column{told}")
+
+    def _absent(self) -> None:
+        """What instruments write where they measured nothing is missing from here on."""
+        measured = list(dict.fromkeys([*self.found["channels"], *self.found.get("targets", [])]))
+        found: dict[float, str] = {}
+        for column in measured:
+            if pd.api.types.is_numeric_dtype(self.frame[column]):
+                values = self.frame[column].dropna().to_numpy(dtype=float)
+                found |= dict.fromkeys(sentinels(values), column)
+        if found:
+            self.frame[measured] = self.frame[measured].replace(list(found), np.nan)
+            told = ", ".join(f"{value:g} in {column!r}" for value, column in found.items())
+            self._set("absent", list(found), f"far from all other values: {told}")
+
+    def _aim_without_target(self) -> None:
+        if "kind" in self.found:
+            return
+        target = max(self.found["channels"], key=lambda one: self.frame[one].nunique())
+        self._set("kind", "forecasting", "no column looks like a label or a target")
+        self._set("targets", [target], "the channel with most values; name what you want to forecast")
+
+    def _clock(self) -> None:
+        """A clock that starts again shuffles recordings together: find what tells them apart."""
+        texts = [
+            one
+            for one in self.free
+            if one != self.file and 2 <= self.frame[one].nunique() <= len(self.frame) / 8
+        ]
+        texts = [one for one in texts if not is_float(self.frame[one])]
+        label = [self.found["label"]] if "label" in self.found else []
+        best = self.rhythm.restarts([*([FILE] if self.file in self.free else []), *label, *texts])
+        if best is not None:
+            self._set("recording", *best)
+            self.free = [one for one in self.free if one != best[0]]
+
+    def _window(self) -> None:
+        window, reason = self.rhythm.window()
+        if self.found["kind"] == "anomaly" and window <= LONGEST_WINDOW:
+            window, reason = min(window, SHORT_WINDOW), "short, so that an alarm comes soon"
+        if "window" in self.given:
+            window, reason = self.given["window"], "as you said"
+        self._set("window", window, reason)
+        if self.found["kind"] != "forecasting":
+            return
+        if "horizon" in self.given:
+            self._set("horizon", self.given["horizon"], "as you said")
+        else:
+            rows = window if isinstance(window, int) else 4
+            self._set("horizon", max(1, rows // 4), "rows ahead; a quarter of the window")
+
+    def _look_ahead(self) -> None:
+        """Seasons, calendar and gaps of what is forecast."""
+        target, time = self.found["targets"][0], self.found.get("time")
+        if not pd.api.types.is_numeric_dtype(self.frame[target]):
+            return
+        series = [task[target].to_numpy(dtype=float) for task in self.rhythm.tasks()]
+        span_s = None
+        if time is not None and pd.api.types.is_datetime64_any_dtype(self.frame[time]):
+            span_s = float(np.ptp(seconds(self.frame[time].dropna())))
+        for key, value, reason in forecast_entries(self.found, self.given, series, span_s):
+            if value in (None, []):
+                self.found.pop(key, None)
+                self.left_out[key] = reason
+            else:
+                self._set(key, value, reason)
+
+    def _quality(self) -> None:
+        tasks = list(self.rhythm.tasks())
+        label = self.found.get("label")
+        if (
+            label
+            and self.found["kind"] != "anomaly"
+            and all(len(runs(one[label])) <= one[label].nunique() for one in tasks)
+        ):
+            self._set("timeline", "label", "each label was recorded in one stretch of its own")
+        if "time" in self.found:
+            declared = [
+                self.found[key] for key in ("task", "recording", "time", "label") if key in self.found
+            ]
+            used = list(dict.fromkeys([*declared, *self.found["channels"], *self.found.get("targets", [])]))
+            again = int(self.frame.duplicated(used).sum())
+            if again:
+                self._set("repeated", "drop", f"{again} row(s) of the sample repeat another")
+        counters = [
+            one
+            for one in self.found["channels"]
+            if one not in self.found.get("targets", ()) and only_rises(one, tasks)  # not what is forecast
+        ]
+        if counters and isinstance(self.found["window"], int) and self.found["window"] > 1:
+            self._set("relative", counters, "counters: they only rise, so the rise within a window tells")

@@ -1,0 +1,127 @@
+"""Values and names that look like the mistakes of loggers and typists: sentinels, unset clocks, spellings."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from acclimate.tasks.pool import TaskPool
+from acclimate.tasks.report.findings import Finding, names
+
+ROWS = 2000
+"""Of a task that are looked at, evenly spaced."""
+SENTINELS = (
+    -9999.0,
+    -999.0,
+    -99.0,
+    -1e6,
+    9999.0,
+    99999.0,
+    999999.0,
+    32767.0,
+    -32768.0,
+    65535.0,
+    4294967295.0,
+)
+"""What instruments write where they measured nothing."""
+FAR = 5.0
+"""Times the spread of all other values that a sentinel lies away from them."""
+OFF_S = 366 * 86_400.0
+"""From the middle of a device's time, beyond which a row's clock seems wrong, if few rows are so far."""
+
+
+def oddities(pool: TaskPool) -> Iterator[Finding]:
+    """Findings about single values, moments and names."""
+    yield from _sentinels(pool)
+    yield from _unset_clocks(pool)
+    yield from _spellings("device(s)", pool.task_ids)
+    yield from _spellings("label(s)", pool.info.labels)
+
+
+def _sentinels(pool: TaskPool) -> Iterator[Finding]:
+    if pool.values.ndim != 2 or pool.values.dtype.kind != "f":
+        return
+    rows = np.concatenate([_spaced(pool.values, pool, task) for task in range(len(pool.task_ids))])
+    for at, channel in enumerate(pool.info.schema.channels):
+        column = rows[:, at].astype(np.float64)
+        column = column[~np.isnan(column)]
+        for value in sentinels(column):
+            share = 100 * float((column == value).mean())
+            yield Finding(
+                "error",
+                f"channel {channel!r} holds {value:g} in {share:.1f} % of the rows, far from all others: "
+                "what the instrument writes where it measured nothing?",
+                f"set `absent: [{value:g}]`, which takes it as missing in training and on the device",
+            )
+
+
+def sentinels(column: npt.NDArray[np.float64]) -> list[float]:
+    """Which of `SENTINELS` stand in a column of numbers without NaN, far from everything else."""
+    found = []
+    for value in SENTINELS:
+        like = column == value
+        if not like.any():
+            continue
+        others = column[~np.isin(column, SENTINELS)]
+        if len(others) < 2 * like.sum() or np.abs(others).max() >= abs(value):
+            continue
+        spread = float(np.ptp(np.quantile(others, (0.05, 0.95))))
+        if float(np.abs(others - value).min()) > FAR * spread:
+            found.append(value)
+    return found
+
+
+def _unset_clocks(pool: TaskPool) -> Iterator[Finding]:
+    if pool.times is None or not pool.info.dated:
+        return
+    odd: dict[str, int] = {}
+    for task, name in enumerate(pool.task_ids):
+        times = np.asarray(pool.times[int(pool.rows[task]) : int(pool.rows[task + 1])])
+        far = np.abs(times - np.median(times)) > OFF_S + 5 * np.ptp(np.quantile(times, (0.05, 0.95)))
+        if 0 < far.sum() <= 0.05 * len(times):
+            odd[name] = int(far.sum())
+    if odd:
+        yield Finding(
+            "warning",
+            f"{sum(odd.values())} row(s) of {names(list(odd))} lie more than a year from all others of the "
+            "device: a clock that was not set?",
+            "correct or remove them: they stand in the wrong place of the timeline",
+        )
+
+
+def _spellings(what: str, known: Sequence[str]) -> Iterator[Finding]:
+    """Names that a person reads as one."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in known:
+        alike[_plain(name)].append(name)
+    several = [spelled for spelled in alike.values() if len(spelled) > 1]
+    if not several:
+        return
+    unseen = [spelled for spelled in several if len({_seen(name) for name in spelled}) < len(spelled)]
+    shown = "; ".join(" and ".join(map(ascii, spelled[:4])) for spelled in (unseen or several)[:3])
+    yield Finding(
+        "error" if unseen else "warning",
+        f"{len(several)} {what} written in several ways, which differ only in "
+        f"{'what nobody sees' if unseen else 'case'}: {shown}",
+        "write each name alike in every row; if they are really different, give them names that show it",
+    )
+
+
+def _seen(name: str) -> str:
+    """Without blanks at the ends, and letters put together that were apart."""
+    shown = (one for one in unicodedata.normalize("NFKC", name) if unicodedata.category(one) != "Cf")
+    return " ".join("".join(shown).split())
+
+
+def _plain(name: str) -> str:
+    return _seen(name).casefold()
+
+
+def _spaced(values: Any, pool: TaskPool, task: int) -> npt.NDArray[Any]:
+    begin, end = int(pool.rows[task]), int(pool.rows[task + 1])
+    return np.asarray(values[begin : end : max(1, (end - begin) // ROWS)])
