@@ -23,7 +23,8 @@ from acclimate import object_store
 from acclimate.cli.main import cli
 from acclimate.errors import DataError, StoreError
 from acclimate.tasks import TaskPool
-from acclimate.tasks.pool.remote import blocks, shards
+from acclimate.tasks.building import shards
+from acclimate.tasks.pool.remote import blocks
 from acclimate.tasks.sources import from_files
 from acclimate.training.engine import engine
 from acclimate.training.loop import OuterState

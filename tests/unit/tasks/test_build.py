@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,25 @@ def same_arrays(one: TaskPool, other: TaskPool) -> None:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
     assert one.task_ids == other.task_ids
     assert one.groups == other.groups
+
+
+@pytest.mark.parametrize("number", ["int64", "float64", "string", "category"])
+def test_devices_numbered_anew_on_each_site_are_told_apart_by_both_columns(number):
+    data = frame()
+    data["number"] = (data.device.str[1:].astype(int) // 2).astype(number)
+    pool = build_in_memory(from_frame(data), replace(ROWS, task="site + number"))
+    one = build_in_memory(from_frame(data), ROWS)
+    assert set(pool.task_ids) == {"s0/0", "s0/1", "s0/2", "s1/0", "s1/1"}
+    assert pool.task_ids == tuple(
+        f"{one.groups[task]}/{int(one.task_ids[task][1:]) // 2}" for task in (0, 2, 4, 1, 3)
+    )
+    np.testing.assert_array_equal(pool.values[: pool.rows[1]], one.values[: one.rows[1]])
+    assert "columns 'site' and 'number' read as one name" in " ".join(pool.info.intake)
+
+
+def test_a_name_of_two_columns_names_the_one_that_is_missing():
+    with pytest.raises(DataError, match=r"task is 'site \+ no', and 'no' is no column"):
+        build_in_memory(from_frame(frame()), replace(ROWS, task="site + no"))
 
 
 def test_rows_are_grouped_by_task_and_sorted_by_time(tmp_path):

@@ -24,7 +24,7 @@ from acclimate.tasks.building.keys import Keys, read_keys
 from acclimate.tasks.building.ledger import Ledger
 from acclimate.tasks.building.ordering import order_tasks
 from acclimate.tasks.building.placement import place_rows
-from acclimate.tasks.columns.halves import joined
+from acclimate.tasks.columns.composed import composed
 from acclimate.tasks.columns.readings import spread
 from acclimate.tasks.columns.wide import melted
 from acclimate.tasks.pool import TaskPool
@@ -62,12 +62,13 @@ def build_pool(
 
 
 def as_declared(source: Source, schema: RecordingSchema) -> Source:
-    """`source` with the columns that the schema speaks of, where it writes a moment or a channel otherwise.
+    """`source` with the columns that the schema speaks of, where it writes times, names or channels otherwise.
 
     Raises:
         DataError: what the schema says of its columns does not hold.
     """
-    return spread(melted(joined(source, schema.time), schema), schema)
+    roles = {role: getattr(schema, role) for role in ("time", "task", "group", "recording")}
+    return spread(melted(composed(source, roles), schema), schema)
 
 
 def build_in_memory(source: Source, schema: RecordingSchema) -> TaskPool:

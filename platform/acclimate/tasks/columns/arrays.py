@@ -46,14 +46,14 @@ class Categories:
     def _code(self, value: Any) -> int:
         if value is None or value != value:
             return -1
-        name = _named(value)
+        name = named(value)
         if name not in self._codes:
             self._codes[name] = len(self.names)
             self.names.append(name)
         return self._codes[name]
 
 
-def _named(value: Any) -> str:
+def named(value: Any) -> str:
     """A whole number is called the same whether it is stored with a fraction or without."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from acclimate.errors import DataError
 from acclimate.nearest import did_you_mean
-from acclimate.tasks.columns.halves import halves, joined
+from acclimate.tasks.columns.composed import composed, halves
 from acclimate.tasks.columns.looks import is_text, refuse_unreadable_times
 from acclimate.tasks.columns.readings import by_channel, find_readings
 from acclimate.tasks.columns.sample import sample
@@ -48,8 +48,8 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
     if pattern is not None:
         source = long_form(source, pattern, WIDE_TASK, WIDE_VALUE, {str(given.get("time", ""))})
         given = {"task": WIDE_TASK, **given}
-    source = joined(source, str(given["time"]) if "time" in given else None)
     named = {key: str(given[key]) for key in ROLES if key in given}
+    source = composed(source, {key: named.get(key) for key in ("time", "task", "group", "recording")})
     for key, column in named.items():
         if column not in source.columns:
             hint = did_you_mean(column, source.columns, f"there are {', '.join(map(repr, source.columns))}")

@@ -1,0 +1,133 @@
+"""What several columns say together, read as one: a moment by date and hour, a device by site and number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from acclimate.errors import DataError
+from acclimate.tasks.columns.arrays import named
+from acclimate.tasks.sources import Source
+from acclimate.tasks.sources.around import PartAround
+from acclimate.tasks.sources.types import Column
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BETWEEN = " + "
+"""Parts the names of the columns in the name of the one that they make."""
+_HOUR = r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?( ?[AaPp][Mm])?"
+_DAY = r"\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3})[-/. ]\d{1,4}|\d{8}"
+
+
+@dataclass(frozen=True)
+class ComposedPart(PartAround):
+    """A part with one column more: what some of its columns hold, as one text.
+
+    Attributes:
+        parts: the columns, in the order of the text.
+        moment: they are a moment's: a blank parts them, in place of a slash, and none lies around them.
+    """
+
+    parts: tuple[str, ...]
+    moment: bool
+
+    @property
+    def made(self) -> str:
+        return BETWEEN.join(self.parts)
+
+    @property
+    def columns(self) -> Mapping[str, Column]:
+        return {**self.part.columns, self.made: Column(pa.string())}
+
+    def batches(self, types: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+        own = {name: self.part.columns[name].type for name in self.parts if self.made in types}
+        asked = {name: type_ for name, type_ in types.items() if name != self.made}
+        for arrays in self.part.batches({**own, **asked}):
+            result = {name: arrays[name] for name in asked}
+            if self.made in types:
+                texts = [_text(arrays[name]) for name in self.parts]
+                if self.moment:
+                    texts = [pc.utf8_trim_whitespace(text) for text in texts]
+                result[self.made] = pc.binary_join_element_wise(*texts, " " if self.moment else "/")
+            yield result
+
+
+def composed(source: Source, roles: Mapping[str, str | None]) -> Source:
+    """`source` with a column called `A + B` for each role that is declared so and has no column of that name.
+
+    Args:
+        roles: declared columns by `time`, `task`, `group` and `recording`.
+
+    Raises:
+        DataError: one of the columns is not there, or what it holds is no part of a moment or of a name.
+    """
+    for role, name in roles.items():
+        if name is None or BETWEEN not in name or name in source.columns:
+            continue
+        parts = tuple(name.split(BETWEEN))
+        for part in parts:
+            _refuse_unfit(source, role, name, part)
+        source = _with(source, parts, role == "time")
+    return source
+
+
+def _refuse_unfit(source: Source, role: str, name: str, part: str) -> None:
+    if part not in source.columns:
+        raise DataError(f"{role} is {name!r}, and {part!r} is no column; there are {source.columns[:20]}")
+    if role == "time" and not pa.types.is_string(source.types[part]):
+        raise DataError(
+            f"time is {name!r}, and column {part!r} holds {source.types[part]}: all must be text; else write "
+            "a column of timestamps"
+        )
+    if pa.types.is_nested(source.types[part]):
+        raise DataError(
+            f"{role} is {name!r}, and column {part!r} holds {source.types[part]}, which is no name"
+        )
+
+
+def _with(source: Source, parts: tuple[str, ...], moment: bool) -> Source:
+    listed = f"{', '.join(map(repr, parts[:-1]))} and {parts[-1]!r}"
+    return Source(
+        source.name,
+        source.fingerprint,
+        lambda: [ComposedPart(part, parts, moment) for part in source.parts],
+        (*source.said, f"columns {listed} read as one {'moment' if moment else 'name'}"),
+    )
+
+
+def halves(frame: pd.DataFrame, texts: Sequence[str]) -> str | None:
+    """The name of the column that a date and a time of day make, of a sample's texts; None where none do."""
+    hours = [name for name in texts if _all(frame[name], _HOUR)]
+    days = [name for name in texts if _is_day(frame[name])]
+    return days[0] + BETWEEN + hours[0] if len(hours) == 1 and len(days) == 1 else None
+
+
+def _is_day(values: pd.Series) -> bool:
+    if _is_moment(values):
+        return bool((values.dropna() == values.dropna().dt.normalize()).all())
+    return _all(values, _DAY)
+
+
+def _all(values: pd.Series, pattern: str) -> bool:
+    if _is_moment(values) or len(values) == 0:
+        return False
+    return bool(values.astype(str).str.strip().str.fullmatch(pattern).all())
+
+
+def _text(values: Any) -> Any:
+    encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+    if pa.types.is_string(encoded.dictionary.type):
+        return encoded.dictionary_decode()
+    names = [
+        None if value is None or value != value else named(value) for value in encoded.dictionary.to_pylist()
+    ]
+    return pa.array(names, pa.string()).take(encoded.indices)
+
+
+def _is_moment(values: pd.Series) -> bool:
+    return values.dtype.kind == "M"
