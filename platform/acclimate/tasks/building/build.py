@@ -62,7 +62,7 @@ def build_pool(
 
 
 def as_declared(source: Source, schema: RecordingSchema) -> Source:
-    """`source` with the columns that the schema speaks of, where it writes times, names or channels otherwise.
+    """`source` with the columns that the schema speaks of, where they are made of others.
 
     Raises:
         DataError: what the schema says of its columns does not hold.
