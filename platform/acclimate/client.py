@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from acclimate.files import write_whole
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 _TIMEOUT_S, _AGAIN_S = 30.0, 0.5
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
 
 class ServiceClient:
@@ -87,12 +89,15 @@ class ServiceClient:
 
     def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
         """The answer, or the last one of several tries."""
+        _checked(path)
         until = time.monotonic() + self._patience_s
         while True:
             try:
                 response = self._http.request(method, path, **options)
                 if not response.is_server_error or time.monotonic() >= until:
                     return response
+            except (TypeError, ValueError, RecursionError) as error:  # before anything was sent
+                raise RolloutError(f"what was given cannot be sent ({error}): correct it") from None
             except httpx.HTTPError as error:
                 if time.monotonic() >= until:
                     raise RolloutError(
@@ -108,6 +113,20 @@ class ServiceClient:
         if not proxy or proxy_bypass(parts.hostname or ""):
             return ""
         return f" through the proxy {proxy.rpartition('@')[2]} (NO_PROXY excepts hosts)"
+
+
+def _checked(path: str) -> None:
+    """Refuse what would lead elsewhere than a name does: a slash, a question mark, nothing at all.
+
+    Raises:
+        RolloutError: such a part.
+    """
+    for part in path.split("/")[1:]:
+        if not _NAME.fullmatch(part):
+            raise RolloutError(
+                f"{part!r} names nothing there: names begin with a letter or digit and go on with those and "
+                "the characters . _ : -"
+            )
 
 
 def _problem(response: httpx.Response) -> str:
@@ -140,8 +159,8 @@ def connect() -> ServiceClient:
         RolloutError: there is no token.
     """
     saved = _saved_credentials()
-    url = os.environ.get("ACCLIMATE_URL") or saved.get("url") or DEFAULT_URL
-    token = os.environ.get("ACCLIMATE_TOKEN")
+    url = os.environ.get("ACCLIMATE_URL", "").strip() or saved.get("url") or DEFAULT_URL
+    token: str | None = os.environ.get("ACCLIMATE_TOKEN", "").strip()
     if not token and saved.get("url", "").rstrip("/") == url.rstrip("/"):
         token = saved.get("token")  # a token is only ever sent to the service it was saved for
     if not token:

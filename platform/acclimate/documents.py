@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import reprlib
 from collections.abc import Hashable, Iterator, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -21,7 +22,12 @@ from acclimate.errors import AcclimateError
 from acclimate.nearest import did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
-_BOOLEAN = "tag:yaml.org,2002:bool"
+_TAG = "tag:yaml.org,2002:"
+_OTHERWISE = ("bool", "int", "float", "timestamp", "value")  # read in our own way, or not at all
+_SHORT = reprlib.Repr()  # what is told of a wrong value: aliases of YAML make a gigabyte of a kilobyte
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 200
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = 20
+_SHORT.maxlevel = 2
 
 
 class Documents:
@@ -38,7 +44,7 @@ class Documents:
 
     def load(self, model: type[Model], name_or_path: str, changes: Sequence[str] = ()) -> Model:
         """The validated document in a file, in a variable (`env:NAME`) or shipped, with `changes` applied."""
-        document = self._parse(self._text_of(name_or_path), name_or_path)
+        document = _mapping(self._text_of(name_or_path), f"{self._kind} {name_or_path}", self._error)
         for change in changes:
             self._apply(document, change)
         try:
@@ -65,23 +71,12 @@ class Documents:
         if name_or_path in shipped:
             return shipped[name_or_path]
         try:
-            return Path(name_or_path).read_text()
+            return Path(name_or_path).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise self._error(
                 f"cannot read {self._kind} {name_or_path!r} ({error}): give a YAML file or one of "
                 f"{', '.join(shipped)}"
             ) from error
-
-    def _parse(self, text: str, origin: str) -> dict[str, Any]:
-        try:
-            document = parse_yaml(text)
-        except yaml.YAMLError as error:
-            raise self._error(f"{self._kind} {origin} is not YAML: {error}") from error
-        if not isinstance(document, dict):
-            raise self._error(
-                f"{self._kind} {origin} holds a {type(document).__name__}: it must map keys to values"
-            )
-        return document
 
     def _apply(self, document: dict[str, Any], change: str) -> None:
         key, equals, value = change.partition("=")
@@ -93,10 +88,7 @@ class Documents:
             at = at.setdefault(section, {})
             if not isinstance(at, dict):
                 raise self._error(f"change {change!r}: {section!r} is no section of the {self._kind}")
-        try:
-            at[last] = parse_yaml(value)
-        except yaml.YAMLError as error:
-            raise self._error(f"change {change!r} is not YAML: {error}") from error
+        at[last] = value_of(value, f"change {_SHORT.repr(change)}", self._error)
 
 
 def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
@@ -129,34 +121,83 @@ def _meaning(field: FieldInfo) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key given twice, and takes only `true` and `false` for booleans: `off` is text."""
+    """YAML that refuses a key given twice, and takes less for what it is not than YAML 1.1 does.
+
+    Only `true` and `false` are booleans: `off` is text. So are days, and digits that begin with a zero or
+    stand between colons: they are names of devices more often than dates, octal or sexagesimal numbers.
+    """
 
     yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own way
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOLEAN]
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.removeprefix(_TAG) not in _OTHERWISE]
         for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
+        seen: set[Hashable] = set()
         for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key.value!r} appears twice", key.start_mark
-                )
-            seen.add(key.value)
+            if isinstance(key.value, str):  # others are refused below
+                if key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key {key.value!r} appears twice", key.start_mark
+                    )
+                seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(_BOOLEAN, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+for _name, _pattern, _first in (
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", "[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)", "-+0123456789"),
+    ("float", r"[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?", "-+0123456789"),
+    ("float", r"\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+."),
+):
+    _Loader.add_implicit_resolver(_TAG + _name, re.compile(f"^(?:{_pattern})$"), list(_first))
 
 
 def parse_yaml(text: str) -> Any:
     """The content of a YAML document.
 
     Raises:
-        yaml.YAMLError: it is none, or a key appears twice.
+        yaml.YAMLError: it is none, a key appears twice, or a value is not what its tag says.
     """
-    return yaml.load(text, Loader=_Loader)
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deep") from None
+    except (ValueError, TypeError, AttributeError, KeyError) as error:  # PyYAML's constructors leave those
+        raise yaml.YAMLError(f"a value does not read as what it seems to be ({error})") from error
+
+
+def mapping_in(path: Path, error: type[AcclimateError]) -> dict[str, Any]:
+    """The keys and values of a person's YAML file, unchecked.
+
+    Raises:
+        AcclimateError: of the kind given; it cannot be read, or maps no keys to values.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise error(f"{path} cannot be read as YAML: {problem}") from problem
+    return _mapping(text, str(path), error)
+
+
+def value_of(text: str, origin: str, error: type[AcclimateError]) -> Any:
+    """What a person's YAML says.
+
+    Raises:
+        AcclimateError: of the kind given; it is not YAML.
+    """
+    try:
+        return parse_yaml(text)
+    except yaml.YAMLError as problem:
+        raise error(f"{origin} is not YAML: {problem}") from problem
+
+
+def _mapping(text: str, origin: str, error: type[AcclimateError]) -> dict[str, Any]:
+    document = value_of(text, origin, error)
+    if not isinstance(document, dict):
+        holds = "nothing" if document is None else f"a {type(document).__name__}"
+        raise error(f"{origin} holds {holds}: it must map keys to values")
+    return document
 
 
 def _problem(model: type[BaseModel], error: ErrorDetails) -> str:
@@ -170,7 +211,7 @@ def _problem(model: type[BaseModel], error: ErrorDetails) -> str:
         return f"unknown key {key!r}: {hint}"
     if not location:
         return message
-    return f"{key} is {error['input']!r}: {message}"
+    return f"{key} is {_SHORT.repr(error['input'])}: {message}"
 
 
 def _section_at(model: type[BaseModel], location: tuple[int | str, ...]) -> type[BaseModel]:

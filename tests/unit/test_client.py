@@ -86,3 +86,29 @@ def test_damaged_credentials_are_named(
     credentials_file().write_bytes(content)
     with pytest.raises(RolloutError, match="is damaged: sign in again"):
         connect()
+
+
+@pytest.mark.parametrize("name", ["", "../rollouts", "a?b", "a#b", "a b", "%2e%2e", "é", "..", "a\n"])
+def test_what_is_no_name_is_asked_of_nobody(name: str, portal: str) -> None:
+    before = len(Portal.seen)
+    with pytest.raises(RolloutError, match=r"names nothing there"):
+        ServiceClient(portal, "acl_x").get(f"/fleets/{name}")
+    assert len(Portal.seen) == before
+
+
+def test_what_json_cannot_hold_is_not_sent() -> None:
+    circle: list[object] = []
+    circle.append(circle)
+    for value in (float("nan"), float("inf"), circle, object()):
+        with pytest.raises(RolloutError, match="cannot be sent"):
+            ServiceClient("http://127.0.0.1:1", "acl_x").post("/fleets", {"waves": value})
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+def test_a_blank_variable_is_one_that_is_not_set(blank: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCLIMATE_URL", f"{blank}http://127.0.0.1:1{blank}")
+    monkeypatch.setenv("ACCLIMATE_TOKEN", f"{blank}acl_x{blank}")
+    assert (connect().url, connect().token) == ("http://127.0.0.1:1", "acl_x")
+    monkeypatch.setenv("ACCLIMATE_TOKEN", blank)
+    with pytest.raises(RolloutError, match=r"no token for http://127\.0\.0\.1:1:"):
+        connect()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import yaml
-
 from acclimate.bundle.expectation import expected_curve
 from acclimate.bundle.export import Bundle, build_bundle
 from acclimate.bundle.limits import DeviceLimits
+from acclimate.documents import parse_yaml
 from acclimate.references import split_reference
 from acclimate.registry import CANDIDATE, Registry
 from acclimate_device.protocol import Release
@@ -23,7 +22,7 @@ def bundle_of(registry: Registry, reference: str) -> Bundle:
     name, ref = split_reference(reference)
     initialization, version = registry.fetch(name, ref or CANDIDATE)
     exact = str(version.version)  # an alias may move between two requests
-    recipe = yaml.safe_load(registry.document(name, exact, "recipe.yaml") or "") or {}
+    recipe = parse_yaml(registry.document(name, exact, "recipe.yaml") or "") or {}
     return build_bundle(
         initialization,
         Release(version.name, version.version, version.content_hash),
@@ -43,5 +42,5 @@ def limits_of(registry: Registry, reference: str) -> DeviceLimits:
         BundleError: a key or a value is no limit.
     """
     name, ref = split_reference(reference)
-    recipe = yaml.safe_load(registry.document(name, ref or CANDIDATE, "recipe.yaml") or "") or {}
+    recipe = parse_yaml(registry.document(name, ref or CANDIDATE, "recipe.yaml") or "") or {}
     return DeviceLimits.declared(recipe.get("device") or {})

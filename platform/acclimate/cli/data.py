@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 from pydantic import ValidationError
 
 from acclimate.cli.bars import progress_bars
 from acclimate.cli.options import json_option
 from acclimate.cli.output import next_step, out, print_fields, print_json, print_table
-from acclimate.documents import parse_yaml
+from acclimate.documents import mapping_in, value_of
 from acclimate.errors import DataError
 from acclimate.files import write_whole
 from acclimate.initialization import Missing
@@ -236,7 +235,7 @@ def name_tasks(source: str, options: tuple[str, ...], recordings: Path | None) -
     given = dict(map(_parse_option, options))
     recipe = _recipe(source)
     if recipe is None:
-        declared = _read_yaml(recordings) if recordings else {}
+        declared = mapping_in(recordings, DataError) if recordings else {}
         described = declared.get("recordings", declared)
         return Named({"source": source, "options": given, "recordings": described}, {}, is_recipe=False)
     section = recipe.get("data")
@@ -256,7 +255,7 @@ def _recipe(source: str) -> dict[str, Any] | None:
     A shipped recipe comes before a data set of its name, so that a report is on what training would see.
     """
     if Path(source).suffix in (".yaml", ".yml"):
-        return _read_yaml(Path(source))
+        return mapping_in(Path(source), DataError)
     if source in shipped_recipes():
         return load_recipe(source).model_dump()
     return None
@@ -276,14 +275,4 @@ def _parse_option(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise DataError(f"option {text!r} has no value: write {text}=VALUE")
-    return key, parse_yaml(value)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        document = parse_yaml(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path} cannot be read as YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise DataError(f"{path} holds no mapping of keys to values")
-    return document
+    return key, value_of(value, f"option {text!r}", DataError)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from typing import Any
 
@@ -12,6 +14,9 @@ from acclimate.cli.options import json_option
 from acclimate.cli.output import next_step, out, print_fields, print_json, print_table, say_done
 from acclimate.client import connect
 from acclimate.errors import RolloutError
+
+# `007`, `12e5` and `nan` are names, not numbers
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?")
 
 
 @click.group()
@@ -48,7 +53,8 @@ def list_(fleet: str, contains: str, after: str, limit: int, retired: bool, as_j
     ]
     print_table(f"Devices of {fleet}", ["id", "hardware", "runs", "should", "arm", "last report"], rows)
     if len(found) == limit:
-        next_step(f"acclimate device list {fleet} --after {found[-1]['id']}", "the next page")
+        more = f"acclimate device list {fleet} --after {found[-1]['id']}"
+        next_step(more, "the next page", repeat=("contains", "limit", "retired"))
     if not found and not contains:
         next_step(f"acclimate fleet enrol {fleet}", "make a token that lets devices in")
 
@@ -153,11 +159,8 @@ def _pair(text: str) -> tuple[str, str | int | float | bool]:
         raise RolloutError(f"{text!r} is no attribute: write NAME=VALUE, as in site=A")
     if value in ("true", "false"):
         return name, value == "true"
-    for kind in (int, float):
-        try:
-            return name, kind(value)
-        except ValueError:
-            continue
+    if _NUMBER.fullmatch(value):
+        return name, json.loads(value)
     return name, value
 
 

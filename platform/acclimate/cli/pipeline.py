@@ -16,9 +16,9 @@ import yaml
 
 from acclimate.cli.options import json_option, output_option
 from acclimate.cli.output import err, next_step, out, print_fields, print_json, print_table, say_done
-from acclimate.cli.plan_file import read_plan
 from acclimate.cli.train import change_option, read_tags, tag_option
-from acclimate.errors import TrainingError
+from acclimate.documents import mapping_in
+from acclimate.errors import RolloutError, TrainingError
 from acclimate.home import home
 from acclimate_pipelines.retraining import COMPILED, NAME, Cluster, write
 
@@ -287,7 +287,7 @@ def _read_parameters(
 
     return {
         "recipe": to_yaml(load_recipe(recipe, changes)),
-        "plan": {} if plan is None else read_plan(plan),
+        "plan": {} if plan is None else mapping_in(plan, RolloutError),
         "tags": read_tags(tags),
         "data_as_of": data_as_of,
         **given,

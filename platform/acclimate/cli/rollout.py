@@ -11,9 +11,9 @@ import click
 from acclimate.cli.moments import ago
 from acclimate.cli.options import json_option
 from acclimate.cli.output import next_step, out, print_json, print_table
-from acclimate.cli.plan_file import read_plan
 from acclimate.cli.rollout_view import decision_view, rollout_view, watch
 from acclimate.client import ServiceClient, connect
+from acclimate.documents import mapping_in
 from acclimate.errors import RolloutError
 from acclimate.rollout.wave_text import EXAMPLE, parse_waves
 
@@ -68,7 +68,7 @@ def plan(
     Version number and content hash are pinned now; an alias that moves later changes nothing.
     """
     service = connect()
-    body = (read_plan(path) if path else {}) | _plan_options(**options) | {"release": release}
+    body = (mapping_in(path, RolloutError) if path else {}) | _plan_options(**options) | {"release": release}
     body |= {"despite_harm": True} if despite_harm else {}
     made = service.post(f"/fleets/{fleet}/rollouts", body)
     if start_now:

@@ -18,6 +18,7 @@ from acclimate.cli.jobs import open_jobs, place_of, place_options, watch
 from acclimate.cli.options import json_option
 from acclimate.cli.output import err, next_step, out, print_json
 from acclimate.cli.train import change_option
+from acclimate.documents import mapping_in
 from acclimate.errors import RecipeError
 
 
@@ -179,14 +180,7 @@ def _pods(
 
 
 def _runtime_env(working_dir: Path | None, file: Path | None) -> dict[str, Any]:
-    given: Any = {}
-    if file is not None:
-        try:
-            given = yaml.safe_load(file.read_text()) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise RecipeError(f"--runtime-env {file} cannot be read as YAML: {error}") from error
-        if not isinstance(given, dict):
-            raise RecipeError(f"--runtime-env {file} is a {type(given).__name__}: it must map keys to values")
+    given = {} if file is None else mapping_in(file, RecipeError)
     if working_dir is not None:
         # What every project's folder holds and no job needs.
         excluded = [".git", ".venv", "acclimate-home", *given.get("excludes", [])]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import MutableMapping
 from pathlib import Path
+
+from acclimate.errors import SettingsError
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -15,7 +19,22 @@ def put_right(environ: MutableMapping[str, str] = os.environ) -> None:
     - An account without a home (containers run under numbers that nobody named) gets `/`, as container
       runtimes give it: MLflow and Ray ask for one when they are imported.
     - Nothing on this machine is asked through a proxy: the proxy would look for it on its own.
+    - A standard stream that was closed is the null device: nothing else may get its number.
+    - What a stream's encoding lacks, a locale of plain ASCII or Latin-1 say, is written as its code point.
+
+    Raises:
+        SettingsError: the folder it was started in is gone.
     """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - as long as the process
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        os.getcwd()
+    except OSError as error:  # deleted, or no longer ours to enter
+        raise SettingsError(f"the folder this runs in is gone ({error}): go to another") from None
     try:
         Path.home()
     except RuntimeError:
