@@ -48,10 +48,12 @@ def migrate(uri: str) -> bool:
         with _alone(engine):
             if _is_current(engine):  # another process was quicker
                 return False
-            if utils._is_empty_database(engine):
-                utils._initialize_tables(engine)
-            else:
+            if not utils._is_empty_database(engine):
                 utils._upgrade_db(engine)
+            elif engine.dialect.name == "sqlite":
+                _fill(engine)
+            else:
+                utils._initialize_tables(engine)
         return True
     except (SQLAlchemyError, CommandError, MlflowException, OSError) as error:
         where = sqlalchemy.engine.make_url(uri).render_as_string()
@@ -69,6 +71,22 @@ def _is_current(engine: Any) -> bool:
         utils._get_schema_version(engine) == utils._get_latest_schema_revision()
         and utils._all_tables_exist(engine)
     )
+
+
+def _fill(engine: Any) -> None:
+    """Make the tables of an empty SQLite store in memory, and write them in one piece.
+
+    MLflow's migrations wait for the disk hundreds of times, seconds in all, and leave half a store where the
+    process is killed between two of them.
+    """
+    import sqlalchemy
+    from mlflow.store.db import utils
+
+    made: Any = sqlalchemy.create_engine("sqlite://")
+    utils._initialize_tables(made)
+    with made.connect() as source, engine.connect() as target:
+        source.connection.driver_connection.backup(target.connection.driver_connection)
+    made.dispose()
 
 
 @contextmanager

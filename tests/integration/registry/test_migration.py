@@ -65,3 +65,13 @@ def test_a_store_of_a_newer_mlflow_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="newer MLflow"):
         migrate(uri)
     assert utils._get_schema_version(engine) == "f00dfacef00d"
+
+
+def test_a_first_process_that_is_killed_leaves_nothing_half_made(tmp_path: Path, monkeypatch) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    with monkeypatch.context() as patch:
+        patch.setattr(utils, "_upgrade_db", lambda engine: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            migrate(uri)
+    assert sqlalchemy.inspect(sqlalchemy.create_engine(uri)).get_table_names() == []
+    assert migrate(uri)
