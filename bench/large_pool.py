@@ -17,12 +17,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
+from fsspec.implementations.local import LocalFileSystem
 
 from acclimate.initialization import Normalization
 from acclimate.tasks import EpisodePlan, RecordingSchema, TaskPool
 from acclimate.tasks.pool.info import STARTS, PoolInfo
-from acclimate.tasks.pool.remote.blocks import Blocks
 from acclimate.tasks.pool.remote.document import INDEX, Place, index_of, measured_array, written_down
 from acclimate.tasks.pool.remote.ranged import block_rows
 
@@ -40,6 +41,23 @@ SCHEMA = RecordingSchema(
 PLAIN = Normalization((0.0,) * CHANNELS, (1.0,) * CHANNELS)
 
 
+class Distant(LocalFileSystem):
+    """A folder as a store far away: what is asked for together comes together, as much later."""
+
+    latency_s = 0.0
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return super()._strip_protocol(path.removeprefix("distant://"))
+
+    def cat_ranges(self, *ranges: Any, **options: Any) -> Any:
+        time.sleep(self.latency_s)
+        return super().cat_ranges(*ranges, **options)
+
+
+fsspec.register_implementation("distant", Distant)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -54,13 +72,13 @@ def main() -> None:
         print(f"written and digested in {time.perf_counter() - begin:.0f} s: {rows[-1]:,} rows")
         mapped = mapped_pool(Path(folder), rows, cells)
         timed("mapped from disk", mapped, None)
-        slow_down(arguments.latency_ms / 1e3)
+        Distant.latency_s = arguments.latency_ms / 1e3
         for gigabytes in (0.0, 1.0, 10.0):
             os.environ["ACCLIMATE_POOL_CACHE"] = str(Path(folder) / f"cache-{gigabytes:g}")
             os.environ["ACCLIMATE_POOL_CACHE_GB"] = str(gigabytes)
             for turn in ("cold", "again"):
                 begin = time.perf_counter()
-                pool = TaskPool.open(f"file://{folder}/pool")
+                pool = TaskPool.open(f"distant://{folder}/pool")
                 opened = time.perf_counter() - begin
                 timed(
                     f"by range, cache {gigabytes:g} GB, {turn}, opened in {opened:.2f} s", pool, pool.values
@@ -111,17 +129,6 @@ def mapped_pool(folder: Path, rows: Any, cells: Any) -> TaskPool:
         cells=cells,
         path=None,
     )
-
-
-def slow_down(latency_s: float) -> None:
-    """Every request takes as long; those of one call go out together."""
-    ask = Blocks._asked
-
-    def slowly(self: Blocks, ranges: Any) -> Any:
-        time.sleep(latency_s)
-        return ask(self, ranges)
-
-    Blocks._asked = slowly  # type: ignore[method-assign]
 
 
 def timed(name: str, pool: TaskPool, values: Any) -> None:

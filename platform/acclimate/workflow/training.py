@@ -6,6 +6,8 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from acclimate.errors import RegistryError
 from acclimate.files import write_whole
@@ -53,23 +55,21 @@ def train_phases(
                 state = _open_state(directory, phase, problem.again(of), start)
                 listener.on_phase(phase, state.step, of.training.last_step, of.training.meta_batch)
                 curves = _Curves(phase, recorder, listener, math.ceil(of.training.last_step / _POINTS))
-
-                def keep(
-                    state: OuterState, phase: str = phase, of: Recipe = of, curves: _Curves = curves
-                ) -> None:
-                    save_checkpoint(state.checkpoint(of), directory.checkpoint(phase))
-                    curves.flush()
-
                 done = train_phase(
                     phase,
                     state,
                     on_step=curves.add,
-                    on_checkpoint=keep,
+                    on_checkpoint=partial(_keep, of, directory.checkpoint(phase), curves),
                     should_stop=should_stop,
                 )
                 if not done:
                     return None
     return {phase: load_checkpoint(directory.checkpoint(phase)).result for phase in planned}
+
+
+def _keep(recipe: Recipe, path: Path, curves: _Curves, state: OuterState) -> None:
+    save_checkpoint(state.checkpoint(recipe), path)
+    curves.flush()
 
 
 def _is_done(directory: RunDirectory, phase: str, recipe: Recipe) -> bool:
