@@ -17,6 +17,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 _OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _EXCHANGE, _HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of renameat2(2)
@@ -87,6 +88,17 @@ def scratch_folder(path: Path, mode: int = 0o755) -> Iterator[Path]:
     finally:
         os.close(held)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def sqlite_url(path: Path) -> str:
+    """The URL of a SQLite file; a path may hold what in a URL ends or escapes one."""
+    return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file that a URL names, or None if it is no SQLite's."""
+    given = url.removeprefix("sqlite:///")
+    return None if given == url else Path(unquote(given.partition("?")[0]))
 
 
 def others_may(path: Path) -> str:

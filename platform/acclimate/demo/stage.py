@@ -17,6 +17,7 @@ from acclimate.bundle.registered import bundle_of
 from acclimate.bundle.repository import KEYS, create, create_key, load_keys, publish
 from acclimate.demo.people import RECORDINGS, STRANGERS
 from acclimate.demo.size import Size
+from acclimate.files import sqlite_url
 from acclimate.registry import Registry
 from acclimate.simulation import ServiceProcess
 from acclimate.training.recipe import Recipe
@@ -43,7 +44,7 @@ class Stage:
         self.recipe = _recipe(self.recordings, size)
         self.recipe_file = home / "watch.yaml"
         self.recipe_file.write_text(to_yaml(self.recipe))
-        self.registry = Registry.open(f"sqlite:///{home / 'mlflow.db'}")
+        self.registry = Registry.open(sqlite_url(home / "mlflow.db"))
         self._keys, self._tuf = home / "keys", home / "tuf"
 
     def sign(self, reference: str) -> tuple[Release, dict[str, bytes]]:

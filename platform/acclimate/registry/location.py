@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from acclimate.errors import RegistryError
+from acclimate.files import sqlite_url
 from acclimate.home import home, made_home
 
 _SERVERS = ("http", "https", "databricks")
@@ -37,9 +38,9 @@ def locate(tracking_uri: str | None = None) -> StoreLocation:
     Raises:
         RegistryError: the URI names a kind of store that cannot hold a model registry.
     """
-    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
+    uri = (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")).strip()
     if not uri:
-        uri = f"sqlite:///{made_home() / 'mlflow.db'}"
+        uri = sqlite_url(made_home() / "mlflow.db")
     scheme = urlsplit(uri).scheme.partition("+")[0] or uri
     if scheme in _SERVERS:
         return StoreLocation(uri, None)

@@ -179,7 +179,21 @@ def application(service: Service) -> ASGIApp:
     limited = BodyLimit(_router(service), settings.max_body_bytes)
     proxied: Any = ProxyHeadersMiddleware(observed(limited), trusted_hosts=settings.proxies)
     bare = {STATE_PATH: service.state, REPORT_PATH: observed(service.report_endpoint)}
-    return BareFirst(bare, proxied)
+    app = BareFirst(bare, proxied)
+    return Prefixed(app, settings.prefix) if settings.prefix else app
+
+
+class Prefixed:
+    """Takes off the path under which a proxy serves us, whether or not the proxy has done so itself."""
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self._app, self._prefix = app, prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if path == self._prefix or path.startswith(f"{self._prefix}/"):
+            scope = {**scope, "path": path.removeprefix(self._prefix) or "/"}
+        await self._app(scope, receive, send)
 
 
 class BareFirst:
@@ -208,6 +222,10 @@ def _router(service: Service) -> Starlette:
 
     registry = service.metrics.registry
     pages = console(service.desk, service.operators, service.door, service.session_secret)
+
+    async def to_console(request: Request) -> Response:
+        return RedirectResponse(f"{service.settings.prefix}/console/")
+
     app = Starlette(
         routes=[
             *health.routes(service.store, service.roster, registry, service.door, READY_AGE_S),
@@ -215,8 +233,8 @@ def _router(service: Service) -> Starlette:
             *service.contributing.routes(),
             Mount("/api", KeepUp(operator_app(service), service)),
             Mount("/console", KeepUp(pages, service)),
-            Route("/", _to_console, methods=["GET"]),
-            Route("/console", _to_console, methods=["GET"]),
+            Route("/", to_console, methods=["GET"]),
+            Route("/console", to_console, methods=["GET"]),
         ],
         exception_handlers={**dict.fromkeys(problems.HANDLED, problems.answer), Exception: problems.answer},
         lifespan=lifespan,
@@ -261,6 +279,10 @@ class KeepUp:
             await send(message)
 
         reads = scope.get("method") in ("GET", "HEAD")
+        if (
+            scope.get("method") == "HEAD"
+        ):  # the framework's routes know GET alone; the server leaves bodies out
+            scope = {**scope, "method": "GET"}
         await self._app(scope, receive, send if reads else kept_up)
 
 
@@ -275,7 +297,3 @@ _PROBLEM = {
         "errors": {"type": "array", "items": {"type": "object"}},
     },
 }
-
-
-async def _to_console(request: Request) -> Response:
-    return RedirectResponse("/console/")

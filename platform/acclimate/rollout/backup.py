@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 from sqlalchemy.exc import DBAPIError
 
 from acclimate.errors import RolloutError
-from acclimate.files import scratch_file, scratch_folder
+from acclimate.files import scratch_file, scratch_folder, sqlite_file
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store.database import Database, unreachable
 from acclimate.rollout.store.dump import Dump, dump, load
@@ -134,10 +134,8 @@ def restore(folder: Path, settings: ServiceSettings, tell: Tell) -> Backup:
 
 def _written(settings: ServiceSettings, folder: Path, now: float, tell: Tell) -> Backup:
     tell("database")
-    if (
-        settings.database.startswith("sqlite")
-        and not Path(settings.database.removeprefix("sqlite:///")).is_file()
-    ):
+    file = sqlite_file(settings.database)
+    if file is not None and not file.is_file():
         raise RolloutError(f"there is no {settings.database}: name the service's --home or --database-url")
     database = Database.connect(settings.database)
     try:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from acclimate.files import others_may
+from acclimate.files import others_may, sqlite_file, sqlite_url
 from acclimate.home import home
 from acclimate.settings import LogSettings
 
@@ -222,14 +223,18 @@ class ServiceSettings(LogSettings):
     def exposed(self) -> dict[Path, str]:
         """What other accounts of this machine may `read` or `write` of what the service keeps to itself."""
         kept = [self.home, self.key_file]
-        if self.database.startswith("sqlite:///"):
-            kept.append(Path(self.database.removeprefix("sqlite:///")))
+        kept += filter(None, [sqlite_file(self.database)])
         return {path: may for path in kept if path.exists() and (may := others_may(path))}
+
+    @property
+    def prefix(self) -> str:
+        """The path of `public_url`, under which a proxy serves more than us; empty where we have a host."""
+        return urlsplit(self.public_url).path.rstrip("/")
 
     @property
     def database(self) -> str:
         """SQLAlchemy URL; by default SQLite under `home`."""
-        return self.database_url or f"sqlite:///{self.home / 'rollout.db'}"
+        return self.database_url or sqlite_url(self.home / "rollout.db")
 
     @property
     def artifacts(self) -> str:

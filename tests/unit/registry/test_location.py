@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from acclimate.errors import RegistryError
 from acclimate.registry.client import without_password
@@ -36,3 +37,19 @@ def test_an_unusable_uri_is_named_with_an_example(uri: str) -> None:
 def test_a_password_is_never_printed() -> None:
     assert without_password("postgresql://me:s3cret@db/mlflow") == "postgresql://me:***@db/mlflow"
     assert without_password("https://host:5000") == "https://host:5000"
+
+
+@pytest.mark.parametrize("name", ["what?a=b", "per%41cent", "ha#sh", "a b'c", "ü-日本"])
+def test_the_embedded_store_lies_in_its_home_whatever_that_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("ACCLIMATE_HOME", str(tmp_path / name))
+    assert make_url(locate().tracking_uri).database == str(tmp_path / name / "mlflow.db")
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+def test_blanks_around_an_address_are_none_of_it(monkeypatch: pytest.MonkeyPatch, blank: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{blank}http://here:5000{blank}")
+    assert locate().tracking_uri == "http://here:5000"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", blank)
+    assert locate().tracking_uri.startswith("sqlite:///")

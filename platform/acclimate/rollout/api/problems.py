@@ -17,6 +17,7 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -77,6 +78,8 @@ def from_validation(error: RequestValidationError) -> ProblemError:
 def why_unavailable(error: BaseException) -> str:
     """What a client may know of a database that does not take what is written."""
     orig = getattr(error, "orig", None)
+    if isinstance(error, NoConnectionError) or getattr(orig, "sqlstate", "") == "55P03":
+        return "the database is busy: somebody keeps locked what this needs"
     full = getattr(orig, "sqlstate", "") == "53100" or "disk is full" in str(orig)
     if full or getattr(error, "errno", 0) == errno.ENOSPC:
         return "the service's disk is full: an operator must make room"
@@ -98,9 +101,9 @@ def from_exception(error: Exception) -> ProblemError:
     if isinstance(error, ConflictError):
         return ProblemError(409, "conflict", str(error))
     if (isinstance(error, DBAPIError) and error.connection_invalidated) or isinstance(
-        error, OperationalError
+        error, (OperationalError, NoConnectionError)
     ):
-        log.warning("database-unavailable", extra={"error": repr(error.orig)})
+        log.warning("database-unavailable", extra={"error": repr(getattr(error, "orig", error))})
         return ProblemError(503, "unavailable", why_unavailable(error), {"Retry-After": "10"})
     if isinstance(error, DataError):  # the database's own bounds, behind ours
         log.warning("value-not-storable", extra={"error": error.orig})
@@ -130,6 +133,7 @@ HANDLED: tuple[type[Exception], ...] = (
     RequestValidationError,
     AcclimateError,
     DBAPIError,
+    NoConnectionError,
 )
 
 

@@ -6,6 +6,7 @@ import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -25,6 +26,7 @@ from acclimate.rollout.api.problems import HANDLED, ProblemError, from_exception
 from acclimate.rollout.console import access_pages, campaign_pages, device_pages, fleet_pages, rollout_pages
 from acclimate.rollout.console.sessions import (
     AWAY_S,
+    BASE,
     COOKIE,
     SIGN_ON_COOKIE,
     SIGN_ON_PATH,
@@ -34,7 +36,7 @@ from acclimate.rollout.console.sessions import (
     open_session,
     safe_target,
 )
-from acclimate.rollout.console.visit import BASE, PAGE_HEADERS, Page, endpoint, form_of, render
+from acclimate.rollout.console.visit import PAGE_HEADERS, Page, endpoint, form_of, render
 from acclimate.rollout.settings import ServiceSettings
 
 if TYPE_CHECKING:
@@ -60,18 +62,20 @@ def console(desk: Desk, operators: Operators, door: Door, secret: str) -> Starle
 
     lifetime_s = desk.settings.session_lifetime_s
     sign_on = _sign_on(desk.settings, secret)
+    prefix = desk.settings.prefix
+    base = prefix + BASE
 
     async def enter(request: Request, operator: Operator) -> None:
         await in_thread(open_session, request, desk.store, operator, lifetime_s, time.time())
 
     def sign_in_page(request: Request, target: str, problem: str = "", status: int = 200) -> Response:
         offer_form(request)
-        shown = {"target": target, "problem": problem, "sign_on": SIGN_ON_PATH if sign_on else ""}
+        shown = {"target": target, "problem": problem, "sign_on": prefix + SIGN_ON_PATH if sign_on else ""}
         return render(request, "login.html", status, **shown)
 
     async def login(request: Request) -> Response:
-        target = safe_target(request.query_params.get("next", ""))
-        if request.method == "GET":
+        target = safe_target(request.query_params.get("next", ""), base)
+        if request.method != "POST":
             return sign_in_page(request, target)
         form = await form_of(request)
         check_form(request, form.get("csrf", ""))
@@ -80,11 +84,11 @@ def console(desk: Desk, operators: Operators, door: Door, secret: str) -> Starle
         except ProblemError as problem:
             return sign_in_page(request, target, problem.detail, problem.status)
         await enter(request, operator)
-        return RedirectResponse(safe_target(form.get("next", "")), 303, PAGE_HEADERS)
+        return RedirectResponse(safe_target(form.get("next", ""), base), 303, PAGE_HEADERS)
 
     async def leave(request: Request) -> Response:
         door.pass_stranger(client_address(request.scope))
-        target = safe_target(request.query_params.get("next", ""))
+        target = safe_target(request.query_params.get("next", ""), base)
         if sign_on is None:
             raise ProblemError(404, "not-found", "no OpenID provider is configured: ACCLIMATE_OIDC_ISSUER")
         try:
@@ -96,7 +100,7 @@ def console(desk: Desk, operators: Operators, door: Door, secret: str) -> Starle
             SIGN_ON_COOKIE,
             departure.cookie,
             max_age=AWAY_S,
-            path=SIGN_ON_PATH,
+            path=prefix + SIGN_ON_PATH,
             secure=desk.settings.https,
             httponly=True,
             samesite="lax",  # the provider's page leads back here
@@ -112,23 +116,25 @@ def console(desk: Desk, operators: Operators, door: Door, secret: str) -> Starle
             operator, target = await sign_on.arrive(request.query_params, carried)
         except RolloutError as error:
             log.info("sign-on-refused", extra={"error": error})
-            return sign_in_page(request, "/console/", str(error), 403)
+            return sign_in_page(request, f"{base}/", str(error), 403)
         await enter(request, operator)
         # A page and no redirect: another site led here, and a redirect would still be that site's.
-        answer = render(request, "arrived.html", target=safe_target(target))
-        answer.delete_cookie(SIGN_ON_COOKIE, path=SIGN_ON_PATH)
+        answer = render(request, "arrived.html", target=safe_target(target, base))
+        answer.delete_cookie(SIGN_ON_COOKIE, path=prefix + SIGN_ON_PATH)
         return answer
 
     async def logout(request: Request) -> Response:
         check_form(request, (await form_of(request)).get("csrf", ""))
         await in_thread(close_session, request, desk.store, time.time())
-        return RedirectResponse(f"{BASE}/login", 303, PAGE_HEADERS)
+        return RedirectResponse(f"{base}/login", 303, PAGE_HEADERS)
 
     async def failed(request: Request, error: Exception) -> Response:
         problem = from_exception(error)
         if problem.status == 401:
-            wanted = BASE + request.url.path.removeprefix(BASE) if request.method == "GET" else f"{BASE}/"
-            return RedirectResponse(f"{BASE}/login?next={wanted}", 303, PAGE_HEADERS)
+            path = request.url.path.removeprefix(BASE) if request.method != "POST" else "/"
+            asked = f"?{request.url.query}" if request.url.query and request.method != "POST" else ""
+            wanted = quote(f"{base}{path}{asked}", safe="/")
+            return RedirectResponse(f"{base}/login?next={wanted}", 303, PAGE_HEADERS)
         page = render(request, "problem.html", problem.status, problem=problem)
         page.headers.update(problem.headers)
         return page
@@ -144,8 +150,8 @@ def console(desk: Desk, operators: Operators, door: Door, secret: str) -> Starle
             Route("/sign-on/callback", arrive, methods=["GET"]),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
             route("/", fleet_pages.fleets),
-            route("/fleets/new", fleet_pages.new_fleet),
-            route("/fleets/new", fleet_pages.create_fleet, "POST"),
+            route("/new-fleet", fleet_pages.new_fleet),
+            route("/new-fleet", fleet_pages.create_fleet, "POST"),
             route("/fleets/{fleet}", fleet_pages.fleet),
             route("/fleets/{fleet}/devices", device_pages.devices),
             route("/fleets/{fleet}/devices/{device}", device_pages.device),
@@ -175,12 +181,13 @@ def console(desk: Desk, operators: Operators, door: Door, secret: str) -> Starle
                 secret_key=secret,
                 session_cookie=COOKIE,
                 max_age=int(desk.settings.session_lifetime_s),
-                path=BASE,
+                path=base,
                 same_site="strict",
                 https_only=desk.settings.https,
             )
         ],
         exception_handlers={**dict.fromkeys(HANDLED, failed), Exception: failed},
     )
+    app.state.base = base
     app.router.redirect_slashes = False  # it would lead wherever the Host header says
     return app

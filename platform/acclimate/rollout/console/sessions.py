@@ -21,6 +21,7 @@ COOKIE = "acclimate_session"
 SIGN_ON = "oidc:"
 """Begins the id of an operator whom an OpenID provider vouches for; others are ids of API tokens."""
 SIGN_ON_COOKIE, SIGN_ON_PATH, AWAY_S = "acclimate_sign_on", "/console/sign-on", 600
+BASE = "/console"
 
 
 def open_session(request: Request, store: Store, operator: Operator, lifetime_s: float, now: float) -> None:
@@ -90,7 +91,7 @@ def take_notes(request: Request) -> list[dict[str, str]]:
     return notes
 
 
-def safe_target(target: str) -> str:
-    """Where to go after signing in: a page of the console, whatever a link says."""
-    ours = target.startswith("/console/") and "\\" not in target and "//" not in target
-    return target if ours and target.isprintable() else "/console/"
+def safe_target(target: str, base: str = BASE) -> str:
+    """Where to go after signing in: a page of the console at `base`, whatever a link says."""
+    ours = target.startswith(f"{base}/") and "\\" not in target and "//" not in target
+    return target if ours and target.isprintable() else f"{base}/"

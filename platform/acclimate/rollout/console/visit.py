@@ -24,7 +24,6 @@ from acclimate.rollout.api.problems import ProblemError
 from acclimate.rollout.console.scales import number
 from acclimate.rollout.console.sessions import check_form, note, operator_of, take_notes
 
-BASE = "/console"
 _NAMES_SOMETHING = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 REFRESH_S = 5
 _CONTENT_POLICY = (
@@ -84,7 +83,7 @@ class Visit:
         """Send the browser on to a page of the console, where `text` is shown."""
         if text:
             note(self.request, style, text)
-        return RedirectResponse(BASE + path, status_code=303, headers=PAGE_HEADERS)
+        return RedirectResponse(base_of(self.request) + path, status_code=303, headers=PAGE_HEADERS)
 
 
 Page = Callable[[Visit], Response]
@@ -117,11 +116,16 @@ async def form_of(request: Request) -> dict[str, str]:
         return {name: value for name, value in form.items() if isinstance(value, str)}
 
 
+def base_of(request: Request) -> str:
+    """The path of the console as browsers know it: `/console`, after the prefix of a proxy if any."""
+    return str(request.app.state.base)
+
+
 def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
     """A page from a template."""
     shown = {"operator": None, "section": "", "refresh_s": 0, "notes": take_notes(request), **values}
     csrf = Markup('<input type="hidden" name="csrf" value="{}">').format(request.session.get("csrf", ""))
-    text = TEMPLATES.get_template(template).render(base=BASE, csrf=lambda: csrf, **shown)
+    text = TEMPLATES.get_template(template).render(base=base_of(request), csrf=lambda: csrf, **shown)
     return HTMLResponse(text, status, PAGE_HEADERS)
 
 

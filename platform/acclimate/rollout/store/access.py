@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from acclimate.rollout.domain.access import ApiToken, AuditEntry, ConsoleSession, EnrolmentToken
@@ -40,10 +40,9 @@ class AccessTables:
             write_audit(connection, entry)
 
     def add_first_admin(self, token: ApiToken, actor: str) -> bool:
-        admins = select(TOKENS.c.id).where(TOKENS.c.role == token.role, TOKENS.c.revoked_at.is_(None))
         with self._database.write() as connection:
             self._database.one_after_another(connection, FIRST_ADMIN_LOCK)
-            if connection.scalar(admins.limit(1)) is not None:
+            if _administrators(connection, token.created_at):
                 return False
             connection.execute(TOKENS.insert().values(rows.plain(token)))
             subject = f"token {token.id}"
@@ -55,14 +54,20 @@ class AccessTables:
             found = connection.execute(select(TOKENS).order_by(TOKENS.c.created_at, TOKENS.c.id))
             return [ApiToken(**row) for row in found.mappings()]
 
-    def revoke_api_token(self, token_id: str, now: float, actor: str) -> None:
+    def revoke_api_token(self, token_id: str, now: float, actor: str, keep_one: bool = False) -> None:
         with self._database.write() as connection:
+            self._database.one_after_another(connection, FIRST_ADMIN_LOCK)
             query = select(TOKENS).where(TOKENS.c.id == token_id)
             row = connection.execute(query).mappings().first()
             if row is None:
                 raise NotFoundError(f"there is no API token {token_id!r}")
             if row["revoked_at"] is not None:
                 return
+            if keep_one and _administrators(connection, now) == {token_id}:
+                raise ConflictError(
+                    f"{token_id!r} is the last token with which an administrator of all fleets can enter: "
+                    "make another first"
+                )
             connection.execute(update(TOKENS).where(TOKENS.c.id == token_id).values(revoked_at=now))
             entry = AuditEntry(now, actor, "token.revoke", f"token {token_id}", row["name"], row["fleet"])
             write_audit(connection, entry)
@@ -174,6 +179,16 @@ class AccessTables:
             connection.execute(first)
             value: bytes = connection.scalars(select(SECRETS.c.value).where(SECRETS.c.name == name)).one()
             return value
+
+
+def _administrators(connection: Connection, now: float) -> set[str]:
+    """Ids of the tokens with which an administrator of all fleets can enter now."""
+    column = TOKENS.c
+    usable = or_(column.expires_at.is_(None), column.expires_at > now)
+    found = select(column.id).where(
+        column.role == "admin", column.revoked_at.is_(None), column.fleet.is_(None), usable
+    )
+    return set(connection.scalars(found))
 
 
 def _of_session(session: ConsoleSession, at: float, actor: str, action: str) -> AuditEntry:

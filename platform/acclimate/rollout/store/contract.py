@@ -299,13 +299,18 @@ class Store(Protocol):
     def add_api_token(self, token: ApiToken, actor: str) -> None: ...
 
     def add_first_admin(self, token: ApiToken, actor: str) -> bool:
-        """Keep an administrator's token unless there is one that is not revoked; whether it was kept. Of
-        replicas that start together, one succeeds."""
+        """Keep an administrator's token unless one of all fleets can enter; whether it was kept. Of replicas
+        that start together, one succeeds."""
 
     def api_tokens(self) -> list[ApiToken]:
         """All of them, revoked ones too."""
 
-    def revoke_api_token(self, token_id: str, now: float, actor: str) -> None: ...
+    def revoke_api_token(self, token_id: str, now: float, actor: str, keep_one: bool = False) -> None:
+        """End a token.
+
+        Args:
+            keep_one: raise ConflictError instead where no administrator of all fleets could enter any more.
+        """
 
     def open_session(self, session: ConsoleSession) -> None:
         """Keep a sign-in to the console, and drop those that have expired."""

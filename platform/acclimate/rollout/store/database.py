@@ -35,6 +35,17 @@ from acclimate.errors import RolloutError
 from acclimate.traces import trace_statements
 
 BUSY_TIMEOUT_S = 30.0
+LOCK_TIMEOUT_S = 5
+"""How long a statement waits for a lock that somebody else holds, and a thread for a connection."""
+NETWORK = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""Of PostgreSQL's client library, which by itself waits for minutes for a server that is gone: seconds, and
+milliseconds for the last. What the URL says comes first."""
 READ_ONLY = ("25006", "57P01")
 """SQL states: a transaction that may only read; a server that is shutting down."""
 OURS = frozenset({"fleets", "devices", "reports", "leases"})
@@ -60,7 +71,14 @@ class Database:
         if parsed.get_backend_name() == "sqlite":
             engine = _sqlite_engine(parsed)
         else:
-            engine = create_engine(parsed, pool_size=10, max_overflow=10, pool_pre_ping=True)
+            engine = create_engine(
+                parsed.update_query_dict({name: str(each) for name, each in NETWORK.items()} | parsed.query),
+                pool_size=10,
+                max_overflow=10,
+                pool_pre_ping=True,
+                pool_timeout=LOCK_TIMEOUT_S,
+            )
+            event.listen(engine, "connect", _wait_for_no_lock_for_ever)
             event.listen(engine, "handle_error", _leave_read_only_server)
         trace_statements(engine)
         return Database(engine)
@@ -69,10 +87,10 @@ class Database:
         """Close idle connections; SQLite's whole state lies in its one file afterwards."""
         self.engine.dispose()
         if self.is_sqlite and self.engine.url.database:
-            file = self.engine.url.database
+            file = Path(self.engine.url.database).absolute().as_uri()
             with (
                 suppress(sqlite3.Error),
-                closing(sqlite3.connect(f"file:{file}?mode=rw", uri=True)) as connection,
+                closing(sqlite3.connect(f"{file}?mode=rw", uri=True)) as connection,
             ):
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -123,6 +141,13 @@ class Database:
         """Wait for other transactions under `lock` to end. SQLite has one writer anyway."""
         if not self.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
+
+
+def _wait_for_no_lock_for_ever(connection: Any, _record: object) -> None:
+    """A table that an operator's session keeps locked must not take all threads and connections with it."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
+    connection.commit()
 
 
 def _leave_read_only_server(context: ExceptionContext) -> None:

@@ -83,6 +83,7 @@ def migrate(connection: Connection, revision: str = "head") -> None:
         RolloutError: a newer version of the service has been here, or something else lives here.
     """
     if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL lock_timeout = 0"))  # another replica may migrate for long
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
     check_ours(inspect(connection).get_table_names(), "the database")
     config = Config()

@@ -75,8 +75,8 @@ async def test_numbers_without_end_in_addresses_and_headers_are_no_defects(world
 @pytest.mark.parametrize("name", ["-a-", "a-", "-a", "A", "a" * 64, "a\n", "ａ"])
 async def test_console_and_rest_interface_take_the_same_names(world, name):
     await sign_in(world)
-    form = {"csrf": csrf_of((await world.http.get("/console/fleets/new")).text), "name": name}
-    shown = await world.http.post("/console/fleets/new", data=form)
+    form = {"csrf": csrf_of((await world.http.get("/console/new-fleet")).text), "name": name}
+    shown = await world.http.post("/console/new-fleet", data=form)
     taken = shown.status_code == 303
     assert not taken or name.strip() == "a"
     await world.call("POST", "/fleets", {"name": name}, 422)

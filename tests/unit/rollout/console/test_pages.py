@@ -42,10 +42,10 @@ async def test_the_session_cookie_is_for_the_console_and_no_script(world):
 
 async def test_a_fleet_is_made_and_let_devices_in(world):
     await sign_in(world)
-    form = {"csrf": csrf_of((await world.http.get("/console/fleets/new")).text)}
-    refused = await world.http.post("/console/fleets/new", data=form | {"name": "Not A Name"})
+    form = {"csrf": csrf_of((await world.http.get("/console/new-fleet")).text)}
+    refused = await world.http.post("/console/new-fleet", data=form | {"name": "Not A Name"})
     assert "Use small letters" in refused.text
-    made = await world.http.post("/console/fleets/new", data=form | {"name": "plant"})
+    made = await world.http.post("/console/new-fleet", data=form | {"name": "plant"})
     assert made.headers["location"] == "/console/fleets/plant"
     shown = await world.http.post("/console/fleets/plant/enrolment", data=form | {"quota": "3", "days": "7"})
     token = re.search(r"ace_[\w-]+", shown.text)[0]
@@ -57,7 +57,7 @@ async def test_a_fleet_is_made_and_let_devices_in(world):
 async def test_a_form_from_elsewhere_changes_nothing(world):
     await sign_in(world)
     for form in ({"name": "plant"}, {"name": "plant", "csrf": "guess"}):
-        answer = await world.http.post("/console/fleets/new", data=form)
+        answer = await world.http.post("/console/new-fleet", data=form)
         assert answer.status_code == 403
     assert await world.call("GET", "/fleets") == []
 
@@ -90,7 +90,7 @@ async def test_every_page_renders_and_is_fenced(world):
     await sign_in(world)
     for path in [
         "/",
-        "/fleets/new",
+        "/new-fleet",
         "/fleets/plant",
         "/fleets/plant/baseline",
         "/fleets/plant/enrolment",

@@ -1,16 +1,24 @@
 """Opening a database: its schema, and what is told of one that cannot be opened."""
 
+import socket
 import threading
+from pathlib import Path
 
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from acclimate.errors import RolloutError
+from acclimate.files import sqlite_file
+from acclimate.rollout.api.problems import ProblemError, from_exception
+from acclimate.rollout.server import prepare
+from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import open_store
 from acclimate.rollout.store.database import Database
 from acclimate.rollout.store.sql import migrate
 from acclimate.rollout.store.tables import metadata
+from tests.support.postgres import PostgresServer
 
 
 def test_migrations_lead_to_the_tables_and_again_change_nothing(url: str):
@@ -47,3 +55,50 @@ def test_a_wrong_url_is_named_without_its_password(wrong: str, reason: str):
     with pytest.raises(RolloutError, match=reason) as caught:
         open_store(wrong)
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["plain", "what?a=b", "per%41cent", "ha#sh", "a b'c", "ü-日本", "b[x]{y}", "b\\x"]
+)
+def test_a_database_lies_in_its_folder_whatever_that_is_called(tmp_path: Path, name: str):
+    home = tmp_path / name
+    settings = ServiceSettings(home=home)
+    prepare(settings).close()
+    assert {path.name for path in tmp_path.iterdir()} == {name}
+    assert [path.name for path in home.iterdir()] == ["rollout.db"]  # its log was taken in at the end
+    assert sqlite_file(settings.database) == home / "rollout.db"
+
+
+def test_a_server_that_never_answers_is_told_soon():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://ada@127.0.0.1:{silent.getsockname()[1]}/none?connect_timeout=2"
+        with pytest.raises(RolloutError, match="cannot be reached"):
+            open_store(url)
+
+
+@pytest.mark.slow
+def test_a_locked_table_stops_only_who_needs_it(postgres: PostgresServer):
+    url = postgres.new_database()
+    store = open_store(url)
+    with psycopg.connect(url.replace("+psycopg", "")) as somebody:
+        somebody.execute("LOCK TABLE fleets IN ACCESS EXCLUSIVE MODE")
+        told: list[ProblemError] = []
+
+        def ask() -> None:
+            try:
+                store.fleets()
+            except Exception as error:
+                told.append(from_exception(error))
+
+        threads = [threading.Thread(target=ask) for _ in range(30)]  # more than there are connections
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert {(one.status, one.detail) for one in told} == {
+            (503, "the database is busy: somebody keeps locked what this needs")
+        }
+        assert len(told) == len(threads)
+        store.ping(0.0)  # and what needs no such table goes on
+    assert store.fleets() == []
+    store.close()

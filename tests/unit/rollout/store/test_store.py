@@ -235,6 +235,44 @@ class TestAccess:
         with pytest.raises(NotFoundError, match="'t9'"):
             store.revoke_api_token("t9", NOW, "ada")
 
+    def test_an_administrator_of_all_fleets_can_always_enter(self, store: Store):
+        first = ApiToken("t1", "first", "admin", "a" * 64, NOW, "ada")
+        lesser = [
+            ApiToken("t2", "viewer", "viewer", "b" * 64, NOW, "ada"),
+            ApiToken("t3", "of home", "admin", "c" * 64, NOW, "ada", fleet="home"),
+            ApiToken("t4", "past", "admin", "d" * 64, NOW, "ada", expires_at=NOW + 1),
+        ]
+        store.add_fleet(a_fleet(), "ada")
+        for token in (*lesser, first):
+            store.add_api_token(token, "ada")
+        with pytest.raises(ConflictError, match="last token"):
+            store.revoke_api_token("t1", NOW + 2, "ada", keep_one=True)
+        for token in lesser:
+            store.revoke_api_token(token.id, NOW + 2, "ada", keep_one=True)
+        store.add_api_token(ApiToken("t5", "second", "admin", "e" * 64, NOW, "ada"), "ada")
+        store.revoke_api_token("t1", NOW + 2, "ada", keep_one=True)
+        store.revoke_api_token("t5", NOW + 2, "ada")
+        assert store.add_first_admin(ApiToken("t6", "again", "admin", "f" * 64, NOW + 3, "start"), "start")
+
+    def test_two_administrators_do_not_lock_each_other_out(self, store: Store):
+        for name in ("t1", "t2"):
+            store.add_api_token(ApiToken(name, name, "admin", name * 32, NOW, "ada"), "ada")
+        outcomes: list[bool] = []
+
+        def revoke(name: str) -> None:
+            try:
+                store.revoke_api_token(name, NOW, "ada", keep_one=True)
+                outcomes.append(True)
+            except ConflictError:
+                outcomes.append(False)
+
+        threads = [threading.Thread(target=revoke, args=(name,)) for name in ("t1", "t2")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(outcomes) == [False, True]
+
     def test_the_audit_log_tells_who_did_what_newest_first(self, store: Store):
         a_fleet_with(store, 1)
         store.add_audit(AuditEntry(NOW, "bob", "login.refused", "console"))

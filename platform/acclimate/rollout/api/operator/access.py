@@ -56,10 +56,14 @@ def create_token(desk: AtDesk, operator: AsAdmin, body: ApiTokenBody) -> ApiToke
 
 @router.delete("/tokens/{token}", status_code=204)
 def revoke_token(desk: AtDesk, operator: AsAdmin, token: Identifier) -> None:
-    """End an API token at once, and the console sessions that were opened with it."""
+    """End an API token at once, and the console sessions that were opened with it.
+
+    The last one with which an administrator of all fleets can enter stays, unless a provider signs some in.
+    """
     if token not in {one.id for one in desk.store.api_tokens() if operator.sees(one.fleet)}:
         raise NotFoundError(f"no API token {token!r}")
-    desk.store.revoke_api_token(token, time.time(), operator.name)
+    keep_one = not desk.settings.oidc_admins
+    desk.store.revoke_api_token(token, time.time(), operator.name, keep_one)
 
 
 @router.get("/sessions")

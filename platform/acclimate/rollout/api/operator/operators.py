@@ -92,18 +92,16 @@ def first_admin(store: Store, given: str, now: float) -> str | None:
         given: a token from the outside; it becomes an administrator's if it is not known yet.
 
     Returns:
-        a fresh token to show once, where none was given and there was no administrator.
+        a fresh token to show once, where with none there is an administrator of all fleets could enter.
 
     Raises:
         RolloutError: the given token is so short that it could be guessed.
     """
     if given and len(given) < 20:
         raise RolloutError("ACCLIMATE_ADMIN_TOKEN is shorter than 20 characters: use a random one")
-    if given:
-        if hash_token(given) not in {token.hash for token in store.api_tokens()}:
-            with suppress(ConflictError):  # another replica was given it too, and was quicker
-                store.add_api_token(_admin(hash_token(given), now), "start")
-        return None
+    if given and hash_token(given) not in {token.hash for token in store.api_tokens()}:
+        with suppress(ConflictError):  # another replica was given it too, and was quicker
+            store.add_api_token(_admin(hash_token(given), now), "start")
     token, kept = new_token(API_PREFIX)
     return token if store.add_first_admin(_admin(kept, now), "start") else None
 
