@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from starlette.applications import Starlette
@@ -16,41 +13,14 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from acclimate.errors import RolloutError
-from acclimate.rollout.api.blocking import in_thread
-from acclimate.rollout.api.limits import client_address
 from acclimate.rollout.api.operator.caller import Door
 from acclimate.rollout.api.operator.context import Desk
-from acclimate.rollout.api.operator.operators import Operator, Operators
-from acclimate.rollout.api.problems import HANDLED, ProblemError, from_exception
+from acclimate.rollout.api.operator.operators import Operators
+from acclimate.rollout.api.problems import HANDLED, from_exception
 from acclimate.rollout.console import access_pages, campaign_pages, device_pages, fleet_pages, rollout_pages
-from acclimate.rollout.console.sessions import (
-    AWAY_S,
-    BASE,
-    COOKIE,
-    SIGN_ON_COOKIE,
-    SIGN_ON_PATH,
-    check_form,
-    close_session,
-    offer_form,
-    open_session,
-    safe_target,
-)
-from acclimate.rollout.console.visit import PAGE_HEADERS, Page, endpoint, form_of, render
-from acclimate.rollout.settings import ServiceSettings
-
-if TYPE_CHECKING:
-    from acclimate.rollout.console.sign_on import SignOn
-
-log = logging.getLogger(__name__)
-
-
-def _sign_on(settings: ServiceSettings, secret: str) -> SignOn | None:
-    if not settings.oidc_issuer:
-        return None
-    from acclimate.rollout.console.sign_on import SignOn  # its libraries are loaded where they are used
-
-    return SignOn(settings, secret)
+from acclimate.rollout.console.entrance import Entrance
+from acclimate.rollout.console.sessions import BASE, COOKIE
+from acclimate.rollout.console.visit import PAGE_HEADERS, Page, endpoint, render
 
 
 def console(desk: Desk, operators: Operators, door: Door, secret: str) -> Starlette:
@@ -60,73 +30,7 @@ def console(desk: Desk, operators: Operators, door: Door, secret: str) -> Starle
         secret: signs session cookies; shared by all replicas.
     """
 
-    lifetime_s = desk.settings.session_lifetime_s
-    sign_on = _sign_on(desk.settings, secret)
-    prefix = desk.settings.prefix
-    base = prefix + BASE
-
-    async def enter(request: Request, operator: Operator) -> None:
-        await in_thread(open_session, request, desk.store, operator, lifetime_s, time.time())
-
-    def sign_in_page(request: Request, target: str, problem: str = "", status: int = 200) -> Response:
-        offer_form(request)
-        shown = {"target": target, "problem": problem, "sign_on": prefix + SIGN_ON_PATH if sign_on else ""}
-        return render(request, "login.html", status, **shown)
-
-    async def login(request: Request) -> Response:
-        target = safe_target(request.query_params.get("next", ""), base)
-        if request.method != "POST":
-            return sign_in_page(request, target)
-        form = await form_of(request)
-        check_form(request, form.get("csrf", ""))
-        try:
-            operator = await door.admit(form.get("token", "").strip() or None, client_address(request.scope))
-        except ProblemError as problem:
-            return sign_in_page(request, target, problem.detail, problem.status)
-        await enter(request, operator)
-        return RedirectResponse(safe_target(form.get("next", ""), base), 303, PAGE_HEADERS)
-
-    async def leave(request: Request) -> Response:
-        door.pass_stranger(client_address(request.scope))
-        target = safe_target(request.query_params.get("next", ""), base)
-        if sign_on is None:
-            raise ProblemError(404, "not-found", "no OpenID provider is configured: ACCLIMATE_OIDC_ISSUER")
-        try:
-            departure = await sign_on.leave(target)
-        except RolloutError as error:
-            return sign_in_page(request, target, str(error), 502)
-        answer = RedirectResponse(departure.url, 303, {"Cache-Control": "no-store"})
-        answer.set_cookie(
-            SIGN_ON_COOKIE,
-            departure.cookie,
-            max_age=AWAY_S,
-            path=prefix + SIGN_ON_PATH,
-            secure=desk.settings.https,
-            httponly=True,
-            samesite="lax",  # the provider's page leads back here
-        )
-        return answer
-
-    async def arrive(request: Request) -> Response:
-        door.pass_stranger(client_address(request.scope))
-        if sign_on is None:
-            raise ProblemError(404, "not-found", "no OpenID provider is configured: ACCLIMATE_OIDC_ISSUER")
-        try:
-            carried = request.cookies.get(SIGN_ON_COOKIE, "")
-            operator, target = await sign_on.arrive(request.query_params, carried)
-        except RolloutError as error:
-            log.info("sign-on-refused", extra={"error": error})
-            return sign_in_page(request, f"{base}/", str(error), 403)
-        await enter(request, operator)
-        # A page and no redirect: another site led here, and a redirect would still be that site's.
-        answer = render(request, "arrived.html", target=safe_target(target, base))
-        answer.delete_cookie(SIGN_ON_COOKIE, path=prefix + SIGN_ON_PATH)
-        return answer
-
-    async def logout(request: Request) -> Response:
-        check_form(request, (await form_of(request)).get("csrf", ""))
-        await in_thread(close_session, request, desk.store, time.time())
-        return RedirectResponse(f"{base}/login", 303, PAGE_HEADERS)
+    base = desk.settings.prefix + BASE
 
     async def failed(request: Request, error: Exception) -> Response:
         problem = from_exception(error)
@@ -144,10 +48,7 @@ def console(desk: Desk, operators: Operators, door: Door, secret: str) -> Starle
 
     app = Starlette(
         routes=[
-            Route("/login", login, methods=["GET", "POST"]),
-            Route("/logout", logout, methods=["POST"]),
-            Route("/sign-on", leave, methods=["GET"]),
-            Route("/sign-on/callback", arrive, methods=["GET"]),
+            *Entrance(desk, door, secret).routes(),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
             route("/", fleet_pages.fleets),
             route("/new-fleet", fleet_pages.new_fleet),
