@@ -18,7 +18,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.serving import Served
 
 pytestmark = pytest.mark.slow
-DEVICES, PER_DEVICE, BATCH = 8, 30, 3
+DEVICES, PER_DEVICE, BATCH = 8, 45, 3
 
 
 def a_report() -> Report:
@@ -70,7 +70,7 @@ class Sender(threading.Thread):
 
 
 def test_acknowledged_equals_counted_when_service_and_database_are_killed(tmp_path):
-    database = PostgresServer()
+    database = PostgresServer(fsync=False)
     try:
         url = database.new_database()
         store = open_store(url)
@@ -87,7 +87,7 @@ def test_acknowledged_equals_counted_when_service_and_database_are_killed(tmp_pa
         senders = [Sender(served.url, tokens.issue(Access("plant", name, 1, until))) for name in names]
         for sender in senders:
             sender.start()
-        for kill in ("database", "service"):
+        for kill in ("database", "service", "database"):
             time.sleep(0.25)
             if kill == "service":
                 served.kill()
@@ -107,5 +107,9 @@ def test_acknowledged_equals_counted_when_service_and_database_are_killed(tmp_pa
         assert sum(row["reports"] for row in counted) == len(acknowledged)
         assert sum(row["adapted_examples"] for row in counted) == len(acknowledged)
         served.stop()
+        store = open_store(url)
+        stored = [one.id for one in store.reports_after("plant", 0, limit=10 * len(acknowledged))]
+        store.close()
+        assert sorted(stored) == sorted(acknowledged)
     finally:
         database.close()

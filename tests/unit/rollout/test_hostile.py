@@ -1,6 +1,5 @@
 """What devices send at the edge of every field hurts nobody: not the service, not another tenant."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,23 @@ from tests.unit.rollout.console.test_pages import sign_in
 pytestmark = pytest.mark.anyio
 
 
-async def test_extremes_of_every_field_hurt_nobody(tmp_path: Path, migrated: Path):
-    shutil.copy(migrated, tmp_path / "rollout.db")
-    async with running(ServiceSettings(home=tmp_path, **UNLIMITED)) as world:
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def settings(request: pytest.FixtureRequest, tmp_path: Path) -> ServiceSettings:
+    url = request.getfixturevalue("postgres").new_database() if request.param == "postgresql" else ""
+    return ServiceSettings(home=tmp_path, database_url=url, **UNLIMITED)
+
+
+async def attack(settings: ServiceSettings, devices: int, rounds: int) -> int:
+    async with running(settings) as world:
         await sign_in(world)
         honest = Honest(world.service.store, 120, **PLAN)
-        assert await drive(world, honest, devices=3, rounds=1) > 900
+        return await drive(world, honest, devices, rounds)
+
+
+async def test_extremes_of_every_field_hurt_nobody(settings: ServiceSettings):
+    assert await attack(settings, devices=2, rounds=1) > 600
+
+
+@pytest.mark.nightly
+async def test_ten_thousand_extremes_hurt_nobody(settings: ServiceSettings):
+    assert await attack(settings, devices=8, rounds=4) > 10_000
