@@ -91,15 +91,16 @@ def accuracy(files: dict[str, bytes], labels: int) -> float:
     return float(np.mean(right))
 
 
-def test_a_campaign_of_two_hundred_devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_campaign_of_two_hundred_devices(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer
+) -> None:
     monkeypatch.setenv("ACCLIMATE_HOME", str(tmp_path / "work"))
     alone = Operator()
     the_first_version(tmp_path, alone)
     home = tmp_path / "service"
     alone.run("repo", "init", home / "tuf", "--keys", tmp_path / "keys", "--unencrypted")
     alone.run("repo", "publish", home / "tuf", tmp_path / "bundle", "--key", tmp_path / "keys")
-    database = PostgresServer()
-    served = Served(home, database.new_database())
+    served = Served(home, postgres.new_database())
     try:
         served.start()
         operator = Operator(served.url, ADMIN)
@@ -133,7 +134,6 @@ def test_a_campaign_of_two_hundred_devices(tmp_path: Path, monkeypatch: pytest.M
         alone.run("export", "fleet@2", "-o", tmp_path / "next")
     finally:
         served.stop()
-        database.close()
     before, after = (files_of(tmp_path / folder) for folder in ("bundle", "next"))
     figures = {labels: (accuracy(before, labels), accuracy(after, labels)) for labels in (0, 3, 6)}
     print(figures)
