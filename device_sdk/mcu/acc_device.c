@@ -31,6 +31,9 @@ void acc_run(acc_device *d, const uint8_t *blob) {
 #if ACC_CARRY
     d->has_row = 0;
 #endif
+#if ACC_MOMENTS
+    acc_forget_seen(d); /* they are of another body */
+#endif
     acc_detector_reset(d);
     acc_start(d);
     if (d->config.flash.page && acc_load(d) == ACC_FLASH) d->counts.lost_states++;
@@ -73,6 +76,8 @@ void acc_start_afresh(acc_device *d) {
 static void leave(acc_device *d) {
 #if ACC_GRADIENT
     acc_forget_examples(d);
+#elif ACC_MOMENTS
+    acc_forget_seen(d);
 #endif
     acc_start_afresh(d);
 }

@@ -253,6 +253,9 @@ void acc_take(acc_device *d, const acc_real *x, int32_t label, const float *valu
     const float seen = error < 5.0f ? error : 5.0f;
 #endif
     score(d, target);
+#if ACC_MOMENTS
+    acc_see(d, label, target);
+#endif
 #if ACC_HEAD_LAST
     learn_last(d, target);
 #endif

@@ -55,6 +55,11 @@ void acc_take(acc_device *device, const acc_real *x, int32_t label, const float 
 void acc_adapt(acc_device *device);
 void acc_forget_examples(acc_device *device);
 #endif
+#if ACC_MOMENTS
+/* Keep the example at hand for a round's moments, where there is memory; forget all of them. */
+void acc_see(acc_device *device, int32_t label, const float *target);
+void acc_forget_seen(acc_device *device);
+#endif
 void acc_sketch_add(acc_sketch *sketch, float value);
 void acc_forget_saved(acc_device *device);
 

@@ -3,7 +3,7 @@
 
 #include "acc_internal.h"
 
-enum { ASK_HELLO = 1, ASK_BEGIN, ASK_DATA, ASK_FINISH, ASK_REPORT, ASK_REST, ASK_PREDICT, ASK_LEARN, ASK_RESET, ASK_SAVE };
+enum { ASK_HELLO = 1, ASK_BEGIN, ASK_DATA, ASK_FINISH, ASK_REPORT, ASK_REST, ASK_PREDICT, ASK_LEARN, ASK_RESET, ASK_SAVE, ASK_MOMENTS, ASK_NUMBERS };
 enum { HEAD = 2, TAIL = 4, BODY = 240 };
 
 static uint32_t word(const uint8_t *p) {
@@ -15,8 +15,10 @@ static void set_word(uint8_t *p, uint32_t v) {
 
 /* An answer: the kind with its high bit set, the same sequence, a signed result, a body. */
 static void answer(acc_link *l, uint8_t kind, uint8_t sequence, int32_t result, const uint8_t *body, uint32_t count) {
-    uint8_t plain[HEAD + 4 + BODY + TAIL], coded[HEAD + 4 + BODY + TAIL + 3];
-    uint32_t at = 1, code = 0, length = HEAD + 4 + count;
+    uint8_t plain[HEAD + 4 + BODY + TAIL], coded[HEAD + 4 + BODY + TAIL + 4];
+    uint32_t at = 2, code = 1, length = HEAD + 4 + count;
+    coded[0] = 0; /* ends whatever else was written to the line, such as a boot loader's greeting */
+    l->told = result;
     plain[0] = (uint8_t)(kind | 0x80u);
     plain[1] = sequence;
     set_word(plain + HEAD, (uint32_t)result);
@@ -69,6 +71,25 @@ static void rest(acc_link *l, uint8_t sequence, const uint8_t *body, uint32_t co
     answer(l, ASK_REST, sequence, (int32_t)some, l->buffer.bytes + at, some);
 }
 
+#if ACC_MOMENTS
+/* Body: the longest vector as a double, bits, labels. Answers how many numbers there are, which ASK_NUMBERS fetches. */
+static void begin_moments(acc_link *l, uint8_t sequence, const uint8_t *body, uint32_t count) {
+    double clip = 0.0;
+    if (count == sizeof clip + 8) memcpy(&clip, body, sizeof clip);
+    answer(l, ASK_MOMENTS, sequence, clip > 0.0 ? acc_moments_begin(l->device, clip, word(body + 8), word(body + 12)) : ACC_FRAME, 0, 0);
+}
+
+static void numbers(acc_link *l, uint8_t sequence, const uint8_t *body, uint32_t count) {
+    int32_t some[BODY / 4];
+    uint8_t out[BODY];
+    const uint32_t at = count == 4 ? word(body) : UINT32_MAX, left = at < ACC_MOMENT_COUNT ? ACC_MOMENT_COUNT - at : 0;
+    const uint32_t length = left < BODY / 4 ? left : BODY / 4;
+    const int told = left ? acc_moments_read(l->device, at, length, some) : ACC_FRAME;
+    for (uint32_t i = 0; i < length && told == ACC_OK; i++) set_word(out + 4 * i, (uint32_t)some[i]);
+    answer(l, ASK_NUMBERS, sequence, told == ACC_OK ? (int32_t)length : told, out, told == ACC_OK ? 4 * length : 0);
+}
+#endif
+
 /* Body: a place, then bytes of the example from there on: the label or the values, then the input. The last piece has
  * it predicted or learnt; each one before is answered ACC_OK. */
 static void example(acc_link *l, uint8_t kind, uint8_t sequence, const uint8_t *body, uint32_t count) {
@@ -99,7 +120,14 @@ static void example(acc_link *l, uint8_t kind, uint8_t sequence, const uint8_t *
 static void obey(acc_link *l, const uint8_t *frame, uint32_t length) {
     acc_device *d = l->device;
     const uint8_t kind = frame[0], sequence = frame[1], *body = frame + HEAD;
-    const uint32_t count = length - HEAD - TAIL;
+    const uint32_t count = length - HEAD - TAIL, check = word(frame + length - TAIL);
+    const int once = kind == ASK_BEGIN || kind == ASK_FINISH || kind == ASK_REPORT || kind == ASK_LEARN;
+    if (once && l->obeyed && check == l->last) { /* its answer was lost: it is not done twice */
+        answer(l, kind, sequence, l->told, 0, 0);
+        return;
+    }
+    l->last = check;
+    l->obeyed = 1;
     switch (kind) {
     case ASK_HELLO: hello(l, sequence); return;
     case ASK_BEGIN: answer(l, kind, sequence, count == 4 ? acc_update_begin(d, word(body)) : ACC_FRAME, 0, 0); return;
@@ -115,6 +143,10 @@ static void obey(acc_link *l, const uint8_t *frame, uint32_t length) {
     case ASK_LEARN: example(l, kind, sequence, body, count); return;
     case ASK_RESET: answer(l, kind, sequence, acc_reset(d), 0, 0); return;
     case ASK_SAVE: answer(l, kind, sequence, acc_save(d), 0, 0); return;
+#if ACC_MOMENTS
+    case ASK_MOMENTS: begin_moments(l, sequence, body, count); return;
+    case ASK_NUMBERS: numbers(l, sequence, body, count); return;
+#endif
     default: answer(l, kind, sequence, ACC_FRAME, 0, 0); return;
     }
 }

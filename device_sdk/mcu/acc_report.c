@@ -171,6 +171,9 @@ int32_t acc_report(acc_device *d, const uint8_t id[16], uint32_t started, uint32
         return ACC_TRUNCATED;
     }
     memset(&d->counts, 0, sizeof d->counts);
+#if ACC_MOMENTS
+    d->asked = 0;
+#endif
     /* losses of fewer than eight examples wait for the next window */
     if (d->start_loss.count >= FEWEST) memset(&d->start_loss, 0, sizeof d->start_loss);
     if (d->adapted_loss.count >= FEWEST) memset(&d->adapted_loss, 0, sizeof d->adapted_loss);

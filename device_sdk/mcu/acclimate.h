@@ -31,7 +31,8 @@ enum {
     ACC_OLD = -9,         /* its counter is not above the one in use */
     ACC_SIGNATURE = -10,  /* nobody this device trusts has signed it */
     ACC_FRAME = -11,      /* a frame of the serial line is damaged or unknown */
-    ACC_EMPTY = -12       /* flash holds nothing of this release */
+    ACC_EMPTY = -12,      /* flash holds nothing of this release */
+    ACC_FEW = -13         /* a round of a fleet that learns together asks for more labelled examples than are kept */
 };
 
 /* Flash, as four functions; each returns 0, or anything else where it failed. A region of acc_flash_bytes, from
@@ -51,6 +52,20 @@ typedef int (*acc_verify)(const uint8_t signature[64], const uint8_t key[32], co
 
 typedef enum { ACC_ADWIN = 0, ACC_PAGE_HINKLEY = 1 } acc_detector;
 
+#define ACC_MOMENTS (!ACC_GRADIENT && ACC_HEAD_LAST) /* whether there are moments to give, see `seen` */
+#if ACC_MOMENTS
+#define ACC_MOMENT_COUNT ((uint32_t)(ACC_D * (ACC_D + 1) / 2 + ACC_D * ACC_OUTPUTS))
+/* A labelled example as the last layer sees it. */
+typedef struct {
+    float phi[ACC_D];
+#if ACC_CLASSES
+    int32_t label;
+#else
+    float target[ACC_OUTPUTS]; /* in units of training */
+#endif
+} acc_seen;
+#endif
+
 /* What the application decides; acc_defaults gives what the SDK does. */
 typedef struct {
     acc_flash flash;        /* `page` 0: none, nothing is kept and weights cannot be replaced */
@@ -66,6 +81,10 @@ typedef struct {
     uint32_t hold_back;  /* every how-manieth label of a class judges, and is not learnt from */
     uint32_t judge_from; /* held-back examples needed before they decide */
     uint32_t keep;       /* newest examples that drift leaves: they are of the new kind */
+#endif
+#if ACC_MOMENTS
+    acc_seen *seen;     /* memory for the newest labelled examples, of which a gateway may ask for moments */
+    uint32_t seen_room; /* so many; 0: none, the device takes no part when its fleet learns together */
 #endif
     uint8_t allow_constant;   /* accept windows in which no channel varies */
     acc_detector detector;    /* of the losses */
@@ -172,6 +191,11 @@ typedef struct {
 #else
     float answers[(1 + ACC_HEADS) * ACC_OUTPUTS];
 #endif
+#if ACC_MOMENTS
+    double shortened, grid; /* of the round that asked: what moments are multiplied with */
+    uint32_t seen_count, seen_next;
+    uint8_t asked;
+#endif
     float arena[ACC_ARENA];
 #if ACC_CARRY
     acc_real last_row[ACC_INPUT];
@@ -225,6 +249,17 @@ int acc_check(const acc_device *device, const uint8_t *blob, uint32_t length);
 enum { ACC_REPORT_BYTES = 6144 };
 int32_t acc_report(acc_device *device, const uint8_t id[16], uint32_t started, uint32_t ended, char *to, uint32_t room);
 
+#if ACC_MOMENTS
+/* ---- moments, for a fleet that learns together: sums over the examples in `seen`, never an example or a label */
+
+enum { ACC_FEWEST_SEEN = 8 };
+/* What a round asks for: vectors no longer than `clip`, integers with `bits` after the point (24 at most), of `labels`
+ * examples at least. ACC_MOMENT_COUNT, or why there are none. Until the next report no example is added. */
+int32_t acc_moments_begin(acc_device *device, double clip, uint32_t bits, uint32_t labels);
+/* `count` of them from `at` on. ACC_FRAME: nothing was begun, or there are not so many. */
+int acc_moments_read(const acc_device *device, uint32_t at, uint32_t count, int32_t *to);
+#endif
+
 /* ---- the serial line to a gateway: frames of at most ACC_FRAME_BYTES, COBS with a zero between, CRC-32 */
 
 enum { ACC_FRAME_BYTES = 512 };
@@ -242,7 +277,9 @@ typedef struct {
     void (*send)(void *context, const uint8_t *bytes, uint32_t count);
     void *context;
     uint32_t filled, report_bytes;
-    uint8_t overflow;
+    uint32_t last; /* checksum of the frame obeyed last, and what was answered */
+    int32_t told;
+    uint8_t overflow, obeyed;
     uint8_t frame[ACC_FRAME_BYTES];
     union { /* one at a time */
         uint8_t bytes[sizeof(acc_example) > ACC_REPORT_BYTES ? sizeof(acc_example) : ACC_REPORT_BYTES];

@@ -69,6 +69,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count) {
     static const uint8_t key[32];
     static acc_device device;
     static acc_link link;
+#if ACC_MOMENTS
+    static acc_seen seen[9];
+#endif
     if (!flash) flash = malloc(size = acc_flash_bytes(PAGE));
     if (!count) return 0;
     acc_config config = acc_defaults();
@@ -78,6 +81,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count) {
     config.flash.read = flash_read, config.flash.program = flash_program;
     config.flash.erase = flash_erase, config.flash.map = flash_map;
     config.key = key, config.verify = verify;
+#if ACC_MOMENTS
+    config.seen = seen, config.seen_room = 9;
+#endif
     memset(flash, 0xff, size);
     const uint8_t mode = *data++;
     count--;

@@ -4,7 +4,7 @@
 
 #include "acc_internal.h"
 
-enum { PAGE = 2048 };
+enum { PAGE = 2048, ROOM = 64 };
 typedef struct {
     acc_device device;
     acc_config config;
@@ -15,6 +15,9 @@ typedef struct {
     acc_verify verify;
     uint8_t key[32];
     acc_link link;
+#if ACC_MOMENTS
+    acc_seen seen[ROOM];
+#endif
     uint8_t sent[65536];
     uint32_t sent_bytes;
 } host;
@@ -78,6 +81,10 @@ host *host_new(const uint8_t *factory, uint32_t bytes, int with_flash, acc_verif
     h->config.factory_bytes = bytes;
     h->config.detector = (acc_detector)detector;
     h->left = -1;
+#if ACC_MOMENTS
+    h->config.seen = h->seen;
+    h->config.seen_room = ROOM;
+#endif
     if (with_flash) {
         h->size = acc_flash_bytes(PAGE);
         h->flash = malloc(h->size);
@@ -108,6 +115,13 @@ const float *host_state(const host *h, uint32_t *count) {
     *count = (uint32_t)(sizeof(acc_learned) / 4 - 2);
     return (const float *)&h->device.state;
 }
+#if ACC_MOMENTS
+uint32_t host_seen(const host *h, const float **phi, uint32_t *width) {
+    *phi = h->seen[0].phi;
+    *width = sizeof *h->seen / sizeof(float);
+    return h->device.seen_count;
+}
+#endif
 const float *host_outputs(const host *h) { return h->device.outputs; }
 float host_distance(const host *h) { return h->device.shift.distance; }
 int host_learn_many(host *h, const acc_real *x, const int32_t *y, int count, int32_t *predictions, uint8_t *drifts) {

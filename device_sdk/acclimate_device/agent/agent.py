@@ -95,6 +95,8 @@ class Agent:
         self._etag = ""
         self._poll_s = 60.0
         self._failures = 0
+        self.failed: DeviceError | None = None
+        """What went wrong first in the last round."""
         self._told: set[tuple[int, str]] = set()
 
     def run(self, stop: threading.Event) -> None:
@@ -112,18 +114,18 @@ class Agent:
         Raises:
             TransportError: the service says that this device was removed (`device-retired`).
         """
-        failed: DeviceError | None = None
+        self.failed = None
         for step in (self.poll, self._tell_mishaps, self.send_reports, self.contribute):
             try:
                 step()
             except DeviceError as error:
                 if isinstance(error, TransportError) and error.problem == problem("device-retired"):
                     raise
-                failed = failed or error
+                self.failed = self.failed or error
                 if isinstance(error, TransportError) and error.retry_after_s:
                     break  # the service asks for a pause
-        if failed is not None:
-            return self._after_failure(failed)
+        if self.failed is not None:
+            return self._after_failure(self.failed)
         self._failures = 0
         return self._poll_s * self._rng.uniform(1.0 - _JITTER, 1.0 + _JITTER)
 

@@ -7,13 +7,17 @@ Beside the agent's configuration a second TOML file names the children:
     port = "/dev/ttyUSB0"          # or tcp:HOST:PORT
     bundle = "bundle"              # what its firmware was generated from
     token_file = "pump-1.token"    # its own one-time token
+    contribute = true              # its owner agreed to campaigns; false if left out
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,17 +28,22 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from acclimate_device.agent.agent import Agent
 from acclimate_device.agent.config import AgentConfig
-from acclimate_device.errors import ConfigError, DeviceError
+from acclimate_device.agent.service import problem
+from acclimate_device.errors import BundleError, ConfigError, DeviceError, TransportError
 from acclimate_device.mcu.child import Child
 from acclimate_device.mcu.line import Line
-from acclimate_device.mcu.ports import open_port
+from acclimate_device.mcu.ports import Port, open_port
 from acclimate_device.mcu.weights import Sign
 from acclimate_device.storage import FileFlash, Store
 
 logger = logging.getLogger(__name__)
 
 _STEP_S = 5.0
-_KEYS = {"port": str, "bundle": str, "token_file": str, "hardware_id": str, "baud": int}
+_ENROL_S = 60.0
+"""Between two attempts to enrol a child."""
+_KEYS = {
+    "port": str, "bundle": str, "token_file": str, "hardware_id": str, "baud": int, "contribute": bool
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,7 +55,7 @@ class ChildConfig:
         port: see `ports.open_port`.
         baud: of a serial port.
         bundle: folder of what its firmware was generated from.
-        agent: its agent's configuration: the gateway's, with a state and an identity of its own.
+        agent: its agent's configuration: the gateway's, with a state, an identity and a consent of its own.
     """
 
     name: str
@@ -87,6 +96,9 @@ class GatewayConfig:
         if not isinstance(named, dict) or not named:
             raise ConfigError(f"{path}: names no child: give a table [child.NAME] for each")
         children = tuple(_child(path, name, table, own) for name, table in named.items())
+        port, times = Counter(child.port for child in children).most_common(1)[0]
+        if times > 1:
+            raise ConfigError(f"{path}: {times} children have the port {port!r}: give each its own")
         return GatewayConfig(_signs(path.parent / values["key"]), children)
 
 
@@ -108,6 +120,7 @@ def _child(path: Path, name: str, table: Any, own: AgentConfig) -> ChildConfig:
         state=own.state / "children" / name,
         token_file=token,
         hardware_id=table.get("hardware_id", name),
+        contribute=table.get("contribute", False),
     )
     return ChildConfig(name, table["port"], table.get("baud", 115200), path.parent / table["bundle"], agent)
 
@@ -124,48 +137,90 @@ def _signs(path: Path) -> Sign:
     return key.sign
 
 
+@dataclass
+class _Place:
+    """One child as far as it is open, and when its agent's next round is due."""
+
+    agent: Agent | None = None
+    child: Child | None = None
+    port: Port | None = None
+    due: float = 0.0
+
+    def close(self) -> None:
+        """Give the line up, to open it anew; what was learnt and counted is on the child and in its queue."""
+        if self.port is not None:
+            self.port.close()
+        self.child = self.port = None
+
+
 class Gateway:
     """All children of one gateway, one after the other.
 
     Args:
         config: of the children.
         agent: makes the agent of a child's configuration, enrolled.
+        clock: monotonic seconds.
     """
 
-    def __init__(self, config: GatewayConfig, agent: Callable[[AgentConfig], Agent]) -> None:
-        self._config, self._agent = config, agent
-        self._open: dict[str, tuple[Agent, Child]] = {}
+    def __init__(
+        self,
+        config: GatewayConfig,
+        agent: Callable[[AgentConfig], Agent],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config, self._agent, self._clock = config, agent, clock
+        self._open = {child.name: _Place() for child in config.children}
 
     def round(self) -> dict[str, str]:
         """Poll, obey and report for each child; what went wrong, by name, empty where nothing did."""
-        return {child.name: self._turn(child) for child in self._config.children}
+        return {child.name: self._turn(child, True) for child in self._config.children}
 
     def run(self, stop: threading.Event) -> None:
-        """Rounds until `stop` is set."""
+        """Rounds until `stop` is set; the service is asked when it wants to be."""
         while not stop.is_set():
-            self.round()
+            for child in self._config.children:
+                self._turn(child, False)
             stop.wait(_STEP_S)
 
-    def _turn(self, config: ChildConfig) -> str:
+    def _turn(self, config: ChildConfig, always: bool) -> str:
+        """The agent's part, then the child's: neither fails for the other."""
+        place, trouble = self._open[config.name], ""
+        if due := always or self._clock() >= place.due:
+            trouble = self._ask(config, place)
         try:
-            agent, child = self._open.get(config.name) or self._opened(config)
-            agent.poll()
-            child.step()
-            agent.send_reports()
+            (place.child or self._connected(config, place)).step()
+            if due and place.agent is not None and not trouble:
+                place.agent.send_reports()
         except DeviceError as error:
-            # a line that failed is opened anew; what was learnt and counted is on the child and in its queue
-            self._open.pop(config.name, None)
+            place.close()
             logger.warning("event=child_failed child=%s error=%s", config.name, error)
-            return str(error)
-        return ""
+            trouble = trouble or str(error)
+        return trouble
 
-    def _opened(self, config: ChildConfig) -> tuple[Agent, Child]:
+    def _ask(self, config: ChildConfig, place: _Place) -> str:
+        """A round of the child's agent, who enrols first; what went wrong."""
+        wait = _ENROL_S
+        try:
+            place.agent = place.agent or self._agent(config.agent)
+            wait = place.agent.round()
+            return str(place.agent.failed or "")
+        except DeviceError as error:
+            if isinstance(error, TransportError) and error.problem == problem("device-retired"):
+                wait = math.inf
+            logger.warning("event=agent_failed child=%s error=%s", config.name, error)
+            return str(error)
+        finally:
+            place.due = self._clock() + wait
+
+    def _connected(self, config: ChildConfig, place: _Place) -> Child:
         def factory(name: str) -> bytes | None:
             file = config.bundle / name
-            return file.read_bytes() if file.is_file() else None
+            try:
+                return file.read_bytes() if file.is_file() else None
+            except OSError as error:
+                raise BundleError(f"{file} cannot be read: {error.strerror}") from None
 
-        agent = self._agent(config.agent)
-        line = Line(open_port(config.port, config.baud))
-        child = Child(line, Store(FileFlash(config.agent.state)), factory, self._config.sign)
-        self._open[config.name] = agent, child
-        return agent, child
+        place.port = open_port(config.port, config.baud)
+        store = Store(FileFlash(config.agent.state))
+        place.child = Child(Line(place.port), store, factory, self._config.sign)
+        return place.child

@@ -5,7 +5,16 @@ simulation.
 """
 
 from acclimate_device.federated.fixed_point import FixedPoint
-from acclimate_device.federated.statistics import moments, moments_size, unpacked
+from acclimate_device.federated.statistics import LEAST_EXAMPLES, moments, moments_size, unpacked
 from acclimate_device.federated.update import LEAST_BATCH, client_update, clipped
 
-__all__ = ["LEAST_BATCH", "FixedPoint", "client_update", "clipped", "moments", "moments_size", "unpacked"]
+__all__ = [
+    "LEAST_BATCH",
+    "LEAST_EXAMPLES",
+    "FixedPoint",
+    "client_update",
+    "clipped",
+    "moments",
+    "moments_size",
+    "unpacked",
+]

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
+LEAST_EXAMPLES = 8
+"""Examples below which moments tell too much of each, see `docs/explanation/federated.md`."""
 
 
 def moments(

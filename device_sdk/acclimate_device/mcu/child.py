@@ -16,10 +16,12 @@ from typing import cast
 
 from acclimate_device.bundle import Bundle
 from acclimate_device.errors import BundleError, ProtocolError, TransportError
+from acclimate_device.federated import LEAST_EXAMPLES
 from acclimate_device.mcu.line import REFUSALS, Hello, Line
 from acclimate_device.mcu.weights import Sign, blob, topology
+from acclimate_device.online.contributing import Contributing
 from acclimate_device.online.versions import Note, ReadFile, Running, Versions
-from acclimate_device.protocol import Manifest, Report, Slot, loads
+from acclimate_device.protocol import Contribution, Manifest, Report, Round, Slot, loads
 from acclimate_device.runtime.engine import Engine
 from acclimate_device.storage import Slots, Store
 from acclimate_device.telemetry import ReportQueue, told
@@ -28,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 _REPORT_BYTES = 16 * 1024
 _NONE = "the child still runs what it ran"
+_OTHER_RELEASE = "it runs another release"
+_LATER = (_OTHER_RELEASE, REFUSALS[-13])
+"""Why a child gives nothing that may pass before the round closes."""
 
 
 class Packed:
@@ -68,6 +73,7 @@ class Child:
         self._line, self._sign, self._clock, self._new_id = line, sign, clock, new_id
         self._on_report = on_report
         self._queue = ReportQueue(store, new_id=new_id)
+        self._contributing, self._silent = Contributing(store), ""
         self._versions = Versions(Slots(store), factory, 3, _packed)
         self._running = self._versions.start()
         self._notes: list[Note] = []
@@ -111,7 +117,9 @@ class Child:
             self._line.reset()
             self._notes.append(("reset", "assignment", ""))
         self._notes += self._versions.take_notes()
-        if self._clock() - self._began >= (self._versions.report_s or 900.0):
+        self._contribute()
+        elapsed = self._clock() - self._began
+        if not 0.0 <= elapsed < (self._versions.report_s or 900.0):  # a clock may be set back
             self._line.save()
             self._report(self._versions.boot.counter)
 
@@ -140,6 +148,30 @@ class Child:
         if told:
             return REFUSALS.get(told, f"it says {told}")
         return "" if self._line.hello().content_hash == running.release.content_hash else _NONE
+
+    def _contribute(self) -> None:
+        """Answer a campaign, where the agent left what it asks for: moments that the child itself adds up."""
+        asked = self._contributing.asked(self._clock())
+        if asked is None or asked.id == self._silent:
+            return
+        given, why = self._moments(asked)
+        if given is not None:
+            self._contributing.answer(asked, Contribution.of(asked.id, given))
+        elif why not in _LATER:
+            self._silent = asked.id
+            logger.warning("event=nothing_to_give campaign=%s reason=%s", asked.id, why)
+
+    def _moments(self, asked: Round) -> tuple[bytes | None, str]:
+        if asked.release != self._running.release:
+            return None, _OTHER_RELEASE
+        if not asked.kind.endswith("moments"):
+            return None, "microcontrollers give moments alone, no way of steps"
+        count, values = self._line.moments(asked.clip, asked.bits, max(asked.labels, LEAST_EXAMPLES))
+        if count < 0:
+            return None, REFUSALS.get(count, f"it says {count}")
+        if count != asked.numbers:
+            return None, f"it has {count} numbers to give, the round asks for {asked.numbers}"
+        return values, ""
 
     def _report(self, counter: int) -> None:
         """Close the child's window as one of the assignment `counter`, and queue it."""

@@ -6,6 +6,7 @@ so that no byte is zero, with a zero between frames. The other end is `device_sd
 
 from __future__ import annotations
 
+import random
 import struct
 import time
 import zlib
@@ -15,12 +16,14 @@ from enum import IntEnum
 from typing import Protocol
 
 from acclimate_device.errors import TransportError
+from acclimate_device.protocol import LIMITS
 
 BODY = 240
 """The most bytes of a body."""
 _TIMES = 3
 _ANSWER_S = 5.0
 _FRAME = 512
+_REPORT_BYTES = 16 * 1024
 
 
 class Ask(IntEnum):
@@ -36,6 +39,8 @@ class Ask(IntEnum):
     LEARN = 8
     RESET = 9
     SAVE = 10
+    MOMENTS = 11
+    NUMBERS = 12
 
 
 REFUSALS = {
@@ -50,6 +55,7 @@ REFUSALS = {
     -9: "the blob's counter is not above the one in use",
     -10: "the blob's signature is by nobody it trusts",
     -11: "it does not understand the request",
+    -13: "it keeps fewer labelled examples than asked for",
 }
 """By the result codes of `acclimate.h`."""
 
@@ -94,7 +100,7 @@ class Line:
         self, stream: Stream, clock: Callable[[], float] = time.monotonic, answer_s: float = _ANSWER_S
     ) -> None:
         self._stream, self._clock, self._answer_s = stream, clock, answer_s
-        self._sequence = 0
+        self._sequence = random.randrange(256)  # another than of whoever held the line before
         self._rest = b""
 
     def hello(self) -> Hello:
@@ -116,12 +122,33 @@ class Line:
 
     def report(self, started: int, ended: int) -> bytes:
         """The window's report as JSON; the child's next window begins."""
-        size, _ = self.ask(Ask.REPORT, struct.pack("<II", started, ended))
+        times = (min(max(at, 0), 2**32 - 1) for at in (started, ended))
+        size, _ = self.ask(Ask.REPORT, struct.pack("<II", *times))
+        if not 0 < size <= _REPORT_BYTES:
+            raise TransportError(f"the child makes no report: {REFUSALS.get(size, f'it says {size}')}")
+        return self._parts(Ask.REST, size, 1, "report")
+
+    def moments(self, clip: float, bits: int, labels: int) -> tuple[int, bytes]:
+        """How many numbers the child gives to a round, and these as little-endian 32-bit integers; or why it
+        gives none (see `REFUSALS`).
+
+        Args:
+            clip: longest vector, L2.
+            bits: after the point.
+            labels: a child that keeps fewer examples gives none.
+        """
+        count, _ = self.ask(Ask.MOMENTS, struct.pack("<dII", clip, bits, labels), 60.0)
+        if count > LIMITS.contribution_numbers:
+            raise TransportError(f"the child has {count} numbers to give: its firmware is another")
+        return count, self._parts(Ask.NUMBERS, 4 * count, 4, "numbers") if count > 0 else b""
+
+    def _parts(self, kind: Ask, size: int, unit: int, what: str) -> bytes:
+        """`size` bytes that the child holds ready, asked for by their place in units of so many bytes."""
         parts = b""
         while len(parts) < size:
-            told, part = self.ask(Ask.REST, struct.pack("<I", len(parts)))
-            if told < 1:
-                raise TransportError("the child lost its report while it was fetched")
+            told, part = self.ask(kind, struct.pack("<I", len(parts) // unit))
+            if told < 1 or not part or len(part) % unit:
+                raise TransportError(f"the child lost its {what} while they were fetched")
             parts += part
         return parts
 
@@ -143,11 +170,11 @@ class Line:
         return told, body
 
     def ask(self, kind: Ask, body: bytes = b"", at_least_s: float = 0.0) -> tuple[int, bytes]:
-        """The result and the body of the answer. What can be asked twice is, where no answer came."""
+        """The result and the body of the answer; asked again where none came, but for predictions. A child
+        answers the frame that it obeyed last once more without obeying it twice."""
         self._sequence, answer_s = (self._sequence + 1) % 256, max(self._answer_s, at_least_s)
         frame = encoded(bytes((kind, self._sequence)) + body)
-        again = kind in (Ask.HELLO, Ask.DATA, Ask.REST, Ask.RESET, Ask.SAVE)
-        for _ in range(_TIMES if again else 1):
+        for _ in range(1 if kind == Ask.PREDICT else _TIMES):
             self._stream.write(b"\0" + frame)  # a zero ends whatever noise there was
             answer = self._answer(kind, answer_s)
             if answer is not None:

@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acclimate_device.errors import ProtocolError
-from acclimate_device.federated import LEAST_BATCH, FixedPoint, client_update, clipped, moments
+from acclimate_device.federated import (
+    LEAST_BATCH,
+    LEAST_EXAMPLES,
+    FixedPoint,
+    client_update,
+    clipped,
+    moments,
+)
 from acclimate_device.online.adaptation import take_steps
 from acclimate_device.online.learner import Active
 from acclimate_device.online.support import Example, Support
@@ -64,16 +71,20 @@ def contribution(active: Active, examples: Sequence[Example], asked: Round) -> C
     """Moments of the examples, or how far adapting to them goes, clipped and rounded; None where the device
     should give none.
 
-    It gives none where it runs another release, has no such thing to give, or fewer examples than asked for.
+    It gives none where it runs another release, has no such thing to give, or fewer examples than asked for
+    or than hide each other, whoever asks.
     """
-    if active.running.release != asked.release or len(examples) < asked.labels:
+    if active.running.release != asked.release or len(examples) < max(asked.labels, LEAST_EXAMPLES):
         return None
     gradients = asked.kind.endswith("gradients")
     given = _way(active, examples) if gradients else _moments(active, examples)
     if given is None or len(given) != asked.numbers or not bool(np.isfinite(given).all()):
         return None
     vector, _ = clipped(given, asked.clip)
-    values = FixedPoint(asked.bits).rounded(vector).astype("<i4").tobytes()
+    try:
+        values = FixedPoint(asked.bits).rounded(vector).astype("<i4").tobytes()
+    except ValueError:  # so long a vector does not fit into the round's integers
+        return None
     if asked.hides or asked.epsilon or not active.schema.classification:
         return Contribution.of(asked.id, values)
     return Contribution.of(asked.id, values, *_held_back(active, examples))

@@ -13,6 +13,9 @@ enum { PAGE = 4096, MOST = 1 << 20 };
 
 static acc_device device;
 static acc_link line;
+#if ACC_MOMENTS
+static acc_seen seen[64]; /* of so many examples a round of the fleet may have moments */
+#endif
 static uint8_t flash[MOST], key[32];
 static const char *file;
 
@@ -85,6 +88,10 @@ int main(int arguments, char **argument) {
     config.key = key;
     config.factory = (const uint8_t *)acc_factory;
     config.factory_bytes = sizeof acc_factory;
+#if ACC_MOMENTS
+    config.seen = seen;
+    config.seen_room = sizeof seen / sizeof *seen;
+#endif
     if (acc_begin(&device, &config)) return 1;
     acc_link_begin(&line, &device, fill, put, 0);
     while ((some = read(0, bytes, sizeof bytes)) > 0) acc_link_take(&line, bytes, (uint32_t)some);

@@ -143,7 +143,7 @@ def test_a_child_is_a_device_like_any_other(world, board) -> None:
     service.assign("run", release)
     assert through.round() == {"pump-1": ""}
     assert Line(open_port(port)).hello().content_hash == release.content_hash
-    through._open["pump-1"][1]._began = 0.0
+    through._open["pump-1"].child._began = 0.0
     assert through.round() == {"pump-1": ""}
     told = [report for report in service.reports.values() if report.release == release]
     assert told
@@ -164,7 +164,7 @@ def test_a_child_that_trusts_another_key_keeps_what_it_runs(world, board) -> Non
     assert through.round() == {"pump-1": ""}
     assert Line(open_port(port)).hello().version == 1
     events = [event for report in service.reports.values() for event in report.events]
-    through._open["pump-1"][1]._began = 0.0
+    through._open["pump-1"].child._began = 0.0
     through.round()
     events = [event for report in service.reports.values() for event in report.events]
     assert any(event.kind == "returned" and "signature" in event.detail for event in events)

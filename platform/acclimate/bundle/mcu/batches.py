@@ -28,36 +28,47 @@ def with_batch(graph: bytes, whole: int, part: int) -> bytes:
     Raises:
         BundleError: the step is not the mean of its parts: it takes statistics over the batch, or more.
     """
+    why = ""
+    for several in (False, True):  # a recurrent body has shapes of several rows an example, too
+        made = _replaced(graph, whole, part, several)
+        try:
+            apart = _apart(graph, made, whole, part)
+        except Exception as error:  # onnxruntime's exceptions share no base but this
+            why = why or str(error).splitlines()[0]
+            continue
+        if apart < _NEAR:
+            return made
+        why = why or f"parts differ from the whole by {apart:.1e}"
+    raise BundleError(
+        f"one gradient step cannot be taken {part} examples at a time ({why}): use norm: group or none, "
+        "fewer shots, or a smaller model"
+    )
+
+
+def _replaced(graph: bytes, whole: int, part: int, several: bool) -> bytes:
+    """The graph with another batch in its shapes, where the first size is that, or several times that."""
     model = onnx.load_from_string(graph)
     del model.graph.value_info[:]
     for value in model.graph.input:
         if value.name in ("x", "y", "w"):
             value.type.tensor_type.shape.dim[0].dim_value = part
-    shapes = {node.input[_SHAPES[node.op_type]] for node in model.graph.node if node.op_type in _SHAPES}
-    for tensor in model.graph.initializer:
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    sizes = {node.input[1] for node in model.graph.node if node.op_type == "Split" and len(node.input) > 1}
+    for tensor in constants.values():
         values = numpy_helper.to_array(tensor)
-        if tensor.name in shapes and values.size and values[0] == whole:
-            values = np.concatenate([[part], values[1:]]).astype(values.dtype)
-        elif values.ndim and values.shape[0] == whole and (values == values[:1]).all():
-            values = values[:part]
-        else:
-            continue
-        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values), tensor.name))
-    made: bytes = model.SerializeToString()
-    try:
-        apart = _apart(graph, made, whole, part)
-    except Exception as error:  # onnxruntime's exceptions share no base but this
-        raise BundleError(_refusal(part, str(error).splitlines()[0])) from None
-    if not apart < _NEAR:
-        raise BundleError(_refusal(part, f"parts differ from the whole by {apart:.1e}"))
-    return made
-
-
-def _refusal(part: int, why: str) -> str:
-    return (
-        f"one gradient step cannot be taken {part} examples at a time ({why}): use norm: group or none, "
-        "fewer shots, or a smaller model"
-    )
+        if tensor.name not in sizes and values.ndim and len(values) == whole and (values == values[:1]).all():
+            tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values[:part]), tensor.name))
+    for node in model.graph.node:
+        at = _SHAPES.get(node.op_type)
+        shape = constants.get(node.input[at]) if at is not None else None
+        values = np.asarray([]) if shape is None else numpy_helper.to_array(shape)
+        rows = int(values[0]) if values.size else 0
+        if at is not None and (rows == whole or (several and values.size > 1 and rows and rows % whole == 0)):
+            name = f"{node.output[0]}, its shape"  # others may use the same numbers for something else
+            values = np.concatenate([[rows // whole * part], values[1:]]).astype(np.int64)
+            model.graph.initializer.append(numpy_helper.from_array(values, name))
+            node.input[at] = name
+    return bytes(model.SerializeToString())
 
 
 def _apart(whole_graph: bytes, part_graph: bytes, whole: int, part: int) -> float:

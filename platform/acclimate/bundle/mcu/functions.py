@@ -13,7 +13,8 @@ from acclimate.bundle.mcu.operators import HANDLERS
 from acclimate_device.bundle import Bundle
 from acclimate_device.mcu.weights import Float, numbers, rate_names
 from acclimate_device.online import OnlinePolicy
-from acclimate_device.protocol import ADAPT, FEATURES, PREDICT, Adaptation
+from acclimate_device.protocol import ADAPT, FEATURES, PARAMS, PREDICT, Adaptation
+from acclimate_device.runtime.tensors import parse
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,9 @@ def _steps(
         "y": Buffer("y", part * (1 if classes else manifest.output.width)),
         "w": Buffer("w", part),
     }
-    rates = 0
+    rates, tensors = 0, parse(bundle.files[PARAMS])
     for name in rate_names(adaptation):
-        count = laid[f"param.{name.removeprefix('rate.')}"].size if name != "lr" else 1
+        count = tensors[name][0].size if name != "lr" else 1  # of one step: of each number, or of all of them
         inputs[name] = Buffer(f"rates + {rates}", count)
         rates += count
     graph = bundle.files[ADAPT]

@@ -14,13 +14,12 @@ from typing import Literal
 
 from acclimate.errors import RolloutError
 from acclimate.privacy import epsilon
+from acclimate_device.federated import LEAST_EXAMPLES
 from acclimate_device.protocol import LIMITS, Release, Round
 
 State = Literal["open", "paused", "done", "void", "stopped"]
 Aggregator = Literal["mean", "clipped-mean", "trimmed-mean", "geometric-median", "multi-krum"]
 LIVE: tuple[State, ...] = ("open", "paused")
-LEAST_LABELS = 8
-"""A device's moments of fewer labelled examples would tell too much of each."""
 LEAST_QUORUM = 3
 LEAST_BITS = 8
 """After the point, below which rounding would show."""
@@ -67,7 +66,7 @@ class Campaign:
     noise: float = 0.0
     delta: float = 1e-5
     quorum: int = 10
-    labels: int = LEAST_LABELS
+    labels: int = LEAST_EXAMPLES
     state: State = "open"
     detail: str = ""
     accepted: int = 0

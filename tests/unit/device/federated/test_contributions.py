@@ -25,6 +25,16 @@ def test_moments_are_the_means_of_outer_products() -> None:
         unpacked(np.zeros(moments_size(3, 2) + 1), 3, 2)
 
 
+def test_of_an_example_alone_in_its_class_moments_tell_the_features() -> None:
+    """As the page on learning together says: beside a class that no example has."""
+    phi = RNG.normal(size=(12, 5))
+    phi /= np.linalg.norm(phi, axis=1, keepdims=True)
+    labels = np.array([0] * 11 + [1])
+    _, products = unpacked(moments(phi, np.eye(3)[labels] - 1 / 3), 5, 3)
+    told = products[:, 1] - products[:, 2]
+    np.testing.assert_allclose(told / np.linalg.norm(told), phi[-1], rtol=1e-9)
+
+
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=20), st.randoms())
 def test_sums_of_integers_are_the_same_in_any_order(values: list[float], order: object) -> None:
     grid = FixedPoint(24)

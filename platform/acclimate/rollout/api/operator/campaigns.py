@@ -22,7 +22,6 @@ from acclimate.rollout.api.rounds import RoundDesk
 from acclimate.rollout.bodies import OperationBody, Reference, Strict
 from acclimate.rollout.domain.campaign import (
     FLAGGED_FROM,
-    LEAST_LABELS,
     LEAST_QUORUM,
     Aggregator,
     Campaign,
@@ -33,7 +32,7 @@ from acclimate.rollout.domain.campaign import (
     noises_of,
 )
 from acclimate.rollout.store import NotFoundError
-from acclimate_device.federated import LEAST_BATCH
+from acclimate_device.federated import LEAST_BATCH, LEAST_EXAMPLES
 from acclimate_device.protocol import LIMITS
 
 router = APIRouter(tags=["campaigns"])
@@ -54,7 +53,7 @@ class CampaignBody(Strict):
     parameters: Annotated[int, Field(ge=1, le=LIMITS.contribution_numbers)] | None = None
     minutes: Annotated[float, Field(gt=0, le=60 * 24 * 30)] = 1440.0
     quorum: Annotated[int, Field(ge=LEAST_QUORUM, le=1_000_000)] = 10
-    labels: Annotated[int, Field(ge=LEAST_LABELS, le=1_000_000)] = LEAST_LABELS
+    labels: Annotated[int, Field(ge=LEAST_EXAMPLES, le=1_000_000)] = LEAST_EXAMPLES
     aggregator: Aggregator = "clipped-mean"
     clip: Annotated[float, Field(ge=1e-3, le=60.0)] = 2.0
     noise: Annotated[float, Field(ge=0, le=1e6)] = 0.0
