@@ -44,7 +44,7 @@ class Documents:
 
     def load(self, model: type[Model], name_or_path: str, changes: Sequence[str] = ()) -> Model:
         """The validated document in a file, in a variable (`env:NAME`) or shipped, with `changes` applied."""
-        document = _mapping(self._text_of(name_or_path), f"{self._kind} {name_or_path}", self._error)
+        document = mapping_of(self._text_of(name_or_path), f"{self._kind} {name_or_path}", self._error)
         for change in changes:
             self._apply(document, change)
         try:
@@ -177,7 +177,7 @@ def mapping_in(path: Path, error: type[AcclimateError]) -> dict[str, Any]:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise error(f"{path} cannot be read as YAML: {problem}") from problem
-    return _mapping(text, str(path), error)
+    return mapping_of(text, str(path), error)
 
 
 def value_of(text: str, origin: str, error: type[AcclimateError]) -> Any:
@@ -192,7 +192,12 @@ def value_of(text: str, origin: str, error: type[AcclimateError]) -> Any:
         raise error(f"{origin} is not YAML: {problem}") from problem
 
 
-def _mapping(text: str, origin: str, error: type[AcclimateError]) -> dict[str, Any]:
+def mapping_of(text: str, origin: str, error: type[AcclimateError]) -> dict[str, Any]:
+    """The keys and values that a YAML text holds, unchecked.
+
+    Raises:
+        AcclimateError: of the kind given; it is not YAML, or maps no keys to values.
+    """
     document = value_of(text, origin, error)
     if not isinstance(document, dict):
         holds = "nothing" if document is None else f"a {type(document).__name__}"

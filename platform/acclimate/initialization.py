@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from acclimate.errors import ModelError
@@ -197,7 +198,7 @@ class Initialization:
                 adaptation=AdaptationPolicy(**_tuples(meta["adaptation"])),
                 learner=meta["learner"],
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
             raise ModelError(
                 f"{directory} holds no readable initialization ({error}): export or train it again"
             ) from error

@@ -5,10 +5,13 @@ from __future__ import annotations
 from acclimate.bundle.expectation import expected_curve
 from acclimate.bundle.export import Bundle, build_bundle
 from acclimate.bundle.limits import DeviceLimits
-from acclimate.documents import parse_yaml
+from acclimate.documents import mapping_of
+from acclimate.errors import RegistryError
 from acclimate.references import split_reference
 from acclimate.registry import CANDIDATE, Registry
 from acclimate_device.protocol import Release
+
+RECIPE = "recipe.yaml"
 
 
 def bundle_of(registry: Registry, reference: str) -> Bundle:
@@ -22,14 +25,13 @@ def bundle_of(registry: Registry, reference: str) -> Bundle:
     name, ref = split_reference(reference)
     initialization, version = registry.fetch(name, ref or CANDIDATE)
     exact = str(version.version)  # an alias may move between two requests
-    recipe = parse_yaml(registry.document(name, exact, "recipe.yaml") or "") or {}
     return build_bundle(
         initialization,
         Release(version.name, version.version, version.content_hash),
         run_id=version.run_id,
         verdict=str(version.tags.get("verdict", "")),
         expected=expected_curve(registry.evaluation(name, exact), initialization.adaptation.shots),
-        limits=DeviceLimits.declared(recipe.get("device") or {}),
+        limits=_declared(registry, name, exact),
     )
 
 
@@ -42,5 +44,13 @@ def limits_of(registry: Registry, reference: str) -> DeviceLimits:
         BundleError: a key or a value is no limit.
     """
     name, ref = split_reference(reference)
-    recipe = parse_yaml(registry.document(name, ref or CANDIDATE, "recipe.yaml") or "") or {}
-    return DeviceLimits.declared(recipe.get("device") or {})
+    return _declared(registry, name, ref or CANDIDATE)
+
+
+def _declared(registry: Registry, name: str, ref: str) -> DeviceLimits:
+    text = registry.document(name, ref, RECIPE)
+    if text is None:
+        return DeviceLimits.declared({})
+    recipe = mapping_of(text, f"{RECIPE} of {name} version {ref} in {registry.where}", RegistryError)
+    section = recipe.get("device")
+    return DeviceLimits.declared(section if isinstance(section, dict) else {})

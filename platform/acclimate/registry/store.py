@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acclimate.errors import RegistryError
+from acclimate.errors import ModelError, RegistryError
 from acclimate.registry.client import as_default, connect, translated, without_password
 from acclimate.registry.location import StoreLocation, locate
 from acclimate.registry.runs import RunInfo, RunRecorder
@@ -138,7 +139,10 @@ class Registry:
         return self.version(name, str(version))
 
     def versions(self, name: str | None = None) -> list[VersionInfo]:
-        """Every version, of one name or of all: by name, newest first."""
+        """Every version, of one name or of all: by name, newest first.
+
+        Of all, those are left out that others registered in an MLflow server that is shared.
+        """
         chosen = None if name is None else f"name = '{_checked(name)}'"
         with translated(self.location):
             found = _all_pages(lambda token: self.client.search_model_versions(chosen, page_token=token))
@@ -147,7 +151,11 @@ class Registry:
         for version in found:  # a search leaves the aliases out
             pointing = aliases.get(version.name, {}).items()
             version.aliases = [alias for alias, number in pointing if int(number) == int(version.version)]
-        infos = [VersionInfo.of(version) for version in found]
+        infos = [
+            VersionInfo.of(version)
+            for version in found
+            if name is not None or CONTENT_HASH_TAG in version.tags
+        ]
         return sorted(infos, key=lambda info: (info.name, -info.version))
 
     def version(self, name: str, ref: str) -> VersionInfo:
@@ -167,9 +175,8 @@ class Registry:
         from acclimate.initialization import Initialization
 
         version = self.version(name, ref)
-        with tempfile.TemporaryDirectory() as folder:
-            self._download(version, Path(folder))
-            initialization = Initialization.load(Path(folder))
+        with self._files(version) as folder:
+            initialization = Initialization.load(folder)
         found = initialization.content_hash()
         if found != version.content_hash:
             raise RegistryError(
@@ -181,18 +188,16 @@ class Registry:
 
     def evaluation(self, name: str, ref: str = CANDIDATE) -> dict[str, Any]:
         """The evaluation that was registered with a version, see `acclimate.evaluation`."""
-        version = self.version(name, ref)
-        with tempfile.TemporaryDirectory() as folder:
-            self._download(version, Path(folder))
-            evaluation: dict[str, Any] = json.loads((Path(folder) / EVALUATION_FILE).read_text())
+        with self._files(self.version(name, ref)) as folder:
+            evaluation = json.loads((folder / EVALUATION_FILE).read_text())
+            if not isinstance(evaluation, dict):
+                raise ValueError(f"{EVALUATION_FILE} maps no keys to values")
         return evaluation
 
     def document(self, name: str, ref: str, file_name: str) -> str | None:
         """A text file that was registered with a version, such as `recipe.yaml`; None if there is none."""
-        version = self.version(name, ref)
-        with tempfile.TemporaryDirectory() as folder:
-            self._download(version, Path(folder))
-            path = Path(folder) / file_name
+        with self._files(self.version(name, ref)) as folder:
+            path = folder / file_name
             return path.read_text() if path.is_file() else None
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
@@ -245,6 +250,20 @@ class Registry:
             self.client.delete_model_version(name, version.version)
             raise
         return int(version.version)
+
+    @contextmanager
+    def _files(self, version: VersionInfo) -> Iterator[Path]:
+        """A folder with the version's files, which somebody may have removed or replaced by hand."""
+        with tempfile.TemporaryDirectory() as folder:
+            self._download(version, Path(folder))
+            try:
+                yield Path(folder)
+            except (OSError, ValueError, ModelError) as error:
+                what = str(error).replace(folder, "its folder")
+                raise RegistryError(
+                    f"the files of {version.name} version {version.version} in {self.where} are incomplete "
+                    f"or damaged ({what}): restore them in MLflow's artifact store, or register it again"
+                ) from error
 
     def _download(self, version: VersionInfo, folder: Path) -> None:
         from mlflow.artifacts import download_artifacts

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from acclimate import evaluation as ev
-from acclimate.errors import RecipeError, TrainingError
+from acclimate.errors import RecipeError, RegistryError, TrainingError
 from acclimate.initialization import Initialization
 from acclimate.learners import MetaParams
 from acclimate.registry import Registry, VersionInfo
@@ -53,11 +53,23 @@ def evaluate_version(
     version = registry.version(name, ref)
     with tempfile.TemporaryDirectory() as folder:
         files = registry.download_run(version.run_id, Path(folder))
-        problem = open_problem(load_recipe(str(files / "recipe.yaml"), changes))
+        problem = open_problem(load_recipe(str(_kept(files / "recipe.yaml", registry, version)), changes))
         if problem.data.schema.kind == "anomaly":
             return version, fit_normal(problem, listener.on_evaluation)[1]
-        metas = {phase: load_checkpoint(files / f"{phase}.pt").result for phase in phases(problem)}
+        metas = {
+            phase: load_checkpoint(_kept(files / f"{phase}.pt", registry, version)).result
+            for phase in phases(problem)
+        }
     return version, evaluate_starts(problem, metas, listener)
+
+
+def _kept(path: Path, registry: Registry, version: VersionInfo) -> Path:
+    if not path.is_file():
+        raise RegistryError(
+            f"run {version.run_id} of {version.name} version {version.version} in {registry.where} lost its "
+            f"{path.name}: restore it in MLflow's artifact store, or train again"
+        )
+    return path
 
 
 @traced("evaluate")
