@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from acclimate.errors import AcclimateError, SettingsError
+from acclimate.errors import AcclimateError, SettingsError, without_password
 from acclimate.home import home
 from acclimate.rollout.settings import ServiceSettings
 
@@ -202,7 +202,7 @@ def _registry(tracking_uri: str) -> Iterator[Finding]:
     except AcclimateError as error:
         yield Finding("MLflow registry", "error", str(error), "correct MLFLOW_TRACKING_URI")
         return
-    shown = _without_password(tracking_uri)
+    shown = without_password(tracking_uri)
     if not location.is_server or not tracking_uri.startswith("http"):
         yield Finding("MLflow registry", "ok", f"{shown} (a database; not opened here)")
         return
@@ -224,12 +224,12 @@ def _ray(address: str) -> Iterator[Finding]:
     default = {"http": 80, "https": 443, "ray": 10001}.get(parts.scheme, 6379)
     host = parts.hostname or ""
     if _listens(host, parts.port or default):
-        yield Finding("Ray", "ok", f"{_without_password(address)} answers")
+        yield Finding("Ray", "ok", f"{without_password(address)} answers")
     else:
         remedy = (
             "start the cluster or its port-forward, correct RAY_ADDRESS, or unset it to train on this machine"
         )
-        yield Finding("Ray", "error", f"nothing listens at {_without_password(address)}", remedy)
+        yield Finding("Ray", "error", f"nothing listens at {without_password(address)}", remedy)
 
 
 def _service(where: Configuration) -> Iterator[Finding]:
@@ -241,7 +241,7 @@ def _service(where: Configuration) -> Iterator[Finding]:
             "correct the variable: the reference of settings names each range",
         )
     status = _status(f"{where.service_url.rstrip('/')}/healthz")
-    shown = _without_password(where.service_url)
+    shown = without_password(where.service_url)
     if status == 200:
         yield Finding("rollout service", "ok", f"{shown} answers")
         yield from _inside_service(where.service_url)
@@ -278,7 +278,7 @@ def _traces(url: str) -> Iterator[Finding]:
     if not url:
         return
     parts = urlsplit(url)
-    shown = _without_password(url)
+    shown = without_password(url)
     if _listens(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)):
         yield Finding("traces", "ok", f"{shown} listens")
     else:
@@ -308,10 +308,3 @@ def _listens(host: str, port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    if not parts.password:
-        return uri
-    return uri.replace(f":{parts.password}@", ":***@")

@@ -183,7 +183,10 @@ def _runtime_env(working_dir: Path | None, file: Path | None) -> dict[str, Any]:
     given = {} if file is None else mapping_in(file, RecipeError)
     if working_dir is not None:
         # What every project's folder holds and no job needs.
-        excluded = [".git", ".venv", "acclimate-home", *given.get("excludes", [])]
+        named = given.get("excludes") or []
+        if not isinstance(named, list):
+            raise RecipeError(f"--runtime-env {file}: excludes is {named!r}, no list of patterns")
+        excluded = [".git", ".venv", "acclimate-home", *named]
         given = {**given, "working_dir": os.fspath(working_dir), "excludes": excluded}
     return given
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from acclimate.errors import AcclimateError, RegistryError
+from acclimate.errors import AcclimateError, RegistryError, without_password
 from acclimate.mishaps import as_user_error
 from acclimate.registry.location import StoreLocation
 from acclimate.registry.migration import migrate
@@ -85,15 +85,6 @@ def as_default(location: StoreLocation) -> Iterator[None]:
         mlflow.set_tracking_uri(before or "")
         if before is None:
             os.environ.pop("MLFLOW_TRACKING_URI", None)
-
-
-def without_password(uri: str) -> str:
-    """The URI as it may be printed: `scheme://user:***@host/...`."""
-    head, at, tail = uri.rpartition("@")
-    scheme, separator, credentials = head.partition("://")
-    if not at or not separator:
-        return uri
-    return f"{scheme}://{credentials.partition(':')[0]}:***@{tail}"
 
 
 def _remedied(error: Exception) -> str:

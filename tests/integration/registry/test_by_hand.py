@@ -11,7 +11,7 @@ from acclimate.bundle.registered import bundle_of
 from acclimate.errors import RegistryError
 from acclimate.registry import Registry
 from acclimate.workflow.judging import evaluate_version
-from acclimate.workflow.listener import Listener
+from tests.support.listeners import Quiet
 from tests.support.registered import register
 
 pytestmark = pytest.mark.slow
@@ -53,7 +53,7 @@ def test_what_was_removed_or_replaced_is_told_with_its_version(
 
 def test_a_run_that_lost_its_files_is_named(kept: Path) -> None:
     with pytest.raises(RegistryError, match=r"of watch version 1 in sqlite.* lost its recipe\.yaml"):
-        evaluate_version("watch", "1", listener=Listener())
+        evaluate_version("watch", "1", listener=Quiet())
 
 
 def test_models_of_others_are_not_listed_as_ours(kept: Path) -> None:

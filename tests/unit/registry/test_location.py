@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from acclimate.errors import RegistryError
-from acclimate.registry.client import without_password
+from acclimate.errors import RegistryError, without_password
 from acclimate.registry.location import locate
 
 

@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
-from acclimate.errors import TrainingError
+from acclimate.errors import TrainingError, without_password
 from acclimate.training.jobs.job import Job, JobState, Order, UnreachableError
 
 logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it tells every reconnection
@@ -40,18 +41,22 @@ class RayJobs:
     """
 
     def __init__(self, address: str, runtime_env: Mapping[str, Any] | None = None) -> None:
-        self._address = address
+        address = jobs_api(address)
+        self._address = without_password(address)
         self._runtime_env = dict(runtime_env or {})
         # Ray prefers its environment variables to the argument; what was asked for by name wins here.
         os.environ["RAY_API_SERVER_ADDRESS"] = address
         token = ray_token()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         with self._speaking():
-            self._client = JobSubmissionClient(address, headers=headers)
+            try:
+                self._client = JobSubmissionClient(address, headers=headers)
+            except (TypeError, LookupError, ValueError) as error:  # JSON, but not the Jobs API's
+                raise ConnectionError(f"what answers there is something else ({error})") from error
 
     def submit(self, order: Order) -> Job:
-        environment = {**self._runtime_env.get("env_vars", {}), **order.variables}
         with self._speaking():
+            environment = {**self._runtime_env.get("env_vars", {}), **order.variables}
             self._client.submit_job(
                 entrypoint=order.entrypoint,
                 submission_id=order.name,
@@ -116,6 +121,29 @@ class RayJobs:
             if "status code 5" in said or "WebSocket" in said:  # while the head restarts, or its log moves
                 raise UnreachableError(f"{self._address}: {said}") from error
             raise TrainingError(f"the Ray cluster at {self._address} refuses: {said}") from error
+        except (TypeError, ValueError) as error:
+            raise TrainingError(f"Ray refuses the runtime environment: {error}") from error
+
+
+def jobs_api(address: str) -> str:
+    """The address with its scheme, and the dashboard's port where only a host is named.
+
+    Raises:
+        TrainingError: it is none of a Jobs API.
+    """
+    given = address.strip()
+    whole = given if "://" in given else f"http://{given}"
+    try:
+        where = urlsplit(whole)
+        host, port = where.hostname, where.port
+    except ValueError:
+        host, port = None, None
+    if not host or where.scheme not in ("http", "https"):
+        raise TrainingError(
+            f"{without_password(given)!r} is no address of a Jobs API: write that of the head's dashboard, "
+            "usually http://HEAD:8265"
+        )
+    return whole if port or whole is given else f"{whole.rstrip('/')}:8265"
 
 
 def ray_token() -> str | None:
