@@ -50,7 +50,7 @@ class Preparation:
         self.hold = steps.missing in ("hold", "season") and axes == 2
         self._relative = np.flatnonzero(np.isin(np.asarray(channels), steps.relative) & (axes == 2))
         self._offset = column(steps.offset, np.float64) if steps.offset else None
-        self._absent = np.asarray(steps.absent, np.float64)
+        self._absent = spellings(steps.absent)
         self._low = column(steps.low, np.float32) if steps.low else None
         self._high = column(steps.high, np.float32) if steps.high else None
 
@@ -101,6 +101,12 @@ class Preparation:
         """Inputs (..., channels, *rest) in normalized units."""
         result: Float = (repaired - self._mean) * self._inverse
         return result
+
+
+def spellings(absent: Sequence[float]) -> NDArray[np.float64]:
+    """What stands for a missing value, as written and as float32 keeps it: 9999.9 is 9999.900390625 there."""
+    exact = np.asarray(absent, np.float64)
+    return np.concatenate([exact, exact.astype(np.float32).astype(np.float64)])
 
 
 def held(raw: NDArray[Any]) -> NDArray[Any]:

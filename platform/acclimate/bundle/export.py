@@ -30,8 +30,10 @@ from acclimate.initialization import Initialization
 from acclimate.learners import Loss, loss_for
 from acclimate.models import build
 from acclimate.preprocessing import preprocessing
+from acclimate_device.errors import ProtocolError
 from acclimate_device.protocol import (
     ADAPT,
+    LIMITS,
     MANIFEST,
     PARAMS,
     PREDICT,
@@ -46,7 +48,9 @@ from acclimate_device.protocol import (
     Output,
     Release,
     dumps,
+    loads,
 )
+from acclimate_device.protocol.codec import Text
 
 
 @dataclass(frozen=True)
@@ -127,10 +131,10 @@ def build_bundle(
         learner=initialization.learner,
         expected=expected,
         run_id=run_id,
-        verdict=verdict,
+        verdict=_sentence(verdict),
     )
     verify_sanity(initialization, files[PREDICT], files[ADAPT], signature, sanity, manifest.sanity_tolerance)
-    return Bundle(manifest, {MANIFEST: dumps(manifest), **files}, agreement)
+    return _as_devices_read_it(manifest, files, agreement)
 
 
 def _closed_form(
@@ -164,7 +168,7 @@ def _closed_form(
         learner=initialization.learner,
         expected=expected,
         run_id=run_id,
-        verdict=verdict,
+        verdict=_sentence(verdict),
     )
     if anomalies:
         agreed = verify_windows(manifest, files)
@@ -172,7 +176,23 @@ def _closed_form(
         agreed = verify_labels(manifest, files)
         # Another processor rounds otherwise: devices accept ten times what float32 errs by here.
         manifest = replace(manifest, sanity_tolerance=max(manifest.sanity_tolerance, 10 * agreed))
-    return Bundle(manifest, {MANIFEST: dumps(manifest), **files}, Agreement(agreed))
+    return _as_devices_read_it(manifest, files, Agreement(agreed))
+
+
+def _as_devices_read_it(manifest: Manifest, files: Mapping[str, bytes], agreement: Agreement) -> Bundle:
+    """The bundle, if its manifest is one that devices accept: no bundle leaves that none can open."""
+    raw = dumps(manifest)
+    try:
+        loads(Manifest, raw, LIMITS.manifest_bytes)
+    except ProtocolError as error:
+        raise BundleError(f"no device would open this bundle: {error}") from error
+    return Bundle(manifest, {MANIFEST: raw, **files}, agreement)
+
+
+def _sentence(verdict: str) -> str:
+    """A verdict as long as a manifest takes one; the registry has it whole."""
+    longest = Text().max_length
+    return verdict if len(verdict) <= longest else verdict[: longest - 1] + "\u2026"
 
 
 def _listed(files: Mapping[str, bytes]) -> dict[str, File]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from acclimate.errors import DataError
 from acclimate.files import write_whole
 from acclimate.initialization import Missing
 from acclimate.tasks import DATASETS, EpisodePlan, Sinusoids, TaskPool, open_tasks, report_on
+from acclimate.tasks.episodes.split import split_tasks
 from acclimate.tasks.pool.stored import is_url
 from acclimate.tasks.report import DataReport
+from acclimate.tasks.report.findings import Finding
 from acclimate.tasks.report.page import report_page
 from acclimate.training.fan_out import fan_out
 from acclimate.training.recipe import EpisodesSection
@@ -176,6 +179,7 @@ def report(
         tasks = open_tasks(**named.data, data_dir=data_dir, missing=lenient, progress=progress)
     pool = _recorded(tasks, source)
     found = report_on(pool, _plan(chosen), missing=declared)
+    found.findings[:0] = _no_split(pool, named.split) if named.is_recipe else ()
     if page is not None:
         write_whole(page, report_page(source, pool, found))
     if as_json:
@@ -215,6 +219,15 @@ def _print(source: str, found: DataReport) -> None:
     print_table("Findings", ("severity", "what", "remedy"), rows)
 
 
+def _no_split(pool: TaskPool, split: Mapping[str, Any]) -> Iterator[Finding]:
+    """Why training could not set devices aside as the recipe says."""
+    try:
+        split_tasks(pool, **split)
+    except DataError as error:
+        what, _, remedy = str(error).rpartition(": ")
+        yield Finding("error", what, remedy)
+
+
 def _recorded(tasks: TaskPool | Sinusoids, source: str) -> TaskPool:
     if isinstance(tasks, Sinusoids):
         raise DataError(f"{source!r} is generated: it has no pool and nothing to report on")
@@ -223,11 +236,12 @@ def _recorded(tasks: TaskPool | Sinusoids, source: str) -> TaskPool:
 
 @dataclass(frozen=True)
 class Named:
-    """What a person named: arguments of `open_tasks`, and of the episodes' plan if it is a recipe."""
+    """What a person named: arguments of `open_tasks`; of a recipe also those of its episodes and split."""
 
     data: dict[str, Any]
     episodes: dict[str, Any]
     is_recipe: bool
+    split: dict[str, Any] = field(default_factory=dict)
 
 
 def name_tasks(source: str, options: tuple[str, ...], recordings: Path | None) -> Named:
@@ -246,7 +260,9 @@ def name_tasks(source: str, options: tuple[str, ...], recordings: Path | None) -
         "options": {**(section.get("options") or {}), **given},
         "recordings": section.get("recordings") or {},
     }
-    return Named(described, recipe.get("episodes") or {}, is_recipe=True)
+    held_out = ("test", "validation", "test_groups", "validation_groups")
+    split = {key: section[key] for key in held_out if key in section} | {"seed": section.get("split_seed", 0)}
+    return Named(described, recipe.get("episodes") or {}, is_recipe=True, split=split)
 
 
 def _recipe(source: str) -> dict[str, Any] | None:

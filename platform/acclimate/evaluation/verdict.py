@@ -309,7 +309,8 @@ def _gain_words(evaluation: Evaluation, rival: _Gain) -> str:
     unit, scale = (" points", 100.0) if evaluation.metric == "accuracy" else ("", 1.0)
     low, high = rival.interval()
     better = "better" if rival.mean >= 0 else "worse"
-    ends = f"95 % interval {scale * low:+.3g} to {scale * high:+.3g}, {evaluation.devices} devices"
+    devices = f"{evaluation.devices} device{'s' if evaluation.devices != 1 else ''}"
+    ends = f"95 % interval {scale * low:+.3g} to {scale * high:+.3g}, {devices}"
     return f"{abs(scale * rival.mean):.3g}{unit} {better} ({ends})"
 
 

@@ -19,6 +19,7 @@ from acclimate.bundle.export import build_bundle, write_bundle
 from acclimate.bundle.limits import DeviceLimits
 from acclimate.errors import BundleError
 from acclimate.models import Network
+from acclimate_device.bundle import parse_manifest
 from acclimate_device.protocol import ADAPT, FILES, LIMITS, MANIFEST, PARAMS, Manifest, Release, loads
 from tests.support.bundle_samples import export, release_of, start
 
@@ -31,6 +32,16 @@ def initialization():
 @pytest.fixture(scope="module")
 def bundle(initialization):
     return export(initialization, run_id="run-7")
+
+
+def test_a_verdict_of_any_length_leaves_a_bundle_that_devices_open(initialization):
+    said = export(initialization, verdict="Record more. " * 40)
+    assert parse_manifest(said.files[MANIFEST]).verdict.startswith("Record more. ")
+
+
+def test_a_bundle_that_no_device_would_open_is_not_made(initialization):
+    with pytest.raises(BundleError, match=r"no device would open this bundle: Manifest\.run_id: 257 char"):
+        export(initialization, run_id="r" * 257)
 
 
 def test_the_manifest_tells_the_truth_about_every_file(bundle, initialization):

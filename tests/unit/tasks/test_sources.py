@@ -70,8 +70,8 @@ def test_partitions_are_text_and_hidden_files_are_left_alone(tmp_path):
         "part-3.parquet.crc",
     ):
         (tmp_path / "device=1" / hidden).write_text("half written")
-    (tmp_path / "_delta_log").mkdir()
-    (tmp_path / "_delta_log" / "0.parquet").write_text("x")
+    (tmp_path / "_logs").mkdir()
+    (tmp_path / "_logs" / "0.parquet").write_text("x")
     pool = build_in_memory(from_files(str(tmp_path)), PUMPS)
     assert pool.task_ids == ("001", "1", "a b")
     assert [pool.examples_of(task) for task in range(3)] == [24, 24, 24]

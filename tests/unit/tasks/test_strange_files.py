@@ -1,13 +1,10 @@
 """Files that strangers bring: each gives the numbers that were written, or an error that says what to do."""
 
-import json
-import zipfile
+import gzip
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from acclimate.errors import DataError
@@ -17,41 +14,45 @@ from acclimate.tasks.report import report_on
 from acclimate_device.preprocessing import Preparation
 from acclimate_device.protocol import Preprocessing
 from tests.support.fleets import DEVICES, ROWS, as_written, csv, edited, fleet, opened, timed
+from tests.support.written import (
+    annotated,
+    cut,
+    document,
+    halved,
+    lines,
+    logged,
+    packed,
+    structured,
+    text,
+    zipped,
+)
 
 
 def epoch(time: pd.Series) -> pd.Series:
     return time.map(pd.Timestamp.timestamp).astype("int64")
 
 
-def lines(folder: Path, frame: pd.DataFrame) -> Path:
-    rows = (
-        {
-            "device": row.device,
-            "at": {"time": str(row.time)},
-            "m": {"pressure": row.pressure, "flow": row.flow},
-        }
-        | {"state": row.state}
-        for row in frame.itertuples()
-    )
-    (folder / "fleet.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    return folder / "fleet.jsonl"
-
-
-def zipped(folder: Path, frame: pd.DataFrame) -> Path:
-    with zipfile.ZipFile(folder / "fleet.zip", "w") as archive:
-        for device, rows in frame.groupby("device"):
-            archive.writestr(f"{device}.csv", rows.to_csv(index=False))
-    return folder / "fleet.zip"
-
-
-def structured(folder: Path, frame: pd.DataFrame) -> Path:
-    inner = pa.StructArray.from_arrays([pa.array(frame.pressure), pa.array(frame.flow)], ["pressure", "flow"])
-    table = pa.table({"device": frame.device, "time": frame.time, "m": inner, "state": frame.state})
-    pq.write_table(table, folder / "fleet.parquet")
-    return folder / "fleet.parquet"
-
-
 RIGHT = {
+    "a JSON list": document(None),
+    "a JSON list over many lines": document(2),
+    "a JSON list within an object": document(None, '{{"meta": {{"n": 1}}, "data": {}}}'),
+    "compressed by Zstandard": packed("zstd", ".zst"),
+    "compressed by Brotli": packed("brotli", ".br"),
+    "tables of InfluxDB": annotated,
+    "days and times of day by type": halved,
+    "UTF-32": lambda folder, frame: csv(folder, frame, encoding="utf-32"),
+    "a header over two lines": lambda folder, frame: edited(
+        folder, frame, lambda rows: [rows[0].replace("state", '"state\n(of the pump)"'), *rows[1:]]
+    ),
+    "quotes behind a backslash": lambda folder, frame: edited(
+        folder, frame, lambda rows: [rows[0] + ",note", *(row + ',"say \\"hi\\", ok"' for row in rows[1:])]
+    ),
+    "columns without names": lambda folder, frame: edited(
+        folder, frame, lambda rows: ["device,time,,,state", *rows[1:]]
+    ),
+    "columns called by numbers": lambda folder, frame: edited(
+        folder, frame, lambda rows: ["device,time,7,1,state", *rows[1:]]
+    ),
     "JSON lines with objects inside": lines,
     "structures in Parquet": structured,
     "a zip of files": zipped,
@@ -66,6 +67,12 @@ RIGHT = {
     "digits without marks": timed(lambda time: time.dt.strftime("%Y%m%d%H%M%S")),
     "names of months": timed(lambda time: time.dt.strftime("%d-%b-%Y %H:%M")),
     "year first with strokes": timed(lambda time: time.dt.strftime("%Y/%m/%d %H:%M:%S")),
+    "halves of a day behind an ISO day": timed(lambda time: time.dt.strftime("%Y-%m-%d %I:%M:%S %p")),
+    "a comma before the fraction": timed(lambda time: time.dt.strftime("%Y-%m-%d %H:%M:%S") + ",000"),
+    "no marks and a T": timed(lambda time: time.dt.strftime("%Y%m%dT%H%M%SZ")),
+    "as web servers log": timed(lambda time: time.dt.strftime("%d/%b/%Y:%H:%M:%S +0000")),
+    "as browsers print": timed(lambda time: time.dt.strftime("%a %b %d %Y %H:%M:%S GMT+0000 (UTC)")),
+    "a zone named once more": timed(lambda time: time.dt.strftime("%Y-%m-%dT%H:%M:%S+01:00[Europe/Berlin]")),
     "fractions of a second": timed(lambda time: time.dt.strftime("%d.%m.%Y %H:%M:%S.%f")),
     "zones mixed": timed(
         lambda time: [
@@ -84,6 +91,9 @@ RIGHT = {
 }
 
 
+NAMES = {"column 3": "pressure", "column 4": "flow", "7": "pressure", "1": "flow"}
+
+
 @pytest.mark.parametrize("name", list(RIGHT))
 def test_gives_the_numbers_that_were_written(name, tmp_path):
     frame = fleet(
@@ -91,9 +101,10 @@ def test_gives_the_numbers_that_were_written(name, tmp_path):
     )
     pool, declared = opened(RIGHT[name](tmp_path, frame))
     assert declared["time"], declared
-    assert [channel.removeprefix("m.") for channel in declared["channels"]] == ["pressure", "flow"]
+    found = [NAMES.get(channel, channel.removeprefix("m.")) for channel in declared["channels"]]
+    assert sorted(found) == ["flow", "pressure"]
     assert declared["sample_rate_hz"] == pytest.approx(1 / 60, rel=1e-3)
-    as_written(pool, frame, ["pressure", "flow"])
+    as_written(pool, frame, found)
 
 
 @pytest.mark.parametrize(("mark", "point", "sep"), [(",", ".", ","), (".", ",", ";")])
@@ -114,16 +125,23 @@ def test_what_instruments_write_for_nothing_is_missing(tmp_path):
     frame.loc[random.random(len(frame)) < 0.05, "pressure"] = -999
     frame["raw"] = random.integers(300, 400, len(frame))
     frame.loc[random.random(len(frame)) < 0.05, "raw"] = 65535
+    frame.loc[random.random(len(frame)) < 0.05, "flow"] = 9999.9
     place = csv(tmp_path, frame)
     pool, declared = opened(place)
-    assert sorted(declared["absent"]) == [-999, 65535]
+    assert sorted(declared["absent"]) == [-999, 9999.9, 65535]
     assert pool.info.missing == {
         "pressure": int((frame.pressure == -999).sum()),
+        "flow": int((frame.flow == 9999.9).sum()),
         "raw": int((frame.raw == 65535).sum()),
     }
+    frame.astype({"flow": "float32"}).to_parquet(tmp_path / "single.parquet")
+    single = build_in_memory(
+        from_files(str(tmp_path / "single.parquet")), RecordingSchema.from_dict(declared)
+    )
+    assert single.info.missing == pool.info.missing
     untold = {key: value for key, value in declared.items() if key not in ("absent", "missing")}
     report = report_on(build_in_memory(from_files(str(place)), RecordingSchema.from_dict(untold)))
-    assert [one.severity for one in report.findings if "absent: [" in one.remedy] == ["error", "error"]
+    assert [one.severity for one in report.findings if "absent: [" in one.remedy] == ["error"] * 3
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -183,12 +201,11 @@ def parquet(folder: Path, frame: pd.DataFrame) -> Path:
     return folder / "fleet.parquet"
 
 
-def text(folder: Path, name: str, content: str) -> Path:
-    (folder / name).write_text(content)
-    return folder / name
-
-
 WRONG = {
+    "no day of the calendar": (
+        timed(lambda time: time.dt.strftime("30.02.%Y %H:%M")),
+        r"row 1: time column 'time' holds '30\.02\.2026 00:00', no time",
+    ),
     "zone in some rows": (
         timed(lambda time: [str(one) + ("Z" if at % 2 else "") for at, one in enumerate(time)]),
         r"row 2: time column 'time' holds '2026-01-10 00:01:00Z', no time",
@@ -242,6 +259,45 @@ WRONG = {
             folder, frame.assign(x=[[1.0, 2.0]] * len(frame)).drop(columns=["pressure", "flow"])
         ),
         "'x' holds lists",
+    ),
+    "a log of tables": (
+        lambda folder, frame: logged(folder, frame, "_delta_log", "00000000000000000000.json"),
+        "is a table of Delta, whose log says which of its files count",
+    ),
+    "a log of snapshots": (
+        lambda folder, frame: logged(folder, frame, "metadata", "v1.metadata.json"),
+        "is a table of Iceberg",
+    ),
+    "cut short in compression": (
+        lambda folder, frame: cut(folder, gzip.compress(frame.to_csv(index=False).encode())),
+        r"fleet\.csv\.gz: cannot be read \(Compressed file ended",
+    ),
+    "an archive": (lambda folder, frame: text(folder, "fleet.tar.gz", ""), "is an archive: unpack it"),
+    "a page of the web": (
+        lambda folder, frame: text(folder, "fleet.csv", "<!DOCTYPE html>\n<html>404, not found"),
+        "is a page of the web",
+    ),
+    "a pointer of Git LFS": (
+        lambda folder, frame: text(
+            folder, "fleet.csv", "version https://git-lfs.github.com/spec/v1\nsize 9\n"
+        ),
+        "git lfs pull",
+    ),
+    "line protocol": (
+        lambda folder, frame: text(
+            folder, "fleet.txt", 'pump,device=p00 flow=1.5,state="on, again" 1767225600000000000\n' * 9
+        ),
+        "is InfluxDB line protocol: export it as CSV",
+    ),
+    "a JSON object a column": (
+        lambda folder, frame: text(folder, "fleet.json", frame.to_json(date_format="iso")),
+        r"fleet\.json: is no list of JSON objects .*orient='records'",
+    ),
+    "half a JSON list": (
+        lambda folder, frame: text(
+            folder, "fleet.json", frame.to_json(orient="records", date_format="iso")[:-90]
+        ),
+        r"fleet\.json: is no list of JSON objects \(what begins with",
     ),
     "a workbook": (
         lambda folder, frame: text(folder, "fleet.xlsx", "PK"),

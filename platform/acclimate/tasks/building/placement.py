@@ -18,9 +18,13 @@ from acclimate.tasks.columns.arrays import read_lists, read_numbers
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Batch, Source
 from acclimate_device import calendar
+from acclimate_device.preprocessing import spellings
 
 DISTINCT_ROWS = 8192
 """Rows of a batch that are looked at for steps that float32 loses."""
+ROUNDING = 1e-12
+SAME = 1e-9
+"""What arithmetic in float64 leaves behind is smaller, of a number and of all numbers' range."""
 
 Integers = npt.NDArray[np.int64]
 Mapped = np.memmap[Any, np.dtype[Any]]
@@ -180,16 +184,22 @@ def _numbers(batch: Batch, names: tuple[str, ...], schema: RecordingSchema) -> n
     words = schema.absent_words
     numbers = np.stack([read_numbers(name, batch.column(name), batch.where, words) for name in names], axis=1)
     if schema.absent_numbers:
-        numbers[np.isin(numbers, schema.absent_numbers)] = np.nan
+        numbers[np.isin(numbers, spellings(schema.absent_numbers))] = np.nan
     return numbers
 
 
 def _finer_than_float32(values: npt.NDArray[np.float64]) -> Iterator[int]:
-    """The columns of which float32 would make different values one: more than a twentieth of them."""
+    """The columns of which float32 would make different values one: more than a twentieth of them.
+
+    What only rounding has made different, as sums and differences do in the last digits, is no step.
+    """
     if values.ndim > 2:
         return
     for index, column in enumerate(values[:DISTINCT_ROWS].T):
-        present = column[~np.isnan(column)]
-        exact = len(np.unique(present))
-        if exact - len(np.unique(present.astype(np.float32))) > exact / 20:
+        distinct = np.unique(column[~np.isnan(column)])
+        lost = np.diff(distinct.astype(np.float32)) == 0
+        rounding = np.minimum(
+            ROUNDING * np.abs(distinct[1:]), SAME * np.ptp(distinct) if len(distinct) else 0.0
+        )
+        if (lost & (np.diff(distinct) > rounding)).sum() > len(distinct) / 20:
             yield index

@@ -79,8 +79,6 @@ def read_numbers(
     """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    if pa.types.is_duration(values.type):
-        values = pc.divide(pc.cast(pc.cast(values, pa.duration("ns")), pa.int64()), 1e9)
     if not (is_number(values.type) or pa.types.is_string(values.type) or pa.types.is_null(values.type)):
         raise DataError(f"column {column!r} holds {values.type}, not numbers: convert it, or leave it out")
 

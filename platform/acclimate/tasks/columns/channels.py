@@ -107,6 +107,8 @@ def _unseen(frame: pd.DataFrame, channels: Sequence[str], found: Mapping[str, An
 
     Not all of them: where every channel is like that, which one to give up is a person's choice.
     """
+    if "time" in found:  # readings lie channel by channel
+        frame = frame.sort_values(found["time"], kind="stable")
     by_task = frame[list(channels)].notna().groupby(frame[found["task"]], observed=True, sort=False)
     seen = by_task.rolling(STALE, min_periods=1).max() if len(channels) else pd.DataFrame()
     costly = {name: 1.0 - float(share) for name, share in seen.mean().items() if share < 1.0 - UNSEEN}

@@ -50,9 +50,7 @@ class ComposedPart(PartAround):
         for arrays in self.part.batches({**own, **asked}):
             result = {name: arrays[name] for name in asked}
             if self.made in types:
-                texts = [_text(arrays[name]) for name in self.parts]
-                if self.moment:
-                    texts = [pc.utf8_trim_whitespace(text) for text in texts]
+                texts = [(_of_moment if self.moment else _text)(arrays[name]) for name in self.parts]
                 result[self.made] = pc.binary_join_element_wise(*texts, " " if self.moment else "/")
             yield result
 
@@ -79,15 +77,15 @@ def composed(source: Source, roles: Mapping[str, str | None]) -> Source:
 def _refuse_unfit(source: Source, role: str, name: str, part: str) -> None:
     if part not in source.columns:
         raise DataError(f"{role} is {name!r}, and {part!r} is no column; there are {source.columns[:20]}")
-    if role == "time" and not pa.types.is_string(source.types[part]):
+    type_ = source.types[part]
+    day = pa.types.is_timestamp(type_) and name.startswith(part + BETWEEN)
+    if role == "time" and not (pa.types.is_string(type_) or day):
         raise DataError(
-            f"time is {name!r}, and column {part!r} holds {source.types[part]}: all must be text; else write "
+            f"time is {name!r}, and column {part!r} holds {type_}: a day and text, or all text; else write "
             "a column of timestamps"
         )
-    if pa.types.is_nested(source.types[part]):
-        raise DataError(
-            f"{role} is {name!r}, and column {part!r} holds {source.types[part]}, which is no name"
-        )
+    if pa.types.is_nested(type_):
+        raise DataError(f"{role} is {name!r}, and column {part!r} holds {type_}, which is no name")
 
 
 def _with(source: Source, parts: tuple[str, ...], moment: bool) -> Source:
@@ -117,6 +115,11 @@ def _all(values: pd.Series, pattern: str) -> bool:
     if _is_moment(values) or len(values) == 0:
         return False
     return bool(values.astype(str).str.strip().str.fullmatch(pattern).all())
+
+
+def _of_moment(values: Any) -> Any:
+    day = pa.types.is_timestamp(values.type)
+    return pc.strftime(values, format="%Y-%m-%d") if day else pc.utf8_trim_whitespace(_text(values))
 
 
 def _text(values: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +14,9 @@ from acclimate.tasks.columns.clock import ClockReader
 from acclimate.tasks.columns.words import QUANTITY, READING, TIME, words
 from acclimate.tasks.sources import Source
 
-_MOMENT = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}:\d\d"
+_MOMENT = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}:\d\d|\d{8}T\d{4}"
+_DATE_AND_TIME = r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]+\d{1,2}:\d\d"
+"""What is so written is a time, whatever its column is called."""
 _NUMBER_FIRST = r"\s*[-+]?\d+([.,]\d+)*\s*\S{0,12}\s*"
 
 
@@ -53,13 +56,28 @@ def why_no_number(values: pd.Series) -> str:
     return f"holds {values.dtype}, not numbers"
 
 
-def counts_rows(values: pd.Series) -> bool:
-    """Whether whole numbers rise by the same step nearly everywhere, as the number of a sample does."""
+def counts_rows(values: pd.Series, tasks: pd.Series | None = None) -> bool:
+    """Whether whole numbers rise by the same step nearly everywhere, as the number of a sample does.
+
+    Args:
+        tasks: whose rows they are, if steps within each of them count, as of the years of a panel.
+    """
     if not pd.api.types.is_integer_dtype(values):
         return False
-    steps = np.diff(values.to_numpy())
-    usual = np.median(steps)
-    return bool(usual > 0 and (steps == usual).mean() > 0.95)
+    steps = values.diff() if tasks is None else values.groupby(tasks, observed=True).diff()
+    known = steps.dropna().to_numpy()
+    usual = np.median(known) if len(known) else 0
+    return bool(usual > 0 and (known == usual).mean() > 0.95)
+
+
+def mostly_rises(values: pd.Series, tasks: pd.Series) -> bool:
+    """Whether numbers rise from row to row of a task more often than chance has them rise."""
+    return bool((values.groupby(tasks, observed=True).diff().dropna() > 0).mean() > 0.75)
+
+
+def varies(values: pd.Series, within: pd.Series) -> bool:
+    """Whether a column has several values where another has one: where it has not, that one tells it."""
+    return bool((values.groupby(within, observed=True).nunique() > 1).any())
 
 
 def counts_down(target: str, tasks: Sequence[pd.DataFrame]) -> float | None:
@@ -108,8 +126,10 @@ def refuse_unreadable_times(source: Source, frame: pd.DataFrame, said: str | Non
     """
     given = [said] if said is not None and is_text(frame[said]) else []
     if said is None and not any(pd.api.types.is_datetime64_any_dtype(frame[name]) for name in frame.columns):
-        named = (name for name in frame.columns if is_text(frame[name]) and words(name) & set(TIME.split()))
-        given = [name for name in named if frame[name].astype(str).str.contains(_MOMENT).mean() >= 0.5]
+        for name in filter(lambda name: is_text(frame[name]), frame.columns):
+            texts = frame[name].dropna().astype(str)
+            named = bool(words(name) & set(TIME.split())) and texts.str.contains(_MOMENT).mean() >= 0.5
+            given += [name] if named or texts.str.match(_DATE_AND_TIME).mean() > 0.95 else []
     for name in given:
         reader = ClockReader(name)
         for batch in source.batches([name]):
@@ -142,11 +162,22 @@ def no_task(frame: pd.DataFrame, named: Iterator[str]) -> str:
             f"column {one!r} holds one device, {frame[one].iloc[0]!r}: a start is learned over several, and "
             "judged on others; add recordings of more devices, or name another column with --task"
         )
+    told = (
+        "no column looks like a device, person or site, and each of them is one task: name it with --task; "
+        f"there are {', '.join(map(repr, frame.columns[:30]))}"
+    )
     numbers = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
+    moments = [name for name in numbers if re.fullmatch(r"(19|20)\d\d([-/.]?\d\d){0,2}", name)]
+    if len(moments) > 2:
+        return (
+            f"{told}; {moments[0]!r}, {moments[1]!r}, ... are moments: write a row for each device and "
+            "moment, the value in one column (a melt)"
+        )
+    others = [name for name in frame.columns if name not in numbers]
     stems = Counter(name.rstrip("0123456789") for name in numbers)
     stem, times = stems.most_common(1)[0] if stems else ("", 0)
-    wide = f"; if each of {times} columns is a device, say --wide {stem + '*'!r}" if times > 2 else ""
-    return (
-        "no column looks like a device, person or site, and each of them is one task: name it with --task; "
-        f"there are {', '.join(map(repr, frame.columns[:30]))}{wide}"
-    )
+    if times > 2 and stem:
+        return f"{told}; if each of {times} columns is a device, say --wide {stem + '*'!r}"
+    if len(numbers) > 2 and len(others) == 1 and pd.api.types.is_datetime64_any_dtype(frame[others[0]]):
+        return f"{told}; if each but the time is a device, say --wide '*' --time {others[0]!r}"
+    return f"{told}; if all rows are of one device, add recordings of others: a start is learned over several"

@@ -44,7 +44,7 @@ class Rhythm:
     def restarts(self, candidates: list[str]) -> tuple[str, str] | None:
         """The first of some columns within whose values the clock is even, where it is not within a task."""
         time = self.found.get("time")
-        if time is None:
+        if time is None or "readings" in self.given:  # a moment comes once for each channel
             return None
         together = self._evenness(time, [])
         if together >= _EVEN:
@@ -83,7 +83,8 @@ class Rhythm:
         uneven = float(((near < 0.5 * usual) | (near > 1.5 * usual)).mean())
         if stamps and uneven > UNEVEN:
             # what is forecast must be known in nearly every step
-            even = usual_step(float(np.quantile(near, 0.9)) if self.found["kind"] == "forecasting" else usual)
+            ahead = self.found["kind"] == "forecasting" and "readings" not in self.given
+            even = usual_step(float(np.quantile(near, 0.9)) if ahead else usual)
             yield (
                 "resample_s",
                 even,

@@ -13,11 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _DAYS = {"day first": ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y"), "month first": ("%m/%d/%Y", "%m-%d-%Y")}
-_PLAIN_DAYS = ("%Y/%m/%d", "%Y.%m.%d", "%d-%b-%Y", "%d %b %Y", "%b %d %Y")  # read in one way only
-_WHOLE = ("%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S")  # as C and mail write it
+_PLAIN_DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d-%b-%Y", "%d %b %Y", "%b %d %Y")  # read in one way only
+_WHOLE = (  # as C, mail, browsers, web servers and calendars write it
+    *("%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S", "%a %b %d %Y %H:%M:%S"),
+    *("%d/%b/%Y:%H:%M:%S", "%Y%m%dT%H%M%S"),
+)
 IN_UTC = " UTC"
 """Ends the forms of a moment behind which UTC is written, or GMT, or an offset of nothing."""
-_UTC = r"\s*(UTC|GMT|Z)?([+-]00:?00)?$"
+_UTC = r"\s*(UTC|GMT|Z|(UTC|GMT)?[+-]00:?00)( \([A-Za-z ]+\))?$"
 _FRACTION = ".%f"  # arrow's strptime knows none: read apart
 _HOURS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S", "T%H:%M:%S.%f")
 DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
@@ -58,26 +61,38 @@ def parsed(values: Any, form: str) -> Any:
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
     if form.endswith(IN_UTC):
-        if not pc.all(pc.match_substring_regex(values, r"(UTC|GMT|Z|[+-]00:?00)$")).as_py():
+        if not pc.all(pc.match_substring_regex(values, _UTC)).as_py():
             raise pa.ArrowInvalid("not in UTC")
         return parsed(pc.replace_substring_regex(values, _UTC, ""), form.removesuffix(IN_UTC))
     if form.endswith(_FRACTION):
         return _with_fraction(values, form.removesuffix(_FRACTION))
     if form not in ISO:
-        return _in_full_years(pc.strptime(values, format=form, unit="us"))
+        return _of_the_calendar(pc.strptime(values, format=form, unit="us"), values, form)
     zone = "UTC" if form == ISO[0] else None
+    if zone and len(values) and (values[0].as_py() or "").endswith("]"):  # Java names the zone once more
+        values = pc.replace_substring_regex(values, r"\[[A-Za-z_/+-]+\]$", "")
     try:
         return pc.cast(values, pa.timestamp("us", zone))
     except pa.ArrowInvalid:
         return pc.cast(values, pa.timestamp("ns", zone))
 
 
-def _in_full_years(stamps: Any) -> Any:
-    """Refuses the year 26 that strptime reads off `10.01.26`."""
+def _of_the_calendar(stamps: Any, values: Any, form: str) -> Any:
+    """Refuses what strptime forgives: the year 26 in `10.01.26`, and 30 February, which comes as 2 March."""
     years = pc.min_max(pc.year(stamps))
     if years["min"].is_valid and not 1000 <= years["min"].as_py() <= years["max"].as_py() <= 9999:
         raise pa.ArrowInvalid("years are not written in full")
+    early = pc.less_equal(pc.day(stamps), 3)
+    again = pc.strftime(pc.cast(stamps.filter(early), pa.timestamp("s"), safe=False), format=form)
+    if pc.all(pc.equal(_figures(again), _figures(values.filter(early)))).as_py() is False:  # None of no row
+        raise pa.ArrowInvalid("no day of the calendar")
     return stamps
+
+
+def _figures(texts: Any) -> Any:
+    """The numbers in texts, without zeros before them."""
+    bare = pc.replace_substring_regex(texts, "[^0-9]+", " ")
+    return pc.replace_substring_regex(pc.utf8_trim_whitespace(bare), "(^| )0+([0-9])", "\\1\\2")
 
 
 def _with_fraction(values: Any, form: str) -> Any:
@@ -86,7 +101,7 @@ def _with_fraction(values: Any, form: str) -> Any:
     parts = pc.extract_regex(values, r"^(?P<whole>.*:\d\d)[.,](?P<fraction>\d{1,9})$")
     if parts.null_count > values.null_count:
         raise pa.ArrowInvalid("no fraction of a second")
-    whole = pc.cast(pc.strptime(pc.struct_field(parts, "whole"), format=form, unit="us"), pa.int64())
+    whole = pc.cast(parsed(pc.struct_field(parts, "whole"), form), pa.int64())
     tail = pc.binary_join_element_wise("0", pc.struct_field(parts, "fraction"), ".")
     micros = pc.cast(pc.round(pc.multiply(pc.cast(tail, pa.float64()), 1e6)), pa.int64())
     return pc.cast(pc.add(whole, micros), pa.timestamp("us"))

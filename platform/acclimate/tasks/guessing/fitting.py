@@ -84,7 +84,7 @@ def fitted(
         and worst not in declaration.get("targets", ())
     ):
         share = 100 * absent[worst] / len(frame)
-        yield "channels", others, f"has no value in {share:.0f} % of the rows, which costs too many windows"
+        yield "channels", others, f"has no value in {share:.2g} % of the rows, which costs too many windows"
         relative = [name for name in declaration.get("relative", ()) if name != worst]
         change = {"channels": others} | ({"relative": relative} if relative else {})
         yield from fitted(frame, {**declaration, **change}, fixed)

@@ -22,7 +22,8 @@ from acclimate.tasks.columns.sample import sample
 from acclimate.tasks.columns.spelled import numbers_in
 from acclimate.tasks.columns.wide import long_form, wide_pattern
 from acclimate.tasks.columns.words import TASK, words
-from acclimate.tasks.guessing.guesser import ROLES, Guess, Guesser
+from acclimate.tasks.guessing.guessed import Guess
+from acclimate.tasks.guessing.guesser import ROLES, Guesser
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.parquet import FILE
 from acclimate.tasks.sources.types import is_number
@@ -65,7 +66,8 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
     for name, (numbers, _) in spelled.items():
         sampled.frame[name] = numbers
     if "time" not in given:
-        texts = [name for name in sampled.frame.columns if pa.types.is_string(source.types[name])]
+        halved = (pa.types.is_string, pa.types.is_timestamp)
+        texts = [name for name in sampled.frame.columns if any(is_(source.types[name]) for is_ in halved)]
         moment = halves(sampled.frame, [name for name in texts if name not in named.values()])
         if moment is not None:
             return guess(asked[0], {**asked[1], "time": moment})

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,70 +16,31 @@ from acclimate.tasks.columns.looks import (
     is_dated,
     is_float,
     is_text,
+    mostly_rises,
     no_task,
     only_rises,
     refuse_readings,
+    varies,
 )
 from acclimate.tasks.columns.rhythm import LONGEST_WINDOW, Rhythm, runs, seconds
 from acclimate.tasks.columns.sample import Sample
 from acclimate.tasks.columns.spelled import switch
 from acclimate.tasks.columns.words import LABEL, NORMAL, PART, RECORDING, TARGET, TASK, TIME, words
 from acclimate.tasks.guessing.fitting import fitted
+from acclimate.tasks.guessing.guessed import ORDER, Guess
 from acclimate.tasks.guessing.seasons import forecast_entries
 from acclimate.tasks.report.oddities import sentinels
 from acclimate.tasks.sources.parquet import FILE
 
 MOST_LABELS = 50
+MOST_CODES = 12
+"""Whole numbers that are named like a target, not like a label, are classes up to so many."""
 SHORT_WINDOW = 8  # rows in which an anomaly of slow signals shows
 REMEMBERS = 0.5
 """Correlation of a number with its last value from which on its past tells it: it can be forecast."""
+SELDOM = 0.05
+"""Share of the rows whose moment may come twice."""
 ROLES = ("task", "group", "time", "recording", "label", "target")
-_FIRST = (
-    "kind",
-    "task",
-    "group",
-    "time",
-    "recording",
-    "label",
-    "normal",
-    "targets",
-    "channels",
-    "wide",
-    "window",
-)
-_AHEAD = ("wide", "window", "seasons", "horizon", "leads", "stride", "calendar")
-ORDER = (
-    *_FIRST,
-    *_AHEAD,
-    "sample_rate_hz",
-    "resample_s",
-    "max_gap",
-    "missing",
-    "absent",
-    "repeated",
-    "relative",
-    "timeline",
-)
-
-
-@dataclass(frozen=True)
-class Guess:
-    """A declaration and why it says what it says.
-
-    Attributes:
-        declaration: keys of `RecordingSchema`, as YAML types.
-        reasons: by key, in the order of the declaration.
-        left_out: why each column that is not used is not.
-    """
-
-    declaration: dict[str, Any]
-    reasons: dict[str, str]
-    left_out: dict[str, str]
-
-    def with_entry(self, key: str, value: Any, reason: str) -> Guess:
-        """The guess with another value of a key of the declaration."""
-        declaration, reasons = {**self.declaration, key: value}, {**self.reasons, key: reason}
-        return Guess(declaration, reasons, self.left_out)
 
 
 class Guesser:
@@ -109,6 +69,7 @@ class Guesser:
         self._aim()
         if "recording" not in self.found:
             self._clock()
+        self._no_clock()
         self._channels()
         self._aim_without_target()
         self._absent()
@@ -161,7 +122,13 @@ class Guesser:
             best = named[0], f"its name says so; {self.frame[named[0]].nunique()} of them in the sample"
         else:
             unlike = set(self._named(f"{LABEL} {TARGET} {RECORDING} {TIME} {PART}"))
-            texts = [one for one in repeated if is_text(self.frame[one]) and one not in (*unlike, self.file)]
+            texts = [
+                one
+                for one in repeated
+                if is_text(self.frame[one])
+                and one not in (*unlike, self.file)
+                and self.frame[one].nunique() > 2
+            ]
             if self.file in self.free and not is_dated(self.frame[FILE]):
                 best = FILE, f"a file each: {self.frame[FILE].nunique()} of them in the sample"
             elif texts:
@@ -180,13 +147,17 @@ class Guesser:
 
     def _series(self, columns: Sequence[str]) -> tuple[str, str] | None:
         """A column, whatever its name, that tells apart the rows of one moment."""
-        time = str(self.given["time"]) if "time" in self.given else (self._time() or ("",))[0]
-        if not time or not self.frame[time].duplicated().any():
-            return None
-        for column in columns:
-            whole = is_text(self.frame[column]) or pd.api.types.is_integer_dtype(self.frame[column])
-            if column != time and whole and not self.frame.duplicated([column, time]).any():
-                return column, f"it tells the rows of one {time!r} apart; check that it is the device"
+        if "time" in self.given:
+            times = [str(self.given["time"])]
+        else:
+            first = [found[0] for found in [self._time()] if found is not None]
+            numbers = (one for one in self._named(TIME) if pd.api.types.is_numeric_dtype(self.frame[one]))
+            times = list(dict.fromkeys([*first, *numbers]))
+        for time in times:
+            for column in columns if self.frame[time].duplicated().any() else ():
+                whole = is_text(self.frame[column]) or pd.api.types.is_integer_dtype(self.frame[column])
+                if column != time and whole and not self.frame.duplicated([column, time]).any():
+                    return column, f"it tells the rows of one {time!r} apart; check that it is the device"
         return None
 
     def _time(self) -> tuple[str, str] | None:
@@ -194,14 +165,19 @@ class Guesser:
         if stamps:
             return max(stamps, key=lambda one: self.frame[one].nunique()), "it holds timestamps"
         numbers = [one for one in self._named(TIME) if pd.api.types.is_numeric_dtype(self.frame[one])]
-        counts = [one for one in self.free if counts_rows(self.frame[one])]
         task = self.found.get("task")
-        orders = [one for one in numbers if task and not self.frame.duplicated([task, one]).any()]
+        if task is None:
+            counts = [one for one in self.free if counts_rows(self.frame[one])]
+            return next(iter([(one, "its name says so") for one in numbers] + _counting(counts)), None)
+        owners = self.frame[task]
+        counts = [one for one in self.free if counts_rows(self.frame[one], owners)]
+        once = [one for one in [*numbers, *counts] if not self.frame.duplicated([task, one]).any()]
         # A year beside months, or an hour beside days, is no order: what numbers the rows is a better one.
-        for found in (orders, counts if task else (), numbers):
-            if found:
-                return found[0], "it rises row by row" if found is counts else "its name says so"
-        return (counts[0], "it rises row by row") if counts else None
+        named = [(one, "its name says so") for one in numbers]
+        first = [one for one in named if one[0] in once and mostly_rises(self.frame[one[0]], owners)]
+        found = [*first, *_counting(one for one in counts if one in once)]
+        found += [one for one in named if one[0] in once] + _counting(counts) + named
+        return next(iter(found), None)
 
     def _aim(self) -> None:
         """What is to be predicted, if a column shows it: classes or a number."""
@@ -215,11 +191,14 @@ class Guesser:
         texts = [one for one in self.free if self._is_class(one) and one not in parts and one != self.file]
         if self.given.get("kind") == "regression":
             texts = []
-        for column in [*self._named(LABEL), *self._named(TARGET), *texts]:
+        for column in dict.fromkeys([*self._named(LABEL), *self._named(TARGET), *texts]):
             values = self.frame[column]
             if not 2 <= values.nunique() <= MOST_LABELS or is_float(values):
                 continue
-            if self.given.get("kind") == "regression" and pd.api.types.is_numeric_dtype(values):
+            if pd.api.types.is_numeric_dtype(values) and self._is_number(column):
+                continue
+            if self.whole and not varies(values, self.frame[self.found["task"]]):
+                self.left_out[column] = "never changes in any task: it tells what the device is"
                 continue
             best = column, f"{values.nunique()} classes: {', '.join(map(str, values.dropna().unique()[:6]))}"
             break
@@ -230,7 +209,8 @@ class Guesser:
         if "label" in self.found:
             self._set("kind", "classification", f"column {self.found['label']!r} holds classes")
             return
-        numbers = [one for one in self._named(TARGET) if pd.api.types.is_numeric_dtype(self.frame[one])]
+        named = (one for one in self._named(TARGET) if pd.api.types.is_numeric_dtype(self.frame[one]))
+        numbers = [one for one in named if not self._follows_time(one)]
         if numbers:
             self.free.remove(numbers[0])
             self._set("kind", "regression", f"column {numbers[0]!r} is named like a target and holds numbers")
@@ -270,6 +250,19 @@ class Guesser:
         found = [task[target].astype(float).autocorr() for task in self.rhythm.tasks() if len(task) > 8]
         known = [one for one in found if np.isfinite(one)]
         return float(np.median(known)) if known else 0.0
+
+    def _is_number(self, column: str) -> bool:
+        """Whether numbers that could be codes of classes are a quantity, or no answer at all."""
+        if self.given.get("kind") == "regression":
+            return True
+        if column in self._named(LABEL):
+            return False
+        return self.frame[column].nunique() > MOST_CODES or self._follows_time(column)
+
+    def _follows_time(self, column: str) -> bool:
+        """Whether it is the same for all devices at each moment, as a mark on a year is."""
+        time = self.found.get("time")
+        return time is not None and not varies(self.frame[column], self.frame[time])
 
     def _is_class(self, column: str) -> bool:
         return is_text(self.frame[column]) or pd.api.types.is_bool_dtype(self.frame[column])
@@ -326,6 +319,19 @@ class Guesser:
             self._set("recording", *best)
             self.free = [one for one in self.free if one != best[0]]
 
+    def _no_clock(self) -> None:
+        """A number that comes again and again within a recording, such as an hour, orders no rows."""
+        time = self.found.get("time")
+        if time is None or "time" in self.given or pd.api.types.is_datetime64_any_dtype(self.frame[time]):
+            return
+        keys = [self.found[key] for key in ("task", "recording", "time") if key in self.found]
+        if self.frame.duplicated(keys).mean() > SELDOM:
+            del self.found["time"]
+            self.free.append(time)
+            self.left_out["time"] = (
+                f"{time!r} comes again within a task, and no column parts its runs: rows keep their order"
+            )
+
     def _window(self) -> None:
         window, reason = self.rhythm.window()
         if self.found["kind"] == "anomaly" and window <= LONGEST_WINDOW:
@@ -381,3 +387,7 @@ class Guesser:
         ]
         if counters and isinstance(self.found["window"], int) and self.found["window"] > 1:
             self._set("relative", counters, "counters: they only rise, so the rise within a window tells")
+
+
+def _counting(columns: Iterable[str]) -> list[tuple[str, str]]:
+    return [(one, "it rises row by row") for one in columns]

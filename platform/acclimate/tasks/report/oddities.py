@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -16,19 +17,23 @@ from acclimate.tasks.report.findings import Finding, names
 ROWS = 2000
 """Of a task that are looked at, evenly spaced."""
 SENTINELS = (
-    -9999.0,
-    -999.0,
-    -99.0,
     -1e6,
-    9999.0,
-    99999.0,
-    999999.0,
-    32767.0,
-    -32768.0,
-    65535.0,
-    4294967295.0,
+    32767,
+    -32768,
+    65535,
+    2147483647,
+    -2147483648,
+    4294967295,
+    1e20,
+    -1e20,
+    1e30,
+    1e36,
+    9.96921e36,
 )
-"""What instruments write where they measured nothing."""
+"""What instruments and archives write where they measured nothing, besides nines such as -99 and 9999.9."""
+_NINES = re.compile(r"-99+([.]9+)?|9999+|999+[.]9+|99[.]99+")
+_MOST = 4
+"""Such values of one column, on either side of it, that are looked for."""
 FAR = 5.0
 """Times the spread of all other values that a sentinel lies away from them."""
 OFF_S = 366 * 86_400.0
@@ -61,19 +66,29 @@ def _sentinels(pool: TaskPool) -> Iterator[Finding]:
 
 
 def sentinels(column: npt.NDArray[np.float64]) -> list[float]:
-    """Which of `SENTINELS` stand in a column of numbers without NaN, far from everything else."""
-    found = []
-    for value in SENTINELS:
-        like = column == value
-        if not like.any():
-            continue
-        others = column[~np.isin(column, SENTINELS)]
-        if len(others) < 2 * like.sum() or np.abs(others).max() >= abs(value):
-            continue
-        spread = float(np.ptp(np.quantile(others, (0.05, 0.95))))
-        if float(np.abs(others - value).min()) > FAR * spread:
-            found.append(value)
-    return found
+    """Which extremes of a column of numbers without NaN say that nothing was measured, far from all else."""
+    found: list[tuple[float, int]] = []
+    others = column
+    for _ in range(_MOST):
+        if len(others) == 0:
+            return []
+        like = [one for one in {others.min(), others.max()} if _says_nothing(one)]
+        found += [(float(one), int((others == one).sum())) for one in like]
+        others = others[~np.isin(others, like)]
+    spread = float(np.ptp(np.quantile(others, (0.05, 0.95)))) if found else 0.0
+    return [
+        value
+        for value, times in found
+        if len(others) >= 2 * times
+        and np.abs(others).max() < abs(value)
+        and float(np.abs(others - value).min()) > FAR * spread
+    ]
+
+
+def _says_nothing(value: np.float64) -> bool:
+    short = np.float32(value)  # 9999.9, also where it was stored so
+    nines = _NINES.fullmatch(np.format_float_positional(short, trim="-"))
+    return bool(np.isin(short, np.asarray(SENTINELS, np.float32))) or nines is not None
 
 
 def _unset_clocks(pool: TaskPool) -> Iterator[Finding]:

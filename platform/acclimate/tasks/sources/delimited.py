@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,9 @@ from acclimate.tasks.sources.types import Column
 
 BLOCK_BYTES = 1 << 23
 _SPOKEN_CELLS = 60
+_ANNOTATIONS = ("#group", "#datatype", "#default")
+_BOOKKEEPING = ("column 1", "result", "table", "_start", "_stop")
+"""Columns that InfluxDB adds to those of the recordings: which query and table, from when to when."""
 _LONGEST_FOOTER = 5
 
 
@@ -106,7 +110,8 @@ class DelimitedPart:
         if places and (places[0][0] <= lines or len(places) > _LONGEST_FOOTER):
             place, told = places[0]
             raise DataError(
-                f"{self.name}, row {place}: {told}: give every line as many cells as the header has"
+                f"{self.name}, row {place}: {told}: give every line as many cells as the header has, and "
+                "a second table a file of its own"
             )
         return _Scan(
             dialect, readings, rows, odd.comments, tuple(told for _, told in odd.rows), headers=lines - rows
@@ -133,11 +138,12 @@ class DelimitedPart:
                 parse_options=pv.ParseOptions(
                     delimiter="\t" if by_blanks else dialect.delimiter,
                     newlines_in_values=not by_blanks,
+                    escape_char="\\" if dialect.escapes else False,
                     invalid_row_handler=odd.see,
                 ),
                 convert_options=pv.ConvertOptions(
                     column_types=dict.fromkeys(dialect.names, pa.string()),
-                    include_columns=list(names),
+                    include_columns=list(dict.fromkeys([*names, *dialect.names[: dialect.annotated]])),
                     strings_can_be_null=False,
                 ),
             )
@@ -149,7 +155,12 @@ class DelimitedPart:
     @cached_property
     def columns(self) -> dict[str, Column]:
         found = {name: Column(one.type, written=True) for name, one in self._scan.readings.items()}
+        found = {name: one for name, one in found.items() if not (self._annotated and name in _BOOKKEEPING)}
         return found | {name: Column(pa.string()) for name in stated(self.given, found)}
+
+    @property
+    def _annotated(self) -> bool:
+        return self._scan.dialect.annotated
 
     @property
     def rows(self) -> int:
@@ -159,6 +170,9 @@ class DelimitedPart:
     def notes(self) -> Sequence[str]:
         scan = self._scan
         notes = [*scan.dialect.notes(), *overruled(self.given, scan.readings)]
+        notes += (
+            [f"columns that InfluxDB adds left out: {', '.join(_BOOKKEEPING)}"] if self._annotated else []
+        )
         notes += [f"a line after the last row left out: {told}" for told in scan.footer]
         for what, lines in (("hold comments or nothing", scan.comments), ("repeat the header", scan.headers)):
             notes += [f"lines that {what} left out: {lines}"] if lines else []
@@ -182,11 +196,13 @@ class DelimitedPart:
 
 def _without_headers(batch: Any, dialect: Dialect) -> Any:
     """The rows that do not say the names of the columns once more, as files that were strung together do."""
+    if dialect.annotated:
+        batch = batch.filter(pc.invert(pc.is_in(batch.column(dialect.names[0]), pa.array(_ANNOTATIONS))))
     if not dialect.has_header:
         return batch
     again = None
     for name in batch.schema.names:
-        same = pc.equal(batch.column(name), name)
+        same = pc.equal(batch.column(name), "" if re.fullmatch("column [0-9]+", name) else name)
         again = same if again is None else pc.and_(again, same)
         if not pc.any(again).as_py():
             return batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -13,13 +14,21 @@ from acclimate.errors import DataError
 from acclimate.tasks.sources.text import MISSING
 
 HEAD_BYTES = 1 << 16
+_SEEN = 100
+"""Lines by which delimiter and header are told."""
 _DELIMITERS = (",", ";", "\t", "|")
 COMMENTS = ("#", "%")
 _SPOKEN = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar", " ": "blanks"}
 
+_BREAK = "\x1f"
+"""Stands for the end of a line within a cell, for `csv` takes none; `split` takes it for a blank."""
+_TALLEST = 20
+"""Lines that one cell may take."""
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
@@ -35,6 +44,15 @@ _BINARY = (
     (b"SQLite format 3", "a database: write its table as Parquet or CSV"),
 )
 """How files begin that are called otherwise than they are."""
+LINE_PROTOCOL = "InfluxDB line protocol: export it as CSV, such as with `influx query --raw` or `format=csv`"
+_FIELD = r"[^\s,=]+=(\"[^\"\n]*\"|[^\s,=]+)"
+_POINT = rf"[^\s,=]+(,[^\s,=]+=[^\s,=]+)* {_FIELD}(,{_FIELD})*( \d{{9,19}})?"
+_NO_TABLE = (
+    (r"\s*<(!doctype|html|\?xml)", "a page of the web, or XML: download or export the data itself"),
+    (r"version https://git-lfs", "a pointer of Git LFS: fetch the file with `git lfs pull`"),
+    (rf"(#.*\n)*{_POINT}\s*(\n|$)", LINE_PROTOCOL),
+)
+"""How texts begin that hold no table of columns."""
 _NEVER_TEXT = tuple(magic for magic, _ in _BINARY if not magic.decode("latin-1").isprintable())
 
 
@@ -47,6 +65,7 @@ class Dialect:
         names: of the columns, blanks around them cut off.
         skipped: lines before the first row: comments, the header, units.
         others: lines of the header besides the one with the names: units, descriptions.
+        escapes: a quote within quotes is written as \\", not twice.
     """
 
     encoding: str
@@ -55,6 +74,12 @@ class Dialect:
     skipped: int
     has_header: bool
     others: tuple[str, ...] = ()
+    escapes: bool = False
+
+    @property
+    def annotated(self) -> bool:
+        """Whether InfluxDB wrote it, with lines such as `#datatype` before each of its tables."""
+        return self.names[:3] == ("column 1", "result", "table")
 
     def notes(self) -> Iterator[str]:
         """What is not the usual comma-separated UTF-8 with a header."""
@@ -87,7 +112,11 @@ def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> 
     text = codecs.getincrementaldecoder(encoding)("replace").decode(head, final=whole).rstrip("\0")
     if "\0" in text:
         raise DataError(f"{name}: {_what_binary(head)}")
-    lines = text.splitlines()
+    other = next((told for begins, told in _NO_TABLE if re.match(begins, text, re.IGNORECASE)), None)
+    if other is not None:
+        raise DataError(f"{name}: is {other}")
+    escapes = re.search(r'\\"[^,;\t|\r\n"]', text) is not None
+    lines = _whole_cells((text.replace('\\"', '""') if escapes else text).splitlines())
     if not whole and len(lines) > 1:
         lines = lines[:-1]
     skipped, delimiter, comment = 0, None, ""
@@ -97,23 +126,47 @@ def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> 
         if lines[0].lower().startswith("sep=") and len(lines[0].strip()) == 5:
             delimiter = lines[0][4]
         comment = lines[0].lstrip("".join(COMMENTS)) if lines[0].startswith(COMMENTS) else comment
-        lines, skipped = lines[1:], skipped + 1
+        lines, skipped = lines[1:], skipped + _height(lines[:1])
     if not lines:
         return Dialect(encoding, ",", (), skipped, has_header=False)
     lines = [line for line in lines if not line.startswith(COMMENTS)]
-    delimiter = delimiter or _delimiter(lines[:50])
-    before = _before_the_table(lines[:50], delimiter)
-    lines, skipped = lines[before:], skipped + before
-    table = _cells(lines[:50], delimiter)
+    delimiter = delimiter or _delimiter(lines)
+    before = _before_the_table(lines[:_SEEN], delimiter)
+    lines, skipped = lines[before:], skipped + _height(lines[:before])
+    table = _cells(lines[:_SEEN], delimiter)
     begin, at = _header(table)
     if begin == 0 and len(table) > 1:
         above = _cells([comment], delimiter)[:1]
         if above and len(above[0]) == len(table[0]) and _header([above[0], *table]) == (1, 0):
-            return Dialect(encoding, delimiter, _named(name, above[0], table), skipped, has_header=False)
+            names = _named(name, above[0], table)
+            return Dialect(encoding, delimiter, names, skipped, has_header=False, escapes=escapes)
     header = table[at] if begin else [""] * len(table[0])
     others = tuple(line for index, line in enumerate(lines[:begin]) if index != at)
     names = _named(name, header, table[begin:])
-    return Dialect(encoding, delimiter, names, skipped + begin, begin > 0, others)
+    return Dialect(encoding, delimiter, names, skipped + _height(lines[:begin]), begin > 0, others, escapes)
+
+
+def _whole_cells(lines: list[str]) -> list[str]:
+    """Lines put together where quotes open in one and close in a later one, as workbooks' headers do."""
+    whole: list[str] = []
+    at = 0
+    while at < len(lines):
+        ends = next(
+            (end for end in range(at + 1, min(at + _TALLEST, len(lines)) + 1) if _closed(lines[at:end])),
+            at + 1,
+        )
+        whole.append(_BREAK.join(lines[at:ends]))
+        at = ends
+    return whole
+
+
+def _closed(lines: list[str]) -> bool:
+    return sum(line.count('"') for line in lines) % 2 == 0
+
+
+def _height(lines: list[str]) -> int:
+    """How many lines of the file these are."""
+    return sum(line.count(_BREAK) + 1 for line in lines)
 
 
 def _encoding(head: bytes, whole: bool) -> str:
@@ -135,13 +188,17 @@ def _what_binary(head: bytes) -> str:
 
 
 def _named(name: str, header: list[str], rows: list[list[str]]) -> tuple[str, ...]:
-    """A name for each column; one more where every row ends in a delimiter and the header does not.
+    """A name for each column; one more where every row has one cell more than the header.
+
+    It is the last where it is empty, for rows end in a delimiter; else the first, as R names its rows.
 
     Raises:
         DataError: two columns are called the same.
     """
-    wider = bool(rows) and all(len(row) == len(header) + 1 and not row[-1] for row in rows)
-    names = [one or f"column {index + 1}" for index, one in enumerate([*header, *[""] * wider])]
+    wider = bool(rows) and all(len(row) == len(header) + 1 for row in rows)
+    if wider and (len({row[0] for row in rows}) == len(rows) or not any(row[-1] for row in rows)):
+        header = [*header, ""] if not any(row[-1] for row in rows) else ["", *header]
+    names = [" ".join(one.split()) or f"column {index + 1}" for index, one in enumerate(header)]
     twice = next((one for one, times in Counter(names).items() if times > 1), None)
     if twice is not None:
         raise DataError(f"{name}: two columns are called {twice!r}: rename one")
@@ -150,18 +207,29 @@ def _named(name: str, header: list[str], rows: list[list[str]]) -> tuple[str, ..
 
 def _cells(lines: list[str], delimiter: str) -> list[list[str]]:
     if delimiter == " ":
-        return [line.split() for line in lines if line.strip()]
+        return list(csv.reader(("\t".join(line.split()) for line in lines if line.strip()), delimiter="\t"))
     return [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
 
 
 def _before_the_table(lines: list[str], delimiter: str) -> int:
-    """Lines that a logger wrote before the header: they have fewer cells than nearly all that follow."""
-    widths = [len(row) for row in _cells(lines, delimiter)]
+    """Lines that a logger wrote before the header: they have fewer cells than nearly all that follow.
+
+    Where blanks part the columns they are prose, of any number of words.
+    """
+    by_blanks = delimiter == " "
+    widths = (
+        [len(line.split()) for line in lines] if by_blanks else [len(row) for row in _cells(lines, delimiter)]
+    )
     if len(widths) != len(lines):  # a cell runs over several lines
         return 0
-    usual, times = Counter(widths).most_common(1)[0]
-    first = widths.index(usual)
-    if first == 0 or usual == 1 or times < 0.8 * (len(widths) - first) or max(widths[:first]) > usual:
+    usual = Counter(widths[len(widths) // 2 :]).most_common(1)[0][0]
+    first = len(widths) - 1 - widths[::-1].index(usual) if by_blanks else 0
+    while by_blanks and first > 0 and widths[first - 1] in (usual, 1):  # a line of stars parts no table
+        first -= 1
+    first = widths.index(usual, first)
+    if first == 0 or usual == 1 or widths.count(usual) < 0.8 * (len(widths) - first):
+        return 0
+    if not by_blanks and max(widths[:first]) > usual:
         return 0
     return first if _header(_cells(lines[first:], delimiter))[0] else 0
 
@@ -187,8 +255,38 @@ def _header(rows: list[list[str]]) -> tuple[int, int]:
             break
         last = index if held else last
     if last < 0:
-        return 0, 0
-    return last + 1, max(range(last + 1), key=lambda index: (sum(map(bool, rows[index])), -index))
+        return (1, 0) if _named_by_numbers(rows, numbers) or _unlike_the_rest(rows, numbers) else (0, 0)
+    at = max(range(last + 1), key=lambda index: (sum(map(bool, rows[index])), -index))
+    last += len(list(itertools.takewhile(lambda row: len(row) < len(rows[at]) - 1, rows[last + 1 :])))
+    return last + 1, at  # a line of stars below the names is no row
+
+
+def _named_by_numbers(rows: list[list[str]], numbers: list[int]) -> bool:
+    """Whether columns are called by years, hours or the like: whole numbers that rise, as in no row below."""
+
+    def rises(row: list[str]) -> bool:
+        cells = [row[at] for at in numbers if at < len(row)]
+        whole = all(cell.isascii() and cell.isdigit() for cell in cells)
+        return whole and len(cells) > 2 and all(int(a) < int(b) for a, b in itertools.pairwise(cells))
+
+    return rises(rows[0]) and not any(map(rises, rows[1:]))
+
+
+def _unlike_the_rest(rows: list[list[str]], numbers: list[int]) -> bool:
+    """Whether columns are called by whole numbers or nothing, and one by a word above cells with digits."""
+    digits = re.compile(r"[0-9]")
+    if not all(cell in MISSING or cell.isdigit() for cell in (rows[0][at] for at in numbers)):
+        return False
+    for at in set(range(len(rows[0]))) - set(numbers):
+        below = [row[at] for row in rows[1:] if at < len(row) and row[at] not in MISSING]
+        if (
+            rows[0][at] not in MISSING
+            and not digits.search(rows[0][at])
+            and below
+            and all(map(digits.search, below))
+        ):
+            return True
+    return False
 
 
 def _is_number(cell: str) -> bool:
@@ -196,17 +294,24 @@ def _is_number(cell: str) -> bool:
 
 
 def _delimiter(lines: list[str]) -> str:
-    """The one that parts most lines into the same number of cells, and into most; blanks where none does."""
+    """The one that parts most lines into the same number of cells, and into most; blanks where none does.
 
-    def fit(delimiter: str) -> tuple[int, int]:
-        widths = Counter(len(row) for row in csv.reader(lines, delimiter=delimiter))
+    Told by the first lines, or, where these are mostly prose, by lines from the middle.
+    """
+
+    def fit(delimiter: str, some: list[str]) -> tuple[int, int]:
+        widths = Counter(len(row) for row in csv.reader(some, delimiter=delimiter))
         width, lines_of_it = max(widths.items(), key=lambda one: (one[0] > 1, one[1], one[0]))
         return (lines_of_it, width) if width > 1 else (0, 0)
 
-    best = max(_DELIMITERS, key=fit)
-    widths = {len(line.split()) for line in lines if line.strip()}
-    by_blanks = fit(best) == (0, 0) and len(widths) == 1 and widths.pop() > 2
-    return " " if by_blanks else best
+    for some in (lines[:_SEEN], lines[len(lines) // 2 :][:_SEEN]):
+        best = max(_DELIMITERS, key=lambda delimiter: fit(delimiter, some))
+        if 2 * fit(best, some)[0] > len(some):
+            return best
+        widths = {len(line.split()) for line in some[1:] if line.strip()} or {len(some[0].split())}
+        if len(widths) == 1 and min(widths) > 2:
+            return " "
+    return best
 
 
 def _is_utf8(head: bytes, whole: bool) -> bool:

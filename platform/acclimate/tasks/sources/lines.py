@@ -1,4 +1,4 @@
-"""A file with a JSON object a line, read in blocks; fields of inner objects are called `outer.inner`."""
+"""A file of JSON objects, a line each or in a list, read in blocks; inner fields are called `outer.inner`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from acclimate.errors import DataError
+from acclimate.tasks.sources.objects import as_lines, is_document
 from acclimate.tasks.sources.parquet import flat, overruled, repeated, stated
 from acclimate.tasks.sources.types import Column, cast, plain, unified
 
@@ -47,16 +48,20 @@ class LinesPart:
             raise DataError(f"{self.name}: {error}") from error
 
     def _tables(self) -> Iterator[Any]:
+        rows = 0
         with self.open() as file:
-            rest, rows = b"", 0
-            while block := file.read(BLOCK_BYTES):
-                whole, newline, rest = (rest + block).rpartition(b"\n")
-                if newline:
-                    table = self._table(whole, rows)
+            head = file.read(BLOCK_BYTES)
+            blocks = (as_lines if is_document(head) else _whole_lines)(head, file, BLOCK_BYTES)
+            try:
+                for lines in blocks:
+                    table = self._table(lines, rows)
                     rows += table.num_rows
                     yield table
-            if rest.strip():
-                yield self._table(rest, rows)
+            except ValueError as error:
+                raise DataError(
+                    f"{self.name}: is no list of JSON objects ({error}): write one object for each row, as "
+                    "`to_json(orient='records')` of pandas does"
+                ) from error
 
     def _table(self, lines: bytes, rows: int) -> Any:
         try:
@@ -95,3 +100,14 @@ class LinesPart:
                     else pa.nulls(rows, type_)
                     for name, type_ in types.items()
                 }
+
+
+def _whole_lines(head: bytes, file: Any, block_bytes: int) -> Iterator[bytes]:
+    block, rest = head, b""
+    while block:
+        whole, newline, rest = (rest + block).rpartition(b"\n")
+        if newline:
+            yield whole
+        block = file.read(block_bytes)
+    if rest.strip():
+        yield rest

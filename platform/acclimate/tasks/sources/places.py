@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 from urllib.parse import unquote
 
+import pyarrow as pa
+
 from acclimate.errors import AcclimateError, DataError
 from acclimate.object_store import open_store, reaching
 from acclimate.tasks.sources.delimited import DelimitedPart
+from acclimate.tasks.sources.dialect import LINE_PROTOCOL
 from acclimate.tasks.sources.lines import LinesPart
 from acclimate.tasks.sources.parquet import FILE, ParquetPart
 from acclimate.tasks.sources.source import Part, Source
@@ -20,16 +24,26 @@ from acclimate.tasks.sources.source import Part, Source
 PARQUET = (".parquet", ".pq", ".parq")
 DELIMITED = (".csv", ".tsv", ".tab")
 LINES = (".jsonl", ".ndjson")
+TEXTS = (".txt", ".dat", ".data", ".asc", ".prn", ".log", ".out", ".tbl", ".json")
+"""Tables as loggers call them; read where nothing is called a table, for a text beside one describes it."""
 _OTHERS = {
     (".xlsx", ".xls", ".ods"): "is a workbook: save the sheet as CSV",
-    (".json",): "is one JSON document: write an object a line as .jsonl",
     (".feather", ".arrow", ".ipc", ".orc", ".avro"): "is read by pyarrow or pandas: write it as Parquet",
     (".h5", ".hdf5", ".mat", ".npz", ".npy", ".pkl", ".pickle", ".db", ".sqlite"): "is no table of rows by "
     "itself: write one as Parquet or CSV",
-    (".tar", ".tgz", ".7z", ".rar"): "is an archive: unpack it",
+    (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".zip", ".7z", ".rar"): "is an archive: unpack it",
+    (".lp", ".line"): f"is {LINE_PROTOCOL}",
 }
 """What people have besides, and what to do with it."""
-COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".br", ".lz4")
+_BY_ARROW = {".zst": "zstd", ".br": "brotli", ".lz4": "lz4"}
+"""Compressed so that Arrow, which is here, reads it, and fsspec needs a package for it."""
+_LOGGED = {
+    "/_delta_log/": "Delta",
+    ".metadata.json": "Iceberg",
+    "/.hoodie/": "Hudi",
+}
+"""What the log of a table holds, of which not every file counts."""
 Format = Literal["parquet", "delimited", "lines"]
 _UNFINISHED = (
     ".tmp",
@@ -47,7 +61,7 @@ _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 def from_files(location: str, absent: Sequence[str] = ()) -> Source:
-    """Parquet, CSV or JSON lines: a file, a folder or zip of them (flat, nested, partitioned), or a pattern.
+    """Parquet, CSV or JSON: a file, a folder or zip of them (flat, nested, partitioned), or a pattern.
 
     Every row of a file in a folder has its partitions' values as text, and, where there are several files and
     no column has that name already, its file's name in a column `file`. Hidden and unfinished files are left
@@ -61,8 +75,16 @@ def from_files(location: str, absent: Sequence[str] = ()) -> Source:
         DataError: nothing is there, no driver for the URL is installed, or formats are mixed.
     """
     filesystem, root, found = _find(location)
+    for mark, kind in _LOGGED.items():
+        if any(mark in path if mark.endswith("/") else path.endswith(mark) for path in found):
+            raise DataError(
+                f"{location}: is a table of {kind}, whose log says which of its files count: write it out as "
+                "Parquet with what made it, such as Spark, into a folder of its own"
+            )
     read = {path: info for path, info in found.items() if root == path or not _is_hidden(path, root)}
     formats = {path: _format(path, alone=len(found) == 1) for path in read}
+    if not any(formats.values()):
+        formats = _texts(read)
     files = sorted(path for path, format_ in formats.items() if format_)
     if not files:
         raise DataError(f"{location}: {_why_nothing(found)}")
@@ -89,7 +111,7 @@ def from_files(location: str, absent: Sequence[str] = ()) -> Source:
                 given[path],
             )
             for path in files
-            for opener in [partial(filesystem.open, path, "rb", compression=_compression(path))]
+            for opener in [partial(_opened, filesystem, path)]
         ]
 
     digest = hashlib.sha256("\n".join([*marks, *absent]).encode()).hexdigest()
@@ -112,6 +134,7 @@ def _find(location: str) -> tuple[Any, str, dict[str, Mapping[str, Any]]]:
                 root, found = path, {path: filesystem.info(path)}
             else:
                 root, found = path, filesystem.find(path, detail=True)
+                found = {name: info for name, info in found.items() if info.get("type") != "other"}  # pipes
     except AcclimateError as error:
         raise DataError(str(error)) from error
     except (OSError, ValueError) as error:
@@ -126,7 +149,11 @@ def _why_nothing(found: Mapping[str, Any]) -> str:
         for endings, remedy in _OTHERS.items():
             if path.lower().endswith(endings):
                 return f"{posixpath.basename(path)} {remedy}"
-    return "no Parquet or CSV file is there; give a .parquet, .csv or .jsonl file or a folder of them"
+    first = posixpath.basename(min(found))
+    return (
+        f"no Parquet or CSV file is there, but {len(found)} file(s) such as {first}: give .parquet, .csv, "
+        ".txt or .jsonl, and call tables in text so"
+    )
 
 
 def _is_hidden(path: str, root: str) -> bool:
@@ -135,20 +162,39 @@ def _is_hidden(path: str, root: str) -> bool:
 
 
 def _format(path: str, alone: bool) -> Format | None:
-    name = path.lower()
-    bare = name
-    for ending in COMPRESSED:
-        bare = bare.removesuffix(ending)
+    name, bare = path.lower(), _bare(path)
     if name.endswith(PARQUET):
         return "parquet"
     if bare.endswith(LINES):
         return "lines"
     unknown = not any(name.endswith(endings) for endings in _OTHERS)
-    return "delimited" if bare.endswith(DELIMITED) or (alone and unknown) else None
+    return (
+        "delimited"
+        if bare.endswith(DELIMITED) or (alone and unknown and not bare.endswith(".json"))
+        else None
+    )
 
 
-def _compression(path: str) -> str | None:
-    return "infer" if path.lower().endswith(COMPRESSED) else None
+def _bare(path: str) -> str:
+    name = path.lower()
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending)
+    return name
+
+
+def _texts(read: Collection[str]) -> dict[str, Format | None]:
+    """The files with the ending that most texts have."""
+    endings = Counter(posixpath.splitext(_bare(path))[1] for path in read if _bare(path).endswith(TEXTS))
+    usual = max(endings, key=lambda ending: (endings[ending], ending), default="")
+    format_: Format = "lines" if usual == ".json" else "delimited"
+    return {path: format_ for path in read if usual and _bare(path).endswith(usual)}
+
+
+def _opened(filesystem: Any, path: str) -> Any:
+    codec = next((codec for ending, codec in _BY_ARROW.items() if path.lower().endswith(ending)), None)
+    if codec is not None:
+        return pa.CompressedInputStream(filesystem.open(path, "rb"), codec)
+    return filesystem.open(path, "rb", compression="infer" if path.lower().endswith(COMPRESSED) else None)
 
 
 def _given(files: Sequence[str], root: str) -> dict[str, dict[str, str | None]]:

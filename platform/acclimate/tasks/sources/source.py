@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +18,11 @@ from acclimate.object_store import reaching
 from acclimate.tasks.sources.types import Column, Unfit, unified
 
 BATCH_ROWS = 1 << 17
+DAMAGED = (
+    *(OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError),
+    *(StoreError, pa.ArrowException),
+)
+"""What reading a file raises that is cut short, damaged, locked by a password or gone."""
 
 
 class Part(Protocol):
@@ -109,7 +117,7 @@ class Source:
         try:
             with reaching(self.name):
                 yield
-        except (OSError, StoreError, pa.ArrowException) as error:
+        except DAMAGED as error:
             raise DataError(f"{self.name}: cannot be read ({error})") from error
 
     @property
@@ -155,7 +163,7 @@ class Source:
                     f"{part.name}, row {seen + unfit.index + 1}: column {unfit.column!r} holds "
                     f"{unfit.value!r}, which is not {unfit.wanted}: {unfit.remedy}"
                 ) from None
-            except (OSError, StoreError, pa.ArrowException) as error:
+            except DAMAGED as error:
                 raise DataError(f"{part.name}: cannot be read ({error})") from error
 
 

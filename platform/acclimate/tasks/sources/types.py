@@ -38,13 +38,17 @@ class Unfit(Exception):  # noqa: N818 - the source turns it into a DataError wit
 
 
 def plain(type_: Any) -> Any:
-    """The type of a column's values, whatever their encoding: text is one type, decimals are fractions."""
+    """The type of a column's values, whatever their encoding: text is one type, decimals are fractions,
+    durations are seconds, times of day are as people write them.
+    """
     if pa.types.is_dictionary(type_) or pa.types.is_run_end_encoded(type_):
         return plain(type_.value_type)
     if _is_text(type_):
         return pa.string()
-    if pa.types.is_decimal(type_):
+    if pa.types.is_decimal(type_) or pa.types.is_duration(type_):
         return pa.float64()
+    if pa.types.is_time(type_):
+        return pa.string()
     if pa.types.is_float16(type_):
         return pa.float32()
     if pa.types.is_date(type_):
@@ -138,6 +142,8 @@ def cast(column: str, values: Any, target: Any) -> Any:
         return values  # as short as it came; its values are taken one by one
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
+    if pa.types.is_duration(values.type):
+        values = pc.divide(pc.cast(pc.cast(values, pa.duration("ns")), pa.int64()), 1e9)
     if values.type.equals(target):
         return values
     safe = not pa.types.is_decimal(values.type)

@@ -1,0 +1,185 @@
+"""Tables as they lie in other people's packages: which column is what, and how their files write it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from acclimate.cli.main import cli
+from acclimate.errors import DataError
+from acclimate.tasks import RecordingSchema, build_in_memory, from_files, from_frame
+from acclimate.tasks.guessing.guess import guess
+from tests.support.fleets import as_written, fleet, opened
+
+
+def panel(devices: int = 20, years: int = 12) -> pd.DataFrame:
+    """A row a device and year, as economists and clinics keep them."""
+    random = np.random.default_rng(1)
+    rows = devices * years
+    return pd.DataFrame(
+        {
+            "region": np.repeat([f"r{one:02d}" for one in range(devices)], years),
+            "year": np.tile(np.arange(1990, 1990 + years), devices),
+            "income": random.normal(10, 1, rows).round(2),
+            "hours": random.integers(0, 3000, rows),
+        }
+    )
+
+
+def guessed(frame: pd.DataFrame, **given):
+    return guess(from_frame(frame), given)
+
+
+def test_what_never_changes_in_a_device_is_no_label():
+    frame = panel().assign(continent=np.repeat(["north", "south"], 120), name=lambda one: "of " + one.region)
+    found = guessed(frame)
+    assert (found.declaration["kind"], found.declaration["task"]) == ("forecasting", "region")
+    assert guessed(frame, label="continent").declaration["label"] == "continent"  # a person may insist
+
+
+def test_a_mark_on_a_year_is_no_answer_and_a_count_no_class():
+    frame = panel().assign(y95=lambda one: (one.year == 1995).astype(int))
+    assert guessed(frame).declaration["kind"] == "forecasting"
+    counts = guessed(frame.assign(y=np.random.default_rng(2).poisson(9, len(frame))))
+    assert (counts.declaration["kind"], counts.declaration["targets"]) == ("regression", ["y"])
+    codes = guessed(frame.assign(y=np.random.default_rng(2).integers(0, 3, len(frame))))
+    assert codes.declaration["label"] == "y"
+
+
+def test_what_counts_up_in_every_device_orders_its_rows():
+    frame = panel().rename(columns={"year": "yr"})
+    assert guessed(frame).declaration["time"] == "yr"
+    shuffled = frame.sort_values(["yr", "region"], ignore_index=True)
+    assert guessed(shuffled).declaration["time"] == "yr"
+
+
+def test_a_number_names_devices_where_it_tells_the_rows_of_a_year_apart():
+    frame = panel().assign(nr=lambda one: one.region.str[1:].astype(int) * 7 + 13).drop(columns="region")
+    found = guessed(frame).declaration
+    assert (found["task"], found["time"]) == ("nr", "year")
+
+
+def test_an_hour_that_comes_again_every_day_orders_nothing(tmp_path):
+    frame = fleet().assign(hour=lambda one: one.time.dt.minute % 24 + 1).drop(columns=["time", "state"])
+    frame.to_csv(tmp_path / "fleet.csv", index=False)
+    pool, declared = opened(tmp_path / "fleet.csv")
+    assert "time" not in declared
+    as_written(pool, fleet(), [one for one in declared["channels"] if one != "hour"])
+    assert "orders" not in str(guess(from_files(str(tmp_path / "fleet.csv")), {}).left_out.get("time", "x "))
+    assert "rows keep their order" in guess(from_files(str(tmp_path / "fleet.csv")), {}).left_out["time"]
+
+
+def test_differences_in_the_last_digits_are_no_steps():
+    frame = fleet()
+    cumulated = np.cumsum(np.round(frame.flow / 20, 2))
+    noisy = np.diff(cumulated, prepend=0)  # 0.92 and 0.9199999999999591
+    assert len(np.unique(noisy)) > 1.5 * len(np.unique(noisy.astype(np.float32)))
+    schema = RecordingSchema(kind="regression", task="device", channels=("pressure",), targets=("flow",))
+    pool = build_in_memory(from_frame(frame.assign(flow=noisy)), schema)
+    np.testing.assert_array_equal(pool.targets[:, 0], noisy.astype(np.float32))
+
+
+@pytest.mark.parametrize("sep", [",", " "])
+def test_names_of_rows_that_no_header_names_shift_nothing(tmp_path, sep):
+    """As R writes a table, quotes and all."""
+    frame = fleet().drop(columns="time")
+    lines = frame.to_csv(sep=sep, quoting=2).splitlines()
+    lines[0] = lines[0].split(sep, 1)[1]
+    (tmp_path / "fleet.txt").write_text("\n".join(lines))
+    pool, declared = opened(tmp_path / "fleet.txt")
+    assert (declared["task"], declared["channels"]) == ("device", ["pressure", "flow"])
+    np.testing.assert_array_equal(pool.values, frame[["pressure", "flow"]].to_numpy(np.float32))
+
+
+def test_a_folder_of_what_loggers_call_dat_with_prose_above_each_table(tmp_path):
+    frame = fleet()
+    (tmp_path / "readme.txt").write_text("who recorded it, and where")
+    for device, rows in frame.groupby("device"):
+        prose = [f"Station {device}, 53°32' N, 7 m", "", "P pressure [bar]", "Format: (i2,2x,f6.1)"] * 15
+        table = [f"{one.pressure:9.3f} {one.flow:9.3f}  7" for one in rows.itertuples()]
+        text = "\n".join([*prose, "pressure     flow  quality", "***", *table])
+        (tmp_path / f"{device}.dat").write_text(text, encoding="latin-1")
+    pool, declared = opened(tmp_path)
+    assert declared["task"] == "file"
+    as_written(pool, frame, ["pressure", "flow"])
+    assert any("60 line(s) before the table left out" in line for line in pool.info.intake), pool.info.intake
+
+
+def test_moments_are_read_or_refused_whatever_their_column_is_called(tmp_path):
+    for number, (device, rows) in enumerate(fleet().groupby("device")):
+        begins = rows.time.astype(str) + ("+00:00" if number % 2 else "")
+        rows.assign(begin=begins).drop(columns="time").to_csv(tmp_path / f"{device}.csv", index=False)
+    with pytest.raises(DataError, match=r"p01\.csv, row 1: time column 'begin' holds"):
+        guess(from_files(str(tmp_path)), {})
+
+
+def test_files_of_unknown_names_are_counted_with_the_remedy(tmp_path):
+    for name in ("a.awd", "b.awd"):
+        (tmp_path / name).write_text("1\n2\n")
+    with pytest.raises(DataError, match=r"2 file\(s\) such as a\.awd: give \.parquet, \.csv"):
+        from_files(str(tmp_path))
+
+
+def test_the_report_stops_at_a_split_that_training_would_refuse(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACCLIMATE_HOME", str(tmp_path / "home"))
+    frame = fleet()
+    frame.loc[(frame.device == "p03") & (frame.time.dt.minute > 50), "state"] = "only here"
+    frame.to_parquet(tmp_path / "fleet.parquet")
+    recipe = tmp_path / "recipe.yaml"
+    run = CliRunner().invoke
+    made = run(cli, ["init", str(tmp_path / "fleet.parquet"), "--output", str(recipe), "--window", "4"])
+    assert made.exit_code == 0, made.output
+    text = recipe.read_text().replace("  test: 1", "  test_groups: [p03]\n  test: 1")
+    recipe.write_text(text)
+    told = run(cli, ["data", "report", str(recipe), "--json"])
+    assert told.exit_code == 1
+    first = json.loads(told.stdout)["findings"][0]
+    assert (first["severity"], "'only here' occur in held-out tasks only" in first["what"]) == ("error", True)
+
+
+NAMES = {f"p{one:02d}": name for one, name in enumerate(["AA", "GG", "FB", "NX", "MS", "IB"])}
+HINTS = {
+    "a column a device, of any name": (
+        lambda frame: frame.pivot(index="time", columns="device", values="flow").rename(columns=NAMES.get),
+        r"if each but the time is a device, say --wide '\*' --time 'time'",
+    ),
+    "a column a device, called by numbers": (
+        lambda frame: frame.pivot(index="time", columns="device", values="flow").rename(
+            columns=lambda one: one[1:]
+        ),
+        r"there are 'time', '00', '01', .* say --wide '\*'",
+    ),
+    "a column a year": (
+        lambda frame: (
+            frame.assign(year=lambda one: 1990 + one.time.dt.minute)
+            .pivot(index="device", columns="year", values="flow")
+            .assign(quantity="flow")
+        ),
+        r"'1990', '1991', \.\.\. are moments: write a row for each device and moment",
+    ),
+    "one device": (
+        lambda frame: frame[frame.device == "p00"].set_index("time")[["flow"]],
+        "if all rows are of one device, add recordings of others",
+    ),
+    "answers of yes and no": (
+        lambda frame: frame.set_index("state")[["flow", "pressure"]].rename_axis("released"),
+        "no column looks like a device",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(HINTS))
+def test_a_table_without_a_device_says_what_it_may_be(name, tmp_path):
+    shape, message = HINTS[name]
+    shape(fleet()).to_csv(tmp_path / "table.csv")
+    with pytest.raises(DataError, match=message):
+        guess(from_files(str(tmp_path / "table.csv")), {})
+
+
+def test_every_column_but_the_time_may_be_a_device(tmp_path):
+    wide = fleet().pivot(index="time", columns="device", values="flow").rename(columns=NAMES.get)
+    wide.to_csv(tmp_path / "wide.csv")
+    pool, declared = opened(tmp_path / "wide.csv", wide="*", time="time")
+    assert (declared["kind"], set(pool.task_ids)) == ("forecasting", set(NAMES.values()))
