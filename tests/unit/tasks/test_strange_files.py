@@ -40,6 +40,16 @@ RIGHT = {
     "compressed by Brotli": packed("brotli", ".br"),
     "tables of InfluxDB": annotated,
     "days and times of day by type": halved,
+    "a column for each number of a moment": lambda folder, frame: csv(
+        folder,
+        frame.assign(
+            year=frame.time.dt.year,
+            month=frame.time.dt.month,
+            day=frame.time.dt.day,
+            hour=frame.time.dt.hour,
+            min=frame.time.dt.minute,
+        ).drop(columns="time"),
+    ),
     "UTF-32": lambda folder, frame: csv(folder, frame, encoding="utf-32"),
     "a header over two lines": lambda folder, frame: edited(
         folder, frame, lambda rows: [rows[0].replace("state", '"state\n(of the pump)"'), *rows[1:]]
@@ -246,7 +256,7 @@ WRONG = {
     ),
     "numbers beyond float64": (
         lambda folder, frame: parquet(
-            folder, frame.assign(flow=np.arange(len(frame), dtype=np.uint64) + 2**63)
+            folder, frame.assign(flow=np.arange(len(frame), dtype=np.uint64) ** 2 + 2**63)
         ),
         "row 2: column 'flow' holds 9223372036854775809, a whole number that no float64 keeps",
     ),

@@ -70,8 +70,8 @@ def _unlike_a_channel(frame: pd.DataFrame, name: str, found: Mapping[str, Any], 
         return why_no_number(values)
     if words(name) & set(COUNTER.split()):
         return "is named like a counter or an identifier"
-    if name.startswith("column ") and counts_rows(values):
-        return "has no name and counts the rows"
+    if counts_rows(values):
+        return "counts the rows"
     if values.nunique() < 2:
         return "never changes"
     if found.get("kind") == "regression" and _is_copy(values, frame[found["targets"][0]]):

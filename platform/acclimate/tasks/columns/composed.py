@@ -1,8 +1,10 @@
-"""What several columns say together, read as one: a moment by date and hour, a device by site and number."""
+"""What several columns say together, read as one: a moment by date and hour, or by year, month and day; a
+device by site and number.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,16 @@ BETWEEN = " + "
 """Parts the names of the columns in the name of the one that they make."""
 _HOUR = r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?( ?[AaPp][Mm])?"
 _DAY = r"\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3})[-/. ]\d{1,4}|\d{8}"
+
+_PARTS = (
+    (("year", "yr", "yyyy"), 1000, 9999),
+    (("month", "mon", "mo", "mm"), 1, 12),
+    (("day", "dom", "dd"), 1, 31),
+    (("hour", "hr", "hh"), 0, 23),
+    (("minute", "min", "mi"), 0, 59),
+    (("second", "sec", "ss"), 0, 59),
+)
+"""Names of the numbers that make a moment, with what they lie in."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +62,8 @@ class ComposedPart(PartAround):
         for arrays in self.part.batches({**own, **asked}):
             result = {name: arrays[name] for name in asked}
             if self.made in types:
-                texts = [(_of_moment if self.moment else _text)(arrays[name]) for name in self.parts]
-                result[self.made] = pc.binary_join_element_wise(*texts, " " if self.moment else "/")
+                columns = [arrays[name] for name in self.parts]
+                result[self.made] = _moment(columns) if self.moment else _joined(map(_text, columns), "/")
             yield result
 
 
@@ -79,10 +91,11 @@ def _refuse_unfit(source: Source, role: str, name: str, part: str) -> None:
         raise DataError(f"{role} is {name!r}, and {part!r} is no column; there are {source.columns[:20]}")
     type_ = source.types[part]
     day = pa.types.is_timestamp(type_) and name.startswith(part + BETWEEN)
-    if role == "time" and not (pa.types.is_string(type_) or day):
+    numbered = 3 <= name.count(BETWEEN) + 1 <= len(_PARTS) and pa.types.is_integer(type_)
+    if role == "time" and not (pa.types.is_string(type_) or day or numbered):
         raise DataError(
-            f"time is {name!r}, and column {part!r} holds {type_}: a day and text, or all text; else write "
-            "a column of timestamps"
+            f"time is {name!r}, and column {part!r} holds {type_}: give a date and a time of day, or year, "
+            "month, day and so on as whole numbers; else write a column of timestamps"
         )
     if pa.types.is_nested(type_):
         raise DataError(f"{role} is {name!r}, and column {part!r} holds {type_}, which is no name")
@@ -105,6 +118,21 @@ def halves(frame: pd.DataFrame, texts: Sequence[str]) -> str | None:
     return days[0] + BETWEEN + hours[0] if len(hours) == 1 and len(days) == 1 else None
 
 
+def calendar_columns(frame: pd.DataFrame, named: Collection[str]) -> str | None:
+    """The name of the column that a year, a month, a day and what follows make; None where none do."""
+    found = []
+    for names, low, high in _PARTS:
+        column = next((one for one in frame.columns if str(one).lower() in names and one not in named), None)
+        if (
+            column is None
+            or frame[column].dtype.kind not in "iu"
+            or not frame[column].between(low, high).all()
+        ):
+            break
+        found.append(column)
+    return BETWEEN.join(found) if len(found) >= 3 else None
+
+
 def _is_day(values: pd.Series) -> bool:
     if _is_moment(values):
         return bool((values.dropna() == values.dropna().dt.normalize()).all())
@@ -115,6 +143,19 @@ def _all(values: pd.Series, pattern: str) -> bool:
     if _is_moment(values) or len(values) == 0:
         return False
     return bool(values.astype(str).str.strip().str.fullmatch(pattern).all())
+
+
+def _moment(columns: Sequence[Any]) -> Any:
+    """A date and a time of day, or the numbers of a calendar, as text that is a moment."""
+    if not all(pa.types.is_integer(column.type) for column in columns):
+        return _joined(map(_of_moment, columns), " ")
+    digits = [pc.utf8_lpad(pc.cast(column, pa.string()), 2, "0") for column in columns]
+    hours = [*digits[3:], *(pa.repeat("00", len(columns[0])) for _ in range(len(_PARTS) - len(digits)))]
+    return _joined((_joined(digits[:3], "-"), _joined(hours, ":")), " ")
+
+
+def _joined(texts: Iterable[Any], between: str) -> Any:
+    return pc.binary_join_element_wise(*texts, between)
 
 
 def _of_moment(values: Any) -> Any:

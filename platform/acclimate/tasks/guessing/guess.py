@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from acclimate.errors import DataError
 from acclimate.nearest import did_you_mean
-from acclimate.tasks.columns.composed import composed, halves
+from acclimate.tasks.columns.composed import calendar_columns, composed, halves
 from acclimate.tasks.columns.looks import is_text, refuse_unreadable_times
 from acclimate.tasks.columns.readings import by_channel, find_readings
 from acclimate.tasks.columns.sample import sample
@@ -69,6 +69,10 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
         halved = (pa.types.is_string, pa.types.is_timestamp)
         texts = [name for name in sampled.frame.columns if any(is_(source.types[name]) for is_ in halved)]
         moment = halves(sampled.frame, [name for name in texts if name not in named.values()])
+        if not any(
+            pd.api.types.is_datetime64_any_dtype(sampled.frame[name]) for name in sampled.frame.columns
+        ):
+            moment = moment or calendar_columns(sampled.frame, named.values())
         if moment is not None:
             return guess(asked[0], {**asked[1], "time": moment})
     readings = (

@@ -10,6 +10,7 @@ import pandas as pd
 
 from acclimate.errors import DataError
 from acclimate.tasks.columns.channels import useless
+from acclimate.tasks.columns.composed import BETWEEN
 from acclimate.tasks.columns.looks import (
     counts_down,
     counts_rows,
@@ -48,7 +49,8 @@ class Guesser:
 
     def __init__(self, sampled: Sample, given: Mapping[str, Any]) -> None:
         self.frame, self.given = sampled.frame, given
-        named = {str(given[key]) for key in ROLES if key in given}
+        said = [str(given[key]) for key in ROLES if key in given]
+        named = {*said, *(part for name in said for part in name.split(BETWEEN))}
         self.free = [column for column in self.frame.columns if column not in named]
         named_by_file = FILE in self.free and is_text(self.frame[FILE])
         self.file = FILE if named_by_file else None  # the name of each file
