@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
+
+import numpy as np
 
 from acclimate_device.clock import Clock
 from acclimate_device.drift import Detector, InputShift
-from acclimate_device.errors import LabelError
+from acclimate_device.errors import BundleError, LabelError
 from acclimate_device.online.health import Health
 from acclimate_device.online.housekeeping import Housekeeping
 from acclimate_device.online.lifecycle import Lifecycle
@@ -29,6 +31,8 @@ from acclimate_device.storage import Claim, FileFlash, Flash, SameProcess
 
 _NAME = re.compile(r"[a-z0-9-]{1,32}")
 MOST_KEPT = 1024 * 1024
+_own_arithmetic = np.errstate(all="ignore")
+"""Whatever an application has numpy do about overflow: here results are checked that matter."""
 
 
 class Device:
@@ -53,6 +57,7 @@ class Device:
         BundleError: no version loads, not even the factory's.
     """
 
+    @_own_arithmetic
     def __init__(
         self,
         factory: ReadFile,
@@ -114,18 +119,27 @@ class Device:
 
         def read(file: str) -> bytes | None:
             path = folder / file
-            return path.read_bytes() if path.is_file() else None
+            try:
+                return path.read_bytes() if path.is_file() else None
+            except OSError as error:
+                raise BundleError(f"{path}: {error.strerror}: let this account read it") from None
 
         flash = FileFlash(state)
         claim = Claim(flash.root, "application")
         try:
             device = cls(read, flash, policy, detector, input_shift, may_contribute=may_contribute)
+            device._housekeeping = Housekeeping(device.tick)
         except BaseException:
             claim.release()
             raise
         device._claim = claim
-        device._housekeeping = Housekeeping(device.tick)
         return device
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a device is bound to its process and state folder and cannot be pickled or copied: open one in "
+            "each process, with a state folder of its own"
+        )
 
     def __enter__(self) -> Device:
         return self
@@ -160,12 +174,14 @@ class Device:
         """Whether flash and clock do what they should, as of the last housekeeping."""
         return self._life.keeping.health
 
+    @_own_arithmetic
     def predict_one(self, x: Any, key: Hashable | None = None) -> Any:
         """The label (classification), whether it is an anomaly, a number, or an array: (targets,), of
         forecasts (horizon[, targets]).
 
         Args:
-            x: of the manifest's shape, in the recorded units; a row may be a mapping from channel names.
+            x: of the manifest's shape, in the recorded units; channels may come by name, as in a mapping or a
+                table of pandas. It is copied.
             key: remembers the input, so that `learn_late(key, y)` can follow once the label is known.
 
         Raises:
@@ -174,6 +190,7 @@ class Device:
         self._process.check()
         return self._predictor.one(x, key)
 
+    @_own_arithmetic
     def predict_start_one(self, x: Any) -> Any:
         """`predict_one` of the start, whatever was adapted: what a device would say that never learnt.
 
@@ -182,6 +199,7 @@ class Device:
         """
         return self._predictor.start(x)
 
+    @_own_arithmetic
     def predict_proba_one(self, x: Any) -> dict[str, float]:
         """The probability of each label for one example.
 
@@ -192,6 +210,7 @@ class Device:
         self._process.check()
         return self._predictor.probabilities(x)
 
+    @_own_arithmetic
     def predict_interval_one(self, x: Any, level: float = 0.9) -> tuple[Any, Any]:
         """Where the target of one example lies with probability `level`: (lowest, highest).
 
@@ -205,6 +224,7 @@ class Device:
         """
         return self._predictor.interval(x, level)
 
+    @_own_arithmetic
     def predict_many(self, xs: Iterable[Any]) -> list[Any]:
         """`predict_one` for each, in one run of the graph, after all inputs were checked.
 
@@ -216,6 +236,7 @@ class Device:
         self._process.check()
         return self._predictor.many(xs)
 
+    @_own_arithmetic
     def score_one(self, x: Any) -> float:
         """How far one window is from what is normal on this device: its log density below the usual one's.
 
@@ -237,12 +258,14 @@ class Device:
         """
         self.learn_many([x], [y])
 
-    def learn_many(self, xs: Sequence[Any], ys: Sequence[Any]) -> None:
+    @_own_arithmetic
+    def learn_many(self, xs: Iterable[Any], ys: Iterable[Any]) -> None:
         """`learn_one` for each; all examples are checked before the first is learnt.
 
         Raises:
             InputError, LabelError: an example is not usable, or there are not as many labels as inputs.
         """
+        xs, ys = list(xs), list(ys)
         if len(xs) != len(ys):
             raise LabelError(f"{len(xs)} inputs came with {len(ys)} labels: give one label each")
         self._process.check()
@@ -261,11 +284,13 @@ class Device:
         self._pending.forget(key)
         return True
 
+    @_own_arithmetic
     def reset(self) -> None:
         """Return to the initialization of the version in use and forget the support; works offline."""
         self._process.check()
         self._life.reset()
 
+    @_own_arithmetic
     def tick(self) -> None:
         """Housekeeping: obey the agent, end trials, close report windows, save state.
 
@@ -300,6 +325,7 @@ class Device:
         """What `keep` kept under this name; None where nothing is, or can be read now."""
         return self._life.keeping.kept(f"kept/{name}")
 
+    @_own_arithmetic
     def close(self) -> None:
         """Stop the housekeeping, end a passed trial, report the open window, save what was learnt.
 

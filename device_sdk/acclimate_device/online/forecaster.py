@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acclimate_device.errors import InputError
+from acclimate_device.online import given
 from acclimate_device.online.blend import Blend
 from acclimate_device.online.device import MOST_KEPT, Device
 from acclimate_device.online.memory import recall, remembered
@@ -73,7 +74,9 @@ class Forecaster:
         return self._blend.chosen()
 
     def observe_one(
-        self, values: Sequence[float] | Mapping[str, float], moment: float | dt.datetime | None = None
+        self,
+        values: Sequence[float] | Mapping[str, float],
+        moment: float | dt.datetime | np.datetime64 | None = None,
     ) -> Float | float | None:
         """Take a measurement, learn from what it answers, and forecast what follows.
 
@@ -214,18 +217,11 @@ class Forecaster:
         if x is not None and np.isfinite(y).all():
             self._device.learn_one(x, y)
 
-    def _seconds(self, moment: float | dt.datetime | None) -> float:
-        if moment is None and self._device.manifest.input.time_unit_s != 1.0:
+    def _seconds(self, moment: float | dt.datetime | np.datetime64 | None) -> float:
+        unit_s = self._device.manifest.input.time_unit_s
+        if moment is None and unit_s != 1.0:
             raise InputError("give the time of each row: the recordings counted it in a unit of their own")
-        if moment is None:
-            return self._clock()
-        if isinstance(moment, dt.datetime):  # as written, as training read it
-            zone = moment.tzinfo or dt.UTC
-            return moment.replace(tzinfo=zone).timestamp()
-        try:
-            return float(moment)
-        except (TypeError, ValueError):
-            raise InputError(f"the time {moment!r} is neither seconds nor a date and time") from None
+        return given.seconds(self._clock() if moment is None else moment, unit_s)
 
 
 def local_time() -> float:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from acclimate_device.errors import BeyondError, InputError, LabelError
+from acclimate_device.online.given import by_name, numbers, shown
 from acclimate_device.preprocessing import Preparation
 from acclimate_device.protocol import Manifest, canonical_json, write
 
@@ -55,7 +56,7 @@ class Schema:
         """One example in the recorded units, as float32 of the bundle's shape.
 
         Args:
-            x: an array or nested sequence; a row may be a mapping from channel names, as in river.
+            x: an array or nested sequence, or anything whose channels have names (see `given.by_name`).
 
         Raises:
             InputError: wrong shape or type, NaN or infinity that is not to be held, no channel varies over
@@ -109,20 +110,24 @@ class Schema:
         """
         if self.anomaly:
             if y is not None:
-                raise LabelError(f"label {y!r} came, but anomalies have none: learn_one(x) takes normal ones")
+                raise LabelError(
+                    f"label {shown(y)} came, but anomalies have none: learn_one(x) takes normal ones"
+                )
             return 0
         if self.classification:
             try:
                 return self._index[y if isinstance(y, str) else str(y)]
-            except KeyError:
+            except Exception:  # unknown, or nothing that can be a label
                 known = ", ".join(self.output.labels[:12])
-                raise LabelError(f"label {y!r} is not one the bundle knows: use one of {known}") from None
+                raise LabelError(
+                    f"label {shown(y)} is not one the bundle knows: use one of {known}"
+                ) from None
         try:
-            target = np.asarray(y, np.float32).reshape(-1)
-        except (TypeError, ValueError):
-            raise LabelError(f"target {y!r} is not {self.output.width} numbers") from None
+            target = numbers(y, np.float32).reshape(-1)
+        except ValueError:
+            raise LabelError(f"target {shown(y)} is not {self.output.width} numbers") from None
         if target.shape != (self.output.width,) or not np.isfinite(target).all():
-            raise LabelError(f"target {y!r} is not {self.output.width} finite numbers")
+            raise LabelError(f"target {shown(y)} is not {self.output.width} finite numbers")
         return target
 
     def normalize(self, raw: Float) -> Float:
@@ -190,17 +195,11 @@ class Schema:
         return [*mean.tolist(), *spread.tolist()]
 
     def _array(self, x: Any) -> NDArray[Any]:
-        if isinstance(x, Mapping):
-            try:
-                x = [x[channel] for channel in self._input.channels]
-            except KeyError as error:
-                raise InputError(
-                    f"the input has no channel {error.args[0]!r}: give {self._input.channels}"
-                ) from None
+        values = by_name(x, self._input.channels)
         try:
-            raw = np.asarray(x, self._dtype)
-        except (TypeError, ValueError):
-            raise InputError(f"the input is not numbers but {type(x).__name__}") from None
+            raw = numbers(values, self._dtype)
+        except ValueError as error:
+            raise InputError(f"the input is not numbers but {error}") from None
         if raw.shape != self.shape:
             raise InputError(f"the input has shape {raw.shape}, the bundle takes {self.shape}")
         return raw

@@ -6,7 +6,6 @@ before or the last one; what was filled in is never an answer.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from acclimate_device import calendar
 from acclimate_device.errors import InputError
+from acclimate_device.online import given
 from acclimate_device.protocol import Manifest
 
 Float = NDArray[np.float32]
@@ -159,22 +159,11 @@ class Series:
         Raises:
             InputError: as `add`.
         """
-        given: Any = values
-        if isinstance(values, Mapping):
-            missing = [channel for channel in self.channels if channel not in values]
-            if missing:
-                raise InputError(f"the row has no channel {missing[0]!r}: give {self.channels}")
-            given = [values[channel] for channel in self.channels]
-        try:
-            row = np.asarray(given, np.float32).reshape(-1)
-        except (TypeError, ValueError):
-            raise InputError(f"the row {values!r} is not numbers: give {self.channels}") from None
-        if row.shape != (len(self.channels),):
-            raise InputError(f"the row holds {row.size} numbers: give one for each of {self.channels}")
+        row = given.row(values, self.channels, np.float32)
         if np.isinf(row).any():
-            raise InputError(f"the row {values!r} holds infinity: give NaN where nothing was measured")
-        if not math.isfinite(moment):
-            raise InputError(f"the time of the row is {moment}: give seconds since 1970")
+            raise InputError(
+                f"the row {given.shown(values)} holds infinity: give NaN where nothing was measured"
+            )
         if self._held and not moment > self._times[self._held - 1]:
             raise InputError(
                 f"the row's time {moment} is not after the last one's, {self._times[self._held - 1]}: give "

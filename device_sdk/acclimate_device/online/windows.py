@@ -8,6 +8,7 @@ for moment, reading in sensor:
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from acclimate_device import calendar
 from acclimate_device.errors import InputError
+from acclimate_device.online import given
 from acclimate_device.protocol import Manifest
 from acclimate_device.resampling import Row, even_steps, recorded
 
@@ -40,24 +42,27 @@ class Windows:
         self._new = 0
 
     def add(
-        self, values: Sequence[float] | Mapping[str, float], moment: float | None = None
+        self,
+        values: Sequence[float] | Mapping[str, float],
+        moment: float | dt.datetime | np.datetime64 | None = None,
     ) -> list[NDArray[Any]]:
         """Take a reading, and give the windows that it completes: none, one, or several after a gap.
 
         Args:
             values: of every channel that a sensor gives, in order or by name; NaN where one was not read.
-            moment: seconds since 1970, or the recordings' own unit, on their clock. Needed where the bundle
-                evens its steps or takes the calendar.
+            moment: when, as in `Forecaster.observe_one`. Needed where the bundle evens its steps or takes the
+                calendar.
 
         Raises:
             InputError: not a number a channel, or a moment that is missing or not after the last one.
         """
         row = self._read(values)
+        at = math.nan if moment is None else given.seconds(moment, self._entry.time_unit_s)
         if self._even is None:
-            return self._taken(Row(math.nan if moment is None else float(moment), row, anew=False))
-        if moment is None or not math.isfinite(moment):
+            return self._taken(Row(at, row, anew=False))
+        if moment is None:
             raise InputError("the bundle evens the steps between readings: give the time of each")
-        return [window for one in self._even.add(row, float(moment)) for window in self._taken(one)]
+        return [window for one in self._even.add(row, at) for window in self._taken(one)]
 
     def _taken(self, row: Row) -> list[NDArray[Any]]:
         if row.anew:
@@ -80,16 +85,6 @@ class Windows:
         return values[-1] if len(self._entry.shape) == 1 else values.T
 
     def _read(self, values: Any) -> NDArray[Any]:
-        if isinstance(values, Mapping):
-            missing = [channel for channel in self.channels if channel not in values]
-            if missing:
-                raise InputError(f"the reading has no channel {missing[0]!r}: give {list(self.channels)}")
-            values = [values[channel] for channel in self.channels]
-        try:
-            row = np.asarray(values, self._dtype).reshape(-1)
-        except (TypeError, ValueError):
-            raise InputError(f"the reading {values!r} is not numbers: give {list(self.channels)}") from None
-        if row.shape != (len(self.channels),):
-            raise InputError(f"the reading holds {row.size} numbers: give one for each of {self.channels}")
+        row = given.row(values, self.channels, self._dtype)
         absent = np.isin(row, np.asarray(self._entry.preprocessing.absent, self._dtype))
         return np.where(absent, self._dtype(np.nan), row)

@@ -4,6 +4,7 @@ import datetime as dt
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from acclimate.bundle.export import build_bundle
@@ -216,6 +217,11 @@ def test_a_gap_is_never_an_answer(pool, files, monkeypatch):
         ([1.0, float("inf")], START_S, "infinity"),
         ([1.0, 2.0], float("nan"), "the time of the row is nan"),
         ([1.0, 2.0], "noon", "neither seconds"),
+        ([1.0, 2.0], START_S * 1e3, "not thousandths or less"),
+        ([1.0, 2.0], np.int64(START_S * 1e9), "which no calendar has"),
+        ([1.0, 2.0], pd.NaT, "neither seconds"),
+        ([1.0, 2.0], np.datetime64("NaT"), "which no calendar has"),
+        ({"power": 1.0, "heat": 2j}, START_S, "not numbers"),
     ],
 )
 def test_a_bad_row_is_refused_and_changes_nothing(files, values, moment, says):
