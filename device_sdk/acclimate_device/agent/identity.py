@@ -11,7 +11,7 @@ from acclimate_device.errors import UntrustedError
 from acclimate_device.protocol import Enrolled, PublicKey, dumps, loads
 from acclimate_device.storage import Store
 
-_RECORD_BYTES = 16 * 1024
+_RECORD_BYTES, _KEY_BYTES = 16 * 1024, 32
 _KEY, _ENROLLED = "key", "enrolled"
 _NEXT, _CHANGING = "next-key", "changing-key"
 
@@ -48,12 +48,12 @@ class Identity:
             UntrustedError: the device is enrolled and its key is lost: no other key can take its place.
         """
         raw = self._store.read(_KEY)
-        if raw is not None:
+        if raw is not None and len(raw) == _KEY_BYTES:
             return DeviceKey(Ed25519PrivateKey.from_private_bytes(raw))
-        if self._store.read(_ENROLLED) is not None:
+        if raw is not None or self._store.read(_ENROLLED) is not None:
             raise UntrustedError(
-                "this device's key is lost, both its copies are damaged: ask an operator for a new token and "
-                "run acclimate-device enrol --new-key"
+                "this device's key is lost, both its copies are damaged or of another version of this "
+                "package: ask an operator for a new token and run acclimate-device enrol --new-key"
             )
         return self.renew_key()
 
@@ -68,7 +68,7 @@ class Identity:
     def next_key(self) -> DeviceKey:
         """The key to change to, made at the first call and kept before it is used."""
         raw = self._store.read(_NEXT)
-        if raw is None:
+        if raw is None or len(raw) != _KEY_BYTES:
             raw = Ed25519PrivateKey.generate().private_bytes_raw()
             self._store.write(_NEXT, raw)
         return DeviceKey(Ed25519PrivateKey.from_private_bytes(raw))

@@ -112,11 +112,14 @@ class InputShift:
             "days": vars(self._days),
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
+    def restore(self, state: Mapping[str, Any], width: int | None = None) -> None:
         """Go on from a `state`, by the hours it counted in.
 
         A machine without a clock may start years before that: it then compares with the latest inputs alone,
         until its clock is set.
+
+        Args:
+            width: how many features will come, if that is known.
 
         Raises:
             ValueError: it is none; nothing changed.
@@ -125,17 +128,15 @@ class InputShift:
             self.block, self.reference, self.smallest, self.deviations, self.peaks, self.warning_share
         )
         try:
-            width = len(state["squares"])
-            rows = [state[name] for name in ("peaks", *(["last"] if state["last"] else []))]
-            rows += [*state["lately"], *([state["sums"]] if state["sums"] else []), *state["days"]["_week"]]
-            if any(len(row) != width or not all(map(math.isfinite, row)) for row in rows):
-                raise ValueError("rows of other lengths, or numbers that are none")
+            _check(state)
+            if width not in (None, len(state["squares"])):
+                raise ValueError("of another number of features")
             for name in _KEPT:
                 setattr(fresh, f"_{name}", state[name])
             fresh.distance = float(state["distance"])
             fresh._lately.extend(state["lately"])
             if state["season"] is not None:
-                fresh._season = Season(width)
+                fresh._season = Season(len(state["squares"]))
                 fresh._season.restore(state["season"])
             vars(fresh._days).update({name: state["days"][name] for name in vars(fresh._days)})
         except (KeyError, TypeError, AttributeError) as error:
@@ -239,6 +240,31 @@ class InputShift:
         if at is None or self._since is None or at <= self._since:
             return self._blocks >= self.reference
         return at - self._since >= _LEARNT_DAYS * _DAY_S
+
+
+def _check(state: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: a part is not of its kind.
+    """
+    days, width = state["days"], len(state["squares"])
+    rows = [state["squares"], state["peaks"], *state["lately"], *days["_week"]]
+    rows += [row for row in (state["last"], state["sums"], days["_sums"]) if row != []]
+    numbers = [state[name] for name in ("ahead", "latest", "stayed", "distance")]
+    numbers += [one for one in (state["began"], state["since"]) if one is not None]
+    counts = [state[name] for name in ("in_block", "blocks", "beyond")] + [days["_count"], days["_outside"]]
+    counts += [] if days["_day"] is None else [abs(days["_day"])]
+    if any(type(one) is not list for one in (*rows, state["lately"], state["shares"])):
+        raise ValueError("rows that are none")
+    if any(len(row) != width for row in rows):
+        raise ValueError("rows of other lengths")
+    numbers += [one for row in (*rows, state["shares"]) for one in row]
+    if not all(type(one) in (int, float) and math.isfinite(one) for one in numbers):
+        raise ValueError("numbers that are none")
+    if any(type(one) is not int or one < 0 for one in counts) or type(state["told"]) is not bool:
+        raise ValueError("counts that are none")
+    if bool(state["in_block"]) != bool(state["sums"]) or bool(days["_count"]) != bool(days["_sums"]):
+        raise ValueError("sums of nothing")
 
 
 class _Days:

@@ -40,3 +40,5 @@ class Housekeeping:
             self._tick()
         except DeviceError as error:
             logger.warning("housekeeping failed, trying again: %s", error)
+        except Exception:  # of a detector or callback of the application's: reports must go on
+            logger.exception("housekeeping failed, trying again")

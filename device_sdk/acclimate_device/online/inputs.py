@@ -66,7 +66,7 @@ class InputWatch:
             if self._schema is None or self._schema.layout != schema.layout:
                 self._schema, warned = schema, False
                 detector.reset()
-                self._resume(schema)
+                self._resume(schema, len(schema.features(schema.normalize(raw))))
             detector.update(self._schema.features(self._schema.normalize(raw)), at)
             if self._realigner is not None:
                 self._realigner.update(raw)
@@ -86,15 +86,17 @@ class InputWatch:
                 return None
             return canonical_json({"measure": self._schema.measure, **self._detector.state()})
 
-    def _resume(self, schema: Schema) -> None:
-        """Go on from what was kept, if it was measured as `schema` measures."""
+    def _resume(self, schema: Schema, width: int) -> None:
+        """Go on from what was kept, if it was measured as `schema` measures, in as many features."""
         kept, self._kept = self._kept, None
         if kept is None:
             return
-        with contextlib.suppress(ValueError):  # of another version of this package: learnt anew
+        with contextlib.suppress(
+            ValueError, RecursionError
+        ):  # of another version of this package: learnt anew
             state = json.loads(kept)
             if isinstance(state, dict) and state.get("measure") == schema.measure:
-                self._detector.restore(state)
+                self._detector.restore(state, width)
 
     def news(self) -> tuple[EventKind, str] | None:
         """A warning or a drift since the last call, and how far the inputs went."""

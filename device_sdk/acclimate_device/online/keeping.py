@@ -6,6 +6,7 @@ did, becomes an event.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from acclimate_device.errors import StorageError
 from acclimate_device.online.health import Health
 from acclimate_device.online.saved import Adapted, SavedState
 from acclimate_device.online.versions import Note, Versions
-from acclimate_device.protocol import Report
+from acclimate_device.protocol import LIMITS, Report
 from acclimate_device.runtime import Engine
 from acclimate_device.storage import CLOCK, Store
 from acclimate_device.telemetry import ReportQueue
@@ -89,11 +90,10 @@ class Keeping:
 
     def clock_offset_s(self) -> float:
         """How far the service's clock is ahead, as the agent last saw it."""
-        try:
-            raw = self._store.read(CLOCK)
-        except StorageError:
-            return 0.0
-        return float(json.loads(raw)) if raw is not None else 0.0
+        with contextlib.suppress(StorageError, ValueError, TypeError, RecursionError):
+            offset_s = float(json.loads(self._store.read(CLOCK) or b"0"))
+            return offset_s if abs(offset_s) <= LIMITS.time_s[1] else 0.0  # or not a number
+        return 0.0  # unreadable now, or of another version of this package
 
     def look(self, versions: Versions) -> list[Note]:
         """Try again what was refused; what is new about flash and clock since the last call."""

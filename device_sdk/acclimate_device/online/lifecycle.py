@@ -170,11 +170,19 @@ class Lifecycle:
         """Answer a campaign, where the agent left what it asks for."""
         with contextlib.suppress(StorageError):  # of which the keeping tells; it is tried again
             asked = self._contributing.asked(self.clock.now())
-            if asked is None or not self._may_contribute():
+            if asked is None or not self._may_now():
                 return
             given = contribution(self.active, self.learner.examples(self.active), asked)
             if given is not None:
                 self._contributing.answer(asked, given)
+
+    def _may_now(self) -> bool:
+        """What the application says; where it raises, no."""
+        try:
+            return self._may_contribute()
+        except Exception:
+            logger.exception("event=may_contribute_failed")
+            return False
 
     def close(self) -> None:
         """End a passed trial, report the open window, save what was learnt."""

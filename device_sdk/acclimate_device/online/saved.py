@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from acclimate_device.errors import BundleError
+from acclimate_device.errors import BundleError, ProtocolError
 from acclimate_device.online.alignment import Alignment, Moments
-from acclimate_device.protocol import canonical_json
+from acclimate_device.protocol import canonical_json, read
 from acclimate_device.runtime import Engine, Params
 from acclimate_device.runtime.tensors import parse, serialize
 from acclimate_device.storage import Store
@@ -59,25 +59,30 @@ class SavedState:
         raw = self._store.read(_NAME)
         if raw is None:
             return None
-        header, _, body = raw.partition(b"\n")
-        head = json.loads(header)
-        if any(head.get(key) != value for key, value in _belongs_to(engine, lineage).items()):
-            return None
-        moved = {name: tensor.astype(np.float32) for name, tensor in parse(body).items()}
-        for name, tensor in moved.items():
-            if name not in engine.moving or tensor.shape != engine.start[name].shape:
-                raise BundleError(f"the saved state has a {name} of shape {tensor.shape} that does not fit")
-        params = {**engine.start, **moved} if moved else engine.start
-        adapted = bool(head.get("adapted", moved))
-        if "alignment" not in head:
-            return Adapted(params, adapted)
-        alignment, before = head["alignment"], head["before"]
-        return Adapted(
-            params,
-            adapted,
-            Alignment(tuple(alignment["gain"]), tuple(alignment["offset"]), alignment["judged"]),
-            Moments(before["inputs"], tuple(before["mean"]), tuple(before["spread"])),
-        )
+        try:
+            return _read(raw, engine, lineage)
+        except (ProtocolError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise BundleError(f"the saved state is of another version of this package ({error!r})") from None
+
+
+def _read(raw: bytes, engine: Engine, lineage: int) -> Adapted | None:
+    header, _, body = raw.partition(b"\n")
+    head = json.loads(header)
+    if any(head.get(key) != value for key, value in _belongs_to(engine, lineage).items()):
+        return None
+    moved = {name: tensor.astype(np.float32) for name, tensor in parse(body).items()}
+    for name, tensor in moved.items():
+        if name not in engine.moving or tensor.shape != engine.start[name].shape:
+            raise BundleError(f"the saved state has a {name} of shape {tensor.shape} that does not fit")
+    params = {**engine.start, **moved} if moved else engine.start
+    adapted = bool(head.get("adapted", moved))
+    if "alignment" not in head:
+        return Adapted(params, adapted)
+    alignment, before = read(Alignment, head["alignment"]), read(Moments, head["before"])
+    rows = (alignment.gain, alignment.offset, before.mean, before.spread)
+    if any(len(row) != engine.manifest.input.shape[0] for row in rows):
+        raise BundleError("the saved alignment is of other channels")
+    return Adapted(params, adapted, alignment, before)
 
 
 def _belongs_to(engine: Engine, lineage: int) -> dict[str, Any]:

@@ -8,16 +8,21 @@ each of them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from acclimate_device.errors import StorageError
+
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+_PATIENCE_S = 10.0
 
 
 class Flash(Protocol):
@@ -126,21 +131,51 @@ class FileFlash:
             self._depth += 1
             try:
                 if descriptor is not None:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                    self._wait_for(descriptor)
                 yield
             finally:
                 self._depth -= 1
                 if descriptor is not None:
-                    fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process forked meanwhile has it open too
+                    with contextlib.suppress(OSError):
+                        fcntl.flock(descriptor, fcntl.LOCK_UN)  # a process forked meanwhile has it open too
                     os.close(descriptor)
 
     def _lock_file(self) -> int | None:
-        """None where there is none and none can be made: then nobody writes either."""
-        with contextlib.suppress(OSError):
-            return os.open(self.root / ".lock", os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        with contextlib.suppress(OSError):
-            return os.open(self.root / ".lock", os.O_RDONLY | os.O_CLOEXEC)
-        return None
+        """None where there is none and none can be made, because nobody may write here.
+
+        Raises:
+            StorageError: it cannot be opened, for another reason.
+        """
+        path = self.root / ".lock"
+        with _as_storage_error(path):
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                give_to_owner(descriptor, self.root)
+                return descriptor
+            except OSError:
+                if path.exists():
+                    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                if os.access(self.root, os.W_OK):
+                    raise
+                return None
+
+    def _wait_for(self, descriptor: int) -> None:
+        """Take the lock. Who has it for long is stopped or hangs: nobody else is to hang with it."""
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise StorageError(
+                        f"{self.root}: another process has had it locked for {_PATIENCE_S:g} s: does it hang?"
+                    ) from None
+                time.sleep(0.005)
+            except OSError as error:
+                raise StorageError(
+                    f"{self.root}: its file system has no locks ({error.strerror}): use a local one"
+                ) from None
 
     def _folder(self, prefix: str) -> Path:
         return self.root / prefix if not prefix or prefix.endswith("/") else (self.root / prefix).parent
@@ -151,6 +186,7 @@ class FileFlash:
             self._make_folder(path)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | how, 0o600)
             try:
+                give_to_owner(descriptor, self.root)
                 view = memoryview(data)
                 while view:
                     view = view[os.write(descriptor, view) :]
@@ -160,6 +196,7 @@ class FileFlash:
     def _make_folder(self, path: Path) -> None:
         if not path.parent.exists():
             path.parent.mkdir(parents=True, mode=0o700)
+            give_to_owner(path.parent, self.root)
             self._fsync(path.parent.parent)
 
     def _fsync(self, path: Path) -> None:
@@ -167,8 +204,20 @@ class FileFlash:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fsync(descriptor)
+            except OSError as error:
+                # CIFS, FUSE and 9p know no fsync of a folder, and say so
+                if error.errno not in _NO_SYNC or not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                    raise
             finally:
                 os.close(descriptor)
+
+
+def give_to_owner(file: int | Path, folder: Path) -> None:
+    """What root makes in another account's folder belongs to that account: it is to read it tomorrow."""
+    if os.geteuid() == 0:
+        with contextlib.suppress(OSError):
+            owner = folder.stat()
+            os.chown(file, owner.st_uid, owner.st_gid)
 
 
 def _raise_unless_gone(error: OSError) -> None:
@@ -180,5 +229,7 @@ def _raise_unless_gone(error: OSError) -> None:
 def _as_storage_error(path: Path) -> Iterator[None]:
     try:
         yield
+    except ValueError as error:  # a name that no file can have
+        raise StorageError(f"{str(path)!r}: {error}: give the folder another name") from None
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}: free some space or mend its permissions") from error

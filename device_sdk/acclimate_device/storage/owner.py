@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Literal
 
 from acclimate_device.errors import OwnerError
+from acclimate_device.storage.flash import give_to_owner
 
 Role = Literal["application", "agent"]
 
@@ -38,15 +39,19 @@ class Claim:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError:
             return  # the flash takes no writes: nothing of another owner can be overwritten
+        give_to_owner(descriptor, folder)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             owner = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
             os.close(descriptor)
             raise OwnerError(
                 f"{folder} is in use by the {role} of process {owner}: stop that one, or give this device a "
                 "state folder of its own"
             ) from None
+        except OSError:
+            os.close(descriptor)
+            return  # a file system without locks: the flash refuses every write there
         self._descriptor = descriptor
         _claims.add(self)
         try:

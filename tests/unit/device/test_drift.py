@@ -277,6 +277,9 @@ def test_what_is_no_state_is_refused_and_changes_nothing() -> None:
         ("lately", [["a", "b"]]),
         ("peaks", [math.nan, 0.0]),
         ("days", {}),
+        *((name, other) for name in state for other in ("x", {}, 7j)),
+        *((name, -1) for name in ("in_block", "blocks", "beyond", "shares", "sums", "last", "told")),
+        *(("days", state["days"] | {name: other}) for name in state["days"] for other in ("x", [[]], -1.5)),
     ):
         fresh = InputShift()
         before = copy.deepcopy(vars(fresh)) | {"_days": None}
