@@ -268,11 +268,15 @@ class Agent:
 
     def _get(self, path: str, headers: Mapping[str, str], max_bytes: int) -> Response:
         if self._static is None:
-            return self.service.authorized("GET", f"{REPOSITORY_PATH}/{path}", headers, None, max_bytes)
-        answer = self._static.request("GET", f"/{path}", headers, None, max_bytes)
-        if answer.status not in (200, 206):
-            raise TransportError(f"GET {path}: {answer.status}", answer.status)
-        refuse_page(path, answer)
+            answer = self.service.authorized("GET", f"{REPOSITORY_PATH}/{path}", headers, None, max_bytes)
+        else:
+            answer = self._static.request("GET", f"/{path}", headers, None, max_bytes)
+            refuse_page(path, answer)
+        if answer.status not in (200, 206) or not answer.body:
+            raise TransportError(
+                f"GET {path}: {answer.status} with {len(answer.body)} bytes, where a file belongs",
+                answer.status,
+            )
         return answer
 
     def _after_failure(self, error: DeviceError) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -14,6 +15,7 @@ from acclimate_device.errors import ConfigError, ProtocolError
 from acclimate_device.protocol import PublicKey, read
 
 Scalar = str | int | float | bool
+_PATHS = ("state", "root", "token_file", "ca_file", "peers")
 _LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 
 
@@ -65,13 +67,7 @@ class AgentConfig:
         Raises:
             ConfigError: no such file, not TOML, an unknown key, a missing key, or a wrong value.
         """
-        try:
-            values = tomllib.loads(path.read_text())
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}: pass the configuration with --config") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not TOML: {error}") from None
-        return AgentConfig.of(values, path.parent, str(path))
+        return AgentConfig.of(read_toml(path, "pass the configuration with --config"), path.parent, str(path))
 
     @staticmethod
     def of(values: Mapping[str, Any], folder: Path, where: str = "configuration") -> AgentConfig:
@@ -89,12 +85,33 @@ class AgentConfig:
             _check_type(where, key, value)
         for key in ("service", "repository"):
             _check_url(where, key, str(values.get(key, "")))
-        paths = {
-            key: folder / values[key]
-            for key in ("state", "root", "token_file", "ca_file", "peers")
-            if key in values
-        }
+        paths = {key: _path(where, key, folder, values[key]) for key in _PATHS if key in values}
         return AgentConfig(**{**values, **paths})
+
+
+def read_text(key: str, path: Path, remedy: str = "") -> str:
+    """A text file in UTF-8, whatever this machine's locale is; with or without a byte order mark.
+
+    Raises:
+        ConfigError: it cannot be read, or is none.
+    """
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, ValueError) as error:
+        told = getattr(error, "strerror", None) or "not a text file in UTF-8"
+        raise ConfigError(f"{key}{path}: {told}{remedy and f': {remedy}'}") from None
+
+
+def read_toml(path: Path, remedy: str) -> dict[str, Any]:
+    """The values of a TOML file.
+
+    Raises:
+        ConfigError: it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(read_text("", path, remedy))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from None
 
 
 def read_peers(path: Path) -> frozenset[bytes]:
@@ -103,10 +120,7 @@ def read_peers(path: Path) -> frozenset[bytes]:
     Raises:
         ConfigError: no such file, or a line that is no key.
     """
-    try:
-        lines = path.read_text().split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"peers {path}: {error}") from None
+    lines = read_text("peers ", path).split()
     try:
         return frozenset(read(PublicKey, {"ed25519": line}).raw for line in lines)
     except ProtocolError as error:
@@ -115,10 +129,24 @@ def read_peers(path: Path) -> frozenset[bytes]:
         ) from None
 
 
+def _path(where: str, key: str, folder: Path, name: str) -> Path:
+    if not name or "\0" in name:
+        raise ConfigError(f"{where}: {key} is {name!r}: give a path")
+    try:
+        return folder / Path(name).expanduser()
+    except RuntimeError:
+        raise ConfigError(
+            f"{where}: {key} is {name!r}, but this account has no home: give a whole path"
+        ) from None
+
+
 def _check_type(where: str, key: str, value: object) -> None:
     if key == "attributes":
         if not isinstance(value, dict) or not all(isinstance(one, Scalar) for one in value.values()):
             raise ConfigError(f"{where}: attributes must be a table of strings, numbers and booleans")
+        for name, one in value.items():
+            if isinstance(one, float) and not math.isfinite(one):
+                raise ConfigError(f"{where}: attributes.{name} is {one}: give a number, or leave it out")
     elif key == "timeout_s":
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 3600:
             raise ConfigError(f"{where}: timeout_s is {value!r}: give seconds above 0, at most 3600")
@@ -133,13 +161,24 @@ def _check_type(where: str, key: str, value: object) -> None:
 
 
 def _check_url(where: str, key: str, url: str) -> None:
-    parts = urlsplit(url)
     if not url and key == "repository":
         return
     schemes = ("http", "https", "mqtt", "mqtts") if key == "service" else ("http", "https")
-    if parts.scheme not in schemes or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port  # which says whether it is one
+        host.encode("idna")
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    if parts.scheme not in schemes or not host or not host.isprintable() or " " in host:
         raise ConfigError(f"{where}: {key} is {url!r}: give a URL such as https://fleet.example.org")
-    if parts.scheme in ("http", "mqtt") and parts.hostname not in _LOOPBACK:
+    if parts.username is not None or parts.query or parts.fragment:
+        shown = f"{parts.scheme}://{host}"
+        raise ConfigError(
+            f"{where}: {key} is more than a host, a port and a path: give such as {shown}; the device proves "
+            "itself by its key, not by a password"
+        )
+    if parts.scheme in ("http", "mqtt") and host not in _LOOPBACK:
         raise ConfigError(
             f"{where}: {key} is {url!r}: plain {parts.scheme} would show the token: use {parts.scheme}s"
         )

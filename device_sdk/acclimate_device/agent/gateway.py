@@ -85,7 +85,7 @@ class GatewayConfig:
             ConfigError: no such file, not TOML, an unknown or missing key, or a wrong value.
         """
         try:
-            values = tomllib.loads(path.read_text())
+            values = tomllib.loads(path.read_text("utf-8-sig"))
         except OSError as error:
             raise ConfigError(f"{path}: {error.strerror}: pass the file of the children") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

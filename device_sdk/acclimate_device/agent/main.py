@@ -15,7 +15,7 @@ from pathlib import Path
 from acclimate_device import __version__
 from acclimate_device.agent.agent import Agent
 from acclimate_device.agent.certificate import certificate
-from acclimate_device.agent.config import AgentConfig, read_peers
+from acclimate_device.agent.config import AgentConfig, read_peers, read_text
 from acclimate_device.agent.gateway import Gateway, GatewayConfig
 from acclimate_device.agent.identity import Identity
 from acclimate_device.agent.machine import Starts, digest, serials
@@ -101,12 +101,11 @@ def _enrol(config: AgentConfig, options: argparse.Namespace) -> int:
 
 
 def _run(config: AgentConfig, options: argparse.Namespace) -> int:
-    agent, stop = _agent(config), threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    _leave_when_asked()
+    agent = _agent(config)
     if agent.identity.enrolled() is None:
         _enrol_now(agent, config)
-    agent.run(stop)
+    agent.run(threading.Event())
     return 0
 
 
@@ -119,15 +118,25 @@ def _once(config: AgentConfig, options: argparse.Namespace) -> int:
 
 
 def _gateway(config: AgentConfig, options: argparse.Namespace) -> int:
-    gateway, stop = Gateway(GatewayConfig.load(options.children, config), _enrolled_agent), threading.Event()
+    gateway = Gateway(GatewayConfig.load(options.children, config), _enrolled_agent)
     if options.once:
         troubles = gateway.round()
         _print({name: trouble or "ok" for name, trouble in troubles.items()}, options)
         return 2 if any(troubles.values()) else 0
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    gateway.run(stop)
+    _leave_when_asked()
+    gateway.run(threading.Event())
     return 0
+
+
+def _leave_when_asked() -> None:
+    """At a signal, whatever goes on: a request may take long after systemd lost its patience, and everything
+    here outlives a power cut."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit(0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, leave)
 
 
 def _enrolled_agent(config: AgentConfig) -> Agent:
@@ -216,10 +225,7 @@ def _certificate(config: AgentConfig, options: argparse.Namespace) -> int:
 def _enrol_now(agent: Agent, config: AgentConfig) -> Enrolled:
     if config.token_file is None:
         raise ConfigError("this device is not enrolled: set token_file to a file with the one-time token")
-    try:
-        token = config.token_file.read_text().strip()
-    except OSError as error:
-        raise ConfigError(f"token_file {config.token_file}: {error.strerror}") from None
+    token = read_text("token_file ", config.token_file).strip()
     return agent.service.enrol(token, config.hardware_id, config.attributes, config.service_key)
 
 

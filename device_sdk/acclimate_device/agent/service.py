@@ -303,9 +303,13 @@ def problem(name: ProblemName) -> str:
 
 def _date(answer: Response) -> float | None:
     """The service's Unix seconds, where it says them, and a calendar has them."""
+    return _moment(answer.headers.get("date", ""))
+
+
+def _moment(date: str) -> float | None:
     try:
-        there = parsedate_to_datetime(answer.headers["date"]).timestamp()
-    except (KeyError, ValueError, TypeError, OverflowError, OSError):  # whatever a server may write there
+        there = parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError, OSError):  # whatever a server may write there
         return None
     return there if there == moment(there) else None
 
@@ -318,10 +322,13 @@ def _successful(method: str, path: str, answer: Response) -> Response:
         kind, said = str(details.get("type", "")), str(details.get("detail") or details.get("title", ""))
     except (ProtocolError, AttributeError):
         kind, said = "", answer.body[:200].decode(errors="replace")
-    retry_after = answer.headers.get("retry-after", "")
-    raise TransportError(
-        f"{method} {path}: {answer.status} {said}",
-        answer.status,
-        kind,
-        float(retry_after) if retry_after.isascii() and retry_after.isdigit() else 0.0,
-    )
+    raise TransportError(f"{method} {path}: {answer.status} {said}", answer.status, kind, _pause_s(answer))
+
+
+def _pause_s(answer: Response) -> float:
+    """What `Retry-After` asks for, in seconds or until a date of the service's clock; 0 where nothing."""
+    asked = answer.headers.get("retry-after", "")
+    if asked.isascii() and asked.isdigit():
+        return float(asked)
+    until, now = _moment(asked), _date(answer)
+    return 0.0 if until is None or now is None else max(0.0, until - now)

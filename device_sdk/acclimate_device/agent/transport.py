@@ -6,13 +6,16 @@ headers, statuses. Bodies are bounded, so neither side of a request can fill the
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import io
+import socket
 import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from acclimate_device import __version__
@@ -109,7 +112,7 @@ class HttpTransport:
                 return self._exchange(method, self._prefix + path, sent, body, max_bytes)
             except TransportError:
                 raise
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, http.client.HTTPException, ValueError) as error:  # of a host that no name may be
                 self.close()
                 # a server may close an idle connection at any time: that says nothing about this request
                 if not reused or fresh:
@@ -162,12 +165,71 @@ class HttpTransport:
         return bytes(data)
 
     def _connect(self) -> http.client.HTTPConnection:
-        secure = self._scheme == "https"
         host, port = (self._proxy.host, self._proxy.port) if self._proxy else (self._host, self._port)
-        if not secure:
-            return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
-        tls = ssl.create_default_context(cafile=self._ca_file)
-        connection = http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=tls)
-        if self._proxy is not None:
+        connection: http.client.HTTPConnection
+        if self._scheme == "https":
+            tls = trusting(self._ca_file)
+            connection = http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=tls)
+        else:
+            connection = http.client.HTTPConnection(host, port, timeout=self._timeout_s)
+        if self._proxy is not None and self._scheme == "https":
             connection.set_tunnel(self._host, self._port or 443, dict(self._proxy.headers))
+        connection.response_class = _Answer
         return connection
+
+
+def trusting(ca_file: Path | None) -> ssl.SSLContext:
+    """A TLS context that trusts these authorities; None means the system's.
+
+    Raises:
+        TransportError: the file cannot be read, or holds none.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise TransportError(f"ca_file {ca_file}: {error.strerror}: give certificates in PEM") from None
+
+
+class _Answer(http.client.HTTPResponse):
+    """An answer whose head comes whole within the socket's timeout, not only each of its bytes."""
+
+    def __init__(self, sock: socket.socket, *rest: Any, **others: Any) -> None:
+        super().__init__(sock, *rest, **others)
+        self.fp.close()
+        self._timed = _Timed(sock)
+        self.fp = io.BufferedReader(self._timed)
+
+    def begin(self) -> None:
+        super().begin()
+        self._timed.head_came()
+
+
+class _Timed(io.RawIOBase):
+    """What a socket receives; until the head came, within its timeout altogether."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock, self._raw = sock, sock.makefile("rb", buffering=0)
+        self._timeout_s = sock.gettimeout()
+        self._until = None if self._timeout_s is None else time.monotonic() + self._timeout_s
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._until is not None:
+            left = self._until - time.monotonic()
+            if left <= 0.0:
+                raise TimeoutError("the head of the answer comes too slowly")
+            self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def head_came(self) -> None:
+        self._until = None
+        self._sock.settimeout(self._timeout_s)
+
+    def close(self) -> None:
+        if not self.closed:
+            with contextlib.suppress(OSError):
+                self.head_came()
+            self._raw.close()
+        super().close()

@@ -1,5 +1,6 @@
 """The agent on networks as they are: proxies, portals, own authorities, no ranges, slow links."""
 
+import contextlib
 import datetime
 import hashlib
 import ipaddress
@@ -22,6 +23,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tuf.api.metadata import TargetFile
 
 from acclimate_device.agent import Agent, HttpTransport
+from acclimate_device.agent.identity import Identity
+from acclimate_device.agent.mqtt import MqttTransport
 from acclimate_device.agent.repository import Repository
 from acclimate_device.agent.transport import Response, refuse_page
 from acclimate_device.errors import TransportError
@@ -172,6 +175,29 @@ def test_an_answer_that_drips_is_given_up() -> None:
         get(HttpTransport(f"http://127.0.0.1:{port}", timeout_s=0.5))
 
 
+@pytest.mark.parametrize(
+    "head",
+    [b"HTTP/1.1 200 OK\r\nX: " + b"a" * 200, b"H" * 200, b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 40],
+    ids=["one header", "status line", "many headers"],
+)
+def test_a_head_that_drips_is_given_up(head: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.recv(4096)
+                for at in range(0, len(head), 2):
+                    connection.sendall(head[at : at + 2])
+                    time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        began = time.monotonic()
+        with pytest.raises(TransportError, match=r"too slowly|timed out"):
+            get(HttpTransport(f"http://127.0.0.1:{server.getsockname()[1]}", timeout_s=0.4))
+        assert time.monotonic() - began < 2.0
+
+
 @pytest.mark.parametrize("bytes_per_s", [0.0, 1e6])
 def test_a_connection_serves_many_requests(bytes_per_s: float) -> None:
     clients = set()
@@ -269,6 +295,62 @@ def test_a_captive_portal_is_trouble_of_the_network_and_no_failure_of_trust(
     assert gateway.agent.poll()
 
 
+@pytest.mark.parametrize("part", ["timestamp.json", "snapshot.json", "targets.json", "/targets/"])
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b""),
+        (201, b"{}"),
+        (204, b""),
+        (206, b""),
+        (304, b""),
+        (200, b'{"error": "quota exceeded"}'),
+        (200, b"null"),
+        (200, b"service unavailable"),
+    ],
+)
+def test_what_is_no_file_of_a_repository_is_trouble_of_the_network_and_no_failure_of_trust(
+    tmp_path: Path, part: str, status: int, body: bytes
+) -> None:
+    gateway = Gateway(tmp_path)
+    gateway.ship(2)
+    honest = gateway.service.request
+    gateway.service.request = lambda method, asked, *rest: (
+        Response(status, {}, body) if part in asked else honest(method, asked, *rest)
+    )
+    with pytest.raises(TransportError):
+        gateway.agent.poll()
+    gateway.service.request = honest
+    gateway.agent.send_reports()
+    assert not gateway.service.reports, "nothing was told as refused"
+    assert gateway.agent.poll()
+
+
+@pytest.mark.parametrize(
+    ("asked", "pause_s"),
+    [
+        ("120", 120.0),
+        ("Wed, 21 Oct 2026 07:30:00 GMT", 120.0),
+        ("Wed, 21 Oct 2026 07:20:00 GMT", 0.0),
+        ("soon", 0.0),
+        ("-5", 0.0),
+    ],
+)
+def test_a_pause_is_asked_for_in_seconds_or_until_a_date(tmp_path: Path, asked: str, pause_s: float) -> None:
+    gateway = Gateway(tmp_path)
+    headers = {"retry-after": asked, "date": "Wed, 21 Oct 2026 07:28:00 GMT"}
+    gateway.service.request = lambda *_: Response(503, headers)
+    with pytest.raises(TransportError) as refused:
+        gateway.agent.poll()
+    assert refused.value.retry_after_s == pause_s
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example", "a\u2024\u2024b.example", "fleet\0.example"])
+def test_a_host_that_no_name_may_be_is_trouble_of_the_network(host: str) -> None:
+    with pytest.raises(TransportError, match="GET"):
+        get(HttpTransport(f"https://{host}", timeout_s=1.0))
+
+
 # -- proxies -----------------------------------------------------------------------------------------------
 
 
@@ -316,6 +398,17 @@ def test_an_own_authority_is_trusted_and_no_other(tmp_path: Path) -> None:
         for bundle in (None, theirs.write(tmp_path / "theirs.pem")):
             with pytest.raises(TransportError, match="CERTIFICATE_VERIFY_FAILED"):
                 get(HttpTransport(url, bundle))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"garbage", b"-----BEGIN PRIVATE KEY-----\nAAAA\n"])
+def test_authorities_that_cannot_be_read_are_named(tmp_path: Path, content: bytes | None) -> None:
+    bundle = tmp_path / "ca.pem"
+    if content is not None:
+        bundle.write_bytes(content)
+    with pytest.raises(TransportError, match=r"ca_file .*ca\.pem: .+: give certificates in PEM"):
+        get(HttpTransport("https://127.0.0.1:1", bundle))
+    with pytest.raises(TransportError, match=r"ca_file .*ca\.pem: .+: give certificates in PEM"):
+        MqttTransport("mqtts://127.0.0.1:1", Identity(Store(SimulatedFlash())).key(), bundle)
 
 
 def test_an_agent_lives_on_when_certificate_and_authority_are_renewed(tmp_path: Path) -> None:

@@ -275,7 +275,7 @@ def test_what_is_no_file_in_a_records_place_is_damage(tmp_path: Path) -> None:
 def test_a_download_that_is_refused_for_ever_holds_no_report_back(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path)
     gateway.ship(2)
-    gateway.repository.files = dict.fromkeys(gateway.repository.files, b"")
+    gateway.repository.files = dict.fromkeys(gateway.repository.files, b'{"signatures": []}')
     ReportQueue(Store(gateway.flash)).add(report(1))
     gateway.agent.round()
     assert gateway.service.reports[report(1).id] == report(1)
