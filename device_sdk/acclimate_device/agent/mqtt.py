@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
 import secrets
-import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -19,12 +19,15 @@ from paho.mqtt.properties import Properties
 
 from acclimate_device.agent.certificate import present
 from acclimate_device.agent.identity import DeviceKey
-from acclimate_device.agent.transport import Response
+from acclimate_device.agent.transport import Response, trusting
 from acclimate_device.errors import TransportError
 from acclimate_device.protocol import LIMITS, STATE_PATH
-from acclimate_device.protocol.mqtt import OFFLINE, ONLINE, carried, headers_of, name_of, topic
+from acclimate_device.protocol.mqtt import OFFLINE, ONLINE, carried, headers_of, name_of, packet_bytes, topic
 
 _KEEPALIVE_S = 240
+_SPREAD_S, _TURN_S, _LONGEST_S = 10, 60, 300
+"""Seconds before a connection is tried again: at first, after another took its place, and at most."""
+_TAKEN_OVER = "Session taken over"
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
@@ -54,17 +57,21 @@ class MqttTransport:
             CallbackAPIVersion.VERSION2, client_id=self._name, protocol=mqtt.MQTTv5, reconnect_on_failure=True
         )
         if parts.scheme == "mqtts":
-            tls = ssl.create_default_context(cafile=ca_file)
+            tls = trusting(ca_file)
             present(tls, key)
             self._client.tls_set_context(tls)
         self._client.will_set(topic(self._name, "presence"), OFFLINE, qos=1, retain=True)
         self._client.on_connect, self._client.on_message = self._connected, self._came
-        self._client.on_disconnect = lambda *_: self._ready.clear()
+        self._client.on_disconnect = self._disconnected
+        # a fleet does not come back to a broker in one second
+        self._client.reconnect_delay_set(random.randint(1, _SPREAD_S), _LONGEST_S)
         self._client.on_subscribe = lambda *_: self._ready.set()
         self._asking, self._started = threading.Lock(), False
         self._correlation, self._answer = b"", Response(0)
         self._state: Response | None = None
+        self._given: Response | None = None
         self._shown_at = -math.inf
+        self._most_bytes, self._trouble = math.inf, ""
 
     def request(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, max_bytes: int
@@ -74,11 +81,19 @@ class MqttTransport:
             poll = method == "GET" and path == STATE_PATH
             state = self._state
             if poll and state is not None and time.monotonic() < self._shown_at + LIMITS.token_s / 2:
-                known = headers.get("If-None-Match") == state.headers.get("etag")
-                return Response(304, state.headers) if known else state
+                if headers.get("If-None-Match") == state.headers.get("etag"):
+                    return Response(304, state.headers)
+                if state is not self._given:
+                    self._given = state
+                    return state
             answer = self._ask(method, path, headers, body)
             if poll and answer.status in (200, 304):
                 self._shown_at = time.monotonic()
+                if self._state is not None and self._state is self._given:  # what was retained was refused
+                    told = (
+                        answer.headers if answer.status == 200 else {"etag": headers.get("If-None-Match", "")}
+                    )
+                    self._state = Response(200, told, answer.body)
         if len(answer.body) > max_bytes:
             raise TransportError(
                 f"{method} {path}: the answer is longer than {max_bytes} bytes", answer.status
@@ -103,8 +118,8 @@ class MqttTransport:
             raise TransportError(f"broker {self._host}:{self._port}: {error}") from None
         if not self._ready.wait(self._timeout_s):
             raise TransportError(
-                f"broker {self._host}:{self._port} does not let {self._name} in: does it know the device's "
-                "certificate (acclimate-device certificate)?"
+                f"broker {self._host}:{self._port} does not let {self._name} in: "
+                + (self._trouble or "does it know the device's certificate (acclimate-device certificate)?")
             )
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Response:
@@ -112,7 +127,14 @@ class MqttTransport:
         self._correlation = secrets.token_bytes(6)
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
         properties.CorrelationData = self._correlation
-        properties.UserProperty = [("method", method), ("path", path), *carried(headers)]
+        told = [("method", method), ("path", path), *carried(headers)]
+        properties.UserProperty = told
+        size = packet_bytes(topic(self._name, "request"), body or b"", told)
+        if size > self._most_bytes:
+            raise TransportError(
+                f"{method} {path}: {size} bytes, the broker takes {self._most_bytes:.0f}: raise its limit",
+                413,
+            )
         sent = self._client.publish(topic(self._name, "request"), body or b"", qos=1, properties=properties)
         if sent.rc != mqtt.MQTT_ERR_SUCCESS:
             raise TransportError(f"{method} {path}: {mqtt.error_string(sent.rc)}")
@@ -123,11 +145,23 @@ class MqttTransport:
         return self._answer
 
     def _connected(self, client: mqtt.Client, *rest: Any) -> None:
-        code = rest[2]
+        code, told = rest[2], rest[3]
         if code.is_failure:
+            self._trouble = f"{code}: does it know the device's certificate (acclimate-device certificate)?"
             return
+        self._trouble, self._most_bytes = "", getattr(told, "MaximumPacketSize", math.inf)
         client.publish(topic(self._name, "presence"), ONLINE, qos=1, retain=True)
         client.subscribe([(topic(self._name, kind), 1) for kind in ("answer", "state")])
+
+    def _disconnected(self, client: mqtt.Client, *rest: Any) -> None:
+        self._ready.clear()
+        flags, code = rest[1], rest[2]
+        if not flags.is_disconnect_packet_from_server:
+            return  # it broke, or a refusal said why before
+        self._trouble = f"it ended the connection: {code}"
+        if code == _TAKEN_OVER:
+            self._trouble = "another machine connects with this device's key: was its card copied?"
+            client.reconnect_delay_set(_TURN_S, _LONGEST_S)  # two that throw each other out do so rarely
 
     def _came(self, client: mqtt.Client, userdata: Any, message: mqtt.MQTTMessage) -> None:
         found = message.properties

@@ -13,7 +13,8 @@ from acclimate_device.telemetry import ReportQueue, moment, told
 
 logger = logging.getLogger(__name__)
 
-_UNFIT = (400, 413, 422)
+_TOO_LONG = 413
+_UNFIT = (400, _TOO_LONG, 422)
 """Statuses that say something of what was sent, not of the network or the service."""
 
 
@@ -80,12 +81,18 @@ class Outbox:
         )
 
     def _settle(self, reports: tuple[Report, ...]) -> set[str]:
-        """Send reports, in halves where the service cannot read them all; the ids that are done with."""
+        """Send reports, in halves where the service cannot read them all, or whoever is between lets no more
+        through at once; the ids that are done with."""
         try:
             receipt = self._service.report(reports)
         except TransportError as error:
-            if error.status not in _UNFIT or not error.problem.startswith(PROBLEM_PREFIX):
+            too_long = error.status == _TOO_LONG and not error.problem
+            unfit = error.status in _UNFIT and error.problem.startswith(PROBLEM_PREFIX)
+            if not unfit and not too_long:
                 raise
+            if len(reports) == 1 and too_long:
+                logger.warning("event=report_too_long id=%s error=%s", reports[0].id, error)
+                return set()  # it waits; those behind it go
             if len(reports) == 1:
                 self.unfit += 1
                 logger.warning("event=report_unfit id=%s error=%s", reports[0].id, error)

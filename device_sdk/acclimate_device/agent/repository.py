@@ -145,7 +145,8 @@ class Repository:
     def _part(self, path: str, start: int, end: int, length: int) -> Response:
         """A range of a file, or all of it from a server that knows no ranges.
 
-        Where the connection breaks, smaller ranges are asked for from then on: what arrived whole is kept.
+        Where the connection breaks, or whoever is between lets no more through, smaller ranges are asked for
+        from then on: what arrived whole is kept.
         """
         try:
             answer = self._get(path, {"Range": f"bytes={start}-{end - 1}"}, _CHUNK_BYTES)
@@ -154,7 +155,7 @@ class Repository:
         except TransportError as error:
             if error.status == 200:  # longer than the range
                 return self._get(path, {}, length)
-            if not error.status:
+            if error.status in (0, 413):  # 413: more than a broker lets through
                 self._chunk = max(_SMALLEST_CHUNK_BYTES, self._chunk // 2)
             raise
         self._chunk = min(_CHUNK_BYTES, 2 * self._chunk)
@@ -174,6 +175,8 @@ class _Fetcher(FetcherInterface):
             if error.status in (403, 404):
                 raise DownloadHTTPError(str(error), error.status) from None
             raise
+        if b'"signatures"' not in answer.body:  # whoever wrote this is no repository: a proxy, a full disk
+            raise TransportError(f"{url}: {len(answer.body)} bytes came that are no metadata", answer.status)
         return iter((answer.body,))
 
 

@@ -52,3 +52,8 @@ def carried(headers: Mapping[str, str]) -> Properties:
 def headers_of(properties: Iterable[tuple[str, str]]) -> dict[str, str]:
     """The headers among a message's user properties."""
     return {name: value for name, value in properties if name in CARRIED_HEADERS}
+
+
+def packet_bytes(topic: str, payload: bytes, properties: Iterable[tuple[str, str]]) -> int:
+    """What a publication takes on the wire, at most: a broker that finds it too long ends the connection."""
+    return 64 + len(topic) + len(payload) + sum(5 + len(name) + 4 * len(value) for name, value in properties)

@@ -10,6 +10,7 @@ need not poll.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +24,15 @@ from paho.mqtt.properties import Properties
 from acclimate_device.agent.transport import HttpTransport, Response
 from acclimate_device.errors import TransportError
 from acclimate_device.protocol import LIMITS, STATE_PATH
-from acclimate_device.protocol.mqtt import OFFLINE, ONLINE, carried, device_of, headers_of, topic
+from acclimate_device.protocol.mqtt import (
+    OFFLINE,
+    ONLINE,
+    carried,
+    device_of,
+    headers_of,
+    packet_bytes,
+    topic,
+)
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +73,7 @@ class Bridge:
         self._pool = ThreadPoolExecutor(workers, "bridge")
         self._local = threading.local()
         self._known: dict[str, tuple[str, str]] = {}  # by device: its Authorization, the ETag it was told
+        self._most_bytes = math.inf  # of a packet, as the broker says
         self.online: set[str] = set()
         self.forwarded = 0
 
@@ -91,6 +101,7 @@ class Bridge:
         if code.is_failure:
             log.error("broker-refused", extra={"reason": str(code)})
             return
+        self._most_bytes = getattr(rest[3], "MaximumPacketSize", math.inf)
         client.subscribe(f"$share/bridges/{topic('+', 'request')}", 1)
         client.subscribe(topic("+", "presence"), 1)
         client.publish(self._presence, ONLINE, qos=1, retain=True)
@@ -116,6 +127,8 @@ class Bridge:
                 answer = Response(404)
             else:
                 answer = self._ask(method, path, headers, bytes(message.payload) or None)
+            if self._too_long(device, answer):
+                answer = Response(413)
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.CorrelationData = getattr(message.properties, "CorrelationData", b"")
             properties.UserProperty = [("status", str(answer.status)), *carried(answer.headers)]
@@ -131,8 +144,21 @@ class Bridge:
         finally:
             self.client.ack(message.mid, message.qos)
 
+    def _too_long(self, device: str, answer: Response) -> bool:
+        """Whether the broker would end the connection of all over this answer of one, again and again."""
+        size = packet_bytes(topic(device, "answer"), answer.body, carried(answer.headers))
+        if size > self._most_bytes:
+            log.warning("answer-too-long", extra={"device": device, "bytes": size, "most": self._most_bytes})
+        return size > self._most_bytes
+
     def _push(self, device: str) -> None:
         """Retain a device's desired state if it changed."""
+        try:
+            self._push_now(device)
+        except Exception:  # one device's trouble is not the next one's
+            log.exception("state-not-asked-for", extra={"device": device})
+
+    def _push_now(self, device: str) -> None:
         authorization, etag = self._known[device]
         answer = self._ask("GET", STATE_PATH, {"authorization": authorization, "if-none-match": etag}, None)
         if answer.status == 200:

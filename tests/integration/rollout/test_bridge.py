@@ -6,8 +6,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -15,6 +17,7 @@ import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from acclimate.rollout import bridge as bridges
 from acclimate_device.agent import Agent
 from acclimate_device.agent.certificate import certificate
 from acclimate_device.agent.identity import Identity
@@ -26,7 +29,7 @@ from acclimate_device.storage import Store
 from acclimate_device.telemetry import ReportQueue
 from acclimate_device.testing import SimulatedFlash
 from tests.support.serving import Served
-from tests.unit.device.test_network import Authority
+from tests.unit.device.test_network import Authority, serving
 from tests.unit.device.test_queue import report
 
 pytestmark = pytest.mark.slow
@@ -41,9 +44,9 @@ def free_port() -> int:
 class Broker:
     """A mosquitto of our own. Over TLS it lets in only whose certificate it knows, each to its own topics."""
 
-    def __init__(self, folder: Path, secure: dict[str, bytes] | None = None) -> None:
+    def __init__(self, folder: Path, secure: dict[str, bytes] | None = None, *more: str) -> None:
         self.port, self.folder = free_port(), folder
-        lines = [f"listener {self.port} 127.0.0.1", "max_inflight_messages 20"]
+        lines = [f"listener {self.port} 127.0.0.1", "max_inflight_messages 20", *more]
         if os.geteuid() == 0:
             lines.append("user root")  # else it may not read what only root may
         if secure is None:
@@ -259,3 +262,91 @@ def test_over_tls_the_broker_knows_a_device_by_its_key_and_lets_it_to_its_own_to
         spy.close()
     finally:
         broker.stop()
+
+
+@pytest.fixture
+def joined(tmp_path: Path) -> Iterator[tuple[Broker, MqttTransport, MqttTransport]]:
+    """A broker that takes 20 kB at most, a bridge to a stub of a service, and two devices."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+        if handler.path == STATE_PATH:
+            known = handler.headers.get("If-None-Match") == "1"
+            return (304 if known else 200), {"ETag": "1"}, b"" if known else b"the state"
+        return 200, {}, b"x" * int(handler.path.rpartition("/")[2])
+
+    broker, stop = Broker(tmp_path, None, "max_packet_size 20000"), threading.Event()
+    with serving(answer) as port:
+        bridge = bridges.Bridge(f"http://127.0.0.1:{port}", ("127.0.0.1", broker.port), "bridge", poll_s=0.2)
+        running = threading.Thread(target=bridge.run, args=(stop,))
+        running.start()
+        url = f"mqtt://127.0.0.1:{broker.port}"
+        devices = [MqttTransport(url, Identity(Store(SimulatedFlash())).key(), timeout_s=10.0) for _ in "ab"]
+        until(lambda: bridge.client.is_connected())
+        yield broker, devices[0], devices[1]
+        stop.set()
+        running.join(10.0)
+        for device in devices:
+            device.close()
+    broker.stop()
+
+
+def test_what_the_broker_finds_too_long_is_refused_to_one_and_stops_nobody(joined) -> None:
+    broker, device, other = joined
+    for _ in range(2):
+        assert device.request("GET", "/device/v1/answer/100000", {}, None, 10**6).status == 413
+        with pytest.raises(TransportError, match="the broker takes 20000") as refused:
+            device.request("POST", "/device/v1/answer/10", {}, bytes(50_000), 10**6)
+        assert (refused.value.status, refused.value.problem) == (413, "")
+        for one in (device, other):
+            assert one.request("GET", "/device/v1/answer/9000", {}, None, 10**6).body == b"x" * 9000
+    assert "oversize" not in (broker.folder / "mosquitto.log").read_text()
+
+
+def test_a_retained_state_that_is_refused_is_asked_for_anew(joined) -> None:
+    broker, device, _ = joined
+    polled = device.request("GET", STATE_PATH, {}, None, 10**6)
+    assert polled.body == b"the state"
+    until(lambda: device._state is not None)
+    writer = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+    writer.connect("127.0.0.1", broker.port)
+    writer.loop_start()
+    writer.publish(
+        topic(device._name, "state"), b"of a restored backup", qos=1, retain=True
+    ).wait_for_publish(10)
+    writer.loop_stop()
+    until(lambda: device._state.body == b"of a restored backup")
+    told = [device.request("GET", STATE_PATH, {"If-None-Match": "1"}, None, 10**6).status for _ in range(4)]
+    assert told == [200, 304, 304, 304], "once as it came, then as the service says"
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        (b"\x20\x03\x00\x00\x00\xe0\x02\x8e\x00", "another machine connects with this device's key"),
+        (b"\x20\x03\x00\x00\x00\xe0\x02\x8b\x00", "Server shutting down"),
+        (b"\x20\x03\x00\x87\x00", "Not authorized: does it know the device's certificate"),
+        (b"\x20\x03\x00\x8a\x00", "Banned"),
+    ],
+)
+def test_a_broker_that_ends_a_connection_is_quoted(said: bytes, why: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    for packet in (said[:5], said[5:]):
+                        connection.recv(1000)
+                        connection.sendall(packet)
+                    while connection.recv(1000):
+                        pass
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"mqtt://127.0.0.1:{server.getsockname()[1]}"
+        device = MqttTransport(url, Identity(Store(SimulatedFlash())).key(), timeout_s=1.0)
+        with pytest.raises(TransportError, match=why):
+            device.request("GET", STATE_PATH, {}, None, 100)
+        device.close()

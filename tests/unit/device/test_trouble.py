@@ -1,5 +1,6 @@
 """Flash that fails, clocks that leap, processes that fork or are doubled: the application never notices."""
 
+import gzip
 import os
 import signal
 import subprocess
@@ -10,8 +11,9 @@ import pytest
 
 from acclimate_device import Device, OnlinePolicy
 from acclimate_device.agent.outbox import Outbox
-from acclimate_device.errors import OwnerError, StorageError, UntrustedError
-from acclimate_device.protocol import MANIFEST, DesiredState
+from acclimate_device.agent.transport import Response
+from acclimate_device.errors import OwnerError, StorageError, TransportError, UntrustedError
+from acclimate_device.protocol import MANIFEST, REPORT_PATH, DesiredState
 from acclimate_device.storage import Assignment, Boot, Claim, FileFlash, Slots, Store
 from acclimate_device.telemetry import ReportQueue
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
@@ -233,6 +235,29 @@ def test_a_report_the_service_cannot_read_is_not_in_the_way_of_others(tmp_path: 
     assert gateway.agent.send_reports() == 40
     assert len(gateway.service.reports) == 38
     assert not queue.reports()
+
+
+@pytest.mark.parametrize("most", [12_000, 2_500, 100])
+def test_whoever_is_between_may_let_little_through_at_once(tmp_path: Path, most: int) -> None:
+    """A web server's or broker's limit says nothing of a report: none is dropped for it."""
+    gateway = Gateway(tmp_path)
+    for number in range(20):
+        gateway.agent._outbox.tell(report(number))
+    honest = gateway.service.request
+
+    def between(method, path, headers, body, most_bytes):
+        if path == REPORT_PATH and len(gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body) > most:
+            return Response(413, {"content-type": "text/html"}, b"<html>413 Request Entity Too Large</html>")
+        return honest(method, path, headers, body, most_bytes)
+
+    gateway.service.request = between
+    if most > 1000:
+        assert gateway.agent.send_reports() == 20
+    else:
+        with pytest.raises(TransportError, match="settles none"):
+            gateway.agent.send_reports()
+    assert len(gateway.service.reports) + len(ReportQueue(Store(gateway.flash)).reports()) == 20
+    assert gateway.agent._outbox.unfit == 0
 
 
 @pytest.mark.parametrize("name", [b"\xff\xfe", b"a\nb\x1b", b"x" * 255, b"pipe", b"folder"])
