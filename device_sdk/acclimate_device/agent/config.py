@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from acclimate_device.errors import ConfigError, ProtocolError
 from acclimate_device.protocol import PublicKey, read
@@ -163,7 +163,21 @@ def _check_type(where: str, key: str, value: object) -> None:
 def _check_url(where: str, key: str, url: str) -> None:
     if not url and key == "repository":
         return
-    schemes = ("http", "https", "mqtt", "mqtts") if key == "service" else ("http", "https")
+    parts = url_of(
+        f"{where}: {key}", url, ("http", "https", *(("mqtt", "mqtts") if key == "service" else ()))
+    )
+    if parts.scheme in ("http", "mqtt") and parts.hostname not in _LOOPBACK:
+        raise ConfigError(
+            f"{where}: {key} is {url!r}: plain {parts.scheme} would show the token: use {parts.scheme}s"
+        )
+
+
+def url_of(where: str, url: str, schemes: Collection[str]) -> SplitResult:
+    """The parts of a URL of a host, a port and a path.
+
+    Raises:
+        ConfigError: it is none, of another scheme, or more than that.
+    """
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port  # which says whether it is one
@@ -171,14 +185,11 @@ def _check_url(where: str, key: str, url: str) -> None:
     except ValueError:
         parts, host = urlsplit(""), ""
     if parts.scheme not in schemes or not host or not host.isprintable() or " " in host:
-        raise ConfigError(f"{where}: {key} is {url!r}: give a URL such as https://fleet.example.org")
+        usual = "mqtts://broker.example.org" if "https" not in schemes else "https://fleet.example.org"
+        raise ConfigError(f"{where} is {url!r}: give a URL such as {usual}")
     if parts.username is not None or parts.query or parts.fragment:
-        shown = f"{parts.scheme}://{host}"
         raise ConfigError(
-            f"{where}: {key} is more than a host, a port and a path: give such as {shown}; the device proves "
-            "itself by its key, not by a password"
+            f"{where} is more than a host, a port and a path: give such as {parts.scheme}://{host}; keys "
+            "prove who asks, not passwords"
         )
-    if parts.scheme in ("http", "mqtt") and host not in _LOOPBACK:
-        raise ConfigError(
-            f"{where}: {key} is {url!r}: plain {parts.scheme} would show the token: use {parts.scheme}s"
-        )
+    return parts

@@ -316,8 +316,9 @@ class Device:
         Raises:
             ValueError: a name or data of another kind.
         """
-        if not _NAME.fullmatch(name) or len(data) > MOST_KEPT:
-            raise ValueError(f"{name!r} with {len(data)} bytes: use a-z, 0-9, - and few bytes")
+        if not isinstance(data, bytes) or not _NAME.fullmatch(str(name)) or len(data) > MOST_KEPT:
+            told = f"{len(data)} bytes" if isinstance(data, bytes) else type(data).__name__
+            raise ValueError(f"{name!r} with {told}: use a-z, 0-9, - and at most {MOST_KEPT} bytes")
         self._process.check()
         return self._life.keeping.keep(f"kept/{name}", data)
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import socket
 import ssl
 import threading
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
 from acclimate.cli.output import err, out
 from acclimate.errors import RolloutError
 from acclimate.rollout.bridge import Bridge
+from acclimate_device.agent.config import url_of
+from acclimate_device.agent.transport import trusting
+from acclimate_device.errors import ConfigError, DeviceError
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 @click.command()
@@ -34,17 +39,19 @@ def bridge(
 
     Devices whose agents name the broker (`service = "mqtts://..."`) ask, download and report through it.
     """
-    parts = urlsplit(broker)
-    if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
-        raise click.BadParameter(f"{broker!r}: give mqtts://HOST or mqtt://127.0.0.1", param_hint="--broker")
-    secure = parts.scheme == "mqtts"
+    try:
+        url_of("--service", service, ("http", "https"))
+        parts = url_of("--broker", broker, ("mqtt", "mqtts"))
+        tls = _tls(ca_file, certificate) if parts.scheme == "mqtts" else None
+    except DeviceError as error:
+        raise click.UsageError(str(error)) from None
     name = name or f"bridge-{socket.gethostname()}"
-    made = Bridge(service, (parts.hostname, parts.port or (8883 if secure else 1883)), name, ca_file, poll)
-    if secure:
-        context = ssl.create_default_context(cafile=ca_file)
-        if certificate is not None:
-            context.load_cert_chain(certificate)
-        made.client.tls_set_context(context)
+    if not _NAME.fullmatch(name):
+        raise click.BadParameter(f"{name!r}: use letters, digits, - _ and .", param_hint="--name")
+    port = parts.port or (1883 if tls is None else 8883)
+    made = Bridge(service, (parts.hostname or "", port), name, ca_file, poll)
+    if tls is not None:
+        made.client.tls_set_context(tls)
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -56,3 +63,15 @@ def bridge(
             f"broker {broker}: {error}: is it running, and is --ca-file its authority?"
         ) from None
     err.print(f"{made.forwarded} requests forwarded")
+
+
+def _tls(ca_file: Path | None, certificate: Path | None) -> ssl.SSLContext:
+    context = trusting(ca_file)
+    if certificate is not None:
+        try:
+            context.load_cert_chain(certificate)
+        except OSError as error:
+            raise ConfigError(
+                f"--certificate {certificate}: {error.strerror}: give the key and its certificate in PEM"
+            ) from None
+    return context

@@ -39,7 +39,7 @@ BAD_URLS += [f"https://{'a' * 64}.example.org", "https://fleet\x7f.example.org"]
         ({"hardware_id": 7}, "give a string"),
         *(({"service": url}, "give a URL") for url in BAD_URLS),
         *(({"repository": url}, "give a URL") for url in BAD_URLS),
-        ({"service": "mqtts://user:secret@broker.example.org"}, "the device proves itself by its key"),
+        ({"service": "mqtts://user:secret@broker.example.org"}, "prove who asks"),
         ({"service": "https://fleet.example.org/?tenant=7"}, "more than a host, a port and a path"),
         ({"state": ""}, "state is '': give a path"),
         ({"root": "a\0b"}, "give a path"),

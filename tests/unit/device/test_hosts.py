@@ -138,6 +138,15 @@ def test_a_device_is_not_copied(do: Callable[[Device], object]) -> None:
         do(Device(tiny_bundle().get, SimulatedFlash()))
 
 
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [("a", "text"), ("a", None), ("A", b""), (5.5, b""), ("../boot", b""), ("a", bytes(2**20 + 1))],
+)
+def test_what_cannot_be_kept_is_refused(name: str, data: bytes) -> None:
+    with pytest.raises(ValueError, match="use a-z, 0-9, - and at most"):
+        Device(tiny_bundle().get, SimulatedFlash()).keep(name, data)
+
+
 # -- file systems with less than POSIX, and names that none has ---------------------------------------------
 
 
