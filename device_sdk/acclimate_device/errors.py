@@ -43,7 +43,7 @@ class StorageError(DeviceError):
 
 
 class OwnerError(DeviceError):
-    """A state folder is in use by another process, or by the parent this process was forked from."""
+    """A state folder is in use by another process, or by the parent of a fork, or its device was closed."""
 
 
 class ConfigError(DeviceError):

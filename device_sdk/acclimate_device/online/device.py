@@ -268,7 +268,7 @@ class Device:
         xs, ys = list(xs), list(ys)
         if len(xs) != len(ys):
             raise LabelError(f"{len(xs)} inputs came with {len(ys)} labels: give one label each")
-        self._process.check()
+        self._process.check_owner()
         self._life.learn(xs, ys)
 
     def learn_late(self, key: Hashable, y: Any) -> bool:
@@ -287,7 +287,7 @@ class Device:
     @_own_arithmetic
     def reset(self) -> None:
         """Return to the initialization of the version in use and forget the support; works offline."""
-        self._process.check()
+        self._process.check_owner()
         self._life.reset()
 
     @_own_arithmetic
@@ -300,7 +300,7 @@ class Device:
         Raises:
             OwnerError: this process was forked from the one that opened the device.
         """
-        self._process.check()
+        self._process.check_owner()
         self._life.tick()
 
     def keep(self, name: str, data: bytes) -> bool:
@@ -319,7 +319,7 @@ class Device:
         if not isinstance(data, bytes) or not _NAME.fullmatch(str(name)) or len(data) > MOST_KEPT:
             told = f"{len(data)} bytes" if isinstance(data, bytes) else type(data).__name__
             raise ValueError(f"{name!r} with {told}: use a-z, 0-9, - and at most {MOST_KEPT} bytes")
-        self._process.check()
+        self._process.check_owner()
         return self._life.keeping.keep(f"kept/{name}", data)
 
     def kept(self, name: str) -> bytes | None:
@@ -330,7 +330,8 @@ class Device:
     def close(self) -> None:
         """Stop the housekeeping, end a passed trial, report the open window, save what was learnt.
 
-        In a process that was forked from the one that opened the device it does nothing.
+        In a process that was forked from the one that opened the device it does nothing, nor a second time.
+        What `open` opened predicts on, and refuses to learn: the state folder may be another's.
         """
         if not self._process:
             return
@@ -339,4 +340,5 @@ class Device:
             self._housekeeping = None
         self._life.close()
         if self._claim is not None:
+            self._process.end()
             self._claim.release()

@@ -76,20 +76,33 @@ class Claim:
 
 
 class SameProcess:
-    """Knows whether this process is the one that made it."""
+    """Knows whether this process is the one that made it, and until when the folder is its own."""
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
+        self._pid, self._over = os.getpid(), False
 
     def __bool__(self) -> bool:
-        return os.getpid() == self._pid
+        return os.getpid() == self._pid and not self._over
+
+    def end(self) -> None:
+        """From now on the folder may be another's."""
+        self._over = True
+
+    def check_owner(self) -> None:
+        """
+        Raises:
+            OwnerError: this process was forked from the one that opened the device, or that one closed it.
+        """
+        self.check()
+        if self._over:
+            raise OwnerError("this device was closed, its state folder may be another's: open it again")
 
     def check(self) -> None:
         """
         Raises:
             OwnerError: this process was forked from the one that opened the device.
         """
-        if not self:
+        if os.getpid() != self._pid:
             raise OwnerError(
                 f"this device was opened by process {self._pid}, of which process {os.getpid()} is a fork: "
                 "open the device after the fork, each process with a state folder of its own"

@@ -15,7 +15,7 @@ import pytest
 
 from acclimate_device import Device
 from acclimate_device.agent import Agent
-from acclimate_device.errors import BundleError, StorageError
+from acclimate_device.errors import BundleError, OwnerError, StorageError
 from acclimate_device.online.housekeeping import Housekeeping
 from acclimate_device.storage import Store, flash
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
@@ -130,6 +130,26 @@ def test_a_device_that_could_not_start_leaves_its_folder_free(
         with pytest.raises(RuntimeError, match="new thread"):
             Device.open(bundle, tmp_path / "state")
     Device.open(bundle, tmp_path / "state").close()
+
+
+def test_a_closed_device_writes_into_nobody_elses_folder(bundle: Path, tmp_path: Path) -> None:
+    closed = Device.open(bundle, tmp_path / "state")
+    live(closed, 30)
+    closed.close()
+    x, _ = GestureDevice(1).example()
+    with Device.open(bundle, tmp_path / "state") as device:
+        calls = [
+            lambda: closed.learn_one(x, "tap"),
+            closed.reset,
+            closed.tick,
+            lambda: closed.keep("mine", b"1"),
+        ]
+        for call in calls:
+            with pytest.raises(OwnerError, match="was closed"):
+                call()
+        closed.close()
+        assert closed.predict_one(x)
+        assert device.adapted
 
 
 @pytest.mark.parametrize("do", [copy.copy, copy.deepcopy, pickle.dumps])
