@@ -81,7 +81,7 @@ class EvenSteps:
         self._open: list[NDArray[Any]] = []
         self._at: int | None = None  # the step of the latest reading
         self._before: int | None = None  # the latest step that has its row
-        self._moment = -np.inf
+        self.moment = -np.inf  # of the latest reading
 
     def add(self, values: NDArray[Any], moment: float) -> list[Row]:
         """Take a reading (channels,), and give the rows that are complete with it.
@@ -89,14 +89,14 @@ class EvenSteps:
         Raises:
             InputError: it does not come after the last one.
         """
-        if not moment > self._moment:
+        if not moment > self.moment:
             raise InputError(
-                f"the time {moment} is not after the last one's, {self._moment}: give readings in order, "
+                f"the time {moment} is not after the last one's, {self.moment}: give readings in order, "
                 "each once"
             )
         at = int(step_of(moment, self._step))
         rows = self._closed() if self._at is not None and at > self._at else []
-        self._moment, self._at = moment, at
+        self.moment, self._at = moment, at
         self._open.append(values)
         if abs(at * self._step - moment) < _NEAR * self._step:
             rows += self._closed()

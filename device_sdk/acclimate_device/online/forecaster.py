@@ -57,6 +57,7 @@ class Forecaster:
         self, device: Device, learn_every: int | None = None, clock: Callable[[], float] | None = None
     ) -> None:
         self._device, self._clock = device, clock or local_time
+        self._even: EvenSteps | None
         self._learn_every_given = learn_every
         self._begin(device.manifest)
         self._saved_s = -math.inf
@@ -90,12 +91,18 @@ class Forecaster:
             the bundle looks back to is not known, and where the bundle gathers measurements into even steps,
             until one is complete.
 
+        Where the machine's clock shows an hour again, rows of it are left out; where a clock was set back by
+        more, the past begins anew.
+
         Raises:
             InputError: not a usable row; nothing changed.
         """
         if self._device.release != self._release:
             self._follow()
         at = self._seconds(moment)
+        if self._behind(at, values) and moment is None:
+            logger.info("event=row_left_out moment=%s: the clock shows this hour again", at)
+            return None
         if self._even is None:
             return self._take(values, at)
         forecast = None
@@ -104,6 +111,17 @@ class Forecaster:
                 self._forget()
             forecast = self._take(row.values.tolist(), row.moment)
         return forecast
+
+    def _behind(self, at: float, values: Sequence[float] | Mapping[str, float]) -> bool:
+        """Whether a row is not after the last one; where a clock was set back, the past begins anew."""
+        latest = max(self._series.moment, -math.inf if self._even is None else self._even.moment)
+        entry = self._device.manifest.input
+        if given.set_back(latest, at, entry.time_unit_s):
+            self._series.read(values)  # a row that is none changes nothing
+            logger.warning("event=clock_set_back from=%s to=%s", latest, at)
+            self._forget()
+            self._even, latest = even_steps(entry), -math.inf
+        return at <= latest
 
     def _take(self, values: Sequence[float] | Mapping[str, float], at: float) -> Float | float | None:
         if self._resumed:
@@ -132,7 +150,7 @@ class Forecaster:
             raise InputError(f"bundle {manifest.release.path} cannot forecast from a stream: {why}")
         self._release = manifest.release
         self._series = Series(manifest)
-        self._even: EvenSteps | None = even_steps(manifest.input)
+        self._even = even_steps(manifest.input)
         self._shape = len(output.steps), len(output.targets)
         self._lags = [
             [-(-step // season) * season - step for step in output.steps] for season in output.seasons

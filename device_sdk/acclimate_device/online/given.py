@@ -17,6 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from acclimate_device.errors import InputError
 from acclimate_device.protocol import LIMITS
 
+_SET_BACK_S = 2 * 3600.0
 _NO_NUMBERS = {"c": "complex numbers", "m": "lengths of time", "M": "dates", "V": "records"}
 
 
@@ -95,6 +96,11 @@ def seconds(moment: Any, unit_s: float) -> float:
             "or less, or the recordings' own unit"
         )
     return at
+
+
+def set_back(latest: float, moment: float, unit_s: float) -> bool:
+    """Whether a clock was set back: by more than the hour that local time repeats in autumn."""
+    return (latest - moment) * unit_s > _SET_BACK_S
 
 
 def shown(value: object) -> str:

@@ -6,6 +6,7 @@ before or the last one; what was filled in is never an answer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -54,6 +55,11 @@ class Series:
             tuple(self._targets),
             self.steps,
         )
+
+    @property
+    def moment(self) -> float:
+        """Of the latest row; minus infinity before the first."""
+        return float(self._times[self._held - 1]) if self._held else -math.inf
 
     def __len__(self) -> int:
         return min(self._held, self._limit)
@@ -159,15 +165,24 @@ class Series:
         Raises:
             InputError: as `add`.
         """
+        row = self.read(values)
+        if not moment > self.moment:
+            raise InputError(
+                f"the row's time {moment} is not after the last one's, {self.moment}: give rows in order, "
+                "each once"
+            )
+        return row
+
+    def read(self, values: Sequence[float] | Mapping[str, float]) -> Float:
+        """A row as numbers, whenever it was.
+
+        Raises:
+            InputError: not a number a channel, or infinity.
+        """
         row = given.row(values, self.channels, np.float32)
         if np.isinf(row).any():
             raise InputError(
                 f"the row {given.shown(values)} holds infinity: give NaN where nothing was measured"
-            )
-        if self._held and not moment > self._times[self._held - 1]:
-            raise InputError(
-                f"the row's time {moment} is not after the last one's, {self._times[self._held - 1]}: give "
-                "rows in order, each once"
             )
         return np.where(np.isin(row, self._absent), np.float32(np.nan), row)
 

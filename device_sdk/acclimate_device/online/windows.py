@@ -62,6 +62,8 @@ class Windows:
             return self._taken(Row(at, row, anew=False))
         if moment is None:
             raise InputError("the bundle evens the steps between readings: give the time of each")
+        if given.set_back(self._even.moment, at, self._entry.time_unit_s):
+            self._even = even_steps(self._entry) or self._even  # whose first row begins anew
         return [window for one in self._even.add(row, at) for window in self._taken(one)]
 
     def _taken(self, row: Row) -> list[NDArray[Any]]:

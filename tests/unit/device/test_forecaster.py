@@ -289,3 +289,38 @@ def test_uneven_measurements_are_gathered_into_the_steps_of_training(files):
         np.testing.assert_array_equal(told[3], wanted)
     assert told[3] is not None
     assert gathered.observe_one(readings[0], ends + 12 * 3600) is None  # a pause: the past begins anew
+
+
+@pytest.mark.parametrize("even", [False, True])
+@pytest.mark.parametrize("years", [1, 60])
+def test_a_clock_that_is_set_back_begins_the_past_anew(files, even, years):
+    """Years ahead at boot, or one sample from a sensor that was: what comes after is not refused for ever."""
+    if even:
+        manifest = parse_manifest(files[MANIFEST])
+        steps = replace(manifest.input.preprocessing, step_s=3600.0, pause=6)
+        files = {
+            **files,
+            MANIFEST: dumps(replace(manifest, input=replace(manifest.input, preprocessing=steps))),
+        }
+    rng, flash = np.random.default_rng(2), SimulatedFlash()
+    forecaster = Forecaster(Device(files.get, flash), 0)
+    for hour in range(60):
+        ahead = forecaster.observe_one(rng.normal((20, 900), 5), START_S + (years * 365 * 24 + hour) * 3600)
+    assert ahead is not None
+    forecaster._device.close()
+    forecaster = Forecaster(Device(files.get, flash), 0)  # and a restart does not bring it back
+    with pytest.raises(InputError, match="one for each of"):
+        forecaster.observe_one([1.0], START_S)
+    told = [forecaster.observe_one(rng.normal((20, 900), 5), START_S + hour * 3600) for hour in range(60)]
+    assert told[0] is None
+    assert told[-1] is not None
+
+
+def test_the_hour_that_local_time_repeats_is_left_out(pool, files):
+    values, _ = rows_of(pool)
+    hours = iter([*range(50), 49, *range(50, 60)])
+    forecaster = Forecaster(opened(files), 0, lambda: START_S + next(hours) * 3600.0)
+    told = [forecaster.observe_one(values[row]) for row in range(61)]
+    assert told[50] is None
+    assert told[49] is not None
+    assert told[51] is not None

@@ -147,6 +147,8 @@ def test_readings_out_of_order_and_without_a_time_are_refused():
         windows.add(reading, START)
     with pytest.raises(DeviceError, match="give the time of each"):
         windows.add(reading)
+    assert not windows.add(reading, START - 86_400.0), "a clock that was set back is believed"
+    assert not windows.add(reading, START - 86_400.0 + 1)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,11 @@ def test_no_window_spans_a_gap_and_one_lost_sample_is_none():
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [({"flow": 1.0}, "no channel 'pressure'"), ({"pressure": "high", "flow": 1.0}, "no number")],
+    [
+        ({"flow": 1.0}, "no channel 'pressure'"),
+        ({"pressure": "high", "flow": 1.0}, "no number"),
+        ({"pressure": 10**400, "flow": 1.0}, "no number"),
+    ],
 )
 def test_a_sample_that_does_not_fit_is_named_and_leaves_the_window_as_it_was(values, message):
     windows = Windows(THREE_AT_10_HZ)
@@ -38,8 +42,27 @@ def test_a_sample_that_does_not_fit_is_named_and_leaves_the_window_as_it_was(val
     assert windows.add(sample(0.2)) is not None
 
 
+def test_a_sensor_whose_clock_is_set_back_goes_on():
+    windows = Windows(THREE_AT_10_HZ)
+    windows.add(sample(1e9))
+    assert [windows.add(sample(time)) is None for time in (0.0, 0.1, 0.2)] == [True, True, False]
+
+
 @pytest.mark.parametrize(
-    "line", ["pressure 1", "[1]", "{}", '{"time": 1}', '{"window": 1.5, "label": "run"}']
+    "line",
+    [
+        *(
+            "pressure 1",
+            "[1]",
+            "{}",
+            '{"time": 1}',
+            '{"window": 1.5, "label": "run"}',
+            "\ufffd\0",
+            "[" * 100_000,
+        ),
+        *(f'{{"time": {time}, "pressure": 1}}' for time in ("NaN", "Infinity", "1e400", "9" * 400, 1.7e12)),
+    ],
+    ids=lambda line: line[:30],
 )
 def test_lines_that_are_neither_sample_nor_label(line):
     with pytest.raises(MessageError):

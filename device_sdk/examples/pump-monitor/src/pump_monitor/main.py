@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import os
@@ -14,9 +15,13 @@ from typing import TextIO
 from acclimate_device import Device, DeviceError
 from pump_monitor.monitor import Monitor
 
+_READ = argparse.FileType(encoding="utf-8", errors="replace")
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run until the lines end or SIGTERM; 0, 1 where nobody reads on, 2 where the device cannot be opened."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # a line of garbage is told and skipped
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, _stop)
@@ -43,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pump-monitor", description=__doc__)
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle it was shipped with")
     parser.add_argument("--state", type=Path, required=True, help="folder shared with acclimate-device")
-    parser.add_argument("lines", nargs="?", type=argparse.FileType(), default=sys.stdin, metavar="FILE")
+    parser.add_argument("lines", nargs="?", type=_READ, default=sys.stdin, metavar="FILE")
     return parser
 
 

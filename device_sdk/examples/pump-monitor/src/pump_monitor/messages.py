@@ -40,11 +40,11 @@ def parse(line: str) -> Sample | Label:
     """
     try:
         fields = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise MessageError(f"no JSON: {line[:80]!r}") from None
     match fields:
         case {"window": int(window), "label": str() | int() | float() as label}:
             return Label(window, label)
-        case {"time": int() | float() as time, **values} if values:
+        case {"time": int() | float() as time, **values} if values and abs(time) < 1e11:  # seconds, not less
             return Sample(float(time), values)
     raise MessageError(f"neither a sample (time and channels) nor a label (window and label): {line[:80]!r}")

@@ -28,17 +28,18 @@ class Windows:
         """Take a sample; the window that it completes, if it does.
 
         Raises:
-            MessageError: a channel is missing, or the sample is older than the one before.
+            MessageError: a channel is missing, or the sample is a little older than the one before.
         """
         try:
             row = [float(sample.values[channel]) for channel in self.expected.channels]
         except KeyError as error:
             raise MessageError(f"the sample at {sample.time} has no channel {error.args[0]!r}") from None
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise MessageError(f"the sample at {sample.time} holds something that is no number") from None
-        if self._latest is not None and sample.time <= self._latest:
+        leapt = self._leapt(sample.time)
+        if self._latest is not None and sample.time <= self._latest and not leapt:
             raise MessageError(f"the sample at {sample.time} is not later than the one before")
-        if self._after_a_gap(sample.time):
+        if leapt:
             self._rows.clear()
         self._latest = sample.time
         self._rows.append(row)
@@ -47,6 +48,7 @@ class Windows:
         rows, self._rows = self._rows, []
         return [list(channel) for channel in zip(*rows, strict=True)]
 
-    def _after_a_gap(self, time: float) -> bool:
+    def _leapt(self, time: float) -> bool:
+        """After a gap, or after the sensor's clock was set back, which must not end the reading for ever."""
         rate = self.expected.sample_rate_hz
-        return bool(rate) and self._latest is not None and time - self._latest > GAP_PERIODS / rate
+        return bool(rate) and self._latest is not None and abs(time - self._latest) > GAP_PERIODS / rate
