@@ -56,6 +56,7 @@ class MqttTransport:
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=self._name, protocol=mqtt.MQTTv5, reconnect_on_failure=True
         )
+        self._client.suppress_exceptions = True  # else one odd message would end its thread, and all answers
         if parts.scheme == "mqtts":
             tls = trusting(ca_file)
             present(tls, key)

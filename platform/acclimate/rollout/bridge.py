@@ -67,6 +67,7 @@ class Bridge:
         self.client = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5, manual_ack=True
         )
+        self.client.suppress_exceptions = True  # else one device's odd message would end the thread of all
         self._presence = topic(name, "presence")
         self.client.will_set(self._presence, OFFLINE, qos=1, retain=True)
         self.client.on_connect, self.client.on_message = self._connected, self._came
