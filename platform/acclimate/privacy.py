@@ -35,6 +35,8 @@ def epsilon(noise: float, rounds: int, delta: float) -> float:
     if noise == 0:
         return math.inf
     mu = math.sqrt(rounds) / noise
+    if mu > _MOST:  # epsilon is about mu^2 / 2, and a float may not hold that
+        return math.inf
     if _delta(0.0, mu) <= delta:
         return 0.0
     low, high = 0.0, 1.0
@@ -57,7 +59,7 @@ def epsilon_of_all(noises: Sequence[float], delta: float) -> float:
         return 0.0
     if min(noises) <= 0:
         return math.inf
-    return epsilon(sum(noise**-2 for noise in noises) ** -0.5, 1, delta)
+    return epsilon(1.0 / math.hypot(*(1.0 / noise for noise in noises)), 1, delta)
 
 
 def noise_for(most: float, rounds: int, delta: float) -> float:

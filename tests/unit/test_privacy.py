@@ -25,6 +25,8 @@ def test_nothing_is_spent_by_nobody_and_everything_without_noise() -> None:
     assert epsilon(1.0, 0, 1e-5) == 0.0
     assert math.isinf(epsilon(0.0, 1, 1e-5))
     assert math.isinf(epsilon(0.001, 1, 1e-5))
+    assert math.isinf(epsilon(1e-300, 10**9, 0.9))
+    assert math.isinf(epsilon_of_all([1e-300, 2.0], 1e-5))
     assert epsilon(1000.0, 1, 0.1) == 0.0
     with pytest.raises(ValueError, match="delta"):
         epsilon(1.0, 1, 0.0)

@@ -6,8 +6,11 @@ import json
 import os
 import pty
 import random
+import resource
+import socket
 import struct
 import subprocess
+import threading
 import tty
 from pathlib import Path
 
@@ -19,9 +22,10 @@ from acclimate_device.agent.agent import Agent
 from acclimate_device.agent.config import AgentConfig
 from acclimate_device.agent.gateway import Gateway, GatewayConfig
 from acclimate_device.bundle import parse_manifest
-from acclimate_device.errors import ConfigError
+from acclimate_device.errors import ConfigError, TransportError
+from acclimate_device.mcu import ports
 from acclimate_device.mcu.line import Ask, Line, decoded, encoded
-from acclimate_device.mcu.ports import open_port
+from acclimate_device.mcu.ports import Port, open_port
 from acclimate_device.protocol import MANIFEST, Release, dumps, read, write
 from acclimate_device.protocol.manifest import Manifest
 from acclimate_device.storage import FileFlash
@@ -177,6 +181,11 @@ def test_a_child_that_trusts_another_key_keeps_what_it_runs(world, board) -> Non
         ('key = "gateway.pem"\n', "names no child"),
         ('key = "gateway.pem"\n[child.a]\nport = "x"\n', "'bundle' is missing"),
         ('key = "gateway.pem"\n[child.a]\nport = 3\n', "port is 3"),
+        (
+            'key = "k"\n[child.a]\nport = "x"\nbundle = "b"\n[child.b]\nport = "x"\nbundle = "b"\n',
+            "2 children have the port 'x'",
+        ),
+        ('key = "k"\n[child.a]\nport = "x"\nbundle = "b"\ncontribute = 1\n', "contribute is 1: give a bool"),
         ('key = "none.pem"\n[child.a]\nport = "x"\nbundle = "b"\n', "No such file"),
     ],
 )
@@ -185,3 +194,99 @@ def test_a_wrong_file_of_children_is_refused(tmp_path, text: str, why: str) -> N
     own = AgentConfig("https://service.invalid", tmp_path / "state", tmp_path / "root.json")
     with pytest.raises(ConfigError, match=why):
         GatewayConfig.load(tmp_path / "children.toml", own)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("tcp:localhost:99999999", ConfigError),
+        ("tcp:localhost:0", ConfigError),
+        ("tcp:localhost:\N{SUPERSCRIPT TWO}", ConfigError),
+        ("tcp:a..b:1", TransportError),
+        ("\0", TransportError),
+        ("/dev/none", TransportError),
+    ],
+)
+def test_a_port_that_cannot_be_opened_is_told(name: str, kind: type[Exception]) -> None:
+    with pytest.raises(kind, match="port"):
+        open_port(name)
+
+
+def test_a_line_that_takes_no_bytes_holds_up_nobody(monkeypatch) -> None:
+    monkeypatch.setattr(ports, "_TAKEN_S", 0.05)
+    far, near = pty.openpty()
+    tty.setraw(near)
+    port = open_port(os.ttyname(near))
+    with pytest.raises(TransportError, match="takes no bytes"):
+        port.write(bytes(4_000_000))
+    port.close()
+    os.close(far)
+    os.close(near)
+
+
+def test_a_gateway_holds_more_lines_than_select_knows() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    one, other = os.pipe()
+    high = os.dup2(one, 2048)
+    port = Port(high, "pipe")
+    assert port.read(0.01) == b""
+    os.write(other, b"x")
+    assert port.read(1.0) == b"x"
+    for each in (one, other, high):
+        os.close(each)
+
+
+def test_a_child_whose_line_breaks_leaves_no_descriptor_behind(world) -> None:
+    _, _, gateway = world
+    listener = socket.create_server(("localhost", 0))
+
+    def hang_up() -> None:
+        for _ in range(4):
+            listener.accept()[0].close()
+
+    answering = threading.Thread(target=hang_up)
+    answering.start()
+    through = gateway(f"tcp:localhost:{listener.getsockname()[1]}")
+    through.round()
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        assert through.round()["pump-1"]
+    answering.join()
+    assert len(os.listdir("/proc/self/fd")) == before
+    listener.close()
+
+
+def test_a_child_is_heard_while_the_service_is_away_and_asks_it_as_often_as_that_wants(world, board) -> None:
+    service, _, gateway = world
+    now = [0.0]
+    through = gateway(board())
+    through._clock = lambda: now[0]
+    assert through.round() == {"pump-1": ""}
+    (config,), place = through._config.children, through._open["pump-1"]
+    requests = service.requests
+    for _ in range(5):
+        now[0] += 5.0
+        assert through._turn(config, False) == ""
+    assert service.requests == requests
+    service.offline = True
+    now[0] += 100.0
+    place.child._began = 0.0
+    assert "network is down" in through._turn(config, False)
+    assert place.child._began > 0.0  # its report was fetched, and waits
+    assert place.due > now[0]
+    service.offline = False
+    now[0] += 1000.0
+    assert through._turn(config, False) == ""
+    assert service.reports
+
+
+def test_a_clock_that_was_set_back_or_is_far_ahead_stops_no_report(world, board) -> None:
+    service, _, gateway = world
+    through = gateway(board())
+    assert through.round() == {"pump-1": ""}
+    child = through._open["pump-1"].child
+    for shown in (1.0, 2.0**33, -5.0):
+        child._clock = lambda shown=shown: shown
+        before = len(service.reports)
+        assert through.round() == {"pump-1": ""}
+        assert len(service.reports) == before + 1

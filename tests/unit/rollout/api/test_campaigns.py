@@ -290,6 +290,8 @@ async def test_who_may_open_and_see_one(world, tmp_path):
     assert "protects nobody" in refused["detail"]
     private = body | {"noise": 1.0, "aggregator": "mean", "epsilon": 1.0}
     assert "above the cap" in (await world.call("POST", "/fleets/ours/campaigns", private, 422))["detail"]
+    nothing = private | {"noise": 1e-300}
+    assert "epsilon inf" in (await world.call("POST", "/fleets/ours/campaigns", nothing, 422))["detail"]
     hidden = body | {"secure": True, "aggregator": "trimmed-mean"}
     assert "which secure hides" in (await world.call("POST", "/fleets/ours/campaigns", hidden, 422))["detail"]
     masked = body | {"secure": True, "aggregator": "mean", "clip": 60.0, "noise": 1e6}
