@@ -17,9 +17,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
-from acclimate.errors import AcclimateError, SettingsError, without_password
+from acclimate.addresses import parts_of, without_password
+from acclimate.errors import AcclimateError, SettingsError
 from acclimate.home import home
 from acclimate.rollout.settings import ServiceSettings
 
@@ -99,8 +99,8 @@ def configuration(environ: Mapping[str, str], saved_url: str | None) -> Configur
     port = settings.port if isinstance(settings, ServiceSettings) else 8080
     return Configuration(
         home=home(),
-        tracking_uri=environ.get("MLFLOW_TRACKING_URI", ""),
-        ray_address=environ.get("RAY_ADDRESS", ""),
+        tracking_uri=environ.get("MLFLOW_TRACKING_URI", "").strip(),
+        ray_address=environ.get("RAY_ADDRESS", "").strip(),
         service_url=url or f"http://127.0.0.1:{port}",
         service_asked_for=bool(url),
         settings=settings,
@@ -130,7 +130,10 @@ def diagnose(where: Configuration) -> Iterator[Finding]:
         lambda: _traces(where.traces_url),
     )
     for check in checks:
-        yield from check()
+        try:
+            yield from check()
+        except SettingsError as error:
+            yield Finding("settings", "error", str(error), "correct the variable")
 
 
 def _python() -> Iterator[Finding]:
@@ -220,7 +223,7 @@ def _ray(address: str) -> Iterator[Finding]:
     if not address or address in ("local", "auto"):
         yield Finding("Ray", "ok", "no cluster is named: training starts Ray on this machine and ends it")
         return
-    parts = urlsplit(address if "://" in address else f"ray-gcs://{address}")
+    parts = parts_of(address if "://" in address else f"ray-gcs://{address}", "RAY_ADDRESS")
     default = {"http": 80, "https": 443, "ray": 10001}.get(parts.scheme, 6379)
     host = parts.hostname or ""
     if _listens(host, parts.port or default):
@@ -240,6 +243,7 @@ def _service(where: Configuration) -> Iterator[Finding]:
             str(where.settings),
             "correct the variable: the reference of settings names each range",
         )
+    parts_of(where.service_url, "ACCLIMATE_URL")
     status = _status(f"{where.service_url.rstrip('/')}/healthz")
     shown = without_password(where.service_url)
     if status == 200:
@@ -277,7 +281,7 @@ def _inside_service(url: str) -> Iterator[Finding]:
 def _traces(url: str) -> Iterator[Finding]:
     if not url:
         return
-    parts = urlsplit(url)
+    parts = parts_of(url, "OTEL_EXPORTER_OTLP_ENDPOINT")
     shown = without_password(url)
     if _listens(parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)):
         yield Finding("traces", "ok", f"{shown} listens")

@@ -58,12 +58,3 @@ class MissingExtraError(AcclimateError):
         super().__init__(
             f"this command needs {package!r}, which is not installed: pip install 'acclimate[{extra}]'"
         )
-
-
-def without_password(uri: str) -> str:
-    """The URI as it may be printed: `scheme://user:***@host/...`."""
-    head, at, tail = uri.rpartition("@")
-    scheme, separator, credentials = head.partition("://")
-    if not at or not separator:
-        return uri
-    return f"{scheme}://{credentials.partition(':')[0]}:***@{tail}"

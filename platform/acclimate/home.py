@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from acclimate.errors import SettingsError
+
 NAME = "acclimate-home"
 
 
@@ -15,10 +17,22 @@ def home() -> Path:
     """
     given = os.environ.get("ACCLIMATE_HOME", "").strip()
     if given:
-        return Path(given).expanduser().absolute()
+        return expanded(Path(given))
     here = Path.cwd()
     found = next((each / NAME for each in (here, *here.parents) if (each / NAME).is_dir()), None)
     return found or here / NAME
+
+
+def expanded(path: Path) -> Path:
+    """The absolute path, with `~` and `~name` resolved.
+
+    Raises:
+        SettingsError: nobody of that name is known here.
+    """
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise SettingsError(f"the home {str(path)!r} cannot be resolved ({error})") from None
 
 
 def made_home() -> Path:

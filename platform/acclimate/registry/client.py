@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from acclimate.errors import AcclimateError, RegistryError, without_password
+from acclimate.addresses import parts_of, without_password
+from acclimate.errors import AcclimateError, RegistryError
 from acclimate.mishaps import as_user_error
 from acclimate.registry.location import StoreLocation
 from acclimate.registry.migration import migrate
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PROBE_TIMEOUT_S = 5.0
+_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def connect(location: StoreLocation) -> MlflowClient:
@@ -33,6 +36,8 @@ def connect(location: StoreLocation) -> MlflowClient:
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     if location.tracking_uri.startswith(("http:", "https:")):
         _probe(location.tracking_uri)  # MLflow itself would retry for minutes before it says anything
+    else:
+        _listened_to(location.tracking_uri)
     from mlflow import MlflowClient
 
     for chatty in ("mlflow", "alembic"):  # first use of a database logs a line for each migration
@@ -57,6 +62,8 @@ def translated(location: StoreLocation) -> Iterator[None]:
         raise
     except MlflowException as error:
         raise RegistryError(f"{where}: {_remedied(error)}") from error
+    except ModuleNotFoundError as error:
+        raise RegistryError(f"{where}: its driver {error.name!r} is not installed: install it") from error
     except FileNotFoundError as error:
         raise RegistryError(
             f"{where}: {error.filename} is gone. MLflow keeps absolute paths: if this folder was moved, move "
@@ -85,6 +92,21 @@ def as_default(location: StoreLocation) -> Iterator[None]:
         mlflow.set_tracking_uri(before or "")
         if before is None:
             os.environ.pop("MLFLOW_TRACKING_URI", None)
+
+
+def _listened_to(uri: str) -> None:
+    """MLflow tries a database that does not answer again and again, for minutes."""
+    parts = parts_of(uri, "tracking URI", RegistryError)
+    port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
+    if not parts.hostname or not port:
+        return
+    try:
+        socket.create_connection((parts.hostname, port), timeout=PROBE_TIMEOUT_S).close()
+    except OSError as error:
+        raise RegistryError(
+            f"no database answers at {without_password(uri)} ({error}): start it, or correct "
+            "MLFLOW_TRACKING_URI or --tracking-uri"
+        ) from error
 
 
 def _remedied(error: Exception) -> str:

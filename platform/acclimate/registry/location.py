@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
+from acclimate.addresses import parts_of
 from acclimate.errors import RegistryError
 from acclimate.files import sqlite_url
 from acclimate.home import home, made_home
@@ -41,9 +41,11 @@ def locate(tracking_uri: str | None = None) -> StoreLocation:
     uri = (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")).strip()
     if not uri:
         uri = sqlite_url(made_home() / "mlflow.db")
-    scheme = urlsplit(uri).scheme.partition("+")[0] or uri
+    scheme = parts_of(uri, "tracking URI", RegistryError).scheme.partition("+")[0] or uri
     if scheme in _SERVERS:
         return StoreLocation(uri, None)
+    if scheme == "sqlite" and uri.rpartition("sqlite://")[2] in ("", "/", "/:memory:"):
+        raise RegistryError(f"tracking URI {uri!r} is memory, which would be lost: sqlite:////path/mlflow.db")
     if scheme in _DATABASES:
         return StoreLocation(uri, str(home() / "artifacts"))
     raise RegistryError(

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acclimate.errors import ModelError, RegistryError, without_password
+from acclimate.addresses import without_password
+from acclimate.errors import ModelError, RegistryError
 from acclimate.registry.client import as_default, connect, translated
 from acclimate.registry.location import StoreLocation, locate
 from acclimate.registry.runs import RunInfo, RunRecorder

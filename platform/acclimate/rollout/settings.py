@@ -5,6 +5,7 @@ Durations are seconds, sizes are bytes.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Self
@@ -12,8 +13,9 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
+from acclimate.addresses import parts_of
 from acclimate.files import others_may, sqlite_file, sqlite_url
-from acclimate.home import home
+from acclimate.home import expanded, home
 from acclimate.settings import LogSettings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -172,13 +174,30 @@ class ServiceSettings(LogSettings):
     @field_validator("home", mode="after")
     @classmethod
     def _from_anywhere(cls, given: Path) -> Path:
-        return given.expanduser().absolute()
+        return expanded(given)
 
     @field_validator("public_url", mode="after")
     @classmethod
     def _reachable(cls, given: str) -> str:
         if given and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", given):
             raise ValueError("write https://host or http://host, with a port and a path if need be")
+        parts_of(given, "ACCLIMATE_PUBLIC_URL")
+        return given
+
+    @field_validator("trusted_proxies", mode="after")
+    @classmethod
+    def _of_networks(cls, given: str) -> str:
+        for one in given.split(","):
+            if one.strip() not in ("", "*"):
+                ipaddress.ip_network(one.strip(), strict=False)
+        return given
+
+    @field_validator("oidc_issuer", mode="after")
+    @classmethod
+    def _trustworthy(cls, given: str) -> str:
+        parts = parts_of(given, "ACCLIMATE_OIDC_ISSUER")
+        if given and parts.scheme != "https" and (parts.scheme, parts.hostname in LOOPBACK) != ("http", True):
+            raise ValueError("write https://host, with a path if need be")
         return given
 
     @model_validator(mode="after")

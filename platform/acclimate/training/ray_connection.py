@@ -10,12 +10,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import ray
 from ray._private import ray_constants
 from ray.exceptions import RayError, RayTaskError
 
+from acclimate.addresses import parts_of
 from acclimate.errors import AcclimateError, TrainingError
 from acclimate.training.stopping import handlers_kept
 
@@ -93,11 +93,8 @@ def _probe(address: str) -> None:
     Raises:
         TrainingError: nobody does.
     """
-    where = urlsplit(address if "://" in address else f"//{address}")
-    try:
-        host, port = where.hostname, where.port
-    except ValueError as error:
-        raise TrainingError(f"--address {address!r}: {error}") from error
+    where = parts_of(address if "://" in address else f"//{address}", "--address", TrainingError)
+    host, port = where.hostname, where.port
     if host is None or port is None:
         return  # `auto`, or a name that Ray resolves
     try:

@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from acclimate.errors import RegistryError, without_password
+from acclimate.addresses import without_password
+from acclimate.errors import RegistryError
 from acclimate.registry.location import locate
 
 

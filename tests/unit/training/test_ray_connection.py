@@ -26,7 +26,7 @@ def test_an_address_where_nobody_listens_is_named(form: str) -> None:
 
 def test_a_port_that_is_none_is_named() -> None:
     with (
-        pytest.raises(TrainingError, match="--address 'head:99999999'"),
+        pytest.raises(TrainingError, match="head:99999999' is no address"),
         connected("head:99999999", 1),
     ):
         pass

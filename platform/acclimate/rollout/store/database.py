@@ -182,16 +182,21 @@ def _insert_arrays(dialect: Dialect, table: Table, names: tuple[str, ...]) -> Te
 
 def _parse(url: str) -> URL:
     try:
-        parsed = make_url(url)
-    except ArgumentError as error:
+        parsed = make_url(url.strip())
+    except (ArgumentError, ValueError) as error:
         raise RolloutError(
             f"{url.split('@')[-1]!r} is no database URL: use sqlite:///file.db or postgresql://user@host/name"
         ) from error
-    kind = parsed.get_backend_name()
-    if kind == "postgresql":
+    if "@" in (parsed.host or ""):
+        raise RolloutError(
+            "the database URL has more than one @: in a user's name or password write @ as %40, : as %3A, "
+            "/ as %2F, # as %23 and % as %25"
+        )
+    kind = parsed.drivername.partition("+")[0]
+    if kind in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     if kind == "sqlite":
-        return parsed
+        return parsed.set(drivername="sqlite")
     raise RolloutError(f"databases of kind {kind!r} are not supported: use sqlite:/// or postgresql://")
 
 
@@ -261,6 +266,6 @@ def _tables(path: Path) -> list[str]:
 
 def unreachable(url: str, error: DBAPIError) -> RolloutError:
     """The user's words for a database that does not answer, without its password."""
-    shown = make_url(url).render_as_string(hide_password=True)
+    shown = _parse(url).render_as_string(hide_password=True)
     reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
     return RolloutError(f"the database {shown} cannot be reached ({reason}): start it, or mend the URL")

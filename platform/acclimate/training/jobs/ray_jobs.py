@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
-from acclimate.errors import TrainingError, without_password
+from acclimate.addresses import parts_of, without_password
+from acclimate.errors import TrainingError
 from acclimate.training.jobs.job import Job, JobState, Order, UnreachableError
 
 logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it tells every reconnection
@@ -133,17 +133,13 @@ def jobs_api(address: str) -> str:
     """
     given = address.strip()
     whole = given if "://" in given else f"http://{given}"
-    try:
-        where = urlsplit(whole)
-        host, port = where.hostname, where.port
-    except ValueError:
-        host, port = None, None
-    if not host or where.scheme not in ("http", "https"):
+    where = parts_of(whole, "--address", TrainingError)
+    if not where.hostname or where.scheme not in ("http", "https"):
         raise TrainingError(
             f"{without_password(given)!r} is no address of a Jobs API: write that of the head's dashboard, "
             "usually http://HEAD:8265"
         )
-    return whole if port or whole is given else f"{whole.rstrip('/')}:8265"
+    return whole if where.port or whole is given else f"{whole.rstrip('/')}:8265"
 
 
 def ray_token() -> str | None:

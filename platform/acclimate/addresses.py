@@ -1,0 +1,36 @@
+"""Addresses as people write them: read in one place, so that a mistake is told and a password is not."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urlsplit
+
+from acclimate.errors import AcclimateError, SettingsError
+
+
+def parts_of(address: str, name: str, error: type[AcclimateError] = SettingsError) -> SplitResult:
+    """An address's scheme, host, port and path.
+
+    Args:
+        name: of the setting or option that it was given with.
+
+    Raises:
+        AcclimateError: of the kind given; it is none.
+    """
+    try:
+        parts = urlsplit(address)
+        _ = parts.port  # is read, and may be wrong, only now
+        of_a_file = parts.scheme.startswith("sqlite")  # whose path may be anything
+        if not of_a_file and (not address.isprintable() or " " in address):
+            raise ValueError("it holds a blank or a control character")
+    except ValueError as problem:
+        raise error(f"{name} {without_password(address)!r} is no address: {problem}") from None
+    return parts
+
+
+def without_password(uri: str) -> str:
+    """The URI as it may be printed: `scheme://user:***@host/...`."""
+    head, at, tail = uri.rpartition("@")
+    scheme, separator, credentials = head.partition("://")
+    if not at or not separator:
+        return uri
+    return f"{scheme}://{credentials.partition(':')[0]}:***@{tail}"
