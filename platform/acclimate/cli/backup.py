@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from acclimate.cli.options import json_option
-from acclimate.cli.output import err, next_step, out, print_json
+from acclimate.cli.output import err, next_step, out, print_json, word
 from acclimate.rollout import backup as backups
 from acclimate.rollout.backup_series import back_up_into
 from acclimate.rollout.settings import ServiceSettings
@@ -47,7 +47,7 @@ def backup(
     for part, place in written.left_out.items():
         warning = f"not in it: {part}, which lies at {place}: save that by itself"
         err.print(warning, style="yellow", markup=False, soft_wrap=True)
-    next_step(f"acclimate restore {folder} --home /tmp/restored --dry-run", "compare every byte")
+    next_step(f"acclimate restore {word(folder)} --home /tmp/restored --dry-run", "compare every byte")
 
 
 @click.command()
@@ -69,7 +69,9 @@ def restore(folder: Path, home: Path | None, database_url: str | None, dry_run: 
     state = "is whole" if dry_run else f"is restored to {settings.home}"
     _say(f"{folder} {state}: {_size(found)}")
     if not dry_run:
-        next_step(f"acclimate serve --home {settings.home}", "start the service, then `acclimate fleet list`")
+        next_step(
+            f"acclimate serve --home {word(settings.home)}", "start the service, then `acclimate fleet list`"
+        )
 
 
 def _size(one: backups.Backup) -> str:

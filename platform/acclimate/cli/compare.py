@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from acclimate.cli.options import json_option
-from acclimate.cli.output import err, next_step, out, print_json, print_table
+from acclimate.cli.output import err, next_step, out, print_json, print_table, word
 from acclimate.cli.train import change_option
 from acclimate.errors import TrainingError
 from acclimate.files import write_whole
@@ -117,7 +117,7 @@ def _show(comparison: Comparison, path: Path | None) -> None:
         out.print(f"no recipe is written, for {found.recommended} needs none", markup=False)
         return
     out.print(f"the recommended recipe is {path}", markup=False, highlight=False, soft_wrap=True)
-    next_step(f"acclimate train {path}", "train it on the whole fleet but the held-out devices")
+    next_step(f"acclimate train {word(path)}", "train it on the whole fleet but the held-out devices")
 
 
 def _given(

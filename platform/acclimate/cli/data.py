@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from acclimate.cli.bars import progress_bars
 from acclimate.cli.options import json_option
-from acclimate.cli.output import next_step, out, print_fields, print_json, print_table
+from acclimate.cli.output import next_step, out, print_fields, print_json, print_table, word
 from acclimate.documents import mapping_in, value_of
 from acclimate.errors import DataError
 from acclimate.files import write_whole
@@ -141,7 +141,7 @@ def build(
         print_json(fields)
         return
     print_fields(f"Task pool of {source}", {name: value for name, value in fields.items() if value})
-    next_step(f"acclimate data report {built.path}", "look for defects before training")
+    next_step(f"acclimate data report {word(built.path)}", "look for defects before training")
 
 
 @data.command()

@@ -17,7 +17,7 @@ import click
 from rich.padding import Padding
 from rich.text import Text
 
-from acclimate.cli.output import err, next_step, out
+from acclimate.cli.output import err, next_step, out, word
 from acclimate.cli.registry import wait_for_interrupt
 from acclimate.home import home
 
@@ -72,7 +72,9 @@ def demo(wait: bool, browser: bool, small: bool) -> None:
         if wait:
             show_pages(opened, stage, story, file, browser)
             return
-    next_step(f"ACCLIMATE_HOME={folder} acclimate serve", "open the console on what the demo left behind")
+    next_step(
+        f"ACCLIMATE_HOME={word(folder)} acclimate serve", "open the console on what the demo left behind"
+    )
     out.print(f"The console's token: {story.service.token}", highlight=False, soft_wrap=True)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from acclimate.cli.options import json_option, output_option, tracking_option
-from acclimate.cli.output import err, next_step, print_fields, print_json
+from acclimate.cli.output import err, next_step, print_fields, print_json, word
 
 if TYPE_CHECKING:
     from acclimate.bundle.export import Bundle
@@ -71,7 +71,9 @@ def export(
         return
     release = bundle.manifest.release
     print_fields(f"{release.name} version {release.version} in {output}", _figures(bundle))
-    next_step(f"acclimate repo publish REPOSITORY {output} --key KEYS", "sign it, so that devices trust it")
+    next_step(
+        f"acclimate repo publish REPOSITORY {word(output)} --key KEYS", "sign it, so that devices trust it"
+    )
 
 
 def _export_c(
@@ -138,7 +140,8 @@ def _export_c(
         },
     )
     next_step(
-        f"cc -std=c99 -Os -c {output}/*.c", "compile it; docs/how-to/microcontrollers.md goes on from there"
+        f"cc -std=c99 -Os -c {word(output)}/*.c",
+        "compile it; docs/how-to/microcontrollers.md goes on from there",
     )
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from acclimate.cli.bars import progress_bars
 from acclimate.cli.options import json_option, output_option
-from acclimate.cli.output import next_step, out, print_json
+from acclimate.cli.output import next_step, out, print_json, word
 from acclimate.errors import DataError, RecipeError
 from acclimate.evaluation.bodies import Body, choose_body, shorter_window
 from acclimate.evaluation.report import ENOUGH_DEVICES
@@ -86,7 +86,7 @@ def init(data: str, output: Path | None, name: str | None, force: bool, as_json:
     for column, why in guessed.left_out.items():
         _say(f"left out: {column}  ({why})")
     _say(f"model: {body.name}  ({body.reason})")
-    next_step(f"acclimate data report {output}", "see what is wrong with the data before training")
+    next_step(f"acclimate data report {word(output)}", "see what is wrong with the data before training")
 
 
 def _pool(data: str, guessed: Guess) -> TaskPool:

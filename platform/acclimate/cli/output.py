@@ -73,6 +73,11 @@ def print_fields(title: str, fields: Mapping[str, object]) -> None:
         out.print(f"  {name:<{width}}  {value}", markup=False, highlight=False, soft_wrap=True)
 
 
+def word(value: object) -> str:
+    """A path or another value as one word of a command that a person copies."""
+    return shlex.quote(str(value))
+
+
 def next_step(command: str, why: str, repeat: Sequence[str] = ()) -> None:
     """Suggest the command a person most likely wants now; on standard error, out of scripts' way.
 

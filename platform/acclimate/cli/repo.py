@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from acclimate.cli.options import json_option
-from acclimate.cli.output import err, next_step, out, print_json, print_table, say_done
+from acclimate.cli.output import err, next_step, out, print_json, print_table, say_done, word
 from acclimate.errors import BundleError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def init(
         f"online.pem to the service. Devices start to trust from {root}.",
         markup=False,
     )
-    next_step(f"acclimate repo publish {directory} BUNDLE --key {folder}", "sign a bundle")
+    next_step(f"acclimate repo publish {word(directory)} BUNDLE --key {word(folder)}", "sign a bundle")
 
 
 @repo.command("publish")
@@ -123,7 +123,7 @@ def publish(
     if done.visible:
         next_step("acclimate serve", "hand it to devices, where the service does not run yet")
     else:
-        next_step(f"acclimate repo refresh {directory} --key online.pem", "make it visible to devices")
+        next_step(f"acclimate repo refresh {word(directory)} --key online.pem", "make it visible to devices")
 
 
 @repo.command("refresh")
@@ -183,7 +183,7 @@ def rotate(
         create_key(new, None if unencrypted or key_name == "online" else _new_passphrase())
     (signer,) = _signers((new,)).values()
     _tell(directory, rotate(directory, key_name, signer, held, _now(), retire=retire), as_json)
-    next_step(f"acclimate repo status {directory}", "then destroy the retired key's file")
+    next_step(f"acclimate repo status {word(directory)}", "then destroy the retired key's file")
 
 
 @repo.command("status")

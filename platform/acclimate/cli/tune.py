@@ -13,7 +13,7 @@ import click
 
 from acclimate.cli.main import STOPPED
 from acclimate.cli.options import json_option, output_option
-from acclimate.cli.output import err, next_step, out, print_json, print_table
+from acclimate.cli.output import err, next_step, out, print_json, print_table, word
 from acclimate.cli.train import change_option
 from acclimate.errors import RecipeError, TrainingError
 from acclimate.files import write_whole
@@ -107,7 +107,7 @@ def tune(
         return
     _show(found, loaded)
     out.print(f"the best values are in {path}", markup=False, highlight=False)
-    next_step(f"acclimate train {path}", "train with them, and evaluate on the held-out tasks")
+    next_step(f"acclimate train {word(path)}", "train with them, and evaluate on the held-out tasks")
 
 
 def _show(found: list[Trial], recipe: Recipe) -> None:

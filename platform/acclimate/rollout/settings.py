@@ -187,9 +187,12 @@ class ServiceSettings(LogSettings):
     @field_validator("trusted_proxies", mode="after")
     @classmethod
     def _of_networks(cls, given: str) -> str:
-        for one in given.split(","):
-            if one.strip() not in ("", "*"):
-                ipaddress.ip_network(one.strip(), strict=False)
+        named = [one.strip() for one in given.split(",") if one.strip()]
+        if "*" in named and len(named) > 1:
+            raise ValueError("`*` trusts everybody: name nobody beside it")
+        for one in named:
+            if one != "*":
+                ipaddress.ip_network(one)  # as who reads the header has it: no bits beside the network's
         return given
 
     @field_validator("oidc_issuer", mode="after")

@@ -47,9 +47,8 @@ class Edit(Repository):
         """The newest metadata of a role, staged or stored; an empty one at version 0 where there is none."""
         if role in self._staged:
             return Metadata.from_bytes(self._staged[role].to_bytes())
-        name = self._storage.latest(role)
-        if name is not None:
-            return Metadata.from_bytes(self._storage.read(name))
+        if self._storage.latest(role) is not None:
+            return self._storage.newest(role)
         empty: Metadata[Any] = Metadata(_EMPTY[role]())
         empty.signed.version = 0
         return empty
@@ -111,7 +110,7 @@ class Edit(Repository):
         keyids = list(root.get_delegated_role(role).keyids)
         if role == Root.type:
             published = self._storage.latest(Root.type)
-            old = Metadata[Root].from_bytes(self._storage.read(published)).signed if published else root
+            old = self._storage.newest(Root.type).signed if published else root
             keyids += [keyid for keyid in old.roles[Root.type].keyids if keyid not in keyids]
         return keyids
 
@@ -120,7 +119,7 @@ class Edit(Repository):
         if role != Root.type or published is None:
             verified = bool(root.get_verification_result(role, md.signed_bytes, md.signatures))
         else:
-            old = Metadata[Root].from_bytes(self._storage.read(published)).signed
+            old = self._storage.newest(Root.type).signed
             verified = bool(root.get_root_verification_result(old, md.signed_bytes, md.signatures))
         if not verified:
             wanted = ", ".join(keyid[:8] for keyid in self._signing_keys(role, root))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from tuf.api.metadata import Metadata, Root, Targets
+from tuf.api.metadata import Root, Targets
 
 from acclimate.bundle.repository.roles import TERMS
 from acclimate.bundle.repository.storage import Storage
@@ -57,7 +57,7 @@ def status(directory: Path, now: datetime) -> RepositoryStatus:
     storage = Storage(directory)
     if not storage.exists:
         raise BundleError(f"{directory} holds no repository: make one with `acclimate repo init {directory}`")
-    newest = {role: _read(storage, role) for role in TERMS}
+    newest = {role: storage.newest(role) for role in TERMS}
     root: Root = newest[Root.type].signed
     targets: Targets = newest[Targets.type].signed
     roles = tuple(
@@ -72,13 +72,6 @@ def status(directory: Path, now: datetime) -> RepositoryStatus:
         for role, metadata in newest.items()
     )
     return RepositoryStatus(roles, tuple(sorted({path.rpartition("/")[0] for path in targets.targets})))
-
-
-def _read(storage: Storage, role: str) -> Metadata[Any]:
-    name = storage.latest(role)
-    if name is None:
-        raise BundleError(f"{storage.metadata} lacks the metadata of {role}: restore it from a backup")
-    return Metadata.from_bytes(storage.read(name))
 
 
 def _state(role: str, expires: datetime, now: datetime) -> State:

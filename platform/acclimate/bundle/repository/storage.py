@@ -12,6 +12,10 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from tuf.api.metadata import Metadata
+from tuf.api.serialization import DeserializationError
 
 from acclimate.errors import AcclimateError, BundleError, MissingExtraError
 from acclimate.files import create_whole, write_whole
@@ -49,6 +53,26 @@ class Storage:
         """Who has a part of their own."""
         found = (self.directory / TENANTS).glob(f"*/metadata/{TIMESTAMP}")
         return sorted(path.parent.parent.name for path in found)
+
+    def newest(self, role: str) -> Metadata[Any]:
+        """The newest metadata of a role.
+
+        Raises:
+            BundleError: there is none, or its file is damaged.
+        """
+        name = self.latest(role)
+        if name is None:
+            raise BundleError(f"{self.metadata} lacks the metadata of {role}: restore it from a backup")
+        try:
+            found: Metadata[Any] = Metadata.from_bytes(self.read(name))
+            if found.signed.type != role:
+                raise DeserializationError(f"it holds that of {found.signed.type}")
+        except DeserializationError as error:
+            raise BundleError(
+                f"{name} in {self.metadata} is damaged ({error.__cause__ or error}): restore it from a "
+                "backup, or from where devices read it"
+            ) from error
+        return found
 
     def latest(self, role: str) -> str | None:
         """The file name of a role's newest metadata, or None."""
