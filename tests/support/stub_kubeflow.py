@@ -6,12 +6,12 @@ Kubeflow's own server needs a cluster; its client is the real one in every test.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.answering import Asked, answering
 
 TOKEN = "kfp-token"
 
@@ -85,33 +85,15 @@ class StubKubeflow:
 def serving(stub: StubKubeflow) -> Iterator[StubKubeflow]:
     """Serve `stub` on a free port of this machine."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *args: object) -> None: ...
+    def answer(asked: Asked) -> tuple[int, dict[str, str], bytes]:
+        url = urlsplit(asked.path)
+        if asked.headers.get("Authorization") != f"Bearer {TOKEN}":
+            status, told = 401, {"message": "Request not authenticated"}
+        else:
+            body = json.loads(asked.body) if asked.body else None
+            status, told = stub.answer(asked.command, url.path, parse_qs(url.query), body)
+        return status, {"Content-Type": "application/json"}, json.dumps(told).encode()
 
-        def _answer(self) -> None:
-            url = urlsplit(self.path)
-            text = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                status, told = 401, {"message": "Request not authenticated"}
-            else:
-                body = json.loads(text) if text else None
-                status, told = stub.answer(self.command, url.path, parse_qs(url.query), body)
-            content = json.dumps(told).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_DELETE = _answer  # noqa: N815  # named by the standard library
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    stub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with answering(answer) as port:
+        stub.url = f"http://127.0.0.1:{port}"
         yield stub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

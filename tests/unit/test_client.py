@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
 from acclimate.client import ServiceClient, connect, credentials_file
 from acclimate.errors import RolloutError
-
-
-class Portal(BaseHTTPRequestHandler):
-    """Answers everything with the page of a network that wants a login; keeps what was sent."""
-
-    seen: ClassVar[list[str | None]] = []
-
-    def do_GET(self) -> None:
-        self.seen.append(self.headers["Authorization"])
-        body = b"<html>sign in</html>"
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
+from tests.support.answering import Asked, answering
 
 
 @pytest.fixture
-def portal() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Portal) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+def seen() -> list[str | None]:
+    """The tokens that were sent to the portal."""
+    return []
+
+
+@pytest.fixture
+def portal(seen: list[str | None]) -> Iterator[str]:
+    """Answers everything with the page of a network that wants a login."""
+
+    def page(asked: Asked) -> tuple[int, dict[str, str], bytes]:
+        seen.append(asked.headers["Authorization"])
+        return 200, {"Content-Type": "text/html"}, b"<html>sign in</html>"
+
+    with answering(page) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def test_a_page_for_people_is_no_answer(portal: str) -> None:
@@ -47,10 +35,10 @@ def test_a_page_for_people_is_no_answer(portal: str) -> None:
         ServiceClient(portal, "acl_x").get("/fleets")
 
 
-def test_a_line_break_after_a_token_is_none_of_it(portal: str) -> None:
+def test_a_line_break_after_a_token_is_none_of_it(portal: str, seen: list[str | None]) -> None:
     with pytest.raises(RolloutError):
         ServiceClient(portal + "/\n", "acl_x\n").get("/fleets")
-    assert Portal.seen[-1] == "Bearer acl_x"
+    assert seen == ["Bearer acl_x"]
 
 
 @pytest.mark.parametrize("token", ["acl_sec\nret", "acl_sécret", "acl_sec\x00ret"])
@@ -89,11 +77,10 @@ def test_damaged_credentials_are_named(
 
 
 @pytest.mark.parametrize("name", ["", "../rollouts", "a?b", "a#b", "a b", "%2e%2e", "é", "..", "a\n"])
-def test_what_is_no_name_is_asked_of_nobody(name: str, portal: str) -> None:
-    before = len(Portal.seen)
+def test_what_is_no_name_is_asked_of_nobody(name: str, portal: str, seen: list[str | None]) -> None:
     with pytest.raises(RolloutError, match=r"names nothing there"):
         ServiceClient(portal, "acl_x").get(f"/fleets/{name}")
-    assert len(Portal.seen) == before
+    assert seen == []
 
 
 def test_what_json_cannot_hold_is_not_sent() -> None:

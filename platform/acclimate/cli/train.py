@@ -197,9 +197,9 @@ def run_job(
     resume: bool,
     tracking_uri: str | None,
     again: str,
-    lineage: Mapping[str, str] | None = None,
-    address: str | None = None,
-    candidate: bool = False,
+    lineage: Mapping[str, str] | None,
+    address: str | None,
+    candidate: bool,
 ) -> Outcome:
     """Run the main job with its progress drawn; a stop ends the process with how to go on."""
     from acclimate.cli.progress import job_listener

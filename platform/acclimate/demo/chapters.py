@@ -21,6 +21,6 @@ class Chapter:
 
     title: str
     paragraphs: tuple[str, ...]
-    figures: tuple[tuple[str, str], ...] = ()
+    figures: tuple[tuple[str, str], ...]
     pictures: tuple[Picture, ...] = ()
     track: Markup = field(default_factory=Markup)

@@ -66,7 +66,7 @@ class Story:
         on_wait: hears what is waited for and how far it is, twice a second.
     """
 
-    def __init__(self, stage: Stage, size: Size, on_wait: Callable[[str], None] = lambda what: None) -> None:
+    def __init__(self, stage: Stage, size: Size, on_wait: Callable[[str], None]) -> None:
         self.stage, self.size, self._on_wait = stage, size, on_wait
         self._open = ExitStack()
         self._handed_in: set[str] = set()

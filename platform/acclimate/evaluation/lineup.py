@@ -91,7 +91,7 @@ def own_start(trained: Trained, protocol: EvaluationProtocol) -> Descent:
 
 
 def lineup(
-    trained: Trained, protocol: EvaluationProtocol, wanted: Callable[[Start], bool] = lambda start: True
+    trained: Trained, protocol: EvaluationProtocol, wanted: Callable[[Start], bool]
 ) -> dict[Start, Contender]:
     """The contenders that are wanted, by name."""
     steps, rates = protocol.measured_steps, _rates(trained.learner.config.inner_lr, protocol)

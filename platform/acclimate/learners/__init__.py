@@ -7,7 +7,7 @@ from acclimate.learners.config import LearnerConfig
 from acclimate.learners.gradients import under
 from acclimate.learners.headless import check_head
 from acclimate.learners.heads import heads_in
-from acclimate.learners.inner import Batch, Params, batch_loss, in_units, inner_step, rates_at
+from acclimate.learners.inner import Batch, Params, in_units, inner_step, rates_at
 from acclimate.learners.learner import GradientLearner, Learner, MetaParams, Metrics, build_learner
 from acclimate.learners.losses import LOSSES, Loss, loss_for, weighted_mean
 from acclimate.learners.units import units_of
@@ -24,7 +24,6 @@ __all__ = [
     "MetaParams",
     "Metrics",
     "Params",
-    "batch_loss",
     "build_learner",
     "check_head",
     "choose_backend",

@@ -20,15 +20,6 @@ Batch = tuple[Tensor, Tensor, Tensor]
 Rate = float | Tensor
 
 
-def batch_loss(
-    forward: Forward, loss: PerExample, params: Params, batch: Batch, units: Tensor | None = None
-) -> Tensor:
-    """Weighted mean loss of the examples `(x, y, w)`: a scalar, or `(tasks,)` on a stack; errors over
-    `units` where there are any."""
-    x, y, w = batch
-    return weighted_mean(in_units(loss, forward(params, x), y, units), w)
-
-
 def in_units(loss: PerExample, outputs: Tensor, targets: Tensor, units: Tensor | None) -> Tensor:
     """The loss of each example, of outputs and targets over `units`; None leaves them as they are."""
     return loss(outputs, targets) if units is None else loss(outputs / units, targets / units)
@@ -59,7 +50,8 @@ def inner_step(
         for name, tensor in params.items()
     }
     with torch.enable_grad():
-        value = batch_loss(forward, loss, tracked, batch, units)
+        x, y, w = batch
+        value = weighted_mean(in_units(loss, forward(tracked, x), y, units), w)
         gradients = torch.autograd.grad(
             value.sum(), [tracked[name] for name in rates], create_graph=second_order, materialize_grads=True
         )

@@ -33,7 +33,7 @@ class Inner:
     inner_lr: float
     steps: int
     second_order: bool
-    units: Forward | None = None
+    units: Forward | None
 
     def units_at(self, params: Params, x: Tensor) -> Tensor | None:
         """What errors of the outputs for `x` are counted in; None: as they are."""

@@ -46,8 +46,8 @@ class Releases:
         self,
         metadata: FileStore,
         targets: FileStore,
-        alias_of: AliasOf | None = None,
-        tenants: Path | None = None,
+        alias_of: AliasOf | None,
+        tenants: Path | None,
     ) -> None:
         self._common, self._targets, self._alias_of, self._tenants = metadata, targets, alias_of, tenants
 
@@ -66,7 +66,7 @@ class Releases:
         """Where a fleet reads one metadata file: the root, hence the keys, is everybody's."""
         return self._common if name.endswith(".root.json") else self.metadata(fleet)
 
-    def published(self, fleet: str = "") -> list[Published]:
+    def published(self, fleet: str) -> list[Published]:
         """Every bundle published for a fleet, by name and then newest first; none while there is none."""
         if not self.metadata(fleet).exists("timestamp.json"):
             return []
@@ -123,7 +123,7 @@ class Releases:
             raise RolloutError(f"{name}@{alias} needs a registry: {advice}")
         return self._alias_of(name, alias)
 
-    def _manifests(self, fleet: str = "") -> dict[str, str]:
+    def _manifests(self, fleet: str) -> dict[str, str]:
         """Path and SHA-256 of every manifest that the signed metadata lists."""
         store = self.metadata(fleet)
         try:

@@ -27,7 +27,7 @@ class Conditions:
     rate: float
     drifts: tuple[DriftSection, ...]
     faults: tuple[FaultSection, ...]
-    microcontroller: bool = False
+    microcontroller: bool
 
 
 def dice(seed: int, device: int, purpose: str) -> random.Random:

@@ -53,7 +53,7 @@ class ServedWorld:
 class HttpOperator:
     """An `Operator` over the REST interface."""
 
-    def __init__(self, url: str, token: str, patience_s: float = 0.0) -> None:
+    def __init__(self, url: str, token: str, patience_s: float) -> None:
         self._service = ServiceClient(url, token, patience_s)
 
     def add_fleet(self, name: str, poll_s: float) -> None:

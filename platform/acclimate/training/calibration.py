@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -44,7 +44,7 @@ class Unseen:
 class Fit:
     """By what a head's prior covariance is multiplied, and its logits are divided."""
 
-    width: float = 1.0
+    width: float
     temperature: float = 1.0
 
 
@@ -52,7 +52,7 @@ class Fit:
 class Calibration:
     """Of every head, and by what the log of their average is divided (classes only)."""
 
-    heads: Mapping[HeadName, Fit] = field(default_factory=dict)
+    heads: Mapping[HeadName, Fit]
     temperature: float = 1.0
 
     def of(self, learner: ClosedFormLearner, meta: MetaParams) -> MetaParams:

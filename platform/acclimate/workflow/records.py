@@ -42,7 +42,7 @@ def started_as(recipe: Recipe, directory: RunDirectory) -> Recipe:
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"start": begun})})
 
 
-def anything_new(recipe: Recipe, ref: str, tracking_uri: str | None = None) -> bool:
+def anything_new(recipe: Recipe, ref: str, tracking_uri: str | None) -> bool:
     """Whether training would make other bits than version `ref` of the recipe's name has: another recipe,
     other recordings, or another version to start from. A retraining that a schedule or an alert asks for need
     not run otherwise.

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import httpx
@@ -28,8 +27,9 @@ from acclimate_device.protocol.mqtt import name_of, topic
 from acclimate_device.storage import Store
 from acclimate_device.telemetry import ReportQueue
 from acclimate_device.testing import SimulatedFlash
+from tests.support.answering import Asked, answering
+from tests.support.certificates import Authority
 from tests.support.serving import Served
-from tests.unit.device.test_network import Authority, serving
 from tests.unit.device.test_queue import report
 
 pytestmark = pytest.mark.slow
@@ -268,14 +268,14 @@ def test_over_tls_the_broker_knows_a_device_by_its_key_and_lets_it_to_its_own_to
 def joined(tmp_path: Path) -> Iterator[tuple[Broker, MqttTransport, MqttTransport]]:
     """A broker that takes 20 kB at most, a bridge to a stub of a service, and two devices."""
 
-    def answer(handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+    def answer(handler: Asked) -> tuple[int, dict[str, str], bytes]:
         if handler.path == STATE_PATH:
             known = handler.headers.get("If-None-Match") == "1"
             return (304 if known else 200), {"ETag": "1"}, b"" if known else b"the state"
         return 200, {}, b"x" * int(handler.path.rpartition("/")[2])
 
     broker, stop = Broker(tmp_path, None, "max_packet_size 20000"), threading.Event()
-    with serving(answer) as port:
+    with answering(answer) as port:
         bridge = bridges.Bridge(f"http://127.0.0.1:{port}", ("127.0.0.1", broker.port), "bridge", poll_s=0.2)
         running = threading.Thread(target=bridge.run, args=(stop,))
         running.start()

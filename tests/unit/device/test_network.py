@@ -1,25 +1,16 @@
 """The agent on networks as they are: proxies, portals, own authorities, no ranges, slow links."""
 
 import contextlib
-import datetime
 import hashlib
-import ipaddress
 import os
 import random
 import socket
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from tuf.api.metadata import TargetFile
 
 from acclimate_device.agent import Agent, HttpTransport
@@ -31,6 +22,8 @@ from acclimate_device.errors import TransportError
 from acclimate_device.storage import Store
 from acclimate_device.telemetry import ReportQueue
 from acclimate_device.testing import SimulatedFlash
+from tests.support.answering import Asked, answering
+from tests.support.certificates import Authority
 from tests.unit.device.test_agent import Gateway
 from tests.unit.device.test_queue import report
 
@@ -38,44 +31,7 @@ DATA = os.urandom(400_000)
 HTML = {"Content-Type": "text/html; charset=utf-8"}
 
 
-@contextmanager
-def serving(
-    answer: Callable[[BaseHTTPRequestHandler], tuple[int, dict[str, str], bytes]],
-    tls: ssl.SSLContext | None = None,
-    host: str = "127.0.0.1",
-) -> Iterator[int]:
-    """A server on a free port that answers every GET and POST with what `answer` gives."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self) -> None:
-            status, headers, body = answer(self)
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None: ...
-
-    class Server(ThreadingHTTPServer):
-        address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        daemon_threads = True
-
-    server = Server((host, 0), Handler)
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def ok(handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+def ok(handler: Asked) -> tuple[int, dict[str, str], bytes]:
     return 200, {}, b"ok"
 
 
@@ -107,14 +63,14 @@ def fetch(port: int, attempts: int = 1, **options: float) -> tuple[bytes, int]:
 
 
 def test_a_server_that_ignores_ranges_delivers() -> None:
-    with serving(lambda handler: (200, {}, DATA)) as port:
+    with answering(lambda handler: (200, {}, DATA)) as port:
         assert fetch(port) == (DATA, 1)
 
 
 def test_a_link_that_stalls_early_every_time_delivers_at_last() -> None:
     """No answer of more than 20 kB arrives in time."""
 
-    def ranged(handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+    def ranged(handler: Asked) -> tuple[int, dict[str, str], bytes]:
         start, end = map(int, handler.headers["Range"].removeprefix("bytes=").split("-"))
         body = DATA[start : end + 1]
         if len(body) > 20_000:
@@ -127,14 +83,14 @@ def test_a_link_that_stalls_early_every_time_delivers_at_last() -> None:
             handler.connection.shutdown(socket.SHUT_RDWR)
         return 206, {}, body
 
-    with serving(ranged) as port:
+    with answering(ranged) as port:
         data, attempts = fetch(port, attempts=60, timeout_s=0.2)
     assert data == DATA
     assert attempts > 2
 
 
 def test_a_rate_is_kept() -> None:
-    with serving(lambda handler: (200, {}, DATA[:40_000])) as port:
+    with answering(lambda handler: (200, {}, DATA[:40_000])) as port:
         transport = HttpTransport(f"http://127.0.0.1:{port}", bytes_per_s=80_000)
         began = time.monotonic()
         assert get(transport, most=40_000) == DATA[:40_000]
@@ -144,24 +100,24 @@ def test_a_rate_is_kept() -> None:
 def test_a_part_of_another_range_is_not_taken() -> None:
     """A cache that gives the beginning, whatever is asked for."""
 
-    def cached(handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+    def cached(handler: Asked) -> tuple[int, dict[str, str], bytes]:
         if "Range" not in handler.headers:
             return 200, {}, DATA
         return 206, {"Content-Range": f"bytes 0-999/{len(DATA)}"}, DATA[:1000]
 
-    with serving(cached) as port:
+    with answering(cached) as port:
         assert fetch(port) == (DATA, 1)
 
 
 def test_a_whole_file_that_is_none_is_trouble_of_the_network() -> None:
-    with serving(ok) as port, pytest.raises(TransportError, match="2 bytes came of 400000"):
+    with answering(ok) as port, pytest.raises(TransportError, match="2 bytes came of 400000"):
         fetch(port)
 
 
 def test_an_answer_that_drips_is_given_up() -> None:
     """Each byte comes in time, the whole would take minutes."""
 
-    def drip(handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+    def drip(handler: Asked) -> tuple[int, dict[str, str], bytes]:
         handler.send_response(200)
         handler.send_header("Content-Length", "1000")
         handler.end_headers()
@@ -171,7 +127,7 @@ def test_an_answer_that_drips_is_given_up() -> None:
             time.sleep(0.1)
         return 200, {}, b""
 
-    with serving(drip) as port, pytest.raises(TransportError, match="bytes came in"):
+    with answering(drip) as port, pytest.raises(TransportError, match="bytes came in"):
         get(HttpTransport(f"http://127.0.0.1:{port}", timeout_s=0.5))
 
 
@@ -202,11 +158,11 @@ def test_a_head_that_drips_is_given_up(head: bytes) -> None:
 def test_a_connection_serves_many_requests(bytes_per_s: float) -> None:
     clients = set()
 
-    def noted(handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
+    def noted(handler: Asked) -> tuple[int, dict[str, str], bytes]:
         clients.add(handler.client_address)
         return 200, {}, b"" if handler.path == "/empty" else b"ok"
 
-    with serving(noted) as port:
+    with answering(noted) as port:
         transport = HttpTransport(f"http://127.0.0.1:{port}", bytes_per_s=bytes_per_s)
         assert [get(transport, path) for path in ("/", "/empty", "/", "/")] == [b"ok", b"", b"ok", b"ok"]
     assert len(clients) == 1
@@ -354,45 +310,9 @@ def test_a_host_that_no_name_may_be_is_trouble_of_the_network(host: str) -> None
 # -- proxies -----------------------------------------------------------------------------------------------
 
 
-class Authority:
-    """A certificate authority, and certificates of 127.0.0.1 and ::1 by it."""
-
-    def __init__(self) -> None:
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, os.urandom(4).hex())])
-        self.certificate = self._sign(self.name, self.key.public_key(), authority=True)
-
-    def write(self, path: Path) -> Path:
-        path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
-        return path
-
-    def server(self, folder: Path) -> ssl.SSLContext:
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "server")])
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        path = folder / "server.pem"
-        path.write_bytes(pem + self._sign(name, key.public_key()).public_bytes(serialization.Encoding.PEM))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
-
-    def _sign(self, name: x509.Name, key: ec.EllipticCurvePublicKey, authority: bool = False):
-        now = datetime.datetime.now(datetime.UTC)
-        hosts = [x509.IPAddress(ipaddress.ip_address(one)) for one in ("127.0.0.1", "::1")]
-        made = x509.CertificateBuilder().subject_name(name).issuer_name(self.name).public_key(key)
-        made = made.serial_number(x509.random_serial_number())
-        made = made.not_valid_before(now - datetime.timedelta(days=1))
-        made = made.not_valid_after(now + datetime.timedelta(days=1))
-        made = made.add_extension(x509.BasicConstraints(authority, None), critical=True)
-        made = made.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
-        return made.sign(self.key, hashes.SHA256())
-
-
 def test_an_own_authority_is_trusted_and_no_other(tmp_path: Path) -> None:
     ours, theirs = Authority(), Authority()
-    with serving(ok, ours.server(tmp_path)) as port:
+    with answering(ok, ours.server(tmp_path)) as port:
         url = f"https://127.0.0.1:{port}"
         assert get(HttpTransport(url, ours.write(tmp_path / "ours.pem"))) == b"ok"
         for bundle in (None, theirs.write(tmp_path / "theirs.pem")):
@@ -415,18 +335,14 @@ def test_an_agent_lives_on_when_certificate_and_authority_are_renewed(tmp_path: 
     first, second = Authority(), Authority()
     bundle = first.write(tmp_path / "ca.pem")
     context = first.server(tmp_path)
-    with serving(ok, context) as port:
+    with answering(ok, context) as port:
         transport = HttpTransport(f"https://127.0.0.1:{port}", bundle)
         assert get(transport) == b"ok"
-        context.load_cert_chain(_renewed(second, tmp_path))  # as a server does on SIGHUP
+        second.server(tmp_path)
+        context.load_cert_chain(tmp_path / "server.pem")  # as a server does on SIGHUP
         second.write(bundle)
         transport.close()  # the server closed an idle connection
         assert get(transport) == b"ok"
-
-
-def _renewed(authority: Authority, folder: Path) -> Path:
-    authority.server(folder)
-    return folder / "server.pem"
 
 
 def test_over_ipv6(tmp_path: Path) -> None:
@@ -434,5 +350,5 @@ def test_over_ipv6(tmp_path: Path) -> None:
         pytest.skip("this machine has no IPv6")
     authority = Authority()
     bundle = authority.write(tmp_path / "ca.pem")
-    with serving(ok, authority.server(tmp_path), "::1") as port:
+    with answering(ok, authority.server(tmp_path), "::1") as port:
         assert get(HttpTransport(f"https://[::1]:{port}", bundle)) == b"ok"

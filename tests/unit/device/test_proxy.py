@@ -12,7 +12,9 @@ import pytest
 from acclimate_device.agent import HttpTransport
 from acclimate_device.agent.proxy import proxy_at
 from acclimate_device.errors import ConfigError, TransportError
-from tests.unit.device.test_network import Authority, get, ok, serving
+from tests.support.answering import answering
+from tests.support.certificates import Authority
+from tests.unit.device.test_network import get, ok
 
 
 @contextmanager
@@ -66,8 +68,8 @@ def test_requests_go_through_the_proxy_of_the_environment(monkeypatch, tmp_path:
     authority = Authority()
     bundle = authority.write(tmp_path / "ca.pem")
     with (
-        serving(ok) as plain,
-        serving(ok, authority.server(tmp_path)) as secure,
+        answering(ok) as plain,
+        answering(ok, authority.server(tmp_path)) as secure,
         proxying() as (proxy, asked),
     ):
         address = f"http://user:pass@127.0.0.1:{proxy}"

@@ -1,7 +1,6 @@
 """The agent over real HTTP: the simulated service behind a socket."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,41 +12,20 @@ from acclimate_device.storage import FileFlash
 from acclimate_device.testing import GestureDevice, tiny_bundle
 from acclimate_device.testing.repository import SimulatedRepository
 from acclimate_device.testing.service import SimulatedService
+from tests.support.answering import Asked, answering
 from tests.unit.device.test_agent import release_of, version
 
 
 @pytest.fixture
-def served():
+def served() -> Iterator[tuple[SimulatedService, str]]:
     service = SimulatedService(SimulatedRepository())
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(asked: Asked) -> tuple[int, dict[str, str], bytes]:
+        found = service.request(asked.command, asked.path, dict(asked.headers), asked.body, 10**9)
+        return found.status, {name: one for name, one in found.headers.items() if name != "date"}, found.body
 
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            found = service.request(self.command, self.path, dict(self.headers), body, 10**9)
-            self.send_response(found.status)
-            for name, value in found.headers.items():
-                if name != "date":
-                    self.send_header(name, value)
-            if found.status != 304:
-                self.send_header("Content-Length", str(len(found.body)))
-            self.end_headers()
-            if found.status != 304:
-                self.wfile.write(found.body)
-
-        do_GET = do_POST = answer  # noqa: N815 - the names the standard library calls
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield service, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with answering(answer) as port:
+        yield service, f"http://127.0.0.1:{port}"
 
 
 def test_a_release_and_its_reports_travel_over_http(served, tmp_path: Path) -> None:

@@ -1,9 +1,7 @@
 import hashlib
 import json
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -11,36 +9,23 @@ import pytest
 from acclimate.errors import DataError
 from acclimate.tasks.datasets.download import PINS, Download, fetch
 from acclimate.tasks.datasets.files import Files
+from tests.support.answering import Asked, answering
 
 CONTENT = bytes(range(256)) * 4000
 SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
 
 
-class Publisher(BaseHTTPRequestHandler):
+def published(asked: Asked) -> tuple[int, dict[str, str], bytes]:
     """`/whole`, `/changed`, `/cut` (announces more than it sends), anything else 404."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        body = {"/whole": CONTENT, "/changed": CONTENT[::-1], "/cut": CONTENT[:1000]}.get(self.path)
-        self.send_response(404 if body is None else 200)
-        self.send_header("Content-Length", str(len(CONTENT) if body else 0))
-        self.end_headers()
-        self.wfile.write(body or b"")
-        self.close_connection = True
-
-    def log_message(self, *args: object) -> None: ...
+    asked.close_connection = True
+    body = {"/whole": CONTENT, "/changed": CONTENT[::-1], "/cut": CONTENT[:1000]}.get(asked.path)
+    return (404, {}, b"") if body is None else (200, {"Content-Length": str(len(CONTENT))}, body)
 
 
 @pytest.fixture(scope="module")
 def publisher() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Publisher)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(published) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def quiet(what: str, done: int, total: int) -> None: ...

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from acclimate.errors import TrainingError
 from acclimate.training.ray_connection import connected
+from tests.support.answering import answering
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
@@ -34,16 +33,9 @@ def test_a_port_that_is_none_is_named() -> None:
 
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
 def test_what_is_no_ray_is_named_at_once(form: str) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        with (
-            pytest.raises(TrainingError, match=r"what answers at 127\.0\.0\.1:\d+ is no Ray cluster"),
-            connected(form.format(server.server_port), 1),
-        ):
-            pass
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with (
+        answering(lambda asked: (404, {}, b"")) as port,
+        pytest.raises(TrainingError, match=r"what answers at 127\.0\.0\.1:\d+ is no Ray cluster"),
+        connected(form.format(port), 1),
+    ):
+        pass

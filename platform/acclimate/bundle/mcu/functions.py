@@ -48,7 +48,7 @@ Made = tuple[list[Function], dict[str, int]]
 """The functions, and what `model.h` says of them."""
 
 
-def functions_of(bundle: Bundle, part: int | None = None) -> Made:
+def functions_of(bundle: Bundle, part: int | None) -> Made:
     """The functions of a bundle that `fits_c`.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -56,7 +55,7 @@ class DeviceSide:
         releases: Releases,
         targets: FileStore,
         anonymous: RateLimit,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self._enrolments, self._gatekeeper = enrolments, gatekeeper
         self._releases, self._targets, self._anonymous = releases, targets, anonymous

@@ -6,7 +6,6 @@ report.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from starlette.types import Receive, Scope, Send
@@ -35,7 +34,7 @@ class ReportEndpoint:
         machines: MachineDesk,
         report_bytes: RateLimit,
         max_body_bytes: int,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self._reports, self._gatekeeper, self._report_bytes = reports, gatekeeper, report_bytes
         self._machines = machines

@@ -137,7 +137,7 @@ class Delivery:
     reports: Sequence[tuple[Report, str]]
     refused: tuple[Refusal, ...]
     size: int
-    start: Start | None = None
+    start: Start | None
 
 
 def read_batch(body: bytes, encoding: str) -> Delivery:

@@ -70,7 +70,7 @@ class RoundDesk:
         holder: str,
         clock: Callable[[], float],
         metrics: ServiceMetrics,
-        cap: float = 0.0,
+        cap: float,
         gauss: Gauss = gauss_of_the_system,
     ) -> None:
         self.holder, self.clock, self.cap = holder, clock, cap

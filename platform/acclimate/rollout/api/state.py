@@ -8,7 +8,6 @@ device that is up to date costs no signature either: it gets 304.
 from __future__ import annotations
 
 import functools
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -46,7 +45,7 @@ class Gatekeeper:
         roster: Roster,
         limit: RateLimit,
         audience: str,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float],
     ) -> None:
         self._tokens, self._roster, self._limit, self._clock = tokens, roster, limit, clock
         self._holds = functools.lru_cache(20_000)(functools.partial(_holds, audience))

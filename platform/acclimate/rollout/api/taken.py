@@ -6,7 +6,6 @@ asks again, and one that did reports, which says the same.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from acclimate.rollout.domain.assignment import Assignment
@@ -16,7 +15,7 @@ from acclimate.rollout.store import Taken
 class TakenLog:
     """Notes waiting to be written, each once for this process."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._waiting: list[Taken] = []
         self._known: dict[tuple[str, str], int] = {}

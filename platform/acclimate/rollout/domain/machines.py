@@ -34,7 +34,7 @@ class Machine:
     rewound_at: float | None = None
 
 
-def started(known: Machine | None, start: Start, now: float, late: bool = False) -> tuple[Machine, str]:
+def started(known: Machine | None, start: Start, now: float, late: bool) -> tuple[Machine, str]:
     """The machine after `start` asked, and why there must be two of them; empty where one explains it.
 
     Args:

@@ -64,7 +64,7 @@ class CampaignTables:
         now: float,
         actor: str,
         action: str,
-        detail: str = "",
+        detail: str,
         result: bytes | None = None,
     ) -> Campaign:
         with self._database.write() as connection:

@@ -368,7 +368,7 @@ class Store(Protocol):
         now: float,
         actor: str,
         action: str,
-        detail: str = "",
+        detail: str,
         result: bytes | None = None,
     ) -> Campaign:
         """Apply `step` to the campaign as stored, with what came of it if it is done."""

@@ -39,8 +39,8 @@ class Keys:
     task_codes: Categories
     label_codes: Categories
     recording_codes: Categories
-    clock: Clock | None = None
-    holders: Mapping[str, Codes] | None = None
+    clock: Clock | None
+    holders: Mapping[str, Codes] | None
 
     def of(self, span: slice) -> Keys:
         """Those of consecutive tasks."""

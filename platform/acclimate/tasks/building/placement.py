@@ -54,7 +54,7 @@ def place_rows(
     folder: Path,
     progress: Callable[[str, int, int], None],
     ledger: Ledger,
-    exact: bool = False,
+    exact: bool,
 ) -> Columns:
     """Write the columns of `source` to `folder`, the rows of task t at `rows[t]:rows[t + 1]`, unsorted.
 

@@ -76,7 +76,7 @@ class Reading:
     """
 
     may_have_commas: bool
-    absent: tuple[str, ...] = ()
+    absent: tuple[str, ...]
     kind: str = "nothing"
     spelled: int = 0
     unit: str = ""

@@ -19,8 +19,8 @@ _ROUND = "rehearsal"
 def hidden_sum(
     sent: Sequence[NDArray[np.int32]],
     stays: NDArray[np.bool_],
-    noise: float = 0.0,
-    gauss: Callable[[int], NDArray[np.float64]] | None = None,
+    noise: float,
+    gauss: Callable[[int], NDArray[np.float64]] | None,
 ) -> NDArray[np.int64]:
     """The sum of those who stay, `(p,)`; the others vanish after they dealt shares, when it costs the most.
 

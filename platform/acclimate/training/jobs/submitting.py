@@ -16,7 +16,7 @@ def submit_once(
     order: Order,
     *,
     patience_s: float = 180.0,
-    on_wait: Callable[[UnreachableError], None] = lambda why: None,
+    on_wait: Callable[[UnreachableError], None],
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Job:

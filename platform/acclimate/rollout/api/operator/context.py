@@ -30,7 +30,7 @@ class Desk:
     store: Store
     releases: Releases
     settings: ServiceSettings
-    retrainer: Retrainer | None = None
+    retrainer: Retrainer | None
     faults: Faults | None = None
 
     def release(self, reference: str, operator: Operator, fleet: str) -> Release:
