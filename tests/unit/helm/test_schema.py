@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from tests.unit.helm.rendering import CHART, FREE_MAPS, MINIMAL, merged, nested
+from tests.unit.helm.rendering import CHART, EVERYTHING, FREE_MAPS, MINIMAL, merged, nested
 
 helm_python = pytest.importorskip("helm_python")
 
@@ -141,3 +141,26 @@ def test_schedules_that_cron_takes_pass(schedule, chart):
 def test_what_is_missing_is_named_with_its_remedy(values, remedy, chart):
     with pytest.raises(helm_python.HelmError, match=remedy):
         chart.render(values, name="acclimate", namespace="fleet")
+
+
+def places(values, prefix=""):
+    """Every dotted place, sections and single values."""
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, dict):
+            yield from places(value, f"{prefix}{key}.")
+
+
+@pytest.mark.parametrize("section", sorted({place.partition(".")[0] for place in places(DEFAULTS)}))
+def test_null_at_any_place_is_as_if_left_out_or_refused_by_name(section, chart):
+    """`null` takes a default away, as does a section whose every line is commented out."""
+    for place in (one for one in places(DEFAULTS) if one.partition(".")[0] == section):
+        for values in (MINIMAL, EVERYTHING):
+            try:
+                chart.render(merged(values, nested(place, None)), name="acclimate", namespace="fleet")
+            except helm_python.HelmError as error:
+                said = str(error)
+                last = place.rpartition(".")[2]
+                told = f"missing property '{last}'" in said or "execution error at" in said  # by `fail`
+                assert told, f"{place}: {said[-300:]}"
+                assert "nil" not in said, f"{place}: {said[-300:]}"
