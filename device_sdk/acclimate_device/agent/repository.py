@@ -27,6 +27,8 @@ Get = Callable[[str, Mapping[str, str], int], Response]
 """(path below the repository, headers, longest answer) to a successful answer."""
 
 _CHUNK_BYTES, _SMALLEST_CHUNK_BYTES = 256 * 1024, 8 * 1024
+_TOO_LONG = 413
+"""What whoever is between, such as a broker, lets no more through by."""
 _METADATA_BYTES = 5_000_000
 _PARTIAL = "download/"
 _CLOCK_OFF_S = 3600.0
@@ -124,9 +126,17 @@ class Repository:
             return known
         partial = f"{_PARTIAL}{digest}"
         path = f"targets/{info.get_prefixed_paths()[0]}"
+        came = False  # something since the connection last broke: then it is worth going on at once
         while (size := self._flash.size(partial) or 0) < info.length:
             end = min(size + self._chunk, info.length)
-            answer = self._part(path, size, end, info.length)
+            try:
+                answer = self._part(path, size, end, info.length)
+            except TransportError as error:
+                smaller = error.status == _TOO_LONG and self._chunk < end - size
+                if not smaller and (error.status or not came):
+                    raise
+                came = False
+                continue
             if answer.status == 200:  # the server ignores ranges: this is the whole file
                 size, end = 0, info.length
                 self._flash.delete(partial)
@@ -136,6 +146,7 @@ class Repository:
                 self._flash.delete(partial)
                 raise UntrustedError(f"{info.path}: {len(answer.body)} bytes came where {end - size} belong")
             self._flash.append(partial, answer.body)
+            came = True
         data = self._flash.read(partial) or b""
         if not _is(data, info, digest):
             self._flash.delete(partial)
@@ -155,10 +166,10 @@ class Repository:
         except TransportError as error:
             if error.status == 200:  # longer than the range
                 return self._get(path, {}, length)
-            if error.status in (0, 413):  # 413: more than a broker lets through
+            if error.status in (0, _TOO_LONG):
                 self._chunk = max(_SMALLEST_CHUNK_BYTES, self._chunk // 2)
             raise
-        self._chunk = min(_CHUNK_BYTES, 2 * self._chunk)
+        self._chunk = min(_CHUNK_BYTES, self._chunk + self._chunk // 8)
         return answer
 
 

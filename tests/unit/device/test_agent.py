@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from acclimate_device import Device
 from acclimate_device.agent import Agent
+from acclimate_device.agent.transport import Response
 from acclimate_device.errors import BundleError, TransportError, UntrustedError
 from acclimate_device.protocol import (
     MANIFEST,
@@ -124,11 +125,24 @@ def test_unchanged_graphs_are_not_fetched_again(gateway) -> None:
 def test_a_download_goes_on_where_it_was_cut_off(gateway, cut_after: int) -> None:
     gateway.ship(2)
     gateway.repository.cut_after = cut_after
-    with pytest.raises(TransportError, match="broke"):
+    honest, down = gateway.repository.get, []
+
+    def get(path: str, headers: dict, most: int) -> Response:
+        try:
+            if down:
+                raise TransportError(f"GET {path}: the network is down")
+            return honest(path, headers, most)
+        except TransportError as error:
+            down.extend([] if error.status else [path])
+            raise
+
+    gateway.repository.get = get
+    with pytest.raises(TransportError, match=r"broke|down"):
         gateway.agent.poll()
     assert Slots(Store(gateway.flash)).assignment() is None
     kept = sum(gateway.flash.size(name) for name in gateway.flash.names("download/"))
     assert kept == cut_after
+    down.clear()
     assert gateway.agent.poll()
     gateway.use()
     assert gateway.device.release == release_of(2)

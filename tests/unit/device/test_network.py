@@ -49,6 +49,8 @@ def fetch(port: int, attempts: int = 1, **options: float) -> tuple[bytes, int]:
     def part(path: str, headers: dict, most: int) -> Response:
         answer = transport.request("GET", f"/{path}", headers, None, most)
         refuse_page(path, answer)
+        if answer.status not in (200, 206):
+            raise TransportError(path, answer.status)
         return answer
 
     repository = Repository(part, b"", Path("unused"), SimulatedFlash())
@@ -86,7 +88,21 @@ def test_a_link_that_stalls_early_every_time_delivers_at_last() -> None:
     with answering(ranged) as port:
         data, attempts = fetch(port, attempts=60, timeout_s=0.2)
     assert data == DATA
-    assert attempts > 2
+    assert 2 < attempts < 8, "each break costs a wait only where nothing came since the one before"
+
+
+@pytest.mark.parametrize("most", [20_000, 12_000])
+def test_where_little_is_let_through_at_once_ranges_stay_small(most: int) -> None:
+    asked = []
+
+    def between(handler: Asked) -> tuple[int, dict[str, str], bytes]:
+        first, last = map(int, handler.headers["Range"].removeprefix("bytes=").split("-"))
+        asked.append(last + 1 - first)
+        return (206, {}, DATA[first : last + 1]) if asked[-1] <= most else (413, {}, b"")
+
+    with answering(between) as port:
+        assert fetch(port) == (DATA, 1)
+    assert sum(size > most for size in asked) < len(asked) / 2, "what is too long is tried now and then"
 
 
 def test_a_rate_is_kept() -> None:
