@@ -129,7 +129,7 @@ class Bridge:
             else:
                 answer = self._ask(method, path, headers, bytes(message.payload) or None)
             if self._too_long(device, answer):
-                answer = Response(413)
+                answer = Response(413, {}, b"longer than the broker's packets: raise its limit")
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.CorrelationData = getattr(message.properties, "CorrelationData", b"")
             properties.UserProperty = [("status", str(answer.status)), *carried(answer.headers)]

@@ -293,7 +293,8 @@ def joined(tmp_path: Path) -> Iterator[tuple[Broker, MqttTransport, MqttTranspor
 def test_what_the_broker_finds_too_long_is_refused_to_one_and_stops_nobody(joined) -> None:
     broker, device, other = joined
     for _ in range(2):
-        assert device.request("GET", "/device/v1/answer/100000", {}, None, 10**6).status == 413
+        told = device.request("GET", "/device/v1/answer/100000", {}, None, 10**6)
+        assert (told.status, told.body) == (413, b"longer than the broker's packets: raise its limit")
         with pytest.raises(TransportError, match="the broker takes 20000") as refused:
             device.request("POST", "/device/v1/answer/10", {}, bytes(50_000), 10**6)
         assert (refused.value.status, refused.value.problem) == (413, "")
