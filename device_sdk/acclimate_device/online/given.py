@@ -28,10 +28,8 @@ def numbers(given: Any, dtype: DTypeLike) -> NDArray[Any]:
         ValueError: it is not numbers, and what it is instead.
     """
     try:
-        found = np.asarray(given)
+        found = np.asarray(_unmasked(given))
         if found.dtype.kind not in _NO_NUMBERS:
-            if isinstance(given, np.ma.MaskedArray):
-                found = np.ma.filled(given.astype(np.float64), np.nan)
             return found.astype(dtype)
     except Exception as error:  # another library's array raises what it likes
         told = str(error).strip()
@@ -109,6 +107,15 @@ def shown(value: object) -> str:
         return reprlib.repr(value)
     except Exception:
         return f"a {type(value).__name__}"
+
+
+def _unmasked(given: Any) -> Any:
+    """NaN for what is masked, in an array or in one of a list of them: numpy would give what lies below."""
+    if isinstance(given, np.ma.MaskedArray):
+        return np.ma.filled(given.astype(np.float64), np.nan) if given.dtype.kind in "biuf" else given
+    if type(given) in (list, tuple) and any(isinstance(one, np.ma.MaskedArray) for one in given):
+        return [_unmasked(one) for one in given]
+    return given
 
 
 def _keys(given: Any) -> Sequence[Any]:

@@ -66,6 +66,8 @@ WRONG = {
     "dates": (np.full(X.shape, "2024-01-01", "M8[s]") + np.arange(8), "dates"),
     "durations": (np.full(X.shape, 1, "m8[s]") * np.arange(8), "lengths of time"),
     "masked": (MASKED, r"nan at \(0, 0\)"),
+    "masked channels": (dict(zip("xyz", MASKED, strict=True)), r"nan at \(0, 0\)"),
+    "masked rows": (list(MASKED), r"nan at \(0, 0\)"),
     "beyond float64": ([[10**400] * 8] * 3, "not numbers"),
     "beyond float32": (X.astype(float) * 1e39, "holds"),
     "hostile": (Hostile(), "not on this device"),
