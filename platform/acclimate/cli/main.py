@@ -39,18 +39,18 @@ COMMANDS: dict[str, LazyCommand] = {
     ),
     "new": LazyCommand("acclimate.cli.new:new", "train", "Make a folder with data, recipe and application."),
     "init": LazyCommand("acclimate.cli.init:init", "train", "Write a recipe from a look at your data."),
-    "serve": LazyCommand("acclimate.cli.serve:serve", "rollout", "Serve devices, operators and the console"),
+    "serve": LazyCommand("acclimate.cli.serve:serve", "rollout", "Serve devices, operators and the console."),
     "backup": LazyCommand(
         "acclimate.cli.backup:backup", "rollout", "Save a service's database, key and bundles to a folder."
     ),
     "restore": LazyCommand("acclimate.cli.backup:restore", "rollout", "Make a service from a backup."),
     "bridge": LazyCommand("acclimate.cli.bridge:bridge", "mqtt", "Join an MQTT broker to a rollout service."),
-    "login": LazyCommand("acclimate.cli.login:login", "rollout", "Sign in to a rollout service"),
-    "token": LazyCommand("acclimate.cli.login:token", "rollout", "API tokens for operators and programs"),
-    "fleet": LazyCommand("acclimate.cli.fleet:fleet", "rollout", "Fleets and what their devices run"),
-    "device": LazyCommand("acclimate.cli.device:device", "rollout", "Devices, seen from the service"),
+    "login": LazyCommand("acclimate.cli.login:login", "rollout", "Sign in to a rollout service."),
+    "token": LazyCommand("acclimate.cli.login:token", "rollout", "API tokens for operators and programs."),
+    "fleet": LazyCommand("acclimate.cli.fleet:fleet", "rollout", "Fleets and what their devices run."),
+    "device": LazyCommand("acclimate.cli.device:device", "rollout", "Devices, seen from the service."),
     "rollout": LazyCommand(
-        "acclimate.cli.rollout:rollout", "rollout", "Ship a version in waves, gated on what devices achieve"
+        "acclimate.cli.rollout:rollout", "rollout", "Ship a version in waves, gated on what devices achieve."
     ),
     "simulate": LazyCommand(
         "acclimate.cli.simulate:simulate", "rollout", "Run a whole fleet of the real SDK on one machine."
@@ -59,7 +59,7 @@ COMMANDS: dict[str, LazyCommand] = {
     "data": LazyCommand("acclimate.cli.data:data", "train", "Build task pools, report on recordings."),
     "train": LazyCommand("acclimate.cli.train:train", "train", "Meta-train a recipe, evaluate, register."),
     "campaign": LazyCommand(
-        "acclimate.cli.campaign:campaign", "train", "Learn together while data stay on devices"
+        "acclimate.cli.campaign:campaign", "train", "Learn together while data stay on devices."
     ),
     "tune": LazyCommand("acclimate.cli.tune:tune", "train", "Find the inner step size and steps."),
     "compare": LazyCommand(

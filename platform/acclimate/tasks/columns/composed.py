@@ -86,6 +86,12 @@ def composed(source: Source, roles: Mapping[str, str | None]) -> Source:
     return source
 
 
+def together(frame: pd.DataFrame, name: str) -> pd.Series:
+    """What columns of a sample called `A + B` hold together."""
+    first, *others = (frame[part].astype(str) for part in name.split(BETWEEN))
+    return first.str.cat(others, sep="/")
+
+
 def _refuse_unfit(source: Source, role: str, name: str, part: str) -> None:
     if part not in source.columns:
         raise DataError(f"{role} is {name!r}, and {part!r} is no column; there are {source.columns[:20]}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from acclimate.tasks.columns.composed import BETWEEN, together
 from acclimate.tasks.columns.sample import Sample
 from acclimate.tasks.columns.words import words
 from acclimate.tasks.recordings import LONGEST_WINDOW as LONGEST_WINDOW  # told on to the guesser
@@ -27,6 +29,8 @@ UNEVEN = 0.05
 """Share of the steps far from the usual one from which on they are uneven."""
 _STEPS_S = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10_800, 21_600, 43_200)
 _EVEN = 0.7  # of the steps of one clock are like its usual one
+_CERTAIN = 0.9  # likewise, from which on no second column is looked for
+_PAIRED = 6  # columns of which pairs are tried
 
 
 class Rhythm:
@@ -41,21 +45,36 @@ class Rhythm:
         self.frame, self.share, self.found, self.given = sample.frame, sample.share, found, given
         self.stretch_rows = len(self.frame)  # between two pauses
 
-    def restarts(self, candidates: list[str]) -> tuple[str, str] | None:
-        """The first of some columns within whose values the clock is even, where it is not within a task."""
+    def restarts(self, candidates: list[str], *known: str) -> tuple[str, str] | None:
+        """The first of some columns within whose values the clock is even, where it is not within a task.
+
+        Two columns, where both together tell much more: they are written `A + B` and stand in the frame then.
+
+        Args:
+            known: a column that is one of them.
+        """
         time = self.found.get("time")
         if time is None or "readings" in self.given:  # a moment comes once for each channel
             return None
-        together = self._evenness(time, [])
-        if together >= _EVEN:
+        across = self._evenness(time, list(known))
+        if across >= _EVEN:
             return None
-        apart = {column: self._evenness(time, [column]) for column in candidates}
-        best = next((one for one in candidates if apart[one] >= max(_EVEN, together + 0.2)), None)
+        ones = {(*known, column): self._evenness(time, [*known, column]) for column in candidates}
+        best = next((one for one, even in ones.items() if even >= max(_EVEN, across + 0.2)), None)
+        within = across if best is None else ones[best]
+        if within < _CERTAIN and not known:
+            pairs = {pair: self._evenness(time, list(pair)) for pair in combinations(candidates[:_PAIRED], 2)}
+            pair = max(pairs, key=lambda two: pairs[two], default=None)
+            if pair is not None and pairs[pair] >= max(_EVEN, within + 0.2):
+                best, within = pair, pairs[pair]
         if best is None:
             return None
-        return best, (
-            f"the clock starts again for each: {100 * apart[best]:.0f} % of the steps are alike within one, "
-            f"{100 * together:.0f} % across"
+        name = BETWEEN.join(best)
+        if len(best) > 1:
+            self.frame[name] = together(self.frame, name)
+        return name, (
+            f"the clock starts again for each: {100 * within:.0f} % of the steps are alike within one, "
+            f"{100 * across:.0f} % across"
         )
 
     def pace(self) -> Iterator[tuple[str, Any, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 TASK = "device sensor machine unit asset turbine pump vehicle robot meter node station site plant house room"
 TASK += " home server host well battery account customer person people subject user participant patient"
@@ -23,7 +23,20 @@ PART = "split subset fold partition"  # of an experiment someone made, not of th
 
 
 def words(column: str) -> set[str]:
-    """The words of a column's name: `deviceId2` and `device_id` have `device` and `id`."""
+    """The words of a column's name: `deviceId2` and `device_id` have `device` and `id`.
+
+    A single letter is one in a short name only: `t_ms` has `t`, and `acc_y` no `y`.
+    """
     spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", str(column))
     found: Sequence[str] = re.findall(r"[a-z]+", spaced.lower())
+    if any(len(word) > 2 for word in found):
+        found = [word for word in found if len(word) > 1]
     return {*found, *(word.removesuffix("s") for word in found), *(word.removesuffix("id") for word in found)}
+
+
+def is_axis(column: str, columns: Collection[str]) -> bool:
+    """Whether a name with a `y` is that of an axis, for others have `x` or `z` in its place."""
+    swapped = {axis: str(column).translate(str.maketrans("yY", axis + axis.upper())) for axis in "xz"}
+    if len(str(column)) == 1:  # `y` beside `x` may be what depends on it
+        return swapped["z"] in columns
+    return any(name in columns and name != column for name in swapped.values())

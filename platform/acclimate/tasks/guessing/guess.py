@@ -23,7 +23,8 @@ from acclimate.tasks.columns.spelled import numbers_in
 from acclimate.tasks.columns.wide import long_form, wide_pattern
 from acclimate.tasks.columns.words import TASK, words
 from acclimate.tasks.guessing.guessed import Guess
-from acclimate.tasks.guessing.guesser import ROLES, Guesser
+from acclimate.tasks.guessing.guesser import Guesser
+from acclimate.tasks.guessing.roles import ROLES
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.parquet import FILE
 from acclimate.tasks.sources.types import is_number

@@ -1,37 +1,28 @@
-"""One role of a recipe's columns after another, read off a sample."""
+"""What columns of a sample are for: what is predicted, from which channels, and in which windows."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from acclimate.errors import DataError
 from acclimate.tasks.columns.channels import useless
-from acclimate.tasks.columns.composed import BETWEEN
 from acclimate.tasks.columns.looks import (
     counts_down,
-    counts_rows,
-    is_dated,
     is_float,
     is_text,
-    mostly_rises,
-    no_task,
     only_rises,
     refuse_readings,
     varies,
 )
-from acclimate.tasks.columns.rhythm import LONGEST_WINDOW, Rhythm, runs, seconds
-from acclimate.tasks.columns.sample import Sample
+from acclimate.tasks.columns.rhythm import LONGEST_WINDOW, runs, seconds
 from acclimate.tasks.columns.spelled import switch
-from acclimate.tasks.columns.words import LABEL, NORMAL, PART, RECORDING, TARGET, TASK, TIME, words
+from acclimate.tasks.columns.words import LABEL, NORMAL, PART, RECORDING, TARGET
 from acclimate.tasks.guessing.fitting import fitted
 from acclimate.tasks.guessing.guessed import ORDER, Guess
+from acclimate.tasks.guessing.roles import ROLES, Roles
 from acclimate.tasks.guessing.seasons import forecast_entries
 from acclimate.tasks.report.oddities import sentinels
-from acclimate.tasks.sources.parquet import FILE
 
 MOST_LABELS = 50
 MOST_CODES = 12
@@ -39,38 +30,24 @@ MOST_CODES = 12
 SHORT_WINDOW = 8  # rows in which an anomaly of slow signals shows
 REMEMBERS = 0.5
 """Correlation of a number with its last value from which on its past tells it: it can be forecast."""
-SELDOM = 0.05
-"""Share of the rows whose moment may come twice."""
-ROLES = ("task", "group", "time", "recording", "label", "target")
 
 
-class Guesser:
-    """Takes columns out of `free` one role after another; the roles that names tell best come first."""
-
-    def __init__(self, sampled: Sample, given: Mapping[str, Any]) -> None:
-        self.frame, self.given = sampled.frame, given
-        said = [str(given[key]) for key in ROLES if key in given]
-        named = {*said, *(part for name in said for part in name.split(BETWEEN))}
-        self.free = [column for column in self.frame.columns if column not in named]
-        named_by_file = FILE in self.free and is_text(self.frame[FILE])
-        self.file = FILE if named_by_file else None  # the name of each file
-        self.found: dict[str, Any] = {}
-        self.reasons: dict[str, str] = {}
-        self.left_out: dict[str, str] = {}
-        self.rhythm = Rhythm(sampled, self.found, given)
-        self.whole = sampled.share >= 1.0
+class Guesser(Roles):
+    """What is predicted from which columns, once it is known who measured them and when."""
 
     def guess(self) -> Guess:
         self._task()
         self._column("group", None)
         self._column("time", self._time())
+        self._finer()
         named = (one for one in self._named(RECORDING) if self.frame[one].nunique() > 1)
         self._column("recording", next(((one, "its name says so") for one in named), None))
         if not {"label", "target"} & set(self.given):
             refuse_readings(self.frame, self.free)
-        self._aim()
-        if "recording" not in self.found:
+        if "target" in self.given:  # no column is to be kept as a label
             self._clock()
+        self._aim()
+        self._clock()
         self._no_clock()
         self._channels()
         self._aim_without_target()
@@ -91,95 +68,6 @@ class Guesser:
             self._set(key, value, reason)
         declaration = {key: self.found[key] for key in ORDER if key in self.found}
         return Guess(declaration, {key: self.reasons.get(key, "") for key in declaration}, self.left_out)
-
-    def _set(self, key: str, value: Any, reason: str) -> None:
-        self.found[key], self.reasons[key] = value, reason
-
-    def _name_of_each_row(self, task: str) -> None:
-        """Refuse a device that only the first row of its block names, as merged cells are saved."""
-        absent = self.frame[task].isna()
-        if absent.mean() > 0.5:
-            raise DataError(
-                f"column {task!r} is empty in {100 * absent.mean():.0f} % of the rows: write the device into "
-                "every row, or name another column with --task"
-            )
-
-    def _column(self, role: str, best: tuple[str, str] | None) -> None:
-        if role in self.given:
-            best = str(self.given[role]), "as you said"
-        if best is not None:
-            self._set(role, best[0], best[1])
-            self.free = [one for one in self.free if one != best[0]]
-
-    def _named(self, wanted: str) -> Iterator[str]:
-        """The free columns with one of the wanted words in their name, in the order of the words."""
-        for word in wanted.split():
-            yield from (one for one in self.free if word in words(one) or word == str(one).lower())
-
-    def _task(self) -> None:
-        best = None
-        repeated = [one for one in self.free if 2 <= self.frame[one].nunique() <= len(self.frame) / 2]
-        named = [one for one in self._named(TASK) if one in repeated and not is_float(self.frame[one])]
-        if named:
-            best = named[0], f"its name says so; {self.frame[named[0]].nunique()} of them in the sample"
-        else:
-            unlike = set(self._named(f"{LABEL} {TARGET} {RECORDING} {TIME} {PART}"))
-            texts = [
-                one
-                for one in repeated
-                if is_text(self.frame[one])
-                and one not in (*unlike, self.file)
-                and self.frame[one].nunique() > 2
-            ]
-            if self.file in self.free and not is_dated(self.frame[FILE]):
-                best = FILE, f"a file each: {self.frame[FILE].nunique()} of them in the sample"
-            elif texts:
-                best = (
-                    texts[0],
-                    f"text with {self.frame[texts[0]].nunique()} values; check that it is the device",
-                )
-        if best is None and "task" not in self.given:
-            best = self._series(repeated)
-        if best is None and "group" in self.given:
-            best = str(self.given["group"]), "every owner is one task, for no other column names a device"
-        if best is None and "task" not in self.given:
-            raise DataError(no_task(self.frame, self._named(TASK)))
-        self._column("task", best)
-        self._name_of_each_row(self.found["task"])
-
-    def _series(self, columns: Sequence[str]) -> tuple[str, str] | None:
-        """A column, whatever its name, that tells apart the rows of one moment."""
-        if "time" in self.given:
-            times = [str(self.given["time"])]
-        else:
-            first = [found[0] for found in [self._time()] if found is not None]
-            numbers = (one for one in self._named(TIME) if pd.api.types.is_numeric_dtype(self.frame[one]))
-            times = list(dict.fromkeys([*first, *numbers]))
-        for time in times:
-            for column in columns if self.frame[time].duplicated().any() else ():
-                whole = is_text(self.frame[column]) or pd.api.types.is_integer_dtype(self.frame[column])
-                if column != time and whole and not self.frame.duplicated([column, time]).any():
-                    return column, f"it tells the rows of one {time!r} apart; check that it is the device"
-        return None
-
-    def _time(self) -> tuple[str, str] | None:
-        stamps = [one for one in self.free if pd.api.types.is_datetime64_any_dtype(self.frame[one])]
-        if stamps:
-            return max(stamps, key=lambda one: self.frame[one].nunique()), "it holds timestamps"
-        numbers = [one for one in self._named(TIME) if pd.api.types.is_numeric_dtype(self.frame[one])]
-        task = self.found.get("task")
-        if task is None:
-            counts = [one for one in self.free if counts_rows(self.frame[one])]
-            return next(iter([(one, "its name says so") for one in numbers] + _counting(counts)), None)
-        owners = self.frame[task]
-        counts = [one for one in self.free if counts_rows(self.frame[one], owners)]
-        once = [one for one in [*numbers, *counts] if not self.frame.duplicated([task, one]).any()]
-        # A year beside months, or an hour beside days, is no order: what numbers the rows is a better one.
-        named = [(one, "its name says so") for one in numbers]
-        first = [one for one in named if one[0] in once and mostly_rises(self.frame[one[0]], owners)]
-        found = [*first, *_counting(one for one in counts if one in once)]
-        found += [one for one in named if one[0] in once] + _counting(counts) + named
-        return next(iter(found), None)
 
     def _aim(self) -> None:
         """What is to be predicted, if a column shows it: classes or a number."""
@@ -280,9 +168,11 @@ class Guesser:
         channels = [column for column in self.free if column not in left_out]
         self.left_out |= left_out
         if not channels:
+            taken = (f"{self.found[role]!r} is the {role}" for role in ROLES if role in self.found)
+            unused = (f"{name!r} {why}" for name, why in self.left_out.items())
             raise DataError(
-                "no numeric column is left as an input channel: "
-                + "; ".join(f"{name!r} {why}" for name, why in self.left_out.items())
+                f"no numeric column is left as an input channel: {'; '.join((*taken, *unused))}; name other "
+                "columns for a role, or where each row is one reading, add a column that names the device"
             )
         told = f"; 1 is {', '.join(ones)}" if ones else ""
         self._set("channels", channels, f"every other numeric column{told}")
@@ -306,33 +196,6 @@ class Guesser:
         target = max(self.found["channels"], key=lambda one: self.frame[one].nunique())
         self._set("kind", "forecasting", "no column looks like a label or a target")
         self._set("targets", [target], "the channel with most values; name what you want to forecast")
-
-    def _clock(self) -> None:
-        """A clock that starts again shuffles recordings together: find what tells them apart."""
-        texts = [
-            one
-            for one in self.free
-            if one != self.file and 2 <= self.frame[one].nunique() <= len(self.frame) / 8
-        ]
-        texts = [one for one in texts if not is_float(self.frame[one])]
-        label = [self.found["label"]] if "label" in self.found else []
-        best = self.rhythm.restarts([*([FILE] if self.file in self.free else []), *label, *texts])
-        if best is not None:
-            self._set("recording", *best)
-            self.free = [one for one in self.free if one != best[0]]
-
-    def _no_clock(self) -> None:
-        """A number that comes again and again within a recording, such as an hour, orders no rows."""
-        time = self.found.get("time")
-        if time is None or "time" in self.given or pd.api.types.is_datetime64_any_dtype(self.frame[time]):
-            return
-        keys = [self.found[key] for key in ("task", "recording", "time") if key in self.found]
-        if self.frame.duplicated(keys).mean() > SELDOM:
-            del self.found["time"]
-            self.free.append(time)
-            self.left_out["time"] = (
-                f"{time!r} comes again within a task, and no column parts its runs: rows keep their order"
-            )
 
     def _window(self) -> None:
         window, reason = self.rhythm.window()
@@ -389,7 +252,3 @@ class Guesser:
         ]
         if counters and isinstance(self.found["window"], int) and self.found["window"] > 1:
             self._set("relative", counters, "counters: they only rise, so the rise within a window tells")
-
-
-def _counting(columns: Iterable[str]) -> list[tuple[str, str]]:
-    return [(one, "it rises row by row") for one in columns]

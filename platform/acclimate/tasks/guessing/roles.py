@@ -1,0 +1,188 @@
+"""Who measured the rows of a sample, and when: device, owner, clock and recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from acclimate.errors import DataError
+from acclimate.tasks.columns.composed import BETWEEN, together
+from acclimate.tasks.columns.looks import (
+    counts_rows,
+    is_dated,
+    is_float,
+    is_text,
+    mostly_rises,
+    no_task,
+)
+from acclimate.tasks.columns.rhythm import Rhythm
+from acclimate.tasks.columns.sample import Sample
+from acclimate.tasks.columns.words import LABEL, PART, RECORDING, TARGET, TASK, TIME, is_axis, words
+from acclimate.tasks.guessing.apart import finer_task
+from acclimate.tasks.sources.parquet import FILE
+
+SELDOM = 0.05
+"""Share of the rows whose moment may come twice."""
+ROLES = ("task", "group", "time", "recording", "label", "target")
+
+
+class Roles:
+    """Takes columns out of `free` one role after another; the roles that names tell best come first."""
+
+    def __init__(self, sampled: Sample, given: Mapping[str, Any]) -> None:
+        self.frame, self.given = sampled.frame, given
+        named = [str(given[key]) for key in ROLES if key in given]
+        spoken = {*named, *(part for name in named for part in name.split(BETWEEN))}
+        self.free = [column for column in self.frame.columns if column not in spoken]
+        named_by_file = FILE in self.free and is_text(self.frame[FILE])
+        self.file = FILE if named_by_file else None  # the name of each file
+        self.found: dict[str, Any] = {}
+        self.reasons: dict[str, str] = {}
+        self.left_out: dict[str, str] = {}
+        self.rhythm = Rhythm(sampled, self.found, given)
+        self.whole = sampled.share >= 1.0
+
+    def _set(self, key: str, value: Any, reason: str) -> None:
+        self.found[key], self.reasons[key] = value, reason
+
+    def _column(self, role: str, best: tuple[str, str] | None) -> None:
+        if role in self.given:
+            best = str(self.given[role]), "as you said"
+        if best is not None:
+            self._set(role, best[0], best[1])
+            self.free = [one for one in self.free if one != best[0]]
+
+    def _named(self, wanted: str) -> Iterator[str]:
+        """The free columns with one of the wanted words in their name, in the order of the words."""
+        axes = {one for one in self.free if is_axis(one, self.free)}
+        for word in wanted.split():
+            free = (one for one in self.free if word != "y" or one not in axes)
+            yield from (one for one in free if word in words(one) or word == str(one).lower())
+
+    def _task(self) -> None:
+        best = None
+        repeated = [one for one in self.free if 2 <= self.frame[one].nunique() <= len(self.frame) / 2]
+        said = set(self._named(f"{LABEL} {TARGET}"))  # what befalls a device, such as `Machine failure`
+        named = [one for one in self._named(TASK) if one in repeated and not is_float(self.frame[one])]
+        named = [one for one in named if one not in said]
+        if named:
+            best = named[0], f"its name says so; {self.frame[named[0]].nunique()} of them in the sample"
+        else:
+            unlike = set(self._named(f"{LABEL} {TARGET} {RECORDING} {TIME} {PART}"))
+            texts = [
+                one
+                for one in repeated
+                if is_text(self.frame[one])
+                and one not in (*unlike, self.file)
+                and self.frame[one].nunique() > 2
+            ]
+            if self.file in self.free and not is_dated(self.frame[FILE]):
+                best = FILE, f"a file each: {self.frame[FILE].nunique()} of them in the sample"
+            elif texts:
+                best = (
+                    texts[0],
+                    f"text with {self.frame[texts[0]].nunique()} values; check that it is the device",
+                )
+        if best is None and "task" not in self.given:
+            best = self._series(repeated)
+        if best is None and "group" in self.given:
+            best = str(self.given["group"]), "every owner is one task, for no other column names a device"
+        if best is None and "task" not in self.given:
+            raise DataError(no_task(self.frame, self._named(TASK)))
+        self._column("task", best)
+        self._name_of_each_row(self.found["task"])
+
+    def _name_of_each_row(self, task: str) -> None:
+        """Refuse a device that only the first row of its block names, as merged cells are saved."""
+        absent = self.frame[task].isna()
+        if absent.mean() > 0.5:
+            raise DataError(
+                f"column {task!r} is empty in {100 * absent.mean():.0f} % of the rows: write the device into "
+                "every row, or name another column with --task"
+            )
+
+    def _series(self, columns: Sequence[str]) -> tuple[str, str] | None:
+        """A column, whatever its name, that tells apart the rows of one moment."""
+        if "time" in self.given:
+            times = [str(self.given["time"])]
+        else:
+            first = [found[0] for found in [self._time()] if found is not None]
+            numbers = (one for one in self._named(TIME) if pd.api.types.is_numeric_dtype(self.frame[one]))
+            times = list(dict.fromkeys([*first, *numbers]))
+        for time in times:
+            for column in columns if self.frame[time].duplicated().any() else ():
+                whole = is_text(self.frame[column]) or pd.api.types.is_integer_dtype(self.frame[column])
+                if column != time and whole and not self.frame.duplicated([column, time]).any():
+                    return column, f"it tells the rows of one {time!r} apart; check that it is the device"
+        return None
+
+    def _time(self) -> tuple[str, str] | None:
+        stamps = [one for one in self.free if pd.api.types.is_datetime64_any_dtype(self.frame[one])]
+        if stamps:
+            return max(stamps, key=lambda one: self.frame[one].nunique()), "it holds timestamps"
+        numbers = [one for one in self._named(TIME) if pd.api.types.is_numeric_dtype(self.frame[one])]
+        task = self.found.get("task")
+        if task is None:
+            counts = [one for one in self.free if counts_rows(self.frame[one])]
+            return next(iter([(one, "its name says so") for one in numbers] + _counting(counts)), None)
+        owners = self.frame[task]
+        counts = [one for one in self.free if counts_rows(self.frame[one], owners)]
+        once = [one for one in [*numbers, *counts] if not self.frame.duplicated([task, one]).any()]
+        # A year beside months, or an hour beside days, is no order: what numbers the rows is a better one.
+        named = [(one, "its name says so") for one in numbers]
+        first = [one for one in named if one[0] in once and mostly_rises(self.frame[one[0]], owners)]
+        found = [*first, *_counting(one for one in counts if one in once)]
+        found += [one for one in named if one[0] in once] + _counting(counts) + named
+        return next(iter(found), None)
+
+    def _finer(self) -> None:
+        """Devices that share one name of the task's column, for they were measured at the same time."""
+        task, time = self.found["task"], self.found.get("time")
+        if "task" in self.given or time is None or not is_dated(self.frame[time]):
+            return
+        others = set(self._named(f"{LABEL} {TARGET} {PART}"))
+        best = self.rhythm.restarts([one for one in self._several() if one not in others])
+        finer = finer_task(self.frame, task, best[0], time) if best is not None else None
+        if best is None or finer is None:
+            return
+        if finer != best[0]:
+            self.frame[finer] = together(self.frame, finer)
+        told = f"of one {task!r} several were measured at once; --group {task} holds them out together"
+        self._set("task", finer, told)
+        self.free = [one for one in self.free if one not in best[0].split(BETWEEN)]
+
+    def _clock(self) -> None:
+        """A clock that starts again shuffles recordings together: find what tells them apart."""
+        if "recording" in self.given:
+            return
+        known = [self.found["recording"]] if "recording" in self.found else []
+        label = [self.found["label"]] if "label" in self.found else []
+        columns = [*([FILE] if self.file in self.free else []), *label, *self._several()]
+        best = self.rhythm.restarts(columns, *known)
+        if best is not None:
+            self._set("recording", *best)
+            self.free = [one for one in self.free if one not in best[0].split(BETWEEN)]
+
+    def _several(self) -> list[str]:
+        """The free columns whose values may name recordings or devices."""
+        few = [one for one in self.free if 2 <= self.frame[one].nunique() <= len(self.frame) / 8]
+        return [one for one in few if one != self.file and not is_float(self.frame[one])]
+
+    def _no_clock(self) -> None:
+        """A number that comes again and again within a recording, such as an hour, orders no rows."""
+        time = self.found.get("time")
+        if time is None or "time" in self.given or pd.api.types.is_datetime64_any_dtype(self.frame[time]):
+            return
+        keys = [self.found[key] for key in ("task", "recording", "time") if key in self.found]
+        if self.frame.duplicated(keys).mean() > SELDOM:
+            del self.found["time"]
+            self.free.append(time)
+            self.left_out["time"] = (
+                f"{time!r} comes again within a task, and no column parts its runs: rows keep their order"
+            )
+
+
+def _counting(columns: Iterable[str]) -> list[tuple[str, str]]:
+    return [(one, "it rises row by row") for one in columns]
