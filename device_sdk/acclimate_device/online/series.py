@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acclimate_device import calendar
-from acclimate_device.errors import InputError
+from acclimate_device.errors import BeyondError, InputError
 from acclimate_device.online import given
-from acclimate_device.protocol import Manifest
+from acclimate_device.preprocessing import spellings
+from acclimate_device.protocol import Manifest, Preprocessing
 
 Float = NDArray[np.float32]
 
@@ -27,16 +28,18 @@ class Series:
     def __init__(self, manifest: Manifest) -> None:
         entry, output = manifest.input, manifest.output
         self.channels = entry.channels[: len(entry.channels) - len(calendar.input_names(entry.calendar))]
-        self._absent = np.asarray(entry.preprocessing.absent, np.float32)
-        self._calendar, self._unit_s = entry.calendar, entry.time_unit_s
         steps = entry.preprocessing
+        self._dtype = np.float64 if steps.relative or steps.offset else np.float32  # as training has them
+        self._absent = spellings(steps.absent).astype(self._dtype)
+        self._low, self._high = self._bounds(steps)
+        self._calendar, self._unit_s = entry.calendar, entry.time_unit_s
         self._step = (steps.step_s, steps.pause) if steps.step_s else ()
         self._lags = np.array(entry.lags or tuple(range(entry.window - 1, -1, -1)))
         self._seasons = tuple(sorted(output.seasons, reverse=True))
         self._targets = [self.channels.index(target) for target in output.targets]
         self.steps = output.steps
         self._limit = int(self._lags[0]) + 1 + self.steps[-1]
-        self._values = np.empty((2 * self._limit, len(self.channels)), np.float32)
+        self._values = np.empty((2 * self._limit, len(self.channels)), self._dtype)
         self._measured = np.empty((2 * self._limit, len(self._targets)), bool)
         self._times = np.empty(2 * self._limit)
         self._held = 0
@@ -111,7 +114,8 @@ class Series:
             moment: seconds since 1970, on the clock of the recordings.
 
         Raises:
-            InputError: not a number a channel, infinity, a moment that is none or not after the last one.
+            InputError: not a number a channel, infinity, a moment that is none or not after the last one, or
+                far outside of what training saw where the bundle refuses that.
         """
         row = self.checked(values, moment)
         if self._held == len(self._values):
@@ -124,20 +128,20 @@ class Series:
         self._held += 1
         self.rows += 1
 
-    def input(self, back: int = 0) -> Float | None:
+    def input(self, back: int = 0) -> NDArray[Any] | None:
         """What the graphs take, as recorded, for the forecast made `back` rows before the latest; None where
         it looks back further than rows came, or to a gap that nothing filled."""
         latest = self._held - 1 - back
         if latest - int(self._lags[0]) < max(0, self._held - self._limit):
             return None
         at = latest - self._lags
-        x: Float = self._values[at].T
+        x: NDArray[Any] = self._values[at].T
         if not np.isfinite(x).all():
             return None
         if not self._calendar:
             return x
         told = calendar.inputs(self._times[at] * self._unit_s, self._calendar)
-        whole: Float = np.concatenate([x, told.T])
+        whole: NDArray[Any] = np.concatenate([x, told.T])
         return whole
 
     def at_lags(self, lags: Sequence[int]) -> Float:
@@ -145,7 +149,7 @@ class Series:
         at = self._held - 1 - np.asarray(lags)
         known = at >= max(0, self._held - self._limit)
         values = self._values[np.where(known, at, 0)][:, self._targets]
-        found: Float = np.where(known[:, None], values, np.float32(np.nan))
+        found: Float = np.where(known[:, None], values, np.nan).astype(np.float32)
         return found
 
     def latest(self) -> Float:
@@ -156,10 +160,12 @@ class Series:
     def answers(self, back: int, steps: Sequence[int]) -> Float:
         """The targets so many steps after the row `back` rows before the latest, (steps, targets)."""
         at = self._held - 1 - back + np.asarray(steps)
-        values: Float = np.where(self._measured[at], self._values[at][:, self._targets], np.float32(np.nan))
+        values: Float = np.where(self._measured[at], self._values[at][:, self._targets], np.nan).astype(
+            np.float32
+        )
         return values
 
-    def checked(self, values: Sequence[float] | Mapping[str, float], moment: float) -> Float:
+    def checked(self, values: Sequence[float] | Mapping[str, float], moment: float) -> NDArray[Any]:
         """A row as numbers, NaN where one stands for a missing value.
 
         Raises:
@@ -173,20 +179,39 @@ class Series:
             )
         return row
 
-    def read(self, values: Sequence[float] | Mapping[str, float]) -> Float:
+    def read(self, values: Sequence[float] | Mapping[str, float]) -> NDArray[Any]:
         """A row as numbers, whenever it was.
 
         Raises:
-            InputError: not a number a channel, or infinity.
+            InputError: not a number a channel, or infinity, or far outside of what training saw where the
+                bundle refuses that.
         """
-        row = given.row(values, self.channels, np.float32)
+        row = given.row(values, self.channels, self._dtype)
         if np.isinf(row).any():
             raise InputError(
                 f"the row {given.shown(values)} holds infinity: give NaN where nothing was measured"
             )
-        return np.where(np.isin(row, self._absent), np.float32(np.nan), row)
+        row = np.where(np.isin(row, self._absent), self._dtype(np.nan), row)
+        far = (row < self._low) | (row > self._high)
+        if far.any():
+            channel = self.channels[int(np.argmax(far))]
+            raise BeyondError(
+                f"channel {channel!r} of the row {given.shown(values)} lies far outside what training saw: "
+                "check the sensor and its unit, and give NaN where it is wrong"
+            )
+        return row
 
-    def _filled(self, row: Float) -> Float:
+    def _bounds(self, steps: Preprocessing) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What rows lie in where far ones are refused, (channels,); of counters only the rise is bounded."""
+        count = len(self.channels)
+        free = np.isin(np.asarray(self.channels), steps.relative)
+        if steps.beyond != "refuse" or not steps.low:
+            free[:] = True
+        offset = np.asarray(steps.offset or [0.0])
+        low, high = (np.asarray(one or [0.0]) + offset for one in (steps.low, steps.high))
+        return np.where(free, -np.inf, low[:count]), np.where(free, np.inf, high[:count])
+
+    def _filled(self, row: NDArray[Any]) -> NDArray[Any]:
         for before in (*self._seasons, 1):
             if before <= len(self) and not np.isfinite(row).all():
                 row = np.where(np.isfinite(row), row, self._values[self._held - before])

@@ -1,6 +1,7 @@
 """A stream of measurements on a real bundle: inputs as in training, answers in time, trust by errors."""
 
 import datetime as dt
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from acclimate.models import build, parameters_of
 from acclimate.tasks import RecordingSchema, build_in_memory, from_arrays, stream
 from acclimate_device import Device, Forecaster, OnlinePolicy
 from acclimate_device.bundle import parse_manifest
-from acclimate_device.errors import InputError
+from acclimate_device.errors import BeyondError, InputError
 from acclimate_device.online.blend import Blend
 from acclimate_device.protocol import MANIFEST, dumps
 from acclimate_device.testing import SimulatedFlash, tiny_bundle
@@ -113,7 +114,7 @@ def test_the_clock_of_the_machine_or_of_the_sample_tells_the_calendar(pool, file
     ticking = iter(times)
     by_clock = Forecaster(opened(files), 0, lambda: next(ticking))
     by_date = Forecaster(opened(files), 0)
-    for row in range(60):
+    for row in range(220):
         date = dt.datetime(2024, 1, 1) + dt.timedelta(hours=row)
         a = by_clock.observe_one(values[row])
         b = by_date.observe_one({"power": values[row, 1], "heat": values[row, 0]}, date)
@@ -233,6 +234,61 @@ def test_a_bad_row_is_refused_and_changes_nothing(files, values, moment, says):
         forecaster.observe_one([1.0, 2.0], START_S - 60)
     assert len(forecaster._series) == 1
     forecaster.observe_one([1.0, 2.0], START_S)
+
+
+def test_a_glitch_is_refused_once_where_the_bundle_says_so_and_held_at_the_edge_where_not(pool, files):
+    raw = json.loads(files[MANIFEST])
+    raw["input"]["preprocessing"]["beyond"] = "refuse"
+    values, times = rows_of(pool)
+    forecaster = Forecaster(opened({**files, MANIFEST: json.dumps(raw).encode()}), learn_every=0)
+    edge = Forecaster(opened(files), learn_every=0)
+    for row in range(220):
+        if row == 200:
+            with pytest.raises(BeyondError, match=r"'power' of the row .* give NaN where it is wrong"):
+                forecaster.observe_one([20.0, 1e7], times[row])
+            assert forecaster._series.rows == 200  # nothing changed
+            forecaster.observe_one([20.0, np.nan], times[row])
+            assert np.isfinite(edge.observe_one([20.0, 1e7], times[row])).all()
+        else:
+            forecaster.observe_one(values[row], times[row])
+            answer = edge.observe_one(values[row], times[row])
+    assert answer is not None
+    assert edge._device._life.active.schema.take_clamped() > 0
+
+
+def test_counters_beside_a_forecast_keep_their_steps(pool):
+    """Of 1.9e9 Wh float32 keeps every 128th."""
+    counted = 1.9e9 + np.cumsum(np.random.default_rng(3).uniform(0, 9, ROWS))
+    columns = {"meter": np.zeros(ROWS, int), "time": pool.times, "wh": counted, "power": pool.targets[:, 0]}
+    declared = {
+        "kind": "forecasting",
+        "task": "meter",
+        "time": "time",
+        "targets": ["power"],
+        "window": 4,
+        "channels": ["wh", "power"],
+        "leads": [1],
+        "relative": ["wh"],
+        "stride": 1,
+        "missing": "hold",
+    }
+    counters = build_in_memory(from_arrays(columns), RecordingSchema.from_dict(declared))
+    spec = ModelSpec("forecast", counters.input_shape, 1, {"targets": [1], "calendar": 0, "hidden": [4]})
+    made = Initialization(
+        params=parameters_of(build(spec)),
+        model=spec,
+        schema=counters.schema,
+        normalization=counters.normalization(np.arange(1)),
+        adaptation=AdaptationPolicy(5, 0.05, 16, ("head.weight",), "mae"),
+        learner="joint",
+    )
+    forecaster = Forecaster(opened(build_bundle(made, release_of(made)).files), learn_every=0)
+    seen = [one for one in stream(counters, 0) if np.isfinite(one.x).all()]
+    for row in range(100):
+        forecaster.observe_one([counted[row], columns["power"][row]], float(pool.times[row]))
+        same = next((one for one in seen if one.row == row), None)
+        if same is not None:
+            assert np.array_equal(forecaster._series.input(), same.x), row
 
 
 def test_a_bundle_that_does_not_forecast_is_refused():

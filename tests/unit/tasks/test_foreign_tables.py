@@ -28,6 +28,10 @@ def panel(devices: int = 20, years: int = 12) -> pd.DataFrame:
     )
 
 
+def counts_of(frame: pd.DataFrame):
+    return np.random.default_rng(2).poisson(9, len(frame))
+
+
 def guessed(frame: pd.DataFrame, **given):
     return guess(from_frame(frame), given)
 
@@ -42,8 +46,10 @@ def test_what_never_changes_in_a_device_is_no_label():
 def test_a_mark_on_a_year_is_no_answer_and_a_count_no_class():
     frame = panel().assign(y95=lambda one: (one.year == 1995).astype(int))
     assert guessed(frame).declaration["kind"] == "forecasting"
-    counts = guessed(frame.assign(y=np.random.default_rng(2).poisson(9, len(frame))))
+    counts = guessed(frame.assign(y=counts_of(frame)))
     assert (counts.declaration["kind"], counts.declaration["targets"]) == ("regression", ["y"])
+    numbered = panel().drop(columns="year").assign(row=np.arange(len(frame)), y=counts_of(frame))
+    assert guessed(numbered).declaration["targets"] == ["y"]
     codes = guessed(frame.assign(y=np.random.default_rng(2).integers(0, 3, len(frame))))
     assert codes.declaration["label"] == "y"
 

@@ -152,7 +152,9 @@ class Guesser(Roles):
     def _follows_time(self, column: str) -> bool:
         """Whether it is the same for all devices at each moment, as a mark on a year is."""
         time = self.found.get("time")
-        return time is not None and not varies(self.frame[column], self.frame[time])
+        if time is None or not self.frame[time].duplicated().any():  # no moment is shared
+            return False
+        return not varies(self.frame[column], self.frame[time])
 
     def _is_class(self, column: str) -> bool:
         return is_text(self.frame[column]) or pd.api.types.is_bool_dtype(self.frame[column])
