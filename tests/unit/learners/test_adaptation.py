@@ -10,6 +10,7 @@ from torch.func import functional_call
 from acclimate.errors import ModelError, RecipeError
 from acclimate.initialization import ModelSpec
 from acclimate.learners import LOSSES, LearnerConfig, build_learner, inner_step, loss_for, under
+from acclimate.learners.trainable import trainable_names
 from acclimate.models import build, parameters_of
 
 SPEC = ModelSpec("conv1d", (2, 8), 3, {"filters": 4, "blocks": 2})
@@ -62,6 +63,11 @@ def test_only_the_declared_subset_moves(trainable: str | tuple[str, ...], moving
     assert {name for name in after if after[name].dim() > start[name].dim()} == moving
     assert all(torch.equal(after[name], start[name]) for name in start.keys() - moving)
     assert all(not torch.equal(after[name][0], start[name]) for name in moving)
+
+
+def test_without_a_module_called_head_the_last_one_with_parameters_is_it() -> None:
+    model = torch.nn.Sequential(*(torch.nn.Linear(2, 2) for _ in range(4)), torch.nn.ReLU())
+    assert trainable_names(model, "head") == ("3.weight", "3.bias")
 
 
 def test_padding_does_not_count() -> None:

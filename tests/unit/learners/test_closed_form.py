@@ -15,9 +15,12 @@ from acclimate.learners import (
     build_learner,
     check_head,
     class_means,
+    in_units,
     last_layer,
+    under,
 )
 from acclimate.learners.moments import class_mean_prior
+from acclimate.learners.statistics import last_layer_prior
 from acclimate.models import build, parameters_of
 
 TASKS, WIDTH, CLASSES = 3, 4, 3
@@ -101,13 +104,63 @@ def test_class_means_are_the_posterior_of_a_joint_gaussian() -> None:
     """The textbook: condition the joint law of means and observations on the observations."""
     root = wide(CLASSES, CLASSES)
     prior = root @ root.T + torch.eye(CLASSES, dtype=torch.float64)
-    mean, z = wide(CLASSES, 2), wide(1, 5, 2)
-    one_hot = nn.functional.one_hot(torch.tensor([[0, 0, 2, 0, 2]]), CLASSES).double()
-    found, cov = class_means.posterior(mean, prior, z, one_hot, torch.ones(1, 5, dtype=torch.float64))
-    design = one_hot[0]
-    gain = prior @ design.T @ torch.linalg.inv(design @ prior @ design.T + torch.eye(5, dtype=torch.float64))
-    torch.testing.assert_close(found[0], mean + gain @ (z[0] - design @ mean))
-    torch.testing.assert_close(cov[0], prior - gain @ design @ prior)
+    mean, z = wide(CLASSES, 2), wide(2, 5, 2)
+    one_hot = nn.functional.one_hot(torch.tensor([[0, 0, 2, 0, 2], [1, 2, 1, 0, 1]]), CLASSES).double()
+    found, cov = class_means.posterior(mean, prior, z, one_hot, torch.ones(2, 5, dtype=torch.float64))
+    for task, design in enumerate(one_hot):
+        noisy = design @ prior @ design.T + torch.eye(5, dtype=torch.float64)
+        gain = prior @ design.T @ torch.linalg.inv(noisy)
+        torch.testing.assert_close(found[task], mean + gain @ (z[task] - design @ mean))
+        torch.testing.assert_close(cov[task], prior - gain @ design @ prior)
+
+
+def test_a_class_is_as_likely_as_its_mean_is_near() -> None:
+    mean, z, cov = wide(CLASSES, 2), wide(5, 2), torch.diag(torch.tensor([0.5, 1.0, 2.0]).double())
+    scale, power, bias = wide(()), wide(()), wide(CLASSES)
+    found = class_means.logits(mean, cov, z, scale, power, bias)
+    for example in range(5):
+        for label in range(CLASSES):
+            variance = 1 + cov[label, label]
+            apart = ((z[example] - mean[label]) ** 2).sum()
+            expected = bias[label] - scale.exp() * apart / variance - power * variance.log()
+            torch.testing.assert_close(found[example, label], expected)
+
+
+def test_a_fleets_moments_count_like_examples_of_the_device() -> None:
+    """With them as prior a device's head is ridge regression on both; what noise made negative is none."""
+    root, products, phi, y = wide(4, 2), wide(4, 2), wide(1, 6, 4), wide(1, 6, 2)
+    gram, tau, ridge = root @ root.T, 3.0, 0.5
+    noisy = gram - 1e-12 * torch.eye(4, dtype=torch.float64)
+    mean, factor = last_layer_prior(noisy, products, tau, ridge)
+    found, _ = last_layer.posterior(mean, last_layer.covariance(factor), phi, y, torch.ones(1, 6).double())
+    both = tau * gram + ridge * torch.eye(4, dtype=torch.float64) + phi[0].T @ phi[0]
+    torch.testing.assert_close(found[0], torch.linalg.solve(both, tau * products + phi[0].T @ y[0]))
+    worse = last_layer_prior(gram - 5 * torch.eye(4, dtype=torch.float64), products, tau, ridge)
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in worse)
+
+
+@pytest.mark.parametrize(("loss", "variance"), [("cross_entropy", 1 / 0.3), ("mae", 1.0)])
+def test_a_prior_of_no_fleet_is_a_ridge(loss: str, variance: float) -> None:
+    factor = learner_of("mlp", loss=loss).heads.prior(2)["last.factor"]
+    torch.testing.assert_close(last_layer.covariance(factor), variance * torch.eye(3))
+
+
+def test_a_temperature_divides_a_heads_logits() -> None:
+    learner = learner_of("mlp")
+    meta, support, query = scene(learner, "mlp")
+    prior, state = under(meta, "prior."), under(learner.adapt(meta, support)[1], "state.")
+    features = learner.features(meta, query[0])
+    for name in ("last", "means"):
+        warm = prior | learner.heads.tempered(prior, name, 3.0)
+        found, before = (learner.heads.answers(each, state, features)[name] for each in (warm, prior))
+        torch.testing.assert_close(found, (before / 3.0).log_softmax(-1))
+
+
+@pytest.mark.parametrize("unit", [None, 4.0])
+def test_losses_are_counted_in_units(unit: float | None) -> None:
+    outputs, targets = wide(2, 3, 1), wide(2, 3, 1)
+    found = in_units(LOSSES["mae"], outputs, targets, None if unit is None else torch.tensor(unit))
+    torch.testing.assert_close(found, (outputs - targets).abs()[..., 0] / (unit or 1.0))
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "mae"])
@@ -237,6 +290,13 @@ def test_moments_find_the_fleet_that_made_the_data() -> None:
     torch.testing.assert_close(prior["mean"] @ back.T, fleet, rtol=0, atol=0.15)
     found = class_means.covariance(prior["factor"]) / 0.5
     torch.testing.assert_close(found, spread, rtol=0, atol=0.12)
+
+
+def test_the_projection_whitens_what_differs_within_a_class() -> None:
+    y = torch.arange(CLASSES).repeat(40).expand(30, -1)
+    prior = class_mean_prior(3 * wide(30, 120, 4), y, torch.ones(30, 120).double(), CLASSES)
+    back = torch.linalg.inv(prior["projection"])
+    torch.testing.assert_close(back @ back.T, 9 * torch.eye(4).double(), rtol=0, atol=0.8)
 
 
 def test_a_class_no_task_holds_strays_like_the_others() -> None:
