@@ -368,6 +368,8 @@ def test_runs_that_two_columns_number_are_told_apart_and_what_counts_down_in_the
     found = declared(pumps, "--target", "left")
     assert found["recording"] == "run + batch"
     assert found["kind"] == "regression"
+    one_run = pumps.query("batch == 'a' and run == 0").drop(columns=["batch", "run"])
+    assert declared(one_run, "--force")["targets"] == ["left"]
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,12 @@ class Guesser(Roles):
             self.free.remove(numbers[0])
             self._set("kind", "regression", f"column {numbers[0]!r} is named like a target and holds numbers")
             self._set("targets", [numbers[0]], "its name says so")
+            return
+        left = next((one for one in self.free if self._runs_out(one)), None)
+        if left is not None:
+            self.free.remove(left)
+            self._set("kind", "regression", f"{left!r} counts down, which nobody knows before the end")
+            self._set("targets", [left], "it falls alike from row to row")
 
     def _aim_at_anomalies(self) -> None:
         self._set("kind", "anomaly", "as you said")
@@ -140,6 +146,14 @@ class Guesser(Roles):
         found = [task[target].astype(float).autocorr() for task in self.rhythm.tasks() if len(task) > 8]
         known = [one for one in found if np.isfinite(one)]
         return float(np.median(known)) if known else 0.0
+
+    def _runs_out(self, column: str) -> bool:
+        """Whether a number says how much is left, and so what comes: no channel could."""
+        if "time" not in self.found or not pd.api.types.is_numeric_dtype(self.frame[column]):
+            return False
+        return bool(self.frame[column].min() >= 0) and (
+            counts_down(column, list(self.rhythm.tasks())) is not None
+        )
 
     def _is_number(self, column: str) -> bool:
         """Whether numbers that could be codes of classes are a quantity, or no answer at all."""
