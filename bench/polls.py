@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import socket
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from acclimate.rollout.domain.fleet import Device, Fleet
 from acclimate.rollout.store import open_store
 from acclimate_device.protocol import STATE_PATH, Release
 from bench.loadgen import Load, closed_loop, open_loop
+from tests.support.ports import free_port
 
 DEVICES = 10_000
 PEER_DEVICES = 200
@@ -172,13 +172,6 @@ def first_tag(port: int, bearer: str) -> str:
     )
     with urllib.request.urlopen(request, timeout=5) as response:
         return str(response.headers["ETag"])
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 import psycopg
 
 from tests.support.certificates import write_certificates
+from tests.support.ports import free_port
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
 START_TIMEOUT_S = 60.0
@@ -39,7 +39,7 @@ class PostgresServer:
             raise RuntimeError("PostgreSQL is not installed: run make system-packages")
         self._account = pwd.getpwnam("postgres") if os.getuid() == 0 else None
         self._folder = folder_for(self._account, "acclimate-postgres-")
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
         self._fsync, self._tls = fsync, tls
@@ -151,9 +151,3 @@ def folder_for(account: pwd.struct_passwd | None, prefix: str) -> Path:
             return folder
     told = ", ".join(f"{place} ({oct(stat.S_IMODE(place.stat().st_mode))})" for place in places)
     raise RuntimeError(f"user {account.pw_name} reaches none of {told}: chmod o+x one of them")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

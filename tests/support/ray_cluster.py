@@ -17,6 +17,7 @@ from pathlib import Path
 from click.testing import CliRunner, Result
 
 from acclimate.cli.main import cli
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -179,13 +180,6 @@ class Cable:
             sink.shutdown(socket.SHUT_WR)
         except OSError:
             return
-
-
-def free_port() -> int:
-    """A free port above those that Ray gives to workers."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def answers(port: int) -> bool:

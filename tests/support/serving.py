@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
+from tests.support.ports import free_port
 
 ADMIN = "acl_for-tests-only-0123456789abcdef"
 
@@ -26,7 +27,7 @@ class Served:
 
     def __init__(self, home: Path, database_url: str = "", authority: Path | None = None) -> None:
         self.home, self.database_url = home, database_url
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"https://localhost:{self.port}" if authority else f"http://127.0.0.1:{self.port}"
         self.trust = ssl.create_default_context(cafile=authority) if authority else True
         self.process: subprocess.Popen[bytes] | None = None
@@ -86,9 +87,3 @@ class Served:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.wait(30)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

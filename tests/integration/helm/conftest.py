@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.postgres import folder_for
 from tests.unit.helm.rendering import (
     CHART,
@@ -36,12 +36,6 @@ helm_python = pytest.importorskip("helm_python", reason="the chart is rendered b
 
 PASSWORD = "correct horse/battery@staple:1"  # each of / @ : would break a URL
 STARTS_WITHIN_S = 90.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -28,8 +28,9 @@ from acclimate.training.loop import OuterState, train
 from acclimate.training.problem import open_problem
 from acclimate.training.ray_pool import RayPool
 from acclimate.workflow import phases
-from tests.integration.helm.conftest import free_port, status
+from tests.integration.helm.conftest import status
 from tests.integration.training.test_same_bits import PHASE, RECIPE
+from tests.support.ports import free_port
 from tests.support.rollout_samples import a_rollout
 from tests.unit.helm.test_dashboards import DASHBOARDS, panels
 

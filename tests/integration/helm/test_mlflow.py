@@ -10,7 +10,8 @@ import sys
 import httpx
 import pytest
 
-from tests.integration.helm.conftest import PASSWORD, free_port, resolved, started
+from tests.integration.helm.conftest import PASSWORD, resolved, started
+from tests.support.ports import free_port
 from tests.unit.helm.rendering import SMALL, at, merged
 
 pytestmark = pytest.mark.slow

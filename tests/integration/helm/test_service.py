@@ -12,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.integration.helm.conftest import PASSWORD, free_port, resolved, started
+from tests.integration.helm.conftest import PASSWORD, resolved, started
+from tests.support.ports import free_port
 from tests.unit.helm.rendering import at
 
 pytestmark = pytest.mark.slow

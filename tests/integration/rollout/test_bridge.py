@@ -29,16 +29,11 @@ from acclimate_device.telemetry import ReportQueue
 from acclimate_device.testing import SimulatedFlash
 from tests.support.answering import Asked, answering
 from tests.support.certificates import Authority
+from tests.support.ports import free_port
 from tests.support.serving import Served
 from tests.unit.device.test_queue import report
 
 pytestmark = pytest.mark.slow
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Broker:

@@ -18,8 +18,9 @@ import psycopg
 import pytest
 import s3fs
 
-from tests.integration.helm.conftest import free_port, resolved, started
+from tests.integration.helm.conftest import resolved, started
 from tests.support.fleet_journey import Operator
+from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
 from tests.support.s3 import KEY, SECRET, S3Server
 from tests.support.serving import ADMIN
