@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -45,13 +45,18 @@ MOST_BYTES = 512 * 1024 * 1024
 
 @dataclass
 class _Held:
-    """One campaign's contributions by device, and how long each is; or the round that hides them."""
+    """One campaign's contributions by device, and how long each is; or the round that hides them.
+
+    Attributes:
+        recorded: devices of which the store knows that they contributed, and so what they spend.
+    """
 
     values: dict[str, Integers] = field(default_factory=dict)
     norms: dict[str, float] = field(default_factory=dict)
     right: int = 0
     tried: int = 0
     secure: SecureRound | None = None
+    recorded: set[str] = field(default_factory=set)
 
 
 class RoundDesk:
@@ -143,6 +148,7 @@ class RoundDesk:
         campaign = await self._admitted(fleet, device, given.round)
         held = self._of(campaign)
         if device in held.values:
+            await self._record(campaign, [device])  # the store may have failed when it came
             return
         if sum(one.nbytes for each in self._held.values() for one in each.values.values()) > MOST_BYTES:
             raise ProblemError(503, "unavailable", "no more fit into memory", {"Retry-After": "60"})
@@ -157,8 +163,7 @@ class RoundDesk:
                 held.tried += given.tried
 
         await self._done(campaign, device, keep)
-        await in_thread(self._store.accept_contribution, fleet, device, campaign.id, self.clock())
-        self._metrics.contributions.labels(fleet, "accepted").inc()
+        await self._record(campaign, [device])
 
     async def answer(
         self, fleet: str, device: str, round_id: str, runs: Release | None, act: Callable[[SecureRound], None]
@@ -181,6 +186,15 @@ class RoundDesk:
             act(secure)
 
         await self._done(campaign, device, taken)
+
+    async def _record(self, campaign: Campaign, devices: Iterable[str]) -> None:
+        """Have the store know that they contributed: no result may come of whose privacy is not accounted."""
+        held = self._of(campaign)
+        for device in sorted({*devices} - held.recorded):
+            at = (campaign.fleet, device, campaign.id, self.clock())
+            await in_thread(self._store.accept_contribution, *at)
+            held.recorded.add(device)
+            self._metrics.contributions.labels(campaign.fleet, "accepted").inc()
 
     async def _admitted(self, fleet: str, device: str, round_id: str) -> Campaign:
         """The campaign that a device gives something to, if it may."""
@@ -259,6 +273,7 @@ class RoundDesk:
             why = f"{len(held.values)} of {campaign.quorum} devices contributed until it closed"
             await self._end(campaign, "void", why)
             return
+        await self._record(campaign, held.values)
         result = await in_thread(combined, campaign, list(held.values.values()), self._gauss)
         why = f"{len(held.values)} devices contributed"
         await self._end(campaign, "done", why, result.astype("<f8").tobytes())
@@ -278,6 +293,7 @@ class RoundDesk:
         except SumLostError as error:
             await self._end(campaign, "void", str(error))
             return True
+        await self._record(campaign, came.devices)
         mean = mean_of(campaign, came.total, len(came.devices))
         why = "; ".join((f"{len(came.devices)} of {secure.joined} devices contributed", *came.lost))
         await self._end(campaign, "done", why, mean.astype("<f8").tobytes())

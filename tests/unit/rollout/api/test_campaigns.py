@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from acclimate.rollout.application import Service
 from acclimate.rollout.domain.campaign import Campaign
@@ -370,3 +371,29 @@ async def test_a_device_spends_no_more_than_the_cap_over_all_campaigns(world):
     third = await opened(world, members, id="campaign-3", holder=again.rounds.holder, **spends)
     await again.rounds.refresh()
     assert again.rounds.asked("plant", members[0].id, members[0].release) == third
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["sent again", "not sent again"])
+async def test_what_a_device_spends_is_accounted_though_the_store_failed(world, monkeypatch, again: bool):
+    """The contribution is in the sum; the answer to the device was an error."""
+    members = await fleet(world, 3)
+    campaign = await opened(world, members, noise=2.0, clip=2.0)
+    for member in members[:2]:
+        await member.gives(member.makes(campaign.round()))
+    store, left = world.service.store, [1]
+    accept = type(store).accept_contribution
+
+    def failing(*given: object) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise OperationalError("insert", {}, Exception("the disk is full"))
+        accept(store, *given)
+
+    monkeypatch.setattr(store, "accept_contribution", failing)
+    await members[2].gives(members[2].makes(campaign.round()), 503)
+    if again:
+        await members[2].gives(members[2].makes(campaign.round()))
+    await later(world, 3601)
+    told = await world.call("GET", "/campaigns/campaign-1/contributors")
+    assert {one["contributor"]["device"] for one in told} == {member.id for member in members}
+    assert {round(one["spent"], 2) for one in told} == {round(campaign.epsilon, 2)}
