@@ -54,6 +54,9 @@ RIGHT = {
     "a header over two lines": lambda folder, frame: edited(
         folder, frame, lambda rows: [rows[0].replace("state", '"state\n(of the pump)"'), *rows[1:]]
     ),
+    "inches within a cell": lambda folder, frame: edited(
+        folder, frame, lambda rows: [rows[0] + ",pipe", *(row + ',5" wide' for row in rows[1:])]
+    ),
     "quotes behind a backslash": lambda folder, frame: edited(
         folder, frame, lambda rows: [rows[0] + ",note", *(row + ',"say \\"hi\\", ok"' for row in rows[1:])]
     ),

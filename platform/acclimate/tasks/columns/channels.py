@@ -70,7 +70,7 @@ def _unlike_a_channel(frame: pd.DataFrame, name: str, found: Mapping[str, Any], 
         return why_no_number(values)
     if words(name) & set(COUNTER.split()):
         return "is named like a counter or an identifier"
-    if counts_rows(values):
+    if counts_rows(values) and (values.is_monotonic_increasing or name.startswith("column ")):
         return "counts the rows"
     if values.nunique() < 2:
         return "never changes"

@@ -104,11 +104,8 @@ class Rhythm:
             # what is forecast must be known in nearly every step
             ahead = self.found["kind"] == "forecasting" and "readings" not in self.given
             even = usual_step(float(np.quantile(near, 0.9)) if ahead else usual)
-            yield (
-                "resample_s",
-                even,
-                f"{100 * uneven:.0f} % of the steps are far from the usual {usual:.4g} s",
-            )
+            why = f"{100 * uneven:.0f} % of the steps are far from the usual {usual:.4g} s"
+            yield "resample_s", even, "gathers the readings of a moment" if "readings" in self.given else why
             yield "sample_rate_hz", float(f"{1 / even:.10g}"), f"rows become {even:g} s apart"
             yield "max_gap", 10 * even, "no window crosses a longer pause"
         elif pauses:

@@ -22,6 +22,8 @@ _SPOKEN = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar", " ":
 
 _BREAK = "\x1f"
 """Stands for the end of a line within a cell, for `csv` takes none; `split` takes it for a blank."""
+_OPEN = re.compile(r'(?:^|[,;\t|])"(?:[^"]|"")*$')
+"""The rest of a line in which a quoted cell does not end; a quote within a cell, as of inches, opens none."""
 _TALLEST = 20
 """Lines that one cell may take."""
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
@@ -147,21 +149,15 @@ def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> 
 
 
 def _whole_cells(lines: list[str]) -> list[str]:
-    """Lines put together where quotes open in one and close in a later one, as workbooks' headers do."""
+    """Lines put together where a quoted cell ends in a later one, as in the headers of workbooks."""
     whole: list[str] = []
     at = 0
     while at < len(lines):
-        ends = next(
-            (end for end in range(at + 1, min(at + _TALLEST, len(lines)) + 1) if _closed(lines[at:end])),
-            at + 1,
-        )
-        whole.append(_BREAK.join(lines[at:ends]))
-        at = ends
+        ends = range(at + 1, min(at + _TALLEST, len(lines)) + 1)
+        end = next((end for end in ends if not _OPEN.search(_BREAK.join(lines[at:end]))), at + 1)
+        whole.append(_BREAK.join(lines[at:end]))
+        at = end
     return whole
-
-
-def _closed(lines: list[str]) -> bool:
-    return sum(line.count('"') for line in lines) % 2 == 0
 
 
 def _height(lines: list[str]) -> int:
