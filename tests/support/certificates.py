@@ -16,9 +16,14 @@ _PEM = serialization.Encoding.PEM
 
 
 class Authority:
-    """A certificate authority; what it signs is valid for a day."""
+    """A certificate authority; what it signs is valid for a day.
 
-    def __init__(self) -> None:
+    Args:
+        began: when that began; None for an hour ago.
+    """
+
+    def __init__(self, began: datetime | None = None) -> None:
+        self._began = began
         self._key = ec.generate_private_key(ec.SECP256R1())
         # A name of its own: of two authorities with one name, OpenSSL tries the wrong one's key.
         self._name = _called(f"authority {x509.random_serial_number():x}"[:40])
@@ -47,7 +52,7 @@ class Authority:
     def _signed(
         self, subject: x509.Name, of: ec.EllipticCurvePrivateKey, extension: x509.ExtensionType
     ) -> bytes:
-        began = datetime.now(UTC) - timedelta(hours=1)
+        began = self._began or datetime.now(UTC) - timedelta(hours=1)
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)

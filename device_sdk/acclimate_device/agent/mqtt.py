@@ -19,7 +19,7 @@ from paho.mqtt.properties import Properties
 
 from acclimate_device.agent.certificate import present
 from acclimate_device.agent.identity import DeviceKey
-from acclimate_device.agent.transport import Response, trusting
+from acclimate_device.agent.transport import Response, of_the_clock, trusting
 from acclimate_device.errors import TransportError
 from acclimate_device.protocol import LIMITS, STATE_PATH
 from acclimate_device.protocol.mqtt import OFFLINE, ONLINE, carried, headers_of, name_of, packet_bytes, topic
@@ -116,7 +116,8 @@ class MqttTransport:
                 self._client.loop_start()
                 self._started = True
         except (OSError, ValueError) as error:
-            raise TransportError(f"broker {self._host}:{self._port}: {error}") from None
+            told = f"{error}{of_the_clock(error)}"
+            raise TransportError(f"broker {self._host}:{self._port}: {told}") from None
         if not self._ready.wait(self._timeout_s):
             raise TransportError(
                 f"broker {self._host}:{self._port} does not let {self._name} in: "

@@ -23,6 +23,8 @@ from acclimate_device.agent.proxy import proxy_at, proxy_of
 from acclimate_device.errors import TransportError
 
 _PIECE_BYTES = 4096
+_OUT_OF_TIME = (9, 10)
+"""OpenSSL's codes of a certificate that is not yet, or no longer, valid."""
 _SLOWEST_BYTES_PER_S = 64.0
 """An answer that comes slower, once a timeout has passed, never ends: a proxy that hangs, or worse."""
 
@@ -116,9 +118,8 @@ class HttpTransport:
                 self.close()
                 # a server may close an idle connection at any time: that says nothing about this request
                 if not reused or fresh:
-                    raise TransportError(
-                        f"{method} {self._host}{path}: {error or type(error).__name__}"
-                    ) from None
+                    told = f"{error or type(error).__name__}{of_the_clock(error)}"
+                    raise TransportError(f"{method} {self._host}{path}: {told}") from None
         raise AssertionError("unreachable")
 
     def close(self) -> None:
@@ -176,6 +177,13 @@ class HttpTransport:
             connection.set_tunnel(self._host, self._port or 443, dict(self._proxy.headers))
         connection.response_class = _Answer
         return connection
+
+
+def of_the_clock(error: Exception) -> str:
+    """What else may be wrong where a certificate has ended, or is yet to begin."""
+    if getattr(error, "verify_code", 0) not in _OUT_OF_TIME:
+        return ""
+    return f": if {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC is wrong, set this machine's clock"
 
 
 def trusting(ca_file: Path | None) -> ssl.SSLContext:

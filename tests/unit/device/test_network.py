@@ -7,6 +7,7 @@ import random
 import socket
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -345,6 +346,18 @@ def test_authorities_that_cannot_be_read_are_named(tmp_path: Path, content: byte
         get(HttpTransport("https://127.0.0.1:1", bundle))
     with pytest.raises(TransportError, match=r"ca_file .*ca\.pem: .+: give certificates in PEM"):
         MqttTransport("mqtts://127.0.0.1:1", Identity(Store(SimulatedFlash())).key(), bundle)
+
+
+@pytest.mark.parametrize(("days", "why"), [(-30, "has expired"), (30, "not yet valid")])
+def test_a_certificate_out_of_its_time_asks_for_a_look_at_the_clock(
+    tmp_path: Path, days: int, why: str
+) -> None:
+    ours = Authority(datetime.now(UTC) + timedelta(days=days))
+    with (
+        answering(ok, ours.server(tmp_path)) as port,
+        pytest.raises(TransportError, match=f"{why}.*: if .* UTC is wrong, set this machine's clock"),
+    ):
+        get(HttpTransport(f"https://127.0.0.1:{port}", ours.write(tmp_path / "ours.pem")))
 
 
 def test_an_agent_lives_on_when_certificate_and_authority_are_renewed(tmp_path: Path) -> None:
