@@ -81,12 +81,10 @@ static void begin_moments(acc_link *l, uint8_t sequence, const uint8_t *body, ui
 
 static void numbers(acc_link *l, uint8_t sequence, const uint8_t *body, uint32_t count) {
     int32_t some[BODY / 4];
-    uint8_t out[BODY];
     const uint32_t at = count == 4 ? word(body) : UINT32_MAX, left = at < ACC_MOMENT_COUNT ? ACC_MOMENT_COUNT - at : 0;
     const uint32_t length = left < BODY / 4 ? left : BODY / 4;
     const int told = left ? acc_moments_read(l->device, at, length, some) : ACC_FRAME;
-    for (uint32_t i = 0; i < length && told == ACC_OK; i++) set_word(out + 4 * i, (uint32_t)some[i]);
-    answer(l, ASK_NUMBERS, sequence, told == ACC_OK ? (int32_t)length : told, out, told == ACC_OK ? 4 * length : 0);
+    answer(l, ASK_NUMBERS, sequence, told == ACC_OK ? (int32_t)length : told, (const uint8_t *)some, told == ACC_OK ? 4 * length : 0);
 }
 #endif
 
