@@ -155,7 +155,7 @@ static int take_steps(acc_device *d, const float *from, uint32_t all) {
     const uint32_t batches = (all + ACC_BATCH - 1) / ACC_BATCH;
     float *params = d->candidate;
     memcpy(params, from, sizeof d->candidate);
-    for (uint32_t k = 0; k < ACC_STEPS; k++) {
+    for (uint32_t k = 0; k != ACC_STEPS; k++) {
         const float *rates = numbers + ACC_AT_RATES + (k < ACC_RATE_STEPS ? k : ACC_RATE_STEPS - 1) * ACC_RATES;
         const uint32_t first = k % batches * ACC_BATCH;
         const uint32_t last = first + ACC_BATCH < all ? first + ACC_BATCH : all;

@@ -73,7 +73,7 @@ def as_learner(start: Initialization) -> tuple[Learner, MetaParams]:
         algorithm="closed-form" if start.prior else "maml",
         heads=heads_in(start.prior) if start.prior else "auto",
         inner_lr=policy.inner_lr,
-        inner_steps=policy.steps,
+        inner_steps=max(1, policy.steps),  # of training; how many are taken is said where they are
         trainable=policy.trainable or "all",
         compile="off",
     )

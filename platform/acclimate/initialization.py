@@ -117,7 +117,7 @@ class AdaptationPolicy:
     """How a device adapts: gradient steps on its support, at `inner_lr` times any learned rates.
 
     Attributes:
-        steps: gradient steps of one adaptation.
+        steps: gradient steps of one adaptation; 0: one model for all, which never adapts.
         inner_lr: the step size; learned rates, where there are any, replace it by parameter and step.
         shots: support examples a class (classification) or in all.
         trainable: names of the parameters that move; empty means all.

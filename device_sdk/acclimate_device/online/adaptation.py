@@ -13,7 +13,7 @@ import numpy as np
 
 from acclimate_device.online.schema import Schema
 from acclimate_device.online.support import Example
-from acclimate_device.protocol import Manifest
+from acclimate_device.protocol import Adaptation, Manifest
 from acclimate_device.runtime import Batch, GradientEngine, Params
 
 
@@ -53,6 +53,8 @@ def adapt(
         current: adapted parameters in use; None while the start is.
         judge_from: held-back examples needed for their verdict.
     """
+    if not engine.adaptation.steps:
+        return Outcome(engine.start, False, 0)
     candidates = [take_steps(engine, engine.start, batches)]
     if current is not None:
         candidates += [take_steps(engine, current, batches), current]
@@ -85,9 +87,16 @@ def _finite(params: Params) -> bool:
 
 
 def expected_to_pay(manifest: Manifest) -> bool:
-    """Whether adaptation helped on the tasks held out in training; without that knowledge it is not used."""
-    if manifest.expected is None or len(manifest.expected.points) < 2:
+    """Whether the bundle's steps helped on the tasks held out in training; without that knowledge they are
+    not used."""
+    steps = manifest.adaptation.steps if isinstance(manifest.adaptation, Adaptation) else 1
+    if manifest.expected is None:
         return False
-    points = sorted(manifest.expected.points, key=lambda point: point.steps)
+    # A report goes on far beyond the bundle's steps, where many a start is lost that a few would improve.
+    points = sorted(
+        (point for point in manifest.expected.points if point.steps <= steps), key=lambda point: point.steps
+    )
+    if len(points) < 2:
+        return False
     gain = points[-1].mean - points[0].mean
     return gain > 0.0 if manifest.expected.higher_is_better else gain < 0.0

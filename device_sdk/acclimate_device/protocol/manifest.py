@@ -130,7 +130,8 @@ class Adaptation:
 
     Attributes:
         kind: `gradient`.
-        steps: gradient steps of one adaptation, each over one batch drawn from the support.
+        steps: gradient steps of one adaptation, each over one batch drawn from the support; 0: the start is
+            one model for all and never adapts.
         inner_lr: step size of parameters without learned rates.
         shots: support examples to keep, by class (classification) or in all.
         batch: examples `adapt.onnx` takes at once; shorter ones are padded with weight 0.
@@ -141,7 +142,7 @@ class Adaptation:
         rates: names of the trainable parameters that have learned rates.
     """
 
-    steps: Positive
+    steps: Count
     inner_lr: float
     shots: Positive
     batch: Positive

@@ -155,6 +155,8 @@ def _how(adaptation: Adaptation | ClosedForm | NormalWindows) -> str:
         )
     if isinstance(adaptation, NormalWindows):
         return "window by window, to what is normal on the device"
+    if not adaptation.steps:
+        return "never: one model for all"
     return f"{len(adaptation.trainable)} tensors in {adaptation.steps} steps"
 
 
