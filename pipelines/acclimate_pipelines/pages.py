@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from acclimate.evaluation import Evaluation, comparison_sentence, headline, table, worst_sentence
+from acclimate.evaluation import Evaluation, comparison_sentence, headline, judge, table, worst_sentence
 
 
 def data_report(name: str, document: Mapping[str, Any]) -> str:
@@ -32,7 +32,7 @@ def data_report(name: str, document: Mapping[str, Any]) -> str:
 def evaluation(name: str, found: Evaluation, picture: bytes) -> str:
     """An evaluation as HTML: the picture, the sentences and the table for every number of shots."""
     shots = max(found.shots)
-    said = [headline(found, shots)]
+    said = [judge(found).sentence, headline(found, shots)]
     said += [comparison_sentence(found, one) for one in found.comparisons if one.shots == shots]
     said.append(worst_sentence(found, shots))
     image = base64.b64encode(picture).decode()
@@ -40,8 +40,9 @@ def evaluation(name: str, found: Evaluation, picture: bytes) -> str:
         "<!doctype html><html lang='en'><meta charset='utf-8'>",
         f"<title>{escape(name)}</title><body style='font-family:sans-serif;max-width:60rem'>",
         f"<h1>{escape(name)}: adaptation on held-out tasks</h1>",
+        f"<p><b>{escape(said[0])}</b></p>",
         f"<img alt='adaptation curves' style='max-width:100%' src='data:image/png;base64,{image}'>",
-        *(f"<p>{escape(sentence)}</p>" for sentence in said),
+        *(f"<p>{escape(sentence)}</p>" for sentence in said[1:]),
         *(_table(f"{found.metric}, {each}-shot, after n steps", *table(found, each)) for each in found.shots),
         "</body></html>",
     ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from acclimate.cli.advice import say_without_bundle
 from acclimate.cli.options import json_option
 from acclimate.cli.output import err, next_step, out, print_json, print_table, word
 from acclimate.cli.train import change_option
@@ -108,13 +109,13 @@ def _show(comparison: Comparison, path: Path | None) -> None:
     from acclimate.evaluation import compared_table
 
     found = comparison.found
+    out.print(found.verdict.sentence, style="bold", markup=False, highlight=False, soft_wrap=True)
     columns, rows = compared_table(found)
     shots = f"{found.shots} {'shot' if found.shots == 1 else 'shots'}"
     print_table(f"{shots}, {found.devices} devices, each held out once; * recommended", columns, rows)
-    out.print(found.verdict.sentence, style="bold", markup=False, highlight=False, soft_wrap=True)
     out.print(f"picture: {comparison.plot}", markup=False, highlight=False, soft_wrap=True)
     if path is None:
-        out.print(f"no recipe is written, for {found.recommended} needs none", markup=False)
+        say_without_bundle(found.entry(found.recommended).start)
         return
     out.print(f"the recommended recipe is {path}", markup=False, highlight=False, soft_wrap=True)
     next_step(f"acclimate train {word(path)}", "train it on the whole fleet but the held-out devices")

@@ -208,8 +208,6 @@ _FORECAST_LEARNER = (
     "  trainable: head",
     "  inner_lr: 0.01",
     "  loss: mae  # counted in the units of each window",
-    "baseline:",
-    "  joint: false  # it would be the same again",
     "training:",
     "  optimizer: {name: adamw, lr: 0.003, final_lr: 0.0, warmup: 0.1, weight_decay: 0.0001, clip_norm: 1.0}",
     "  average: 0.995  # of the weights over the last few hundred steps",

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import yaml
 
+from acclimate.cli.advice import advise
 from acclimate.cli.options import json_option, tracking_option
 from acclimate.cli.output import err, next_step, out, print_fields, print_json, print_table
 from acclimate.errors import RecipeError
@@ -99,9 +101,14 @@ def train(
         )
         return
     show_outcome(outcome)
-    if outcome.verdict.few:
-        why = "let every device of the fleet judge, each held out once"
-        next_step(f"acclimate compare {recipe}", why, ["changes"])
+    advise(
+        outcome.verdict,
+        wanted,
+        f"{outcome.version.name}@{outcome.version.version}",
+        source=recipe,
+        changes=changes,
+        anomalies=outcome.evaluation.metric == "average_precision",
+    )
     next_step("acclimate ui", "look at the run, its curves and the version in MLflow", ["tracking_uri"])
 
 
@@ -122,6 +129,8 @@ def evaluate(
     from acclimate.cli.progress import job_listener
     from acclimate.evaluation import judge
     from acclimate.evaluation.plot import save_plot
+    from acclimate.registry import Registry
+    from acclimate.training.recipe import Recipe
     from acclimate.workflow import evaluate_version
 
     name, ref = split_reference(reference)
@@ -137,13 +146,16 @@ def evaluate(
         print_json({"version": asdict(version), "evaluation": evaluation.as_json(), "verdict": verdict})
         return
     show_evaluation(evaluation)
-    if plot:
-        next_step(
-            f"acclimate export {name}@{version.version} -o bundle",
-            "make it what devices receive",
-            ["tracking_uri"],
+    trained_by = Registry.open(tracking_uri).document(name, str(version.version), "recipe.yaml")
+    if trained_by is not None:
+        advise(
+            judge(evaluation),
+            Recipe.model_validate(yaml.safe_load(trained_by)),
+            f"{name}@{version.version}",
+            source="RECIPE",
+            anomalies=evaluation.metric == "average_precision",
         )
-    else:
+    if not plot:
         next_step(
             f"acclimate evaluate {name}@{ref} --plot curves.png",
             "the same as a picture",
@@ -247,23 +259,27 @@ def _no_alias(verdict: Verdict) -> str:
 
 
 def show_evaluation(evaluation: Evaluation) -> None:
-    """Print the curves as tables, the result in a sentence for every number of shots, and the verdict."""
+    """Print the verdict, then what it rests on: curves as tables, and sentences for every number of shots."""
     from acclimate.evaluation import (
         ahead_sentence,
         comparison_sentence,
         headline,
         judge,
+        metric_name,
         table,
         units_sentence,
         worst_sentence,
     )
 
+    out.print(judge(evaluation).sentence, style="bold", markup=False, highlight=False, soft_wrap=True)
     for shots in evaluation.shots:
         columns, rows = table(evaluation, shots)
         held_out = f"{len(evaluation.tasks)} held-out tasks"
         unit = " (%)" if evaluation.metric == "accuracy" else ""
+        solved = any(curve.steps == (0, 1) for curve in evaluation.curves)
+        steps = "gradient steps (in closed form, 1: head solved)" if solved else "gradient steps"
         print_table(
-            f"{evaluation.metric}{unit} after n gradient steps, {shots}-shot, {held_out}", columns, rows
+            f"{metric_name(evaluation)}{unit} after n {steps}, {shots}-shot, {held_out}", columns, rows
         )
     for shots in evaluation.shots:
         _say(headline(evaluation, shots))
@@ -278,7 +294,6 @@ def show_evaluation(evaluation: Evaluation) -> None:
         if ahead:
             _say(f"  {ahead}")
     _say(f"(same budget for all; every setting was chosen on {evaluation.rates_chosen_on})")
-    out.print(judge(evaluation).sentence, style="bold", markup=False, highlight=False, soft_wrap=True)
 
 
 def _say(line: str) -> None:

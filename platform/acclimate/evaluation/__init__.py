@@ -13,16 +13,16 @@ from acclimate.evaluation.report import (
     ahead_sentence,
     comparison_sentence,
     headline,
+    metric_name,
     table,
     units_sentence,
     worst_sentence,
 )
 from acclimate.evaluation.statistics import Summary
-from acclimate.evaluation.verdict import JOINT, Verdict, judge
+from acclimate.evaluation.verdict import Verdict, judge
 
 __all__ = [
     "CHOOSING_DRAWS",
-    "JOINT",
     "LABELS",
     "Challenge",
     "Choice",
@@ -51,6 +51,7 @@ __all__ = [
     "headline",
     "judge",
     "measure_start",
+    "metric_name",
     "own_start",
     "table",
     "units_sentence",

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from acclimate.evaluation.contenders import LABELS, Start
+from acclimate.evaluation.contenders import Start
 from acclimate.evaluation.evaluate import comparisons
-from acclimate.evaluation.report import Curve, Evaluation, number
+from acclimate.evaluation.report import Curve, Evaluation, label_of, metric_name, number
 from acclimate.evaluation.statistics import interval, summarize
 from acclimate.evaluation.verdict import Verdict, judge
 
@@ -127,7 +127,8 @@ def compared(
         key, start = each
         if start == "meta":
             return names[key]
-        return f"{LABELS[start]} on {key[1]}" if start in _NETWORKS else LABELS[start]
+        label = label_of(first[0], start)
+        return f"{label} on {key[1]}" if start in _NETWORKS else label
 
     entries = [
         _entry(name(each), each, curve, rivals[best_rival], whole)
@@ -168,7 +169,7 @@ def compared_table(found: Compared) -> tuple[list[str], list[list[str]]]:
             ]
         )
     gain = f"gain over {found.best_rival}{unit}"
-    return ["candidate", found.metric, "95 % interval", "worst task", gain], rows
+    return ["candidate", metric_name(found), "95 % interval", "worst task", gain], rows
 
 
 def _gain(entry: Entry, scale: float) -> str:

@@ -31,7 +31,7 @@ Start = Literal[
     "seasonal",
 ]
 LABELS: dict[Start, str] = {
-    "meta": "meta-learned start",
+    "meta": "this start",
     "joint_finetuned": "joint + fine-tuning",
     "joint_solved": "joint + solved head",
     "joint": "joint model",

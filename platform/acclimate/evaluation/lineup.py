@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
 from acclimate.errors import ModelError
 from acclimate.evaluation.contenders import Contender, Descent, Setting, Start
-from acclimate.evaluation.rivals import Features, Nearest, OfSupport, SolvedHead, flat_features, naive_rivals
+from acclimate.evaluation.rivals import Features, Nearest, OfSupport, flat_features, naive_rivals
 from acclimate.evaluation.trees import grow
 from acclimate.initialization import Normalization
-from acclimate.learners import Learner, Loss, MetaParams, under
+from acclimate.learners import Learner, Loss, MetaParams, check_head, under
 from acclimate.learners.headless import headless
 from acclimate.learners.stacked import stacked_forward
 from acclimate.tasks import Sampler
@@ -32,6 +31,8 @@ class Trained:
         plain: gradient descent on all weights of the same network, for the joint and the random start.
         untrained: the network's random start, as meta-parameters of `plain`.
         joint: the joint model, likewise; None where one model for all tasks makes no sense.
+        solved: a closed form on the joint model, and what it makes of that without meta-training; None where
+            there is no joint model, or it has no head to solve.
         train: of the tasks that were trained on.
         loss: what adaptation lowers, and the metric.
         normalization: of the inputs and targets.
@@ -46,6 +47,7 @@ class Trained:
     train: Sampler
     loss: Loss
     normalization: Normalization
+    solved: tuple[Learner, MetaParams] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ class EvaluationProtocol:
 def own_start(trained: Trained, protocol: EvaluationProtocol) -> Descent:
     """The meta-learned start, adapted as its learner does."""
     learner, meta = trained.learner, trained.meta
-    if not learner.trainable:  # a head in closed form: its trajectory is the start and the solution
-        return Descent("meta", learner, meta, ({},), (0, 1))
+    if not learner.trainable:
+        return _closed_form("meta", learner, meta)
     rated = any(name.startswith("rate.") for name in meta)
     settings: Sequence[Setting] = (
         tuple({"rates": factor} for factor in FACTORS) if rated else _rates(learner.config.inner_lr, protocol)
@@ -93,13 +95,15 @@ def own_start(trained: Trained, protocol: EvaluationProtocol) -> Descent:
 def lineup(
     trained: Trained, protocol: EvaluationProtocol, wanted: Callable[[Start], bool]
 ) -> dict[Start, Contender]:
-    """The contenders that are wanted, by name."""
+    """The contenders that are wanted, by name; what is the start itself is no rival of it."""
     steps, rates = protocol.measured_steps, _rates(trained.learner.config.inner_lr, protocol)
     everyone: list[Contender] = [own_start(trained, protocol)]
-    if trained.joint is not None:
+    itself = trained.learner.config.algorithm
+    if trained.joint is not None and itself != "joint":
         everyone.append(Descent("joint_finetuned", trained.plain, trained.joint, rates, steps))
         everyone.append(Descent("joint", trained.plain, trained.joint, ({},), (0,)))
-    everyone.append(Descent("device_only", trained.plain, trained.untrained, rates, steps))
+    if itself != "device-only":
+        everyone.append(Descent("device_only", trained.plain, trained.untrained, rates, steps))
     if protocol.rivals:
         everyone += _rivals(trained, wanted)
     return {each.start: each for each in everyone if wanted(each.start)}
@@ -109,10 +113,11 @@ def _rivals(trained: Trained, wanted: Callable[[Start], bool]) -> list[Contender
     width, classes = trained.train.outputs, trained.train.schema.kind == "classification"
     found: list[Contender] = [OfSupport(width, classes)]
     found += naive_rivals(trained.train.schema, trained.normalization, width)
+    if trained.solved is not None:
+        found.append(_closed_form("joint_solved", *trained.solved))
     features: Features = flat_features
     if trained.joint is not None:
-        features = _features(trained.plain, trained.joint)
-        found.append(SolvedHead(features, _answers(trained.plain, trained.joint, classes), classes))
+        features = _features(trained.plain, trained.joint, trained.train.input_shape)
         absolute = trained.loss.metric_name == "mae"
         if wanted("trees"):
             grown = grow(trained.train, width, classes=classes, absolute=absolute, seed=trained.seed)
@@ -121,16 +126,27 @@ def _rivals(trained: Trained, wanted: Callable[[Start], bool]) -> list[Contender
     return found
 
 
+def _closed_form(start: Start, learner: Learner, meta: MetaParams) -> Descent:
+    """Its trajectory is the start and the solution, and there is nothing to set."""
+    return Descent(start, learner, meta, ({},), (0, 1))
+
+
 def _rates(own: float, protocol: EvaluationProtocol) -> tuple[Setting, ...]:
     """The recipe's own step size first, which wins where no other is better."""
     return tuple({"inner_lr": rate} for rate in dict.fromkeys((own, *protocol.rates)))
 
 
-def _features(learner: Learner, meta: MetaParams) -> Features:
+def _features(learner: Learner, meta: MetaParams, shape: Sequence[int]) -> Features:
+    """What the head reads; the inputs themselves where the outputs are not a head's of anything.
+
+    Args:
+        shape: of an input.
+    """
     try:
-        bare, head = headless(learner.model)
+        check_head(learner.model, shape)
     except ModelError:
         return flat_features
+    bare, head = headless(learner.model)
     body = stacked_forward(bare)
     params = {name: each for name, each in under(meta, "param.").items() if not name.startswith(f"{head}.")}
 
@@ -139,9 +155,3 @@ def _features(learner: Learner, meta: MetaParams) -> Features:
             return body(params, x).flatten(2)
 
     return features
-
-
-def _answers(learner: Learner, meta: MetaParams, classes: bool) -> Features:
-    params = under(meta, "param.")
-    answer: Callable[[torch.Tensor], torch.Tensor] = partial(learner.predict, params)
-    return (lambda x: torch.softmax(answer(x), -1)) if classes else answer

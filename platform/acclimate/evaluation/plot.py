@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from acclimate.evaluation.compared import Compared
 from acclimate.evaluation.contenders import LABELS, Start
-from acclimate.evaluation.report import Curve, Evaluation, adapted_words, headline
+from acclimate.evaluation.report import Curve, Evaluation, adapted_words, headline, metric_name
 from acclimate.evaluation.statistics import Summary
 
 COLOURS: dict[Start, str] = {
@@ -96,11 +96,11 @@ def save_comparison(found: Compared, name: str, path: Path) -> None:
             ],
         )
         axis.set_xlabel(
-            f"{found.metric}, mean and 95 % interval over {found.devices} devices, each held out once"
+            f"{metric_name(found)}, mean and 95 % interval over {found.devices} devices, each held out once"
         )
         axis.grid(axis="y", visible=False)
         axis.grid(axis="x", visible=True)
-        if found.metric != "accuracy":
+        if not found.higher_is_better:  # an error
             axis.set_xscale("log")
         axis.set_title(f"{name}: candidates on devices that were never trained on")
         figure.savefig(path, dpi=150)
@@ -176,8 +176,9 @@ def _points(curve: Curve, steps: Sequence[int]) -> list[Summary]:
 
 def _interval(evaluation: Evaluation, points: Sequence[Summary]) -> tuple[list[float], list[float]]:
     """The ends of the intervals; Student's t knows no bounds, an accuracy does."""
-    highest = 1.0 if evaluation.metric == "accuracy" else float("inf")
-    lowest = 0.0 if evaluation.metric == "accuracy" else min(point.mean for point in points) / 10
+    share = evaluation.higher_is_better
+    highest = 1.0 if share else float("inf")
+    lowest = 0.0 if share else min(point.mean for point in points) / 10
     return [max(point.low, lowest) for point in points], [min(point.high, highest) for point in points]
 
 
@@ -233,21 +234,24 @@ def _draw_tasks(axis: Axes, evaluation: Evaluation, shots: int) -> None:
 
 
 def _name_and_steps(curve: Curve) -> str:
-    adapted = "" if curve.start in ("trees", "support", "nearest", "joint_solved") else adapted_words(curve)
+    adapted = "" if curve.start in ("trees", "support", "nearest") else adapted_words(curve)
     return "\n".join(fill(text, 12) for text in (LABELS[curve.start], adapted))
 
 
 def _scale(axis: Axes, evaluation: Evaluation) -> None:
-    if evaluation.metric == "accuracy":
-        axis.set_ylim(0, 1.03)
-        axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
-    else:
+    if not evaluation.higher_is_better:
         axis.set_yscale("log")
+        return
+    axis.set_ylim(0, 1.03)
+    if evaluation.metric == "accuracy":
+        axis.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %")
 
 
 def _axis_label(evaluation: Evaluation) -> str:
     if evaluation.metric == "accuracy":
         return "accuracy on the task's own later examples"
+    if evaluation.higher_is_better:
+        return metric_name(evaluation)
     return f"{evaluation.metric} of the normalized target, log scale"
 
 

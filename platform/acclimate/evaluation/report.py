@@ -169,23 +169,26 @@ def table(evaluation: Evaluation, shots: int) -> tuple[list[str], list[list[str]
         for position, (step, point) in enumerate(zip(curve.steps, curve.points, strict=True)):
             cells[step] = _cell(evaluation, point.mean) + ("*" if position == curve.chosen else "")
         chosen = ", ".join(f"{name} {_plain(value)}" for name, value in curve.setting.items())
-        rows.append([LABELS[start], *cells.values(), _cell(evaluation, curve.judged.worst), chosen])
+        rows.append(
+            [label_of(evaluation, start), *cells.values(), _cell(evaluation, curve.judged.worst), chosen]
+        )
     return ["start", *map(str, steps), "worst*", "chosen"], rows
 
 
 def headline(evaluation: Evaluation, shots: int) -> str:
     """The result in one sentence."""
     curve = evaluation.curve("meta", shots)
-    half = number(evaluation, (curve.judged.high - curve.judged.low) / 2)
+    low, high = (number(evaluation, end) for end in (curve.judged.low, curve.judged.high))
+    spread = "" if evaluation.devices < 2 else f", 95 % interval {low} to {high}"
     others = ", ".join(
-        f"{LABELS[start]} {number(evaluation, evaluation.curve(start, shots).judged.mean)}"
+        f"{label_of(evaluation, start)} {number(evaluation, evaluation.curve(start, shots).judged.mean)}"
         for start in evaluation.starts
         if start != "meta"
     )
     few = f"; {too_few(evaluation.devices)}" if evaluation.devices < ENOUGH_DEVICES else ""
     return (
         f"{shots} {'shots' if shots > 1 else 'shot'}, {adapted_words(curve)}: held-out tasks reach "
-        f"{evaluation.metric} {number(evaluation, curve.judged.mean)} ±{half} ({others}){few}"
+        f"{metric_name(evaluation)} {number(evaluation, curve.judged.mean)}{spread} ({others}){few}"
     )
 
 
@@ -207,19 +210,23 @@ def too_few(devices: int) -> str:
 def comparison_sentence(evaluation: Evaluation, comparison: Comparison) -> str:
     """One comparison in a sentence."""
     unit, scale = (" points", 100.0) if evaluation.metric == "accuracy" else ("", 1.0)
-    low, gain, high = (
-        f"{scale * value:+.3g}" for value in (comparison.low, comparison.gain, comparison.high)
-    )
+    spread = interval_words(evaluation, scale * comparison.low, scale * comparison.high)
+    rival = label_of(evaluation, comparison.against)
     return (
-        f"against {LABELS[comparison.against]}: {gain}{unit} (95 % interval {low} to {high}), "
+        f"against {rival}: {scale * comparison.gain:+.3g}{unit} ({spread}), "
         f"at least as good on {comparison.tasks_better} of {len(evaluation.tasks)} tasks"
     )
+
+
+def interval_words(evaluation: Evaluation, low: float, high: float) -> str:
+    """Of a gain; one device has none."""
+    return f"95 % interval {low:+.3g} to {high:+.3g}" if evaluation.devices > 1 else "one device: no interval"
 
 
 def worst_sentence(evaluation: Evaluation, shots: int) -> str:
     """The least good task of the meta-learned start, beside what the baselines make of their least good."""
     worst = ", ".join(
-        f"{LABELS[start]} {number(evaluation, judged.worst)} ({judged.worst_task})"
+        f"{label_of(evaluation, start)} {number(evaluation, judged.worst)} ({judged.worst_task})"
         for start in evaluation.starts
         for judged in (evaluation.curve(start, shots).judged,)
     )
@@ -255,10 +262,8 @@ def units_sentence(evaluation: Evaluation, shots: int) -> str | None:
     """The errors of the meta-learned start in the targets' own units, or what an accuracy hides."""
     details = evaluation.curve("meta", shots).details
     errors = [
-        f"{name.removeprefix('mae.')} {value:.4g} (rms {details[f'rmse.{target}']:.4g})"
-        for name, value in details.items()
-        if name.startswith("mae.")
-        for target in (name.removeprefix("mae."),)
+        f"{target} {value:.4g} (rms {details[f'rmse.{target}']:.4g})"
+        for target, value in errors_of(evaluation.curve("meta", shots)).items()
     ]
     if errors:
         return f"mean absolute error in the targets' units: {', '.join(errors)}"
@@ -278,11 +283,30 @@ def units_sentence(evaluation: Evaluation, shots: int) -> str | None:
     return said if missed is None else f"{said}; missed most: {missed[0]}, found {100 * missed[1]:.0f}%"
 
 
+def errors_of(curve: Curve) -> dict[str, float]:
+    """The mean absolute error of each target at the judged point, in the target's own unit."""
+    return {
+        name.removeprefix("mae."): value for name, value in curve.details.items() if name.startswith("mae.")
+    }
+
+
 class Measured(Protocol):
     """What has a metric."""
 
     @property
     def metric(self) -> str: ...
+
+
+def label_of(evaluation: Measured, start: Start) -> str:
+    """What people call a contender; of anomalies, the joint model is what is normal of the fleet."""
+    return "fleet alone" if (evaluation.metric, start) == ("average_precision", "joint") else LABELS[start]
+
+
+def metric_name(evaluation: Measured) -> str:
+    """The metric as people call it: errors are of the normalized target."""
+    if evaluation.metric in ("accuracy", "average_precision"):
+        return evaluation.metric.replace("_", " ")
+    return f"normalized {evaluation.metric}"
 
 
 def number(evaluation: Measured, value: float) -> str:

@@ -23,42 +23,6 @@ Features = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class SolvedHead:
-    """The joint model, whose head each device moves at once by ridge regression on what it got wrong.
-
-    With features `φ = [f(x), 1]` and residuals `r = y - g(x)` of the joint answers `g` (probabilities for
-    classes), a device adds `φᵀ(ΦᵀΦ + λI)⁻¹Φᵀr`: nothing for large λ, its own least squares for small ones.
-
-    Attributes:
-        features: of the joint model's body.
-        answers: of the joint model: probabilities, or normalized targets.
-        classes: whether targets are class numbers.
-    """
-
-    features: Features
-    answers: Features
-    classes: bool
-
-    start: ClassVar[Start] = "joint_solved"
-    settings: ClassVar[Sequence[Setting]] = tuple(
-        {"ridge": ridge} for ridge in (1000.0, 100.0, 10.0, 1.0, 0.1)
-    )
-    steps: ClassVar[tuple[int, ...]] = (0,)
-
-    def outputs(self, episodes: Episodes, setting: Setting) -> list[Tensor]:
-        x, y, w = episodes.support
-        phi, root = _with_one(self.features(x)), w.double().sqrt().unsqueeze(-1)
-        answered = self.answers(x).double()
-        wanted = F.one_hot(y, answered.shape[-1]).double() if self.classes else y.double()
-        weighted = phi * root
-        gram = weighted.transpose(-1, -2) @ weighted
-        gram += float(setting["ridge"]) * torch.eye(gram.shape[-1], dtype=torch.float64)
-        moved = torch.linalg.solve(gram, weighted.transpose(-1, -2) @ (root * (wanted - answered)))
-        query = episodes.query.x
-        return [(self.answers(query).double() + _with_one(self.features(query)) @ moved).float()]
-
-
-@dataclass(frozen=True)
 class Nearest:
     """The answer of the nearest support examples, by distance between features.
 
@@ -166,7 +130,3 @@ def naive_rivals(schema: InputSchema, normalization: Normalization, outputs: int
 def flat_features(x: Tensor) -> Tensor:
     """The inputs themselves as features."""
     return x.flatten(2)
-
-
-def _with_one(features: Tensor) -> Tensor:
-    return torch.cat([features.double(), torch.ones(*features.shape[:-1], 1, dtype=torch.float64)], -1)

@@ -15,12 +15,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from acclimate.evaluation.contenders import LABELS, Start
+from acclimate.evaluation.contenders import Start
 from acclimate.evaluation.report import (
     ENOUGH_DEVICES,
     Curve,
     Evaluation,
     adapted_words,
+    errors_of,
+    interval_words,
+    label_of,
+    metric_name,
     number,
     too_few,
 )
@@ -37,7 +41,12 @@ Ship = Literal["start", "joint", "rival", "record-more"]
 WORTH = 0.05  # of a rival's error: a smaller gain is not worth a learner
 # Rivals a start has to be worth more than, the simplest first.
 SIMPLER: tuple[Start, ...] = ("support", "persistence", "seasonal", "joint", "device_only")
-JOINT: tuple[Start, ...] = ("joint", "joint_finetuned", "joint_solved")
+# What is said of those that have the joint model's weights.
+_JOINT: dict[Start, str] = {
+    "joint": "Ship the joint model",
+    "joint_finetuned": "Ship the joint model, fine-tuned on each device",
+    "joint_solved": "Ship the joint model, its head solved on each device",
+}
 _NO_DRAWS: Values = np.empty((0, 0))
 
 
@@ -108,9 +117,13 @@ class _Gain:
     def proven(self) -> bool:
         return self.interval()[0] > 0
 
+    def small(self) -> bool:
+        """Better by less than is worth having, if at all, for certain."""
+        return self.interval()[1] < self.margin
+
     def worthless(self) -> bool:
-        """No better, or better by less than is worth having for certain."""
-        return self.mean <= 0 or self.interval()[1] < self.margin
+        """No better as far as it shows, or `small`: what takes more has to prove its worth."""
+        return self.mean <= 0 or self.small()
 
     def needed(self) -> int | None:
         return units_to_decide(unit_means(self.gains, self.groups), self.margin)
@@ -208,9 +221,16 @@ def _planned(evaluation: Evaluation, shots: int, gains: Sequence[_Gain] | Any) -
 
 
 def _ship(evaluation: Evaluation, shots: int, rival: _Gain) -> Verdict:
-    compared = f"{_gain_words(evaluation, rival)} than {LABELS[rival.against]}, the strongest rival"
-    if rival.mean < 0:
+    compared = (
+        f"{_gain_words(evaluation, rival)} than {label_of(evaluation, rival.against)}, the strongest rival"
+    )
+    if not rival.proven():
         compared = f"no rival is certainly better; it is {compared}"
+    if rival.against == "joint_solved" and not rival.gains.any():
+        compared = (
+            "it is the joint model, its head solved on each device: meta-training brought nothing on the "
+            "validation devices"
+        )
     return _verdict(
         "start", f"Ship this start: it reaches {_reached(evaluation, shots)}, {compared}", evaluation, rival
     )
@@ -222,11 +242,15 @@ def _without(evaluation: Evaluation, shots: int, rival: _Gain, *, proven: bool) 
         return _one_for_all(evaluation, shots, rival)
     ship: Ship
     adapted = "" if len(curve.steps) == 1 else f" ({adapted_words(curve)})"
-    name = f"{LABELS[rival.against]}{adapted} reaches {number(evaluation, curve.judged.mean)}"
+    name = f"{label_of(evaluation, rival.against)}{adapted} reaches {number(evaluation, curve.judged.mean)}"
     versus = f"this start {_reached(evaluation, shots)}, {_gain_words(evaluation, rival)}"
-    if rival.against in JOINT:
-        beaten, enough = "it beats this start", "this start adds nothing worth having"
-        head, ship = f"Ship the joint model, for {beaten if proven else enough}", "joint"
+    if rival.against in _JOINT:
+        why = "it beats this start" if proven else "nothing shows that this start adds anything"
+        if not proven and rival.small():
+            why = "this start adds nothing worth having"
+        head, ship = f"{_JOINT[rival.against]}, for {why}", "joint"
+        if evaluation.metric == "average_precision":
+            head = f"Let devices learn nothing, for {why}"
     else:
         head, ship = f"A simple rival is {'better' if proven else 'enough'}", "rival"
     return _verdict(ship, f"{head}: {name}; {versus}", evaluation, rival, loses=proven)
@@ -234,10 +258,13 @@ def _without(evaluation: Evaluation, shots: int, rival: _Gain, *, proven: bool) 
 
 def _one_for_all(evaluation: Evaluation, shots: int, rival: _Gain) -> Verdict:
     before = number(evaluation, evaluation.curve("meta", shots).points[0].mean)
-    said = (
-        f"Ship one joint model for all, such as this start as it is: not adapted it reaches {before}; "
-        f"adapted {_reached(evaluation, shots)}, {_gain_words(evaluation, rival)}"
-    )
+    one = "Ship one model for all, such as this start as it is"
+    if evaluation.metric == "average_precision":
+        one = "Let devices learn nothing, for the fleet's normal is enough"
+    reached = _reached(evaluation, shots)
+    said = f"{one}: not adapted it reaches {before}; adapted {reached}, {_gain_words(evaluation, rival)}"
+    if evaluation.curve("meta", shots).chosen == 0:
+        said = f"{one}: it reaches {reached}, and adapting it brought nothing on the validation devices"
     return _verdict("joint", said, evaluation, rival)
 
 
@@ -248,6 +275,8 @@ def _record_more(evaluation: Evaluation, shots: int, rival: _Gain, needed: int |
     days = None
     if needed is None:
         much = "the two are too alike for a sensible number of devices to decide"
+        if evaluation.devices < 2:
+            much = "how many would decide is unknown, for one tells nothing of how they differ"
     else:
         longer = rival.longer() if evaluation.devices >= ENOUGH_DEVICES else None
         days = None if longer is None or evaluation.days is None else longer * evaluation.days
@@ -255,7 +284,7 @@ def _record_more(evaluation: Evaluation, shots: int, rival: _Gain, needed: int |
     why = too_few(evaluation.devices) if evaluation.devices < ENOUGH_DEVICES else "nothing is proven"
     said = (
         f"Record more, for {why}: this start reaches {_reached(evaluation, shots)}, "
-        f"{_gain_words(evaluation, rival)} than {_named(rival)}; {much}"
+        f"{_gain_words(evaluation, rival)} than {_named(evaluation, rival)}; {much}"
     )
     return replace(_verdict("record-more", said, evaluation, rival, needed=needed), days_needed=days)
 
@@ -291,11 +320,13 @@ def _verdict(
 
 def _reached(evaluation: Evaluation, shots: int) -> str:
     curve = evaluation.curve("meta", shots)
-    return f"{evaluation.metric} {number(evaluation, curve.judged.mean)} ({_how(curve)})"
+    errors = [f"; mean absolute error {error:.3g} of {name}" for name, error in errors_of(curve).items()]
+    own = errors[0] if len(errors) == 1 else ""
+    return f"{metric_name(evaluation)} {number(evaluation, curve.judged.mean)} ({_how(curve)}{own})"
 
 
-def _named(rival: _Gain) -> str:
-    return "the same start not adapted" if rival.against == "meta" else LABELS[rival.against]
+def _named(evaluation: Evaluation, rival: _Gain) -> str:
+    return "the same start not adapted" if rival.against == "meta" else label_of(evaluation, rival.against)
 
 
 def _how(curve: Curve) -> str:
@@ -307,11 +338,13 @@ def _how(curve: Curve) -> str:
 def _gain_words(evaluation: Evaluation, rival: _Gain) -> str:
     """`2.4 points better (95 % interval +1.3 to +3.5, 44 devices)`."""
     unit, scale = (" points", 100.0) if evaluation.metric == "accuracy" else ("", 1.0)
-    low, high = rival.interval()
+    if not rival.gains.any():
+        return f"neither better nor worse on any of {evaluation.devices} devices"
     better = "better" if rival.mean >= 0 else "worse"
-    devices = f"{evaluation.devices} device{'s' if evaluation.devices != 1 else ''}"
-    ends = f"95 % interval {scale * low:+.3g} to {scale * high:+.3g}, {devices}"
-    return f"{abs(scale * rival.mean):.3g}{unit} {better} ({ends})"
+    low, high = (scale * end for end in rival.interval())
+    devices = f", {evaluation.devices} devices" if evaluation.devices > 1 else ""
+    spread = f"{interval_words(evaluation, low, high)}{devices}"
+    return f"{abs(scale * rival.mean):.3g}{unit} {better} ({spread})"
 
 
 def _measured(evaluation: Evaluation, shots: int) -> int:

@@ -17,7 +17,8 @@ import torch
 from acclimate.errors import TrainingError
 from acclimate.learners import MetaParams
 from acclimate.training.checkpoint import Checkpoint
-from acclimate.training.recipe import OptimizerSection, Recipe, TrainingSection
+from acclimate.training.recipe import Recipe, TrainingSection
+from acclimate.training.sections import OptimizerSection
 from acclimate.training.shard import ShardResult, deterministic
 from acclimate.training.sums import add_up
 

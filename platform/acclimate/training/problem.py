@@ -320,6 +320,7 @@ def joint_recipe(recipe: Recipe) -> Recipe:
             "training": training.model_copy(
                 update={
                     "steps": recipe.baseline.steps or training.steps,
+                    "stop_at": training.stop_at or None,  # 0 is of what begins on the joint model
                     "optimizer": optimizer.model_copy(update={"lr": recipe.baseline.lr or optimizer.lr}),
                 }
             ),

@@ -24,6 +24,7 @@ from acclimate.training.sections import (
     EvaluationSection,
     FederatedSection,
     Fraction,
+    OptimizerSection,
     Positive,
     Section,
 )
@@ -176,8 +177,10 @@ class LearnerSection(Section):
     )
     inner_lr: Positive = Field(default=0.05, description="step size of adaptation; learned rates start here")
     inner_steps: Count = Field(default=5, description="gradient steps on the support during training")
-    adapt_steps: Count | None = Field(
-        default=None, description="gradient steps a device takes; as many as `inner_steps` if left out"
+    adapt_steps: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="gradient steps a device takes at most; as many as `inner_steps` if left out; 0, joint "
+        "only: it never adapts",
     )
     trainable: str | tuple[str, ...] = Field(
         default="all", description="what adaptation moves: `all`, `head`, `biases`, or parameter names"
@@ -206,28 +209,8 @@ class LearnerSection(Section):
     @property
     def policy_steps(self) -> int:
         """Gradient steps of one adaptation on a device; for closed-form, those its rivals may take."""
-        return self.adapt_steps or (10 if self.algorithm == "closed-form" else self.inner_steps)
-
-
-class OptimizerSection(Section):
-    """The outer optimizer."""
-
-    name: Literal["adam", "adamw", "sgd"] = Field(default="adam", description="`adam`, `adamw` or `sgd`")
-    lr: Positive = Field(default=1e-3, description="step size of the outer loop")
-    final_lr: Annotated[float, Field(ge=0)] | None = Field(
-        default=None,
-        description="step size at the last step, reached along a cosine; leave out for a constant `lr`",
-    )
-    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
-        default=0.0, description="share of the steps in which the step size rises from a 25th of `lr` to it"
-    )
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.0, description="sgd only")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(
-        default=0.0, description="L2 penalty; decoupled for adamw"
-    )
-    clip_norm: Positive | None = Field(
-        default=10.0, description="longest meta-gradient, L2; null never clips"
-    )
+        usual = 10 if self.algorithm == "closed-form" else self.inner_steps
+        return usual if self.adapt_steps is None else self.adapt_steps
 
 
 class TrainingSection(Section):
@@ -249,8 +232,10 @@ class TrainingSection(Section):
         description="`fitted` leaves every fifth block of the training time to validation: devices of one "
         "place share their weather, so a device that is held out over the same days is half known",
     )
-    stop_at: Count | None = Field(
-        default=None, description="ends after so many of `steps`, whose schedule stays; all if left out"
+    stop_at: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="ends after so many of `steps`, whose schedule stays; all if left out; 0, closed-form "
+        "only: the joint model, trained in full, with its heads solved and no meta-training",
     )
     average: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.0,
@@ -282,7 +267,7 @@ class TrainingSection(Section):
     @property
     def last_step(self) -> int:
         """After which training ends."""
-        return min(self.steps, self.stop_at or self.steps)
+        return self.steps if self.stop_at is None else min(self.steps, self.stop_at)
 
 
 class Recipe(Section):
@@ -314,9 +299,23 @@ class Recipe(Section):
                 f"{self.training.shard}: shards have one size, so that bits do not depend on the workers"
             )
         self.learner.config()  # its own checks of what fits together
+        self._none_fits()
         self._engine_fits()
         self._federated_fits()
         return self
+
+    def _none_fits(self) -> None:
+        if self.learner.adapt_steps == 0 and self.learner.algorithm != "joint":
+            raise ValueError(
+                f"learner.adapt_steps is 0 and learner.algorithm {self.learner.algorithm!r}, whose start is "
+                "made to be adapted: use 1 or more, or joint"
+            )
+        solved = self.closed_form and self.baseline.joint and self.federated is None
+        if self.training.stop_at == 0 and not solved:
+            raise ValueError(
+                "training.stop_at is 0, which ships the joint model with its heads solved: that takes "
+                "learner.algorithm closed-form, baseline.joint, and no `federated`"
+            )
 
     def _engine_fits(self) -> None:
         training = self.training

@@ -17,6 +17,27 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class OptimizerSection(Section):
+    """The outer optimizer."""
+
+    name: Literal["adam", "adamw", "sgd"] = Field(default="adam", description="`adam`, `adamw` or `sgd`")
+    lr: Positive = Field(default=1e-3, description="step size of the outer loop")
+    final_lr: Annotated[float, Field(ge=0)] | None = Field(
+        default=None,
+        description="step size at the last step, reached along a cosine; leave out for a constant `lr`",
+    )
+    warmup: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.0, description="share of the steps in which the step size rises from a 25th of `lr` to it"
+    )
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(default=0.0, description="sgd only")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="L2 penalty; decoupled for adamw"
+    )
+    clip_norm: Positive | None = Field(
+        default=10.0, description="longest meta-gradient, L2; null never clips"
+    )
+
+
 class BaselineSection(Section):
     """The joint model that the report compares with, trained on the same tasks."""
 

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from acclimate.errors import AcclimateError, RecipeError
+from acclimate.evaluation.contenders import Start
 from acclimate.learners import check_head
 from acclimate.models import build
 from acclimate.tasks.recordings import LONGEST_WINDOW
-from acclimate.training.problem import Problem
-from acclimate.training.recipe import LearnerSection, ModelSection, Recipe
+from acclimate.training.problem import Problem, joint_recipe
+from acclimate.training.recipe import LearnerSection, ModelSection, Recipe, flat
 from acclimate.workflow.phases import with_changes
 
+_ALGORITHMS: dict[Start, str] = {
+    "joint": "joint",
+    "joint_finetuned": "joint",
+    "joint_solved": "closed-form",
+    "device_only": "device-only",
+}
+"""The learner whose start a rival is; the others have no bundle."""
+SHIPPABLE = tuple(_ALGORITHMS)
 RIVALS = "rivals"  # no learner: the joint model, and whatever needs no meta-learning
 
 
@@ -60,7 +70,7 @@ def candidates(problem: Problem, learners: Sequence[str] = (), models: Sequence[
         if not _fits(problem, on_model, RIVALS):
             continue
         if problem.data.schema.kind != "anomaly":
-            found.append(Candidate(RIVALS, section.name, on_model))
+            found.append(Candidate(RIVALS, section.name, _beside(on_model)))
         for algorithm in wanted:
             if algorithm in ("joint", "device-only") or not _fits(problem, on_model, algorithm):
                 continue
@@ -71,9 +81,45 @@ def candidates(problem: Problem, learners: Sequence[str] = (), models: Sequence[
     return found
 
 
-def joint_recipe_of(candidate: Candidate) -> Recipe:
-    """The recipe that trains and ships the joint model of a candidate's network."""
-    return with_changes(candidate.recipe, learner=_learner(candidate.recipe, "joint"))
+def recipe_of(recipe: Recipe, start: Start) -> Recipe:
+    """The recipe whose start is what `start` is in the evaluation of `recipe`, to the same figures.
+
+    Raises:
+        RecipeError: no bundle holds that, see `SHIPPABLE`.
+    """
+    algorithm = _ALGORITHMS.get(start)
+    if algorithm is None:
+        raise RecipeError(f"no recipe trains {start}: no bundle holds it")
+    section = _learner(recipe, algorithm)
+    if start == "joint":
+        section = section.model_copy(update={"adapt_steps": 0})
+    changed: dict[str, Any] = {"learner": section, "federated": None}
+    stop_at = recipe.training.stop_at or None
+    if start == "joint_solved":
+        stop_at = 0
+        changed["baseline"] = recipe.baseline.model_copy(update={"joint": True})
+    training = recipe.training.model_copy(update={"stop_at": stop_at})
+    return with_changes(recipe, training=training, **changed)
+
+
+def changes_for(recipe: Recipe, start: Start) -> list[str]:
+    """The `key=value` changes that make a recipe that of `start`, see `recipe_of`."""
+    before, after = (flat(each.model_dump(mode="json")) for each in (recipe, recipe_of(recipe, start)))
+    return [
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in after.items()
+        if key not in before or before[key] != value
+    ]
+
+
+def _beside(recipe: Recipe) -> Recipe:
+    """The recipe in whose evaluation every rival stands: that of a learner which is none of them itself."""
+    if recipe.learner.algorithm not in ("joint", "device-only"):
+        return recipe
+    budget = recipe.learner.policy_steps or None
+    learner = _learner(recipe, "joint").model_copy(update={"algorithm": "maml", "adapt_steps": budget})
+    baseline = recipe.baseline.model_copy(update={"joint": True})
+    return with_changes(recipe, learner=learner, baseline=baseline)
 
 
 def _models(problem: Problem, named: Sequence[str]) -> list[ModelSection]:
@@ -106,13 +152,17 @@ def _learner(recipe: Recipe, algorithm: str) -> LearnerSection:
     own = recipe.learner
     if algorithm == own.algorithm:
         return own
+    budget = own.policy_steps or None
+    if algorithm in _ALGORITHMS.values():  # of the gradient baselines, which rivals are in its evaluation
+        rival = joint_recipe(recipe).learner
+        return rival.model_copy(update={"algorithm": algorithm, "adapt_steps": budget})
     steps = {"meta-sgd": 3, "maml": 3, "maml++": 3, "anil": 5, "reptile": 5}
     return LearnerSection.model_validate(
         {
             "algorithm": algorithm,
             "inner_lr": own.inner_lr,
             "inner_steps": steps.get(algorithm, own.inner_steps),
-            "adapt_steps": own.policy_steps,
+            "adapt_steps": budget,
             "loss": own.loss,
             "compile": own.compile,
         }

@@ -28,8 +28,16 @@ from acclimate.training.recipe import Recipe
 from acclimate.training.recipe_file import to_yaml
 from acclimate.training.shard import deterministic
 from acclimate.training.validation import validator
-from acclimate.workflow.candidates import RIVALS, Candidate, candidates, joint_recipe_of
-from acclimate.workflow.judging import as_shipped, held_out_of, protocol_of, trained_of, trials_of
+from acclimate.workflow.candidates import RIVALS, SHIPPABLE, Candidate, candidates, recipe_of
+from acclimate.workflow.judging import (
+    as_shipped,
+    held_out_of,
+    protocol_of,
+    proven,
+    solved,
+    trained_of,
+    trials_of,
+)
 from acclimate.workflow.normal import fit_normal
 from acclimate.workflow.phases import joint_phase, meta_phase, with_changes
 
@@ -135,7 +143,7 @@ def run_job(job: Job) -> dict[str, Any]:
         return {"failed": str(error)}
     section = recipe.evaluation.model_copy(update={"shots": (recipe.episodes.shots,)})
     with deterministic():
-        metas = metas if job.rivals else as_shipped(problem, metas)
+        metas = metas | solved(problem, metas) if job.rivals else as_shipped(problem, proven(problem, metas))
         trained = trained_of(problem, metas, None)
         trials, chosen_on = trials_of(problem, metas, trained)
         evaluation = ev.evaluate(
@@ -264,15 +272,15 @@ def _gather(tried: Sequence[Candidate], results: Mapping[str, Mapping[str, Any]]
 
 def _recommended(recipe: Recipe, found: ev.Compared, tried: Sequence[Candidate]) -> Recipe | None:
     entry = found.entry(found.recommended)
-    if entry.start not in ("meta", *ev.JOINT):
-        return None
+    of_learner = {each.learner: each.recipe for each in tried if each.model == entry.model}
     if entry.start == "meta":
-        wanted = (entry.learner, entry.model)
-        best = next(each.recipe for each in tried if (each.learner, each.model) == wanted)
+        best = of_learner[entry.learner]
+    elif entry.start in SHIPPABLE and RIVALS in of_learner:
+        best = recipe_of(of_learner[RIVALS], entry.start)
+    elif entry.start == "joint":  # what is normal of a fleet is of one recipe, whether devices adapt or not
+        best = next(iter(of_learner.values()))
     else:
-        first = next(each for each in tried if each.model == entry.model)
-        # What is normal of a fleet is the same recipe's, whether devices adapt it or not.
-        best = joint_recipe_of(first) if first.learner == RIVALS else first.recipe
+        return None
     return with_changes(best, data=recipe.data)
 
 

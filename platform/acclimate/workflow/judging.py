@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from acclimate import evaluation as ev
-from acclimate.errors import RecipeError, RegistryError, TrainingError
+from acclimate.errors import ModelError, RecipeError, RegistryError, TrainingError
 from acclimate.initialization import Initialization
 from acclimate.learners import MetaParams
 from acclimate.registry import Registry, VersionInfo
@@ -24,9 +25,10 @@ from acclimate.training.problem import Problem, joint_recipe, open_problem
 from acclimate.training.recipe import Recipe
 from acclimate.training.recipe_file import load_recipe
 from acclimate.training.shard import deterministic
+from acclimate.workflow.candidates import recipe_of
 from acclimate.workflow.listener import Listener
 from acclimate.workflow.normal import fit_normal
-from acclimate.workflow.phases import folds, joint_phase, meta_phase, phases, with_changes
+from acclimate.workflow.phases import folds, joint_phase, meta_phase, phases, solved_phase, with_changes
 
 
 def evaluate_version(
@@ -77,7 +79,7 @@ def evaluate_starts(problem: Problem, metas: Mapping[str, MetaParams], listener:
     """Adaptation curves on the held-out tasks, from the meta-parameters of each phase."""
     recipe = problem.recipe
     with deterministic():  # as in training: figures must not depend on how many cores there are
-        metas = as_shipped(problem, metas)
+        metas = as_shipped(problem, proven(problem, metas)) | solved(problem, metas)
         trained = [
             trained_of(problem.again(with_changes(recipe, seed=seed)), metas, None)
             for seed in range(recipe.seed, recipe.seed + recipe.evaluation.seeds)
@@ -103,9 +105,11 @@ def chosen_initialization(problem: Problem, metas: Mapping[str, MetaParams]) -> 
                 "training.optimizer.lr or learner.inner_lr, or set optimizer.clip_norm"
             )
     with deterministic():
+        if recipe.closed_form:  # which has neither rate nor steps
+            metas = proven(problem, metas)
+            folded = _finishing_folds(problem, metas)
+            return problem.initialization(finished(problem, metas[meta_phase(recipe.seed)], folded))
         trained = trained_of(problem, metas, None)
-        if not trained.learner.trainable:  # a head in closed form has neither rate nor steps
-            return problem.initialization(finished(problem, meta, _finishing_folds(problem, metas)))
         trials, _ = trials_of(problem, metas, trained)
         return shipped(problem, trained, trials)
 
@@ -120,8 +124,82 @@ def as_shipped(problem: Problem, metas: Mapping[str, MetaParams]) -> dict[str, M
     return done
 
 
-def shipped(problem: Problem, trained: ev.Trained, trials: Sequence[ev.Trial]) -> Initialization:
-    """The start with the setting and the number of steps, one at least, that do best on the trials' tasks."""
+def proven(problem: Problem, metas: Mapping[str, MetaParams]) -> Mapping[str, MetaParams]:
+    """What each phase made, as far as its meta-training is of use on the validation tasks.
+
+    Closed-form heads begin on the joint model, from moments. A checkpoint is chosen by its loss; where the
+    metric, by which everybody is judged, is no better than there, that beginning is the start: what takes
+    more has to prove its worth. A start that goes on from another version, or from devices that keep their
+    examples, did not begin there.
+    """
+    recipe = problem.recipe
+    elsewhere = recipe.federated is not None or recipe.training.start is not None
+    begun = None if elsewhere or not recipe.closed_form else _on_joint(problem, metas)
+    if begun is None or not (len(problem.split.validation) or begun.folds):
+        return metas
+    simple = dict(metas) | {meta_phase(seed): each.meta for seed, each in begun.seeds.items()}
+    simple |= {meta_phase(recipe.seed, number): each.meta for number, each in enumerate(begun.folds)}
+    return metas if _merit(problem, metas) > _merit(problem, simple) else simple
+
+
+def solved(problem: Problem, metas: Mapping[str, MetaParams]) -> dict[str, MetaParams]:
+    """The rival "joint + solved head": what the recipe of it would ship, from the joint models that are here.
+
+    Empty where it is none: without a joint model, or a head to solve, or where it is the start itself.
+    """
+    recipe = problem.recipe
+    wanted = recipe.training.stop_at != 0 and recipe.evaluation.rivals
+    begun = _on_joint(problem, metas) if wanted else None
+    if begun is None:
+        return {}
+    done = {
+        solved_phase(seed): ready(each.problem, each.meta, begun.folds) for seed, each in begun.seeds.items()
+    }
+    return done | {solved_phase(recipe.seed, number): each.meta for number, each in enumerate(begun.folds)}
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """Closed-form heads on the joint models of each seed, and of the folds of the first."""
+
+    seeds: Mapping[int, Fold]
+    folds: Sequence[Fold]
+
+
+def _on_joint(problem: Problem, metas: Mapping[str, MetaParams]) -> _Begun | None:
+    """None without a joint model, or a head to solve."""
+    recipe = problem.recipe
+
+    def begun(of: Recipe, fold: int | None) -> Fold:
+        part, joint = problem.again(recipe_of(of, "joint_solved")), _joint(of, metas, fold)
+        assert joint is not None
+        return Fold(part, part.warm_start(joint))
+
+    if _joint(recipe, metas, None) is None:
+        return None
+    seeds = range(recipe.seed, recipe.seed + recipe.evaluation.seeds)
+    try:
+        return _Begun(
+            {seed: begun(with_changes(recipe, seed=seed), None) for seed in seeds},
+            [begun(fold, number) for number, fold in enumerate(folds(problem))],
+        )
+    except ModelError:
+        return None
+
+
+def _merit(problem: Problem, metas: Mapping[str, MetaParams]) -> float:
+    """How good the first seed's start is on the tasks that settings are chosen on; more is better."""
+    once = problem.recipe.evaluation.model_copy(update={"seeds": 1})
+    done = as_shipped(problem.again(with_changes(problem.recipe, evaluation=once)), metas)
+    trials, _ = trials_of(problem, done, trained_of(problem, done, None))
+    value = _choice(problem, trials).value
+    if value is None:
+        return -math.inf
+    return value if problem.loss.metric_name == "accuracy" else -value
+
+
+def _choice(problem: Problem, trials: Sequence[ev.Trial], least: int = 0) -> ev.Choice:
+    """The setting and the number of steps, from `least`, that do best at the policy's shots."""
     protocol = protocol_of(problem.recipe)
     shots = protocol.policy_shots
     paired = [
@@ -131,10 +209,19 @@ def shipped(problem: Problem, trained: ev.Trained, trials: Sequence[ev.Trial]) -
         )
         for trial in trials
     ]
-    choice = ev.choose(paired, trained.loss, protocol.policy_steps, least=1)
+    return ev.choose(paired, problem.loss, protocol.policy_steps, least)
+
+
+def shipped(problem: Problem, trained: ev.Trained, trials: Sequence[ev.Trial]) -> Initialization:
+    """The start with the setting and the number of steps that do best on the trials' tasks.
+
+    No step at all is left to the joint model: another start is made to be adapted, and each device finds out
+    by itself whether that pays.
+    """
+    choice = _choice(problem, trials, 0 if problem.recipe.learner.algorithm == "joint" else 1)
     learner, meta = ev.at_setting(trained.learner, trained.meta, choice.setting)
     made = problem.initialization(meta)
-    steps = ev.own_start(trained, protocol).steps[choice.position]
+    steps = ev.own_start(trained, protocol_of(problem.recipe)).steps[choice.position]
     return replace(made, adaptation=replace(made.adaptation, steps=steps, inner_lr=learner.config.inner_lr))
 
 
@@ -142,17 +229,28 @@ def trained_of(problem: Problem, metas: Mapping[str, MetaParams], fold: int | No
     """What one seed, or one fold of it, made."""
     recipe = problem.recipe
     plain = problem.again(joint_recipe(recipe))
+    start, on_joint = metas.get(solved_phase(recipe.seed, fold)), None
+    if start is not None:
+        on_joint = problem.again(recipe_of(recipe, "joint_solved")).learner(), start
     return ev.Trained(
         seed=recipe.seed,
         learner=problem.learner(),
         meta=metas[meta_phase(recipe.seed, fold)],
         plain=plain.learner(),
         untrained=plain.start(),
-        joint=metas.get(joint_phase(recipe.seed, fold)),
+        joint=_joint(recipe, metas, fold),
         train=problem.sampler(problem.split.train),
         loss=problem.loss,
         normalization=problem.normalization,
+        solved=on_joint,
     )
+
+
+def _joint(recipe: Recipe, metas: Mapping[str, MetaParams], fold: int | None) -> MetaParams | None:
+    own = joint_phase(recipe.seed, fold)
+    if recipe.learner.algorithm == "joint" and own not in metas:
+        own = meta_phase(recipe.seed, fold)
+    return metas.get(own)
 
 
 def held_out_of(problem: Problem) -> ev.HeldOut:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,28 +12,49 @@ from acclimate.errors import DataError
 from acclimate.training.problem import Problem, joint_recipe
 from acclimate.training.recipe import Recipe
 
+_FOLD = "-fold-"
 FOLDS = 3  # over the training groups of a fleet too small to set any aside
 
 
 def meta_phase(seed: int, fold: int | None = None) -> str:
     """The phase that trains the start."""
-    return f"meta-{seed}" if fold is None else f"meta-{seed}-fold-{fold}"
+    return f"meta-{seed}" if fold is None else f"meta-{seed}{_FOLD}{fold}"
 
 
 def joint_phase(seed: int, fold: int | None = None) -> str:
     """The phase that trains the joint model."""
-    return f"joint-{seed}" if fold is None else f"joint-{seed}-fold-{fold}"
+    return f"joint-{seed}" if fold is None else f"joint-{seed}{_FOLD}{fold}"
+
+
+def solved_phase(seed: int, fold: int | None = None) -> str:
+    """What closed-form heads on the joint model begin with: nothing is trained for them."""
+    return joint_phase(seed, fold).replace("joint", "solved", 1)
 
 
 def phases(problem: Problem) -> dict[str, Recipe]:
-    """The recipe of each phase, in the order in which they are trained."""
+    """The recipe of each phase, in the order in which they are trained: folds tell how long pays."""
     recipe = problem.recipe
     planned: dict[str, Recipe] = {}
-    for seed in range(recipe.seed, recipe.seed + recipe.evaluation.seeds):
-        planned |= _both(with_changes(recipe, seed=seed), None)
     for number, fold in enumerate(folds(problem)):
         planned |= _both(fold, number)
+    for seed in range(recipe.seed, recipe.seed + recipe.evaluation.seeds):
+        planned |= _both(with_changes(recipe, seed=seed), None)
     return planned
+
+
+def as_long_as_pays(recipe: Recipe, phase: str, best_steps: Mapping[str, int]) -> Recipe:
+    """The recipe of a phase that no validation tasks can stop: it ends where its folds did best, the median.
+
+    Args:
+        best_steps: of phases that are trained, after how many steps each did best on tasks that it had not
+            seen, none among them.
+    """
+    kind = phase.partition("-")[0]
+    of_folds = [steps for name, steps in best_steps.items() if name.startswith(kind) and _FOLD in name]
+    if _FOLD in phase or not of_folds or recipe.training.start is not None:  # folds begin anew
+        return recipe
+    training = recipe.training.model_copy(update={"stop_at": int(np.median(of_folds))})
+    return with_changes(recipe, training=training)
 
 
 def folds(problem: Problem) -> list[Recipe]:
@@ -56,8 +77,11 @@ def with_changes(recipe: Recipe, **changes: Any) -> Recipe:
 
 
 def _both(recipe: Recipe, fold: int | None) -> dict[str, Recipe]:
+    joint = joint_recipe(recipe)
+    if recipe.learner.algorithm == "joint":  # as the baseline of other recipes: what they compare with
+        return {meta_phase(recipe.seed, fold): joint}
     # The joint model first: some learners begin on it.
-    planned = {joint_phase(recipe.seed, fold): joint_recipe(recipe)} if recipe.baseline.joint else {}
+    planned = {joint_phase(recipe.seed, fold): joint} if recipe.baseline.joint else {}
     return planned | {meta_phase(recipe.seed, fold): recipe}
 
 

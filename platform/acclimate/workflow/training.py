@@ -22,7 +22,7 @@ from acclimate.training.recipe import Recipe
 from acclimate.training.run_directory import RunDirectory
 from acclimate.training.shard import deterministic
 from acclimate.workflow.listener import Listener
-from acclimate.workflow.phases import meta_phase, phases
+from acclimate.workflow.phases import as_long_as_pays, meta_phase, phases
 
 _POINTS = 1_000  # of a curve at most, or so: more cost MLflow seconds and nobody sees them
 
@@ -46,12 +46,14 @@ def train_phases(
         By phase, the meta-parameters that did best on the validation tasks, or the last where there are none.
     """
     planned = phases(problem)
-    unfinished = [phase for phase, of in planned.items() if not _is_done(directory, phase, of)]
-    if unfinished:
+    best_steps = _best_steps(directory, planned)
+    if len(best_steps) < len(planned):
         problems = _pinned(directory, {phase: problem.again(of) for phase, of in planned.items()})
         with engine(problems, address) as train_phase:
-            for phase in unfinished:
-                of = planned[phase]
+            for phase in list(planned)[len(best_steps) :]:
+                of = as_long_as_pays(planned[phase], phase, best_steps)
+                pinned_of = as_long_as_pays(problems[phase].recipe, phase, best_steps)
+                problems[phase] = problems[phase].again(pinned_of)
                 state = _open_state(directory, phase, problem.again(of), start)
                 listener.on_phase(phase, state.step, of.training.last_step, of.training.meta_batch)
                 curves = _Curves(phase, recorder, listener, math.ceil(of.training.last_step / _POINTS))
@@ -64,12 +66,25 @@ def train_phases(
                 )
                 if not done:
                     return None
+                best_steps[phase] = state.step if state.best is None else state.best.step
     return {phase: load_checkpoint(directory.checkpoint(phase)).result for phase in planned}
 
 
 def _keep(recipe: Recipe, path: Path, curves: _Curves, state: OuterState) -> None:
     save_checkpoint(state.checkpoint(recipe), path)
     curves.flush()
+
+
+def _best_steps(directory: RunDirectory, planned: Mapping[str, Recipe]) -> dict[str, int]:
+    """Of the first phases, which are done: after how many steps each did best on the validation tasks."""
+    found: dict[str, int] = {}
+    for phase, recipe in planned.items():
+        of = as_long_as_pays(recipe, phase, found)
+        if not _is_done(directory, phase, of):
+            break
+        state = OuterState.restore(load_checkpoint(directory.checkpoint(phase)), of.training.optimizer)
+        found[phase] = state.step if state.best is None else state.best.step
+    return found
 
 
 def _is_done(directory: RunDirectory, phase: str, recipe: Recipe) -> bool:

@@ -25,6 +25,7 @@ from acclimate.evaluation.plot import save_plot
 from acclimate.tasks import Sampler
 from acclimate.training.problem import joint_recipe, open_problem
 from acclimate.training.recipe import Recipe
+from acclimate.workflow.candidates import recipe_of
 
 RECIPE = Recipe.model_validate(
     {"name": "waves", "data": {"source": "sinusoid", "options": {"tasks": 50}, "test": 6}}
@@ -44,6 +45,7 @@ PROTOCOL = EvaluationProtocol(
 def evaluation() -> Evaluation:
     problem = open_problem(RECIPE)
     plain = problem.again(joint_recipe(RECIPE))
+    closed = problem.again(recipe_of(RECIPE, "joint_solved"))
     trained = Trained(
         seed=0,
         learner=problem.learner(),
@@ -54,6 +56,7 @@ def evaluation() -> Evaluation:
         train=problem.sampler(problem.split.train),
         loss=problem.loss,
         normalization=problem.normalization,
+        solved=(closed.learner(), closed.start()),
     )
 
     def test(shots: int) -> Sampler:
@@ -80,10 +83,11 @@ def test_every_start_is_measured_at_every_step_and_judged_within_the_policy_s_bu
     )
     for curve in done.curves:
         descends = curve.start in ("meta", "joint_finetuned", "device_only")
-        assert curve.steps == ((0, 1, 2, 4) if descends else (0,))
+        solved = curve.start == "joint_solved"
+        assert curve.steps == ((0, 1, 2, 4) if descends else (0, 1) if solved else (0,))
         assert curve.steps[curve.chosen] <= PROTOCOL.policy_steps
         assert all(len(point.values) == len(done.tasks) == 6 for point in curve.points)
-        assert bool(curve.setting) == (curve.start != "joint")
+        assert bool(curve.setting) == (curve.start not in ("joint", "joint_solved"))
         assert curve.validation is not None
 
 
@@ -129,9 +133,9 @@ def test_it_survives_json_and_refuses_another_format() -> None:
 def test_people_can_read_it(tmp_path: Path) -> None:
     columns, rows = table(evaluation(), 5)
     assert columns == ["start", "0", "1", "2", "4", "worst*", "chosen"]
-    assert [row[0] for row in rows][:2] == ["meta-learned start", "joint + fine-tuning"]
+    assert [row[0] for row in rows][:2] == ["this start", "joint + fine-tuning"]
     assert all(sum("*" in cell for cell in row) == 1 for row in rows)
-    assert "held-out tasks reach mse" in headline(evaluation(), 10)
+    assert "held-out tasks reach normalized mse" in headline(evaluation(), 10)
     assert headline(evaluation(), 10).endswith("6 held-out devices are too few to tell")
     assert evaluation().curve("meta", 10).judged.worst_task in worst_sentence(evaluation(), 10)
     save_plot(evaluation(), "waves", tmp_path / "curves.png")

@@ -67,7 +67,30 @@ def test_a_start_that_need_not_adapt_is_one_model_for_all() -> None:
     joint = Curve("joint", 5, (0,), (summarize(0.7 + SPREAD, tasks, True),), 0)
     verdict = judge(Evaluation("accuracy", True, 5, 1, tasks, 1, (0,), "", (own, joint), (), tasks))
     assert (verdict.ship, verdict.against, verdict.loses_to) == ("joint", "meta", None)
-    assert "one joint model for all" in verdict.sentence
+    assert "one model for all" in verdict.sentence
+
+
+def test_a_sentence_claims_no_more_than_its_interval_bears() -> None:
+    tasks = tuple(map(str, range(DEVICES)))
+
+    def against_joint(gains: np.ndarray) -> str:
+        curves = tuple(
+            Curve(start, 5, (0,), (summarize(values, tasks[: len(gains)], True),), 0)
+            for start, values in (("meta", 0.5 + gains), ("joint", np.full(len(gains), 0.5)))
+        )
+        return judge(
+            Evaluation("accuracy", True, 5, 1, tasks[: len(gains)], 1, (0,), "", curves, ())
+        ).sentence
+
+    spread = np.tile([0.3, -0.3], DEVICES // 2)
+    assert "adds nothing worth having" in against_joint(0.01 * spread)
+    assert "nothing shows that this start adds anything" in against_joint(spread - 0.02)
+    assert "neither better nor worse on any of 12 devices" in against_joint(0 * spread)
+    alone = against_joint(np.array([0.1]))
+    assert "one device: no interval" in alone
+    assert "one tells nothing of how they differ" in alone
+    normal = judge(evaluation("average_precision", meta=0.5, joint=0.9)).sentence
+    assert "average precision" in normal
 
 
 def test_sessions_of_one_person_are_one_device() -> None:

@@ -7,7 +7,8 @@ import torch
 from acclimate.errors import TrainingError
 from acclimate.learners import MetaParams
 from acclimate.training.loop import ComputeShards, OuterState, learning_rate, shards_of, train
-from acclimate.training.recipe import OptimizerSection, Recipe
+from acclimate.training.recipe import Recipe
+from acclimate.training.sections import OptimizerSection
 from acclimate.training.shard import ShardResult
 
 
