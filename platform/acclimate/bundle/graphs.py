@@ -67,7 +67,7 @@ def predict_to_onnx(model: nn.Module, params: dict[str, Tensor], x: Tensor) -> b
     """
     names = list(params)
     shapes = {"tensors": (*(None for _ in names), {0: torch.export.Dim("batch")})}
-    tensors = (*params.values(), x)
+    tensors = (*params.values(), _several(x))
     with _quiet(), sdpa_kernel(SDPBackend.MATH):
         try:
             program = torch.export.export(
@@ -77,6 +77,11 @@ def predict_to_onnx(model: nn.Module, params: dict[str, Tensor], x: Tensor) -> b
             raise BundleError(f"the prediction cannot be traced: {_first_line(error)}") from error
         program = program.run_decompositions(decomposition_table())
     return _to_onnx(program, [*(f"param.{name}" for name in names), "x"], ["outputs"], dynamic_shapes=shapes)
+
+
+def _several(x: Tensor) -> Tensor:
+    """At least two examples: `torch.export` takes an axis of one for fixed, and it is to be free."""
+    return x if len(x) > 1 else torch.cat([x, x])
 
 
 def module_to_onnx(
@@ -90,6 +95,7 @@ def module_to_onnx(
     Raises:
         BundleError: an operator has no ONNX translation; the message names it.
     """
+    tensors = (*tensors[:-1], _several(tensors[-1])) if batched else tensors
     free = {0: torch.export.Dim("batch")} if batched else None
     shapes = {"tensors": (*(None for _ in inputs[:-1]), free)}
     with _quiet(), sdpa_kernel(SDPBackend.MATH):

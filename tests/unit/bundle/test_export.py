@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -19,8 +20,9 @@ from acclimate.bundle.export import build_bundle, write_bundle
 from acclimate.bundle.limits import DeviceLimits
 from acclimate.errors import BundleError
 from acclimate.models import Network
-from acclimate_device.bundle import parse_manifest
+from acclimate_device.bundle import parse_manifest, read_bundle
 from acclimate_device.protocol import ADAPT, FILES, LIMITS, MANIFEST, PARAMS, Manifest, Release, loads
+from acclimate_device.runtime.loading import load_engine
 from tests.support.bundle_samples import export, release_of, start
 
 
@@ -32,6 +34,13 @@ def initialization():
 @pytest.fixture(scope="module")
 def bundle(initialization):
     return export(initialization, run_id="run-7")
+
+
+def test_a_device_that_adapts_on_one_example_has_a_bundle_that_predicts_any_number():
+    one = start("mlp", (6,), 1, "regression", options={"hidden": (8,)}, shots=1)
+    engine = load_engine(read_bundle(export(one).files.get))
+    for count in (1, 2, 5):
+        assert engine.outputs(engine.start, np.zeros((count, 6), np.float32)).shape == (count, 1)
 
 
 def test_a_verdict_of_any_length_leaves_a_bundle_that_devices_open(initialization):
@@ -84,6 +93,7 @@ HASHES = """
 import dataclasses, hashlib, json, pathlib, sys
 import safetensors.torch
 from acclimate.initialization import Initialization
+from acclimate_device.runtime.loading import load_engine
 from tests.support.bundle_samples import export
 folder = pathlib.Path(sys.argv[1])
 stored = safetensors.torch.load((folder / "initialization.safetensors").read_bytes())
