@@ -3,12 +3,21 @@
 import functools
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from acclimate_device.protocol import LIMITS, Event, Release, Report, Resources, Summary, dumps, loads
 from acclimate_device.storage import FileFlash, Store
-from acclimate_device.telemetry import ReportQueue, Sketch, merge_reports, merge_summaries, quantile
+from acclimate_device.telemetry import (
+    Recorder,
+    ReportQueue,
+    Sketch,
+    merge_reports,
+    merge_summaries,
+    quantile,
+    resources,
+)
 from acclimate_device.testing.flash import TORN, PowerCutError, SimulatedFlash
 
 RELEASE = Release("watch", 7, "ab" * 32)
@@ -212,3 +221,11 @@ def _minutes(service: dict[str, bytes]) -> dict[int, int]:
             assert start not in counted, f"minute {start} was counted twice"
             counted[start] = 1
     return counted
+
+
+def test_a_report_tells_when_it_began_and_what_the_process_takes() -> None:
+    used = resources()
+    made = Recorder(100.0).close("a" * 32, 1e9, 160.0, RELEASE, 1, "a", used)
+    assert (made.started_at, made.ended_at) == (1e9 - 60.0, 1e9)
+    told = Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]
+    assert used.rss_bytes == pytest.approx(int(told) * 1024, rel=0.2)
