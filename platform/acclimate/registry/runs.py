@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from acclimate.registry.client import translated
+from acclimate.registry.keys import as_keys
 from acclimate.registry.location import StoreLocation
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class RunRecorder:
         """Record parameters, `a.b` for nested ones; the same value may be logged again."""
         from mlflow.entities import Param
 
-        entries = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in params.items()]
+        entries = [Param(key, str(value)[:_LONGEST_PARAM]) for key, value in as_keys(params).items()]
         with translated(self.location):
             for start in range(0, len(entries), _PARAMS_A_BATCH):
                 self.client.log_batch(self.run_id, params=entries[start : start + _PARAMS_A_BATCH])
@@ -88,7 +89,7 @@ class RunRecorder:
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
-        entries = [Metric(key, value, now, step) for step, row in rows for key, value in row.items()]
+        entries = [Metric(key, value, now, step) for step, row in rows for key, value in as_keys(row).items()]
         with translated(self.location):
             for start in range(0, len(entries), _METRICS_A_BATCH):
                 self.client.log_batch(self.run_id, metrics=entries[start : start + _METRICS_A_BATCH])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from acclimate.addresses import without_password
 from acclimate.errors import ModelError, RegistryError
 from acclimate.registry.client import as_default, connect, translated
+from acclimate.registry.keys import as_keys
 from acclimate.registry.location import StoreLocation, locate
 from acclimate.registry.runs import RunInfo, RunRecorder
 from acclimate.registry.versions import CONTENT_HASH_TAG, VersionInfo, choose
@@ -134,7 +135,7 @@ class Registry:
             for file_name, text in documents.items():
                 (Path(folder) / file_name).write_text(text)
             model_id = self._log_model(name, experiment, run_id, Path(folder), tags)
-            for key, value in metrics.items():
+            for key, value in as_keys(metrics).items():
                 self.client.log_metric(run_id, key, value, model_id=model_id)
             version = self._create_version(name, model_id, run_id, tags, alias)
         return self.version(name, str(version))

@@ -129,6 +129,30 @@ def test_a_run_keeps_its_parameters_curves_and_files(registry: Registry, tmp_pat
     assert registry.runs()[0].status == "RUNNING"
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("KWH/hh (per half hour) ", "Vibration [mm/s]", "Luftfeuchte in %", "../x", "m//s", "", "."),
+        ("a%", "a°", "a_"),
+        (300 * "x" + "1", 300 * "x" + "2"),
+        ("温度", "a\nb", "a\x00b"),
+    ],
+)
+def test_names_of_strangers_columns_are_kept_apart_as_far_as_mlflow_takes_them(
+    registry: Registry, names: tuple[str, ...]
+) -> None:
+    recorder = registry.start_run("watch", "first", {})
+    figures = {f"{name}": float(number) for number, name in enumerate(names)}
+    recorder.log_metrics(
+        [(1, {f"error.{name}.5_shot": value for name, value in figures.items()}), (2, figures)]
+    )
+    recorder.log_params(figures)
+    assert register(registry, run_id=recorder.run_id, metrics=figures).version == 1
+    found = registry.client.get_run(recorder.run_id).data
+    assert sorted(found.params.values()) == sorted(str(value) for value in figures.values())
+    assert sorted(found.metrics.values()) == sorted([*figures.values(), *figures.values()])
+
+
 def test_an_unreachable_server_is_reported_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     started = time.monotonic()
     with pytest.raises(RegistryError, match="no MLflow server answers"):
