@@ -13,27 +13,7 @@ from acclimate.cli.init import HeldOut, init
 from acclimate.errors import DataError, RecipeError
 from acclimate.tasks.columns.rhythm import longest_window
 from acclimate.training.recipe_file import load_recipe
-
-PUMPS, ROWS = 12, 400
-
-
-@pytest.fixture
-def pumps(tmp_path, monkeypatch):
-    """Twelve pumps at 20 Hz in three states; the folder is the working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ACCLIMATE_HOME", str(tmp_path / "home"))
-    random = np.random.default_rng(0)
-    row = np.tile(np.arange(ROWS), PUMPS)
-    return pd.DataFrame(
-        {
-            "pumpId": np.repeat([f"p{one:02d}" for one in range(PUMPS)], ROWS),
-            "time": pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(row * 0.05, unit="s"),
-            "pressure": random.normal(size=PUMPS * ROWS),
-            "flow": random.normal(size=PUMPS * ROWS),
-            "firmware": 3,
-            "state": np.array(["idle", "run"])[row // 25 % 2],
-        }
-    )
+from tests.unit.cli.conftest import PUMPS, ROWS
 
 
 def run(command, *arguments: str, code: int = 0):
@@ -343,59 +323,3 @@ def test_a_number_is_told_from_as_many_rows_as_it_takes(pumps, rows, window, mod
 def test_as_many_devices_judge_as_a_verdict_takes_where_there_are_enough(groups, test, validation):
     held_out = HeldOut.of(groups)
     assert (held_out.test, held_out.validation) == (test, validation)
-
-
-@pytest.mark.parametrize("by", ["time", "pumpId"])
-@pytest.mark.parametrize("finer", ["number", "serial"])
-def test_devices_measured_at_once_are_several_whatever_the_site_is_called(pumps, by, finer):
-    pumps["station"] = "s" + (pumps.pumpId.str[1:].astype(int) // 4).astype(str)
-    pumps["number"] = pumps.pumpId.str[1:].astype(int) % 4
-    pumps["serial"] = pumps.pumpId
-    kept = pumps.drop(columns=["pumpId", "number" if finer == "serial" else "serial"]).assign(by=pumps[by])
-    found = declared(kept.sort_values("by", kind="stable").drop(columns="by"), "--target", "flow")
-    assert found["task"] == {"number": "station + number", "serial": "serial"}[finer]
-    assert "recording" not in found
-    assert finer not in found["channels"]
-
-
-def test_runs_that_two_columns_number_are_told_apart_and_what_counts_down_in_them(pumps):
-    length = 80
-    pumps["batch"] = np.array(["a", "b"])[pumps.index // (2 * length) % 2]
-    pumps["run"] = pumps.index // length % 2
-    pumps["time"] = pumps.index % length
-    pumps["left"] = length - 1 - pumps.time
-    pumps = pumps[pumps.index % ROWS < 4 * length].drop(columns="state").reset_index(drop=True)
-    found = declared(pumps, "--target", "left")
-    assert found["recording"] == "run + batch"
-    assert found["kind"] == "regression"
-    one_run = pumps.query("batch == 'a' and run == 0").drop(columns=["batch", "run"])
-    assert declared(one_run, "--force")["targets"] == ["left"]
-
-
-@pytest.mark.parametrize(
-    "names", [("acc_x", "acc_y"), ("AccX", "AccY"), ("ay", "az"), ("y", "z"), ("tBodyAcc", "pos_t")]
-)
-def test_letters_in_names_of_sensors_are_no_targets_and_no_clocks(pumps, names):
-    found = declared(
-        pumps.rename(columns=dict(zip(("pressure", "flow"), names, strict=True))).drop(columns="state")
-    )
-    assert (found["kind"], found["time"]) == ("forecasting", "time")
-    assert set(names) <= set(found["channels"])
-
-
-def test_what_befalls_a_machine_is_no_machine(pumps):
-    pumps["machine failure"] = pumps.pop("state") == "run"
-    assert declared(pumps.rename(columns={"pumpId": "where"}))["task"] == "where"
-
-
-def test_a_date_and_a_time_of_day_are_no_devices(pumps):
-    pumps["day"], pumps["hour"] = pumps.time.dt.strftime("%Y-%m-%d"), pumps.time.dt.strftime("%H:%M:%S.%f")
-    pumps = pumps.assign(where=pumps.pumpId.str[1:].astype(int)).drop(columns=["time", "pumpId"])
-    found = declared(pumps)
-    assert (found["task"], found["time"]) == ("where", "day + hour")
-
-
-def test_no_channel_is_left_says_what_each_column_was_taken_for(pumps):
-    pumps[["pumpId", "time", "state"]].to_csv("events.csv", index=False)
-    with pytest.raises(DataError, match="'pumpId' is the task; 'time' is the time; 'state' is the label"):
-        run(init, "events.csv")

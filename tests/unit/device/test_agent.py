@@ -1,6 +1,5 @@
 """The agent against a service and a repository that speak the real protocol, with real signatures."""
 
-import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,72 +13,15 @@ from acclimate_device.errors import BundleError, TransportError, UntrustedError
 from acclimate_device.protocol import (
     MANIFEST,
     DesiredState,
-    Manifest,
     PublicKey,
-    Release,
     dumps,
-    loads,
     seal,
 )
 from acclimate_device.storage import Assignment, FileFlash, Slots, Store
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
 from acclimate_device.testing.repository import SimulatedRepository
 from acclimate_device.testing.service import SimulatedService
-
-
-def manifest_of(files: dict[str, bytes]) -> Manifest:
-    return loads(Manifest, files[MANIFEST], 10**6)
-
-
-def version(number: int, kind: str = "gradient") -> dict[str, bytes]:
-    """The tiny bundle under another version number."""
-    files = tiny_bundle(kind)
-    manifest = manifest_of(files)
-    release = replace(manifest.release, version=number, content_hash=f"{number:064x}")
-    return {**files, MANIFEST: dumps(replace(manifest, release=release))}
-
-
-def release_of(number: int) -> Release:
-    return manifest_of(version(number)).release
-
-
-class Gateway:
-    """An agent and an application on one flash, with their service."""
-
-    def __init__(self, tmp_path: Path, **options: object) -> None:
-        self.now = 1_790_000_000.0
-        self.repository = SimulatedRepository()
-        self.service = SimulatedService(self.repository, clock=lambda: self.now)
-        self.flash = SimulatedFlash()
-        self.agent = Agent(
-            self.service,
-            self.flash,
-            self.repository.root,
-            tmp_path / "tuf",
-            clock=lambda: self.now,
-            rng=random.Random(0),
-            **options,
-        )
-        self.agent.service.enrol(self.service.token, "serial 7", {"region": "north"}, "")
-        self.device = self.application()
-
-    def application(self) -> Device:
-        return Device(tiny_bundle().get, self.flash, clock=lambda: self.now)
-
-    def ship(self, number: int, action: str = "run") -> None:
-        if not any(f"/{number}/" in path for path in self.repository.files):
-            self.repository.publish(version(number))
-        self.service.assign(action, release_of(number))
-
-    def use(self, predictions: int = 25) -> None:
-        for x, _ in GestureDevice(1).examples(predictions):
-            self.device.predict_one(x)
-        self.device.tick()
-
-
-@pytest.fixture
-def gateway(tmp_path: Path) -> Gateway:
-    return Gateway(tmp_path)
+from tests.support.gateway import release_of, version
 
 
 def test_a_version_travels_from_the_service_to_the_application_and_back_comes_a_report(gateway) -> None:
@@ -410,3 +352,38 @@ def test_what_was_done_under_an_assignment_is_reported_under_it(gateway) -> None
     gateway.agent.send_reports()
     told = [(one.release.version, one.counter, one.predictions) for one in gateway.service.reports.values()]
     assert told == [(1, 0, 3), (2, first, 9), (2, second, 6)]
+
+
+def test_damaged_files_of_the_good_version_are_fetched_again_and_it_runs_without_a_trial(
+    gateway,
+) -> None:
+    gateway.ship(2)
+    gateway.agent.poll()
+    gateway.use()
+    gateway.use()
+    gateway.flash.flip("a/params.safetensors", 9000)
+    gateway.device = gateway.application()
+    assert gateway.device.release.version == 1
+    fetched = len(gateway.repository.fetched)
+    assert gateway.agent.poll()
+    assert not gateway.agent.poll(), "once is enough"
+    again = gateway.repository.fetched[fetched:]
+    assert [path for path in again if path.endswith(".onnx")] == [], "only what was damaged"
+    gateway.device.tick()
+    assert gateway.device.release == release_of(2)
+    boot = Slots(Store(gateway.flash)).boot()
+    assert (boot.release, boot.trial, boot.damaged) == (release_of(2), None, None)
+
+
+def test_an_assignment_to_a_slot_is_obeyed_only_with_its_own_release() -> None:
+    flash = SimulatedFlash()
+    slots = Slots(Store(flash))
+    slots.stage("a", version(2))
+    slots.save_assignment(Assignment(DesiredState("d", "f", 1, "run", release_of(3)), "a"))
+    under_test = Device(tiny_bundle().get, flash)
+    under_test.tick()
+    assert under_test.release.version == 1
+    assert not slots.holds("b", release_of(2))
+    assert slots.holds("a", release_of(2))
+    Store(flash).delete(f"a/{MANIFEST}")
+    assert not slots.holds("a", release_of(2))

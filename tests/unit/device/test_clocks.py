@@ -8,7 +8,7 @@ from acclimate_device import Device, OnlinePolicy
 from acclimate_device.clock import Clock
 from acclimate_device.storage import CLOCK, Boot, Mishap, Store
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
-from tests.unit.device.test_agent import Gateway, release_of
+from tests.support.gateway import Gateway, release_of
 from tests.unit.device.test_trouble import reports
 
 DAY = 86_400.0

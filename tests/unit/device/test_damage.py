@@ -19,7 +19,7 @@ from acclimate_device.telemetry import ReportQueue
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
 from acclimate_device.testing.repository import SimulatedRepository
 from acclimate_device.testing.service import SimulatedService
-from tests.unit.device.test_agent import Gateway, release_of
+from tests.support.gateway import Gateway, release_of
 from tests.unit.device.test_queue import report
 
 EXAMPLE = GestureDevice(1).example()[0]

@@ -25,7 +25,7 @@ from acclimate_device.telemetry import ReportQueue
 from acclimate_device.testing import SimulatedFlash
 from tests.support.answering import Asked, answering
 from tests.support.certificates import Authority
-from tests.unit.device.test_agent import Gateway
+from tests.support.gateway import Gateway
 from tests.unit.device.test_queue import report
 
 DATA = os.urandom(400_000)

@@ -9,7 +9,7 @@ from acclimate_device import Device
 from acclimate_device.protocol import DesiredState
 from acclimate_device.storage import Assignment, FileFlash, Slots, Store
 from acclimate_device.testing import TORN, GestureDevice, PowerCutError, SimulatedFlash, tiny_bundle
-from tests.unit.device.test_agent import release_of, version
+from tests.support.gateway import release_of, version
 
 EXAMPLES = list(GestureDevice(1).examples(12))
 

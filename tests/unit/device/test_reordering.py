@@ -13,7 +13,7 @@ from acclimate_device.online.versions import Versions
 from acclimate_device.protocol import MANIFEST, DesiredState
 from acclimate_device.storage import Assignment, Slots, Store
 from acclimate_device.testing import PowerCutError, SimulatedFlash, tiny_bundle
-from tests.unit.device.test_agent import release_of, version
+from tests.support.gateway import release_of, version
 
 bundle_of = functools.cache(version)
 

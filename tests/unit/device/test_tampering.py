@@ -11,7 +11,7 @@ from acclimate_device.agent.repository import Repository
 from acclimate_device.errors import DeviceError, TransportError, UntrustedError
 from acclimate_device.testing import SimulatedFlash, tiny_bundle
 from acclimate_device.testing.repository import SimulatedRepository
-from tests.unit.device.test_agent import release_of, version
+from tests.support.gateway import release_of, version
 
 METADATA = ["1.root.json", "2.targets.json", "2.snapshot.json", "timestamp.json"]
 

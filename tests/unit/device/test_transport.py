@@ -13,7 +13,7 @@ from acclimate_device.testing import GestureDevice, tiny_bundle
 from acclimate_device.testing.repository import SimulatedRepository
 from acclimate_device.testing.service import SimulatedService
 from tests.support.answering import Asked, answering
-from tests.unit.device.test_agent import release_of, version
+from tests.support.gateway import release_of, version
 
 
 @pytest.fixture

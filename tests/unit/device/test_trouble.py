@@ -13,11 +13,11 @@ from acclimate_device import Device, OnlinePolicy
 from acclimate_device.agent.outbox import Outbox
 from acclimate_device.agent.transport import Response
 from acclimate_device.errors import OwnerError, StorageError, TransportError, UntrustedError
-from acclimate_device.protocol import MANIFEST, REPORT_PATH, DesiredState
-from acclimate_device.storage import Assignment, Boot, Claim, FileFlash, Slots, Store
+from acclimate_device.protocol import REPORT_PATH
+from acclimate_device.storage import Boot, Claim, FileFlash, Slots, Store
 from acclimate_device.telemetry import ReportQueue
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
-from tests.unit.device.test_agent import Gateway, release_of, version
+from tests.support.gateway import Gateway, release_of, version
 from tests.unit.device.test_device import Renamed, device, learn
 from tests.unit.device.test_queue import report
 
@@ -362,42 +362,3 @@ os.kill(sleeper, 9)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     assert sum(one.predictions for one in ReportQueue(Store(FileFlash(state))).reports()) == 2
-
-
-# -- what the boot record tells the agent ------------------------------------------------------------------
-
-
-def test_damaged_files_of_the_good_version_are_fetched_again_and_it_runs_without_a_trial(
-    tmp_path: Path,
-) -> None:
-    gateway = Gateway(tmp_path)
-    gateway.ship(2)
-    gateway.agent.poll()
-    gateway.use()
-    gateway.use()
-    gateway.flash.flip("a/params.safetensors", 9000)
-    gateway.device = gateway.application()
-    assert gateway.device.release.version == 1
-    fetched = len(gateway.repository.fetched)
-    assert gateway.agent.poll()
-    assert not gateway.agent.poll(), "once is enough"
-    again = gateway.repository.fetched[fetched:]
-    assert [path for path in again if path.endswith(".onnx")] == [], "only what was damaged"
-    gateway.device.tick()
-    assert gateway.device.release == release_of(2)
-    boot = Slots(Store(gateway.flash)).boot()
-    assert (boot.release, boot.trial, boot.damaged) == (release_of(2), None, None)
-
-
-def test_an_assignment_to_a_slot_is_obeyed_only_with_its_own_release() -> None:
-    flash = SimulatedFlash()
-    slots = Slots(Store(flash))
-    slots.stage("a", version(2))
-    slots.save_assignment(Assignment(DesiredState("d", "f", 1, "run", release_of(3)), "a"))
-    under_test = device(flash)
-    under_test.tick()
-    assert under_test.release.version == 1
-    assert not slots.holds("b", release_of(2))
-    assert slots.holds("a", release_of(2))
-    Store(flash).delete(f"a/{MANIFEST}")
-    assert not slots.holds("a", release_of(2))
