@@ -218,7 +218,7 @@ def flips() -> None:
     A flip of metadata that is accepted must mean the same: the same signed bytes in canonical form and the
     same signatures as numbers, which hexadecimal digits in capitals are.
     """
-    from tests.unit.device.test_agent import version
+    from tests.support.gateway import version
     from tests.unit.device.test_tampering import (
         METADATA,
         fetch,
