@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import SplitResult, urlsplit
 
 from acclimate.errors import AcclimateError, SettingsError
+
+_SECRET = re.compile(r"([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
+"""A parameter that lets in, as PostgreSQL's client library takes it too."""
 
 
 def parts_of(address: str, name: str, error: type[AcclimateError] = SettingsError) -> SplitResult:
@@ -28,9 +32,9 @@ def parts_of(address: str, name: str, error: type[AcclimateError] = SettingsErro
 
 
 def without_password(uri: str) -> str:
-    """The URI as it may be printed: `scheme://user:***@host/...`."""
-    head, at, tail = uri.rpartition("@")
-    scheme, separator, credentials = head.partition("://")
-    if not at or not separator:
-        return uri
-    return f"{scheme}://{credentials.partition(':')[0]}:***@{tail}"
+    """The URI as it may be printed: `scheme://user:***@host/...?password=***`."""
+    shown = _SECRET.sub(r"\1***", uri)
+    head, at, tail = shown.rpartition("@")
+    start = head.find("://") + 3 if "://" in head else 0
+    user, colon, _ = head[start:].partition(":")
+    return f"{head[:start]}{user}{colon and ':***'}{at}{tail}"

@@ -12,12 +12,15 @@ import errno
 import fcntl
 import glob
 import os
+import re
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
+
+from acclimate.errors import AcclimateError
 
 _OF_DISKS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 _EXCHANGE, _HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of renameat2(2)
@@ -90,6 +93,22 @@ def scratch_folder(path: Path, mode: int = 0o755) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def making(what: str, error: type[AcclimateError]) -> Iterator[None]:
+    """Around what makes a file or a folder at a place that a person named.
+
+    Raises:
+        AcclimateError: of the kind given; the system does not let us make it there.
+    """
+    try:
+        yield
+    except OSError as problem:
+        raise error(
+            f"{what} cannot be made ({problem.strerror or problem}): name another place, or let this account "
+            "write there"
+        ) from problem
+
+
 def sqlite_url(path: Path) -> str:
     """The URL of a SQLite file; a path may hold what in a URL ends or escapes one."""
     return "sqlite:///" + str(path).replace("%", "%25").replace("?", "%3F")
@@ -97,8 +116,8 @@ def sqlite_url(path: Path) -> str:
 
 def sqlite_file(url: str) -> Path | None:
     """The file that a URL names, or None if it is no SQLite's."""
-    given = url.removeprefix("sqlite:///")
-    return None if given == url else Path(unquote(given.partition("?")[0]))
+    found = re.match(r"sqlite(?:\+\w+)?:///([^?]*)", url.strip())
+    return Path(unquote(found[1])) if found else None
 
 
 def others_may(path: Path) -> str:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from acclimate.errors import SettingsError
+from acclimate.files import making
 
 NAME = "acclimate-home"
 
@@ -38,6 +39,6 @@ def expanded(path: Path) -> Path:
 def made_home() -> Path:
     """`home()`, made for this account alone where it is not there yet; the rights of one that is stay."""
     folder = home()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with making(f"the home {folder}", SettingsError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return folder

@@ -20,6 +20,7 @@ import uvicorn
 
 from acclimate import logs
 from acclimate.errors import RolloutError
+from acclimate.files import making
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.operator.operators import first_admin
 from acclimate.rollout.application import Service, application
@@ -54,7 +55,8 @@ def prepare(settings: ServiceSettings) -> SqlStore:
 
     A folder that is there keeps its rights: it may be a volume's, or hold what others need.
     """
-    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with making(f"the home {settings.home}", RolloutError):
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     return open_store(settings.database)
 
 

@@ -36,6 +36,9 @@ def test_an_unusable_uri_is_named_with_an_example(uri: str) -> None:
 
 def test_a_password_is_never_printed() -> None:
     assert without_password("postgresql://me:s3cret@db/mlflow") == "postgresql://me:***@db/mlflow"
+    assert without_password("postgresql://me@db/mlflow") == "postgresql://me@db/mlflow"
+    assert without_password("me:s3@cret@db/mlflow") == "me:***@db/mlflow"
+    assert without_password("https://h/p?x=1&sslpassword=s3@c:t&y=2") == "https://h/p?x=1&sslpassword=***&y=2"
     assert without_password("https://host:5000") == "https://host:5000"
 
 

@@ -6,7 +6,6 @@ elsewhere, but can never make a device take weights of their own.
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes, serialization
@@ -14,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from acclimate.errors import RolloutError
-from acclimate.files import create_whole
+from acclimate.files import create_whole, making
 
 
 class ServiceKey:
@@ -28,10 +27,11 @@ class ServiceKey:
         """Read the key at `path` (PEM, PKCS #8), making it, readable by its owner alone, where there is none.
 
         Raises:
-            RolloutError: the file is not an Ed25519 key in PEM.
+            RolloutError: the file is not an Ed25519 key in PEM, or there is none and none can be made.
         """
         if not path.exists():
-            _create(path)
+            with making(f"the service's key {path}", RolloutError):
+                _create(path)
         try:
             private = serialization.load_pem_private_key(path.read_bytes(), password=None)
         except (ValueError, TypeError) as error:
@@ -59,5 +59,8 @@ def _create(path: Path) -> None:
     pem = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    with contextlib.suppress(FileExistsError):  # a second process was quicker: both then use that one's key
+    try:
         create_whole(path, pem, mode=0o600)
+    except FileExistsError:
+        if not path.exists():
+            raise  # a file is where its folder should be; else a second process was quicker: its key counts

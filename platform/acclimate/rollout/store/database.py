@@ -31,7 +31,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from acclimate.addresses import without_password
 from acclimate.errors import RolloutError
+from acclimate.files import making
 from acclimate.traces import trace_statements
 
 BUSY_TIMEOUT_S = 30.0
@@ -185,7 +187,7 @@ def _parse(url: str) -> URL:
         parsed = make_url(url.strip())
     except (ArgumentError, ValueError) as error:
         raise RolloutError(
-            f"{url.split('@')[-1]!r} is no database URL: use sqlite:///file.db or postgresql://user@host/name"
+            f"{without_password(url)!r} is no database URL: use sqlite:///file.db or postgresql://user@host/name"
         ) from error
     if "@" in (parsed.host or ""):
         raise RolloutError(
@@ -223,9 +225,10 @@ def _sqlite_engine(url: URL) -> Engine:
 def _prepare_file(path: Path) -> None:
     """A new file is its owner's alone. One that is there stays as it is, or is refused: the shell of a
     database without its data, or what something else keeps."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    with making(f"the database {path}", RolloutError):
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     if not path.is_file():
         raise RolloutError(f"{path} is no file: name another for the database")
     if not path.stat().st_size:
@@ -266,6 +269,7 @@ def _tables(path: Path) -> list[str]:
 
 def unreachable(url: str, error: DBAPIError) -> RolloutError:
     """The user's words for a database that does not answer, without its password."""
-    shown = _parse(url).render_as_string(hide_password=True)
     reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
-    return RolloutError(f"the database {shown} cannot be reached ({reason}): start it, or mend the URL")
+    return RolloutError(
+        f"the database {without_password(url)} cannot be reached ({reason}): start it, or mend the URL"
+    )

@@ -80,7 +80,7 @@ def migrate(connection: Connection, revision: str = "head") -> None:
     """Apply the migrations that are missing, up to `revision`.
 
     Raises:
-        RolloutError: a newer version of the service has been here, or something else lives here.
+        RolloutError: another version of the service has been here, or something else lives here.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET LOCAL lock_timeout = 0"))  # another replica may migrate for long
@@ -93,5 +93,5 @@ def migrate(connection: Connection, revision: str = "head") -> None:
         command.upgrade(config, revision)
     except CommandError as error:
         raise RolloutError(
-            f"the database's schema is newer than this version of Acclimate ({error}): update the service"
+            f"the database's schema is of another version of Acclimate ({error}): run that or a newer one"
         ) from error

@@ -1,4 +1,5 @@
 import stat
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -41,3 +42,9 @@ def test_another_kind_of_key_is_refused_with_its_name(tmp_path):
     path.write_text("nothing")
     with pytest.raises(RolloutError, match=r"key\.pem is not"):
         ServiceKey.load_or_create(path)
+
+
+@pytest.mark.parametrize("path", ["/proc/key.pem", "/dev/null/key.pem"])
+def test_a_key_that_can_be_made_nowhere_is_named_with_a_remedy(path: str):
+    with pytest.raises(RolloutError, match=f"key {path} cannot be made .*name another place"):
+        ServiceKey.load_or_create(Path(path))

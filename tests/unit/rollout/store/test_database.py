@@ -48,7 +48,11 @@ def test_replicas_that_start_together_migrate_once(url: str):
         ("mysql://h/db", "'mysql'"),
         ("nonsense", "no database URL"),
         ("sqlite://", "needs a file"),
+        ("sqlite:////proc/x.db", r"/proc/x\.db cannot be made .*name another place"),
+        ("sqlite:////proc/deep/x.db", r"/proc/deep/x\.db cannot be made"),
         ("postgresql://ada:hidden@127.0.0.1:1/none", r"127\.0\.0\.1:1/none cannot be reached"),
+        ("postgresql://ada@127.0.0.1:1/none?password=hidden", r"ada@127\.0\.0\.1:1/none.* cannot be reached"),
+        ("ada:hidden@127.0.0.1/none", "no database URL"),
     ],
 )
 def test_a_wrong_url_is_named_without_its_password(wrong: str, reason: str):
