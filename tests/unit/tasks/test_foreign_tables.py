@@ -77,6 +77,57 @@ def test_an_hour_that_comes_again_every_day_orders_nothing(tmp_path):
     assert "rows keep their order" in guess(from_files(str(tmp_path / "fleet.csv")), {}).left_out["time"]
 
 
+DAYS = {
+    "a date": lambda time: {"Date": time.dt.strftime("%Y-%m-%d")},
+    "a date in German": lambda time: {"Datum": time.dt.strftime("%d.%m.%Y")},
+    "numbers": lambda time: {"year": time.dt.year, "month": time.dt.month, "day": time.dt.day},
+}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("days", list(DAYS))
+def test_a_day_and_the_number_of_an_hour_are_a_moment(tmp_path, days, first):
+    frame = fleet("2026-01-20", "1h")
+    hours = frame.assign(**DAYS[days](frame.time), hour=frame.time.dt.hour + first)
+    hours.drop(columns="time").to_csv(tmp_path / "fleet.csv", index=False)
+    pool, declared = opened(tmp_path / "fleet.csv")
+    assert (declared["task"], declared["time"].rpartition(" ")[2]) == ("device", "hour")
+    assert pool.times[0] % 86_400 == 0  # the first hour of a day begins it, however it is numbered
+    as_written(pool, frame, ["pressure", "flow"])
+
+
+def test_what_numbers_the_times_of_a_day_is_no_device():
+    frame = fleet(step="1h").assign(day=lambda one: one.time.dt.normalize())
+    frame["interval"] = frame.time.dt.hour * 3600
+    with pytest.raises(DataError, match="'interval' seems to number the times of each: write both"):
+        guessed(frame.drop(columns="time"))
+    with pytest.raises(DataError, match="'interval' holds 0 to 82800, and hours of a day are"):
+        guessed(frame.drop(columns="time"), time="day + interval")
+
+
+def test_what_is_measured_on_an_engine_names_none():
+    frame = fleet().assign(rpm=lambda one: (one.flow * 10).astype(int), nr=lambda one: one.device.str[1:])
+    frame = frame.astype({"nr": int}).drop(columns="device")
+    found = guessed(frame.rename(columns={"rpm": "Engine RPM", "nr": "CarId"})).declaration
+    assert (found["task"], "Engine RPM" in found["channels"]) == ("CarId", True)
+    assert guessed(frame.rename(columns={"nr": "engine_nr"})).declaration["task"] == "engine_nr"
+
+
+NO_CLASSES = {
+    "a direction": lambda frame: np.array(["N", "NNE", "SW"])[np.arange(len(frame)) * 7 % 10 // 4],
+    "a weekday": lambda frame: np.array(["Mon", "Tue", "Sun"])[np.arange(len(frame)) * 7 % 10 // 4],
+    "a tariff": lambda frame: np.where(frame.time.dt.hour < 7, "low", "high"),
+}
+
+
+@pytest.mark.parametrize("name", list(NO_CLASSES))
+def test_what_the_clock_or_the_compass_says_is_no_label(name):
+    frame = fleet(step="8h").drop(columns="state")  # three weeks
+    frame["tells"] = NO_CLASSES[name](frame)
+    assert guessed(frame).declaration["kind"] == "forecasting"
+    assert guessed(frame.assign(tells=np.where(frame.flow > 20, "x", "y"))).declaration["label"] == "tells"
+
+
 def test_differences_in_the_last_digits_are_no_steps():
     frame = fleet()
     cumulated = np.cumsum(np.round(frame.flow / 20, 2))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from acclimate.tasks.columns.looks import counts_rows, starts_again, why_no_number
-from acclimate.tasks.columns.words import COUNTER, words
+from acclimate.tasks.columns.words import COUNTER, NAMING, words
 
 LONG_STRETCH = 1024  # rows of a recording from which on it is a signal, not a table
 COPY = 0.9999
@@ -72,6 +72,8 @@ def _unlike_a_channel(frame: pd.DataFrame, name: str, found: Mapping[str, Any], 
         return "is named like a counter or an identifier"
     if counts_rows(values) and (values.is_monotonic_increasing or name.startswith("column ")):
         return "counts the rows"
+    if name.lower() in NAMING.split() and counts_rows(values, frame[found["task"]]):
+        return "counts the rows of each task"
     if values.nunique() < 2:
         return "never changes"
     if found.get("kind") == "regression" and _is_copy(values, frame[found["targets"][0]]):

@@ -1,5 +1,5 @@
-"""What several columns say together, read as one: a moment by date and hour, or by year, month and day; a
-device by site and number.
+"""What several columns say together, read as one: a moment by date and time of day or hour, or by year,
+month and day; a device by site and number.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from acclimate.errors import DataError
 from acclimate.tasks.columns.arrays import named
+from acclimate.tasks.columns.words import words
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.around import PartAround
 from acclimate.tasks.sources.types import Column
@@ -43,10 +44,12 @@ class ComposedPart(PartAround):
     Attributes:
         parts: the columns, in the order of the text.
         moment: they are a moment's: a blank parts them, in place of a slash, and none lies around them.
+        ending: the one whose hours are numbered 1 to 24, each by its end.
     """
 
     parts: tuple[str, ...]
     moment: bool
+    ending: str | None
 
     @property
     def made(self) -> str:
@@ -62,7 +65,10 @@ class ComposedPart(PartAround):
         for arrays in self.part.batches({**own, **asked}):
             result = {name: arrays[name] for name in asked}
             if self.made in types:
-                columns = [arrays[name] for name in self.parts]
+                columns = [
+                    pc.subtract(arrays[name], 1) if name == self.ending else arrays[name]
+                    for name in self.parts
+                ]
                 result[self.made] = _moment(columns) if self.moment else _joined(map(_text, columns), "/")
             yield result
 
@@ -97,11 +103,12 @@ def _refuse_unfit(source: Source, role: str, name: str, part: str) -> None:
         raise DataError(f"{role} is {name!r}, and {part!r} is no column; there are {source.columns[:20]}")
     type_ = source.types[part]
     day = pa.types.is_timestamp(type_) and name.startswith(part + BETWEEN)
-    numbered = 3 <= name.count(BETWEEN) + 1 <= len(_PARTS) and pa.types.is_integer(type_)
+    numbered = 3 <= name.count(BETWEEN) + 1 <= len(_PARTS) or name.split(BETWEEN)[1:] == [part]
+    numbered = numbered and pa.types.is_integer(type_)
     if role == "time" and not (pa.types.is_string(type_) or day or numbered):
         raise DataError(
-            f"time is {name!r}, and column {part!r} holds {type_}: give a date and a time of day, or year, "
-            "month, day and so on as whole numbers; else write a column of timestamps"
+            f"time is {name!r}, and column {part!r} holds {type_}: give a date and a time of day or whole "
+            "hour, or year, month, day and so on as whole numbers; else write a column of timestamps"
         )
     if pa.types.is_nested(type_):
         raise DataError(f"{role} is {name!r}, and column {part!r} holds {type_}, which is no name")
@@ -109,12 +116,34 @@ def _refuse_unfit(source: Source, role: str, name: str, part: str) -> None:
 
 def _with(source: Source, parts: tuple[str, ...], moment: bool) -> Source:
     listed = f"{', '.join(map(repr, parts[:-1]))} and {parts[-1]!r}"
+    ending = _ending(source, parts) if moment else None
+    told = (f"hours of {ending!r} are 1 to 24: 1 is read as 00:00",) if ending is not None else ()
     return Source(
         source.name,
         source.fingerprint,
-        lambda: [ComposedPart(part, parts, moment) for part in source.parts],
-        (*source.said, f"columns {listed} read as one {'moment' if moment else 'name'}"),
+        lambda: [ComposedPart(part, parts, moment, ending) for part in source.parts],
+        (*source.said, f"columns {listed} read as one {'moment' if moment else 'name'}", *told),
     )
+
+
+def _ending(source: Source, parts: tuple[str, ...]) -> str | None:
+    """The column of a moment whose hours are numbered 1 to 24; None where they are 0 to 23, or there is none.
+
+    Raises:
+        DataError: it holds what is no hour.
+    """
+    hour = parts[1] if len(parts) == 2 else dict(enumerate(parts)).get(3)
+    if hour is None or not pa.types.is_integer(source.types[hour]):
+        return None
+    ends = [pc.min_max(batch.column(hour)).as_py() for batch in source.batches([hour])]
+    first = min((one["min"] for one in ends if one["min"] is not None), default=0)
+    last = max((one["max"] for one in ends if one["max"] is not None), default=0)
+    if first < 0 or last - min(first, 1) > 23:
+        raise DataError(
+            f"column {hour!r} holds {first} to {last}, and hours of a day are 0 to 23 or 1 to 24: write a "
+            "column of timestamps"
+        )
+    return hour if last == 24 else None
 
 
 def halves(frame: pd.DataFrame, texts: Sequence[str]) -> str | None:
@@ -124,16 +153,31 @@ def halves(frame: pd.DataFrame, texts: Sequence[str]) -> str | None:
     return days[0] + BETWEEN + hours[0] if len(hours) == 1 and len(days) == 1 else None
 
 
+def day_and_hour(frame: pd.DataFrame, texts: Sequence[str]) -> str | None:
+    """The name of the column that a date and the number of an hour make; None where none do."""
+    days = [name for name in texts if _is_day(frame[name])]
+    hours = [
+        name
+        for name in frame.columns
+        if words(name) & set(_PARTS[3][0])
+        and frame[name].dtype.kind in "iu"
+        and frame[name].between(0, 24).all()
+    ]
+    if len(days) != 1 or len(hours) != 1:
+        return None
+    of_day = frame.groupby(days[0], observed=True)[hours[0]].nunique()  # an hour of the peak is one of them
+    return days[0] + BETWEEN + hours[0] if of_day.median() > 0.7 * frame[hours[0]].nunique() > 2 else None
+
+
 def calendar_columns(frame: pd.DataFrame, named: Collection[str]) -> str | None:
     """The name of the column that a year, a month, a day and what follows make; None where none do."""
     found = []
     for names, low, high in _PARTS:
         column = next((one for one in frame.columns if str(one).lower() in names and one not in named), None)
-        if (
-            column is None
-            or frame[column].dtype.kind not in "iu"
-            or not frame[column].between(low, high).all()
-        ):
+        latest = high + (high == 23)  # hours may be numbered from 1
+        if column is None or frame[column].dtype.kind not in "iu":
+            break
+        if not frame[column].between(low, latest).all():
             break
         found.append(column)
     return BETWEEN.join(found) if len(found) >= 3 else None
@@ -165,6 +209,8 @@ def _joined(texts: Iterable[Any], between: str) -> Any:
 
 
 def _of_moment(values: Any) -> Any:
+    if pa.types.is_integer(values.type):
+        return pc.binary_join_element_wise(pc.utf8_lpad(pc.cast(values, pa.string()), 2, "0"), "00", ":")
     day = pa.types.is_timestamp(values.type)
     return pc.strftime(values, format="%Y-%m-%d") if day else pc.utf8_trim_whitespace(_text(values))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,13 @@ from acclimate.tasks.sources import Source
 _MOMENT = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}:\d\d|\d{8}T\d{4}"
 _DATE_AND_TIME = r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]+\d{1,2}:\d\d"
 """What is so written is a time, whatever its column is called."""
+_POINTS = "N NNE NE ENE E ESE SE SSE S SSW SW WSW W WNW NW NNW"
+_CALENDAR = [
+    {one[:length] for one in names}
+    for names in (calendar.day_name, calendar.month_name[1:])
+    for length in (3, None)
+]
+_OF_A_DAY = (24, 48, 96, 144, 288, 1440, 86_400)
 _NUMBER_FIRST = r"\s*[-+]?\d+([.,]\d+)*\s*\S{0,12}\s*"
 
 
@@ -53,7 +61,32 @@ def why_no_number(values: pd.Series) -> str:
             return f"holds whole numbers that no float64 keeps, such as {first!r}"
         numbers = texts.str.fullmatch(_NUMBER_FIRST)
         return told + (": write bare numbers to use it" if len(numbers) and numbers.mean() > 0.5 else "")
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return "holds moments, not numbers"
     return f"holds {values.dtype}, not numbers"
+
+
+def says_direction_or_day(values: pd.Series) -> bool:
+    """Whether text is a point of the compass, a weekday or a month, which are no classes to tell."""
+    said = set(values.dropna().astype(str).str.strip())
+    return any(said <= some for some in ({*_POINTS.split()}, *_CALENDAR)) and not said <= {*"NESW"}
+
+
+def follows_the_week(values: pd.Series, moments: pd.Series) -> bool:
+    """Whether a column is the same at one time of the week in every week, as a tariff is."""
+    of_week = moments.dt.day_of_week * 1440 + moments.dt.hour * 60 + moments.dt.minute
+    if moments.dt.normalize().groupby(of_week).nunique().median() < 2:
+        return False
+    return not varies(values, of_week)
+
+
+def numbers_a_day(values: pd.Series) -> bool:
+    """Whether whole numbers run through the hours, quarters, minutes or seconds of a day in even steps."""
+    if not pd.api.types.is_integer_dtype(values):
+        return False
+    found = np.sort(values.unique())
+    steps = np.unique(np.diff(found))
+    return len(steps) == 1 and len(found) * steps[0] in _OF_A_DAY and len(found) >= 24
 
 
 def counts_rows(values: pd.Series, tasks: pd.Series | None = None) -> bool:

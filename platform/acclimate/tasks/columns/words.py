@@ -6,8 +6,9 @@ import re
 from collections.abc import Collection, Sequence
 
 TASK = "device sensor machine unit asset turbine pump vehicle robot meter node station site plant house room"
-TASK += " home server host well battery account customer person people subject user participant patient"
-TASK += " wearer serial system mac imei motor engine bearing truck car drone inverter boiler batch id"
+TASK += " home server host well account customer person people subject user participant patient farm plot"
+TASK += " wearer serial system mac imei eui motor engine bearing truck car drone inverter boiler animal cow"
+TASK += " elevator batch id battery"
 TIME = "timestamp datetime datenum time ts t epoch seconds hour_index cycle step tick minute hour"
 TIME += " day date year week"
 RECORDING = "recording session run trial segment sequence bout"
@@ -15,9 +16,11 @@ LABEL = (
     "label class activity state status fault failure mode exercise gesture condition category event anomaly"
 )
 TARGET = "target y rul remaining"
+NAMING = "id no nr num number name code key serial uid uuid index label tag"  # make a thing's word its name
 COUNTER = "index row idx unnamed level i id"  # what tools leave behind, no measurements
 NORMAL = "0 normal ok healthy good fine false no none n nominal sound"  # labels of what is not strange
-QUANTITY = "field sensor variable parameter metric measurement channel tag signal quantity attribute"
+QUANTITY = "field sensor variable parameter metric measurement channel tag signal quantity attribute element"
+QUANTITY += " pollutant analyte"
 READING = "value reading val values measurement"
 PART = "split subset fold partition"  # of an experiment someone made, not of the world
 
@@ -27,11 +30,23 @@ def words(column: str) -> set[str]:
 
     A single letter is one in a short name only: `t_ms` has `t`, and `acc_y` no `y`.
     """
-    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", str(column))
-    found: Sequence[str] = re.findall(r"[a-z]+", spaced.lower())
+    found: Sequence[str] = _in_order(column)
     if any(len(word) > 2 for word in found):
         found = [word for word in found if len(word) > 1]
     return {*found, *(word.removesuffix("s") for word in found), *(word.removesuffix("id") for word in found)}
+
+
+def names_one(column: str, wanted: Collection[str]) -> bool:
+    """Whether a name is that of one of the wanted things, as `engine_nr` is, and not of what is measured on
+    it, as `Engine RPM` is.
+    """
+    found = _in_order(column)
+    things = [at for at, word in enumerate(found) if words(word) & set(wanted)]
+    return "id" in found or (bool(things) and set(found[things[-1] + 1 :]) <= set(NAMING.split()))
+
+
+def _in_order(column: str) -> list[str]:
+    return re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", str(column)).lower())
 
 
 def is_axis(column: str, columns: Collection[str]) -> bool:

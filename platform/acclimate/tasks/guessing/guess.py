@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from acclimate.errors import DataError
 from acclimate.nearest import did_you_mean
-from acclimate.tasks.columns.composed import calendar_columns, composed, halves
+from acclimate.tasks.columns.composed import BETWEEN, calendar_columns, composed, day_and_hour, halves
 from acclimate.tasks.columns.looks import is_text, refuse_unreadable_times
 from acclimate.tasks.columns.readings import by_channel, find_readings
 from acclimate.tasks.columns.sample import sample
@@ -69,19 +69,19 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
     if "time" not in given:
         halved = (pa.types.is_string, pa.types.is_timestamp)
         texts = [name for name in sampled.frame.columns if any(is_(source.types[name]) for is_ in halved)]
-        moment = halves(sampled.frame, [name for name in texts if name not in named.values()])
-        if not any(
-            pd.api.types.is_datetime64_any_dtype(sampled.frame[name]) for name in sampled.frame.columns
-        ):
+        unnamed = [name for name in texts if name not in named.values()]
+        moment = halves(sampled.frame, unnamed) or day_and_hour(sampled.frame, unnamed)
+        if not any(map(pd.api.types.is_datetime64_any_dtype, sampled.frame.dtypes)):
             moment = moment or calendar_columns(sampled.frame, named.values())
         if moment is not None:
-            return guess(asked[0], {**asked[1], "time": moment})
+            told = f"{', '.join(moment.split(BETWEEN))} make one moment"
+            return guess(asked[0], {**asked[1], "time": moment}).with_entry("time", moment, told)
     readings = (
         None
         if {"label", "target", "readings"} & set(given)
         else find_readings(sampled.frame, str(given["task"]) if "task" in given else None)
     )
-    dated = any(pd.api.types.is_datetime64_any_dtype(sampled.frame[name]) for name in sampled.frame.columns)
+    dated = any(map(pd.api.types.is_datetime64_any_dtype, sampled.frame.dtypes))
     if readings is not None and dated and is_number(source.types[readings[1]]):
         *pair, channels = readings
         guessed = guess(by_channel(source, pair, channels), {**given, "readings": pair})

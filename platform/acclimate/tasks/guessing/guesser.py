@@ -9,10 +9,12 @@ from acclimate.errors import DataError
 from acclimate.tasks.columns.channels import useless
 from acclimate.tasks.columns.looks import (
     counts_down,
+    follows_the_week,
     is_float,
     is_text,
     only_rises,
     refuse_readings,
+    says_direction_or_day,
     varies,
 )
 from acclimate.tasks.columns.rhythm import LONGEST_WINDOW, runs, seconds
@@ -40,7 +42,8 @@ class Guesser(Roles):
         self._column("group", None)
         self._column("time", self._time())
         self._finer()
-        named = (one for one in self._named(RECORDING) if self.frame[one].nunique() > 1)
+        most = len(self.frame) / 2
+        named = (one for one in self._named(RECORDING) if 1 < self.frame[one].nunique() <= most)
         self._column("recording", next(((one, "its name says so") for one in named), None))
         if not {"label", "target"} & set(self.given):
             refuse_readings(self.frame, self.free)
@@ -78,7 +81,7 @@ class Guesser(Roles):
             return
         best = None
         parts = set(self._named(PART))
-        texts = [one for one in self.free if self._is_class(one) and one not in parts and one != self.file]
+        texts = [one for one in self.free if self._may_be_class(one) and one not in (*parts, self.file)]
         if self.given.get("kind") == "regression":
             texts = []
         for column in dict.fromkeys([*self._named(LABEL), *self._named(TARGET), *texts]):
@@ -170,8 +173,14 @@ class Guesser(Roles):
             return False
         return not varies(self.frame[column], self.frame[time])
 
-    def _is_class(self, column: str) -> bool:
-        return is_text(self.frame[column]) or pd.api.types.is_bool_dtype(self.frame[column])
+    def _may_be_class(self, column: str) -> bool:
+        """Whether it holds words or marks that neither the calendar nor the compass has."""
+        values = self.frame[column]
+        if not is_text(values) and not pd.api.types.is_bool_dtype(values):
+            return False
+        time = self.frame[self.found["time"]] if "time" in self.found else None
+        dated = time is not None and pd.api.types.is_datetime64_any_dtype(time)
+        return not says_direction_or_day(values) and not (dated and follows_the_week(values, time))
 
     def _channels(self) -> None:
         ones = []

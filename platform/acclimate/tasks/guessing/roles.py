@@ -16,10 +16,21 @@ from acclimate.tasks.columns.looks import (
     is_text,
     mostly_rises,
     no_task,
+    numbers_a_day,
 )
 from acclimate.tasks.columns.rhythm import Rhythm
 from acclimate.tasks.columns.sample import Sample
-from acclimate.tasks.columns.words import LABEL, PART, RECORDING, TARGET, TASK, TIME, is_axis, words
+from acclimate.tasks.columns.words import (
+    LABEL,
+    PART,
+    RECORDING,
+    TARGET,
+    TASK,
+    TIME,
+    is_axis,
+    names_one,
+    words,
+)
 from acclimate.tasks.guessing.apart import finer_task
 from acclimate.tasks.sources.parquet import FILE
 
@@ -66,7 +77,11 @@ class Roles:
         repeated = [one for one in self.free if 2 <= self.frame[one].nunique() <= len(self.frame) / 2]
         said = set(self._named(f"{LABEL} {TARGET}"))  # what befalls a device, such as `Machine failure`
         named = [one for one in self._named(TASK) if one in repeated and not is_float(self.frame[one])]
-        named = [one for one in named if one not in said]
+        named = [
+            one
+            for one in named
+            if one not in said and (is_text(self.frame[one]) or names_one(one, TASK.split()))
+        ]
         if named:
             best = named[0], f"its name says so; {self.frame[named[0]].nunique()} of them in the sample"
         else:
@@ -147,6 +162,7 @@ class Roles:
         finer = finer_task(self.frame, task, best[0], time) if best is not None else None
         if best is None or finer is None:
             return
+        self._refuse_times_of_day(best[0])
         if finer != best[0]:
             self.frame[finer] = together(self.frame, finer)
         told = f"of one {task!r} several were measured at once; --group {task} holds them out together"
@@ -162,8 +178,22 @@ class Roles:
         columns = [*([FILE] if self.file in self.free else []), *label, *self._several()]
         best = self.rhythm.restarts(columns, *known)
         if best is not None:
+            self._refuse_times_of_day(best[0])
             self._set("recording", *best)
             self.free = [one for one in self.free if one not in best[0].split(BETWEEN)]
+
+    def _refuse_times_of_day(self, name: str) -> None:
+        """Refuse to take what parts the rows of a day for a device or a recording, where it numbers them."""
+        time, task = self.found["time"], self.found["task"]
+        moments = pd.to_datetime(self.frame[time]) if is_dated(self.frame[time]) else None
+        if moments is None or bool((moments != moments.dt.normalize()).any()):
+            return
+        column = next((one for one in name.split(BETWEEN) if numbers_a_day(self.frame[one])), None)
+        if column is not None:
+            raise DataError(
+                f"time column {time!r} holds days, and {column!r} seems to number the times of each: write "
+                f"both into one column; if it names a device, say --task '{task} + {column}'"
+            )
 
     def _several(self) -> list[str]:
         """The free columns whose values may name recordings or devices."""
