@@ -51,7 +51,7 @@ REFUSALS = {
     -5: "it holds no weights",
     -6: "its flash fails, or it has none",
     -7: "the blob is cut short",
-    -8: "the blob is of another network: it needs other firmware",
+    -8: "its firmware is of another network, or of an older export: export its C code again and flash it",
     -9: "the blob's counter is not above the one in use",
     -10: "the blob's signature is by nobody it trusts",
     -11: "it does not understand the request",

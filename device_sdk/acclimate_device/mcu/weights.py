@@ -29,7 +29,7 @@ Sign = Callable[[bytes], bytes]
 MAGIC = b"ACB1"
 HEADER = struct.Struct("<4sI32s4I32s72s")
 SIGNATURE_BYTES = 64
-_LAYOUT = 1  # of the numbers: part of the topology
+_LAYOUT = 2  # part of the topology: to be raised where the C runtime reads the same numbers in another way
 
 
 def fits_c(manifest: Manifest) -> Adaptation | ClosedForm:
@@ -81,9 +81,14 @@ def numbers(bundle: Bundle) -> dict[str, Float]:
     return {name: np.ascontiguousarray(each, np.float32).reshape(-1) for name, each in made.items()}
 
 
-def rate_names(adaptation: Adaptation) -> tuple[str, ...]:
-    """The step sizes that one gradient step takes, in the order in which they lie in a blob."""
-    return ("lr", *(f"rate.{name}" for name in adaptation.rates))
+def rate_sizes(bundle: Bundle) -> dict[str, int]:
+    """How many step sizes of each name one gradient step takes, in the order in which they lie in a blob: one
+    for each number that it moves, or one for all of a tensor's."""
+    adaptation = bundle.manifest.adaptation
+    if not isinstance(adaptation, Adaptation):
+        return {}
+    tensors = parse(bundle.files[PARAMS])
+    return {"lr": 1} | {name: tensors[name][0].size for name in map("rate.{}".format, adaptation.rates)}
 
 
 def _steps(manifest: Manifest, adaptation: Adaptation, tensors: Mapping[str, Float]) -> dict[str, Float]:
@@ -117,7 +122,8 @@ def _heads(adaptation: ClosedForm, tensors: Mapping[str, Float], classes: bool) 
 
 
 def topology(bundle: Bundle) -> bytes:
-    """SHA-256 of everything that firmware is generated for; weights of another need other firmware."""
+    """SHA-256 of everything that firmware is generated for, and of the place at which it reads each number;
+    weights of another need other firmware."""
     manifest = bundle.manifest
     adaptation, input_ = fits_c(manifest), manifest.input
     steps = input_.preprocessing
@@ -125,9 +131,7 @@ def topology(bundle: Bundle) -> bytes:
         kind: dict[str, object] = {"features": manifest.files[FEATURES].sha256, "heads": adaptation.heads}
     else:
         kind = {name: manifest.files[name].sha256 for name in (PREDICT, ADAPT)}
-        kind |= {
-            name: getattr(adaptation, name) for name in ("steps", "shots", "batch", "trainable", "rates")
-        }
+        kind |= {name: getattr(adaptation, name) for name in ("steps", "shots", "batch", "trainable")}
     told = {
         **kind,
         "layout": _LAYOUT,
@@ -136,9 +140,10 @@ def topology(bundle: Bundle) -> bytes:
         "kind": manifest.output.kind,
         "labels": manifest.output.labels or manifest.output.width,
         "gaps": steps.missing,
-        "relative": steps.relative,
+        "relative": [name in steps.relative for name in input_.channels],
         "beyond": steps.beyond,
-        "numbers": {name: each.size for name, each in numbers(bundle).items()},
+        "numbers": [(name, each.size) for name, each in numbers(bundle).items()],
+        "rates": list(rate_sizes(bundle).items()),
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).digest()
 

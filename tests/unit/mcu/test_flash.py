@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from acclimate.bundle.mcu.firmware import bundle_in
+from acclimate_device.bundle import read_bundle
+from acclimate_device.mcu import weights
 from acclimate_device.mcu.weights import blob
+from tests.support.bundle_samples import export, start
 from tests.support.mcu_host import GESTURES, HostDevice
 from tests.unit.mcu.conftest import KEY, verify
 from tests.unit.mcu.test_decisions import stream
@@ -77,6 +80,25 @@ def test_newer_weights_are_taken_and_kept(device) -> None:
     assert device.update(signed(7), piece=4096) == OK
     assert device.restart() == OK
     assert device.lib.acc_counter(device.device) == 7
+
+
+def test_a_blob_whose_numbers_lie_in_another_order_is_refused(device, monkeypatch) -> None:
+    laid = weights.numbers(BUNDLE)
+    monkeypatch.setattr(weights, "numbers", lambda bundle: dict(reversed(laid.items())))
+    assert device.update(signed(9)) == TOPOLOGY
+
+
+def test_one_rate_for_a_tensor_is_of_another_topology_than_one_for_each_number(monkeypatch) -> None:
+    options = {"algorithm": "maml++", "options": {"hidden": (4,)}}
+    bundle = read_bundle(export(start("mlp", (3,), 2, **options)).files.get)
+    sizes = weights.rate_sizes(bundle)
+    assert len(sizes) > 1
+    assert set(sizes.values()) == {1}
+    before = weights.topology(bundle)
+    laid = weights.numbers(bundle)
+    wrong = {name: laid[name.replace("rate.", "param.")].size if name != "lr" else 1 for name in sizes}
+    monkeypatch.setattr(weights, "rate_sizes", lambda bundle: wrong)
+    assert weights.topology(bundle) != before
 
 
 def changed(data: bytes, at: int) -> bytes:

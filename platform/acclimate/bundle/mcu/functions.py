@@ -11,10 +11,9 @@ from acclimate.bundle.mcu.batches import with_batch
 from acclimate.bundle.mcu.graph import Buffer, Program, program, simplified, step_program
 from acclimate.bundle.mcu.operators import HANDLERS
 from acclimate_device.bundle import Bundle
-from acclimate_device.mcu.weights import Float, numbers, rate_names
+from acclimate_device.mcu.weights import Float, numbers, rate_sizes
 from acclimate_device.online import OnlinePolicy
-from acclimate_device.protocol import ADAPT, FEATURES, PARAMS, PREDICT, Adaptation
-from acclimate_device.runtime.tensors import parse
+from acclimate_device.protocol import ADAPT, FEATURES, PREDICT, Adaptation
 
 
 @dataclass(frozen=True)
@@ -106,9 +105,8 @@ def _steps(
         "y": Buffer("y", part * (1 if classes else manifest.output.width)),
         "w": Buffer("w", part),
     }
-    rates, tensors = 0, parse(bundle.files[PARAMS])
-    for name in rate_names(adaptation):
-        count = tensors[name][0].size if name != "lr" else 1  # of one step: of each number, or of all of them
+    rates = 0
+    for name, count in rate_sizes(bundle).items():
         inputs[name] = Buffer(f"rates + {rates}", count)
         rates += count
     graph = bundle.files[ADAPT]
