@@ -118,6 +118,7 @@ class Service:
             releases,
             targets,
             anonymous,
+            settings.prefix,
             clock,
         )
         self.report_endpoint = ReportEndpoint(
@@ -249,6 +250,8 @@ def operator_app(service: Service) -> FastAPI:
     problem = {"description": "Problem details (RFC 9457)", "content": content}
     app = FastAPI(
         title="Acclimate operator side",
+        servers=[{"url": f"{service.settings.prefix}/api"}],
+        root_path_in_servers=False,  # it knows nothing of a proxy's prefix
         version=acclimate.__version__,
         docs_url=None,  # the usual pages load scripts from other hosts
         redoc_url=None,
@@ -257,6 +260,7 @@ def operator_app(service: Service) -> FastAPI:
         exception_handlers={**dict.fromkeys(problems.HANDLED, problems.answer), Exception: problems.answer},
     )
     app.state.desk, app.state.door, app.state.rounds = service.desk, service.door, service.rounds
+    app.state.metrics = service.metrics
     for part in (fleets, devices, rollouts, campaigns, retraining, access, operator_health):
         app.include_router(part.router, prefix="/v1")
 
@@ -279,11 +283,9 @@ class KeepUp:
             await send(message)
 
         reads = scope.get("method") in ("GET", "HEAD")
-        if (
-            scope.get("method") == "HEAD"
-        ):  # the framework's routes know GET alone; the server leaves bodies out
-            scope = {**scope, "method": "GET"}
-        await self._app(scope, receive, send if reads else kept_up)
+        # The framework's routes know GET alone; the server leaves the bodies of answers to HEAD out.
+        read = {**scope, "method": "GET"} if reads else scope
+        await self._app(read, receive, send if reads else kept_up)
 
 
 _PROBLEM = {

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata
+from tuf.api.serialization import DeserializationError
 
 from acclimate.errors import AcclimateError, RolloutError
 from acclimate.references import split_reference
@@ -127,15 +127,14 @@ class Releases:
         """Path and SHA-256 of every manifest that the signed metadata lists."""
         store = self.metadata(fleet)
         try:
-            timestamp: Any = _signed(store, "timestamp.json")
-            snapshot: Any = _signed(store, f"{timestamp.snapshot_meta.version}.snapshot.json")
-            targets: Any = _signed(store, f"{snapshot.meta['targets.json'].version}.targets.json")
+            timestamp = _signed(store, "timestamp.json")
+            snapshot = _signed(store, f"{timestamp.snapshot_meta.version}.snapshot.json")
+            targets = _signed(store, f"{snapshot.meta['targets.json'].version}.targets.json").targets
+            return {path: targets[path].hashes["sha256"] for path in targets if path.endswith(f"/{MANIFEST}")}
         except FileNotFoundError:
             raise RolloutError("no bundle is published yet: export one and publish it first") from None
-        except (RepositoryError, KeyError) as error:
+        except (OSError, KeyError) as error:
             raise RolloutError(f"the repository's metadata cannot be read: {error}") from error
-        ours = ((path, target) for path, target in targets.targets.items() if path.endswith(f"/{MANIFEST}"))
-        return {path: target.hashes["sha256"] for path, target in ours}
 
     def _read(self, path: str, digest: str) -> Published:
         folder, _, name = path.rpartition("/")
@@ -149,8 +148,16 @@ class Releases:
         return Published(manifest.release, manifest)
 
 
-def _signed(store: FileStore, name: str) -> object:
-    signed: object = Metadata.from_bytes(store.read_all(name)).signed
+def _signed(store: FileStore, name: str) -> Any:
+    """What the file of one role says, such as `3.snapshot.json`."""
+    try:
+        signed: Any = Metadata.from_bytes(store.read_all(name)).signed
+        if signed.type != name.split(".")[-2]:
+            raise DeserializationError(f"it holds that of {signed.type}")
+    except DeserializationError as error:
+        raise RolloutError(
+            f"{name} of the repository is damaged ({error.__cause__ or error}): restore it from a backup"
+        ) from error
     return signed
 
 

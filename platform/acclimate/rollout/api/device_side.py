@@ -55,11 +55,12 @@ class DeviceSide:
         releases: Releases,
         targets: FileStore,
         anonymous: RateLimit,
+        prefix: str,
         clock: Callable[[], float],
     ) -> None:
         self._enrolments, self._gatekeeper = enrolments, gatekeeper
         self._releases, self._targets, self._anonymous = releases, targets, anonymous
-        self._clock = clock
+        self._prefix, self._clock = prefix, clock
 
     def routes(self) -> list[Route]:
         """Starlette routes."""
@@ -69,7 +70,7 @@ class DeviceSide:
             Route(KEY_PATH, self.change_key, methods=["POST"]),
             Route(REPOSITORY_PATH + "/metadata/{path:path}", self.metadata, methods=["GET"]),
             Route(REPOSITORY_PATH + "/targets/{path:path}", self.target, methods=["GET"]),
-            Route(OPENAPI_PATH, openapi, methods=["GET"]),
+            Route(OPENAPI_PATH, self.openapi, methods=["GET"]),
         ]
 
     async def enrol(self, request: Request) -> Response:
@@ -120,6 +121,10 @@ class DeviceSide:
             raise ProblemError(404, "not-found", f"no file {path[:200]!r} in the repository")
         return await serve_file(request, self._targets, path, "private, max-age=31536000, immutable")
 
+    async def openapi(self, request: Request) -> Response:
+        """The device side's own OpenAPI document, from the protocol's schemas."""
+        return JSONResponse(document(self._prefix))
+
 
 def may_fetch(section: Section, path: str) -> bool:
     """Whether a fleet's devices may fetch `<name>/<version>/<file>`."""
@@ -128,13 +133,12 @@ def may_fetch(section: Section, path: str) -> bool:
     return version.isdecimal() and len(version) < 11 and (name, int(version)) in section.releases
 
 
-async def openapi(request: Request) -> Response:
-    """The device side's own OpenAPI document, from the protocol's schemas."""
-    return JSONResponse(document())
+def document(prefix: str) -> dict[str, Any]:
+    """OpenAPI 3.1 of the device side.
 
-
-def document() -> dict[str, Any]:
-    """OpenAPI 3.1 of the device side."""
+    Args:
+        prefix: the path under which a proxy serves it, or nothing.
+    """
     schemas = {kind.__name__: json_schema(kind) for kind in MESSAGES}
     problem = _content("Problem", "application/problem+json")
     errors = {"default": {"description": "Problem details (RFC 9457)", "content": problem}}
@@ -175,6 +179,7 @@ def document() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Acclimate device side", "version": "1"},
+        "servers": [{"url": prefix or "/"}],
         "paths": {
             ENROLMENT_PATH: post("Enrol a device", "Envelope", "Enrolled", "201", False),
             TOKEN_PATH: post("Prove the key, get a bearer token", "Envelope", "Token", "200", False),

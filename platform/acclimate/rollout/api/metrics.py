@@ -71,6 +71,12 @@ class ServiceMetrics:
             ["fleet", "outcome"],
             registry=registry,
         )
+        self.alerts = Counter(
+            "acclimate_alerts",
+            "fleets that Alertmanager's firing alerts named, by whether a training started",
+            ["outcome"],
+            registry=registry,
+        )
         self.background_failures = Counter(
             "acclimate_background_failures", "failed runs of background work", ["task"], registry=registry
         )

@@ -57,6 +57,17 @@ async def test_resolved_and_foreign_alerts_train_nobody(training):
     assert "no fleet 'nowhere'" in answer["detail"]
 
 
+async def test_an_odd_alert_loses_none_of_those_beside_it(training):
+    odd = [alert(fleet="p" * 5000), alert(fleet={"a": ["\x00"]}), alert(pod="x" * 5000, note=None)]
+    odd[2]["labels"] |= {f"label{number}": "" for number in range(200)}
+    answers = await training.call("POST", "/alertmanager", notification(*odd, alert(fleet="plant")))
+    assert [one["started"] for one in answers] == [False, False, True]
+    assert all("no fleet" in one["detail"] and len(one["detail"]) < 300 for one in answers[:2])
+    counted = training.service.metrics.registry.get_sample_value
+    assert counted("acclimate_alerts_total", {"outcome": "refused"}) == 2
+    assert counted("acclimate_alerts_total", {"outcome": "started"}) == 1
+
+
 async def test_a_token_for_another_fleet_learns_and_starts_nothing(training):
     await training.call("POST", "/fleets", {"name": "other"}, 201)
     theirs = await training.operator("operator", "other")

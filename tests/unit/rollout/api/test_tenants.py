@@ -140,3 +140,14 @@ async def test_numbers_of_one_tenant_are_not_in_anothers_answers(world, site):
     lists = ("/fleets", "/rollouts", "/tokens", "/audit", "/releases", "/fleets/theirs/counts")
     assert "their-model" not in await secrets_in(world, limited, [f"/api/v1{path}" for path in lists])
     assert json.loads((await world.http.get("/api/v1/fleets", headers=limited)).text)[0]["name"] == "ours"
+
+
+@pytest.mark.parametrize("role", ["timestamp", "snapshot", "targets"])
+@pytest.mark.parametrize("content", [b"[]", b"null", b"\xff", b"[" * 100_000, b"another role's"])
+async def test_metadata_that_is_damaged_is_told_by_its_name(world, site, role, content):
+    site.publish("common")
+    folder = site.directory / "metadata"
+    file = max(folder.glob(f"*{role}.json"))
+    file.write_bytes((folder / "1.root.json").read_bytes() if content == b"another role's" else content)
+    told = await world.call("GET", "/releases", None, 409)
+    assert f"{file.name} of the repository is damaged" in told["detail"]

@@ -34,6 +34,9 @@ async def test_every_link_form_and_cookie_stays_under_the_prefix(tmp_path, taken
             made = await http.post(f"{PREFIX}/api/v1/fleets", json={"name": "plant"}, headers=world.admin)
             assert made.status_code == 201
             assert (await http.get(f"{PREFIX}{STATE_PATH}")).status_code == 401
+            for side, url in (("api", f"{PREFIX}/api"), ("device/v1", PREFIX)):
+                document = (await http.get(f"{PREFIX}/{side}/openapi.json")).json()
+                assert document["servers"] == [{"url": url}]
             answer = await http.get(f"{PREFIX}/", follow_redirects=True)
             token = world.admin["Authorization"].removeprefix("Bearer ")
             form = {"csrf": csrf_of(answer.text), "token": token, "next": f"{PREFIX}/console/fleets/plant"}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.api.operator.caller import AsOperator, see
@@ -20,7 +22,8 @@ from acclimate.rollout.retraining import Answer, Retrainer
 
 router = APIRouter(tags=["retraining"])
 
-Label = Annotated[str, Field(max_length=2000)]
+log = logging.getLogger(__name__)
+_LONGEST = 200  # of a label as it is told on
 
 
 class RetrainingBody(Strict):
@@ -39,12 +42,15 @@ class RetrainingAnswer(BaseModel):
 
 
 class Alert(BaseModel):
-    """The part of an alert that is used; Alertmanager sends more, and may send more one day."""
+    """The part of an alert that is used; Alertmanager sends more, and may send more one day.
+
+    Labels that are not used may be anything: one alert's oddity must not lose the others of its notification.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
     status: Literal["firing", "resolved"]
-    labels: Annotated[dict[str, Label], Field(max_length=100)]
+    labels: dict[str, Any]
 
 
 class Notification(BaseModel):
@@ -68,20 +74,27 @@ def retrain(desk: AtDesk, operator: AsOperator, fleet: FleetPath, body: Retraini
 
 
 @router.post("/alertmanager")
-def alertmanager(desk: AtDesk, operator: AsOperator, body: Notification) -> list[RetrainingAnswer]:
+def alertmanager(
+    request: Request, desk: AtDesk, operator: AsOperator, body: Notification
+) -> list[RetrainingAnswer]:
     """Alertmanager's webhook: each fleet named by a firing alert's label `fleet` is trained for.
 
     Route only the alerts here that call for a training, such as AcclimateFleetDrifts. A wish that is refused
-    is no error: Alertmanager repeats itself, and the answer says why nothing started.
+    is no error: Alertmanager repeats itself. The answer, the log and the metric `acclimate_alerts` say what
+    came of each.
     """
     retrainer = _retrainer(desk)
     wanted: dict[str, str] = {}
     for alert in body.alerts:
         if alert.status == "firing" and "fleet" in alert.labels:
-            wanted.setdefault(alert.labels["fleet"], alert.labels.get("alertname", "an alert"))
-    return [
+            wanted.setdefault(_told(alert.labels["fleet"]), _told(alert.labels.get("alertname", "an alert")))
+    answers = [
         _ask(retrainer, operator.name, fleet, name, operator.sees(fleet)) for fleet, name in wanted.items()
     ]
+    for answer in answers:
+        log.info("alert", extra=answer.model_dump())
+        request.app.state.metrics.alerts.labels("started" if answer.started else "refused").inc()
+    return answers
 
 
 def _ask(retrainer: Retrainer, actor: str, fleet: str, alert: str, allowed: bool) -> RetrainingAnswer:
@@ -89,15 +102,15 @@ def _ask(retrainer: Retrainer, actor: str, fleet: str, alert: str, allowed: bool
     try:
         if not allowed or not re.fullmatch(FLEET_NAME, fleet):
             raise RolloutError(f"no fleet {fleet!r}")
-        answer = retrainer.request(fleet, cause, _line(alert[:200]), actor)
+        answer = retrainer.request(fleet, cause, alert, actor)
     except RolloutError as error:
         answer = Answer(False, str(error))
     return RetrainingAnswer(fleet=fleet, started=answer.started, detail=answer.detail, id=answer.id)
 
 
-def _line(text: str) -> str:
-    """Printable, as it becomes a word of a command and a line of the audit log."""
-    return "".join(character if character.isprintable() else " " for character in text)
+def _told(label: Any) -> str:
+    """Short and printable, as it becomes a word of a command and a line of the audit log."""
+    return "".join(one if one.isprintable() else " " for one in str(label)[:_LONGEST])
 
 
 def _retrainer(desk: Desk) -> Retrainer:
