@@ -85,12 +85,15 @@ class AgentConfig:
             _check_type(where, key, value)
         for key in ("service", "repository"):
             _check_url(where, key, str(values.get(key, "")))
-        paths = {key: _path(where, key, folder, values[key]) for key in _PATHS if key in values}
+        paths = {key: path_of(where, key, folder, values[key]) for key in _PATHS if key in values}
         return AgentConfig(**{**values, **paths})
 
 
-def read_text(key: str, path: Path, remedy: str = "") -> str:
+def read_text(path: Path, shown: str, remedy: str = "") -> str:
     """A text file in UTF-8, whatever this machine's locale is; with or without a byte order mark.
+
+    Args:
+        shown: what an error calls it.
 
     Raises:
         ConfigError: it cannot be read, or is none.
@@ -99,7 +102,7 @@ def read_text(key: str, path: Path, remedy: str = "") -> str:
         return path.read_text("utf-8-sig")
     except (OSError, ValueError) as error:
         told = getattr(error, "strerror", None) or "not a text file in UTF-8"
-        raise ConfigError(f"{key}{path}: {told}{remedy and f': {remedy}'}") from None
+        raise ConfigError(f"{shown}: {told}{remedy and f': {remedy}'}") from None
 
 
 def read_toml(path: Path, remedy: str) -> dict[str, Any]:
@@ -109,7 +112,7 @@ def read_toml(path: Path, remedy: str) -> dict[str, Any]:
         ConfigError: it cannot be read, or is not TOML.
     """
     try:
-        return tomllib.loads(read_text("", path, remedy))
+        return tomllib.loads(read_text(path, str(path), remedy))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from None
 
@@ -120,7 +123,7 @@ def read_peers(path: Path) -> frozenset[bytes]:
     Raises:
         ConfigError: no such file, or a line that is no key.
     """
-    lines = read_text("peers ", path).split()
+    lines = read_text(path, f"peers {path}").split()
     try:
         return frozenset(read(PublicKey, {"ed25519": line}).raw for line in lines)
     except ProtocolError as error:
@@ -129,7 +132,12 @@ def read_peers(path: Path) -> frozenset[bytes]:
         ) from None
 
 
-def _path(where: str, key: str, folder: Path, name: str) -> Path:
+def path_of(where: str, key: str, folder: Path, name: str) -> Path:
+    """A path as a configuration in `folder` names it.
+
+    Raises:
+        ConfigError: it is none.
+    """
     if not name or "\0" in name:
         raise ConfigError(f"{where}: {key} is {name!r}: give a path")
     try:

@@ -16,7 +16,6 @@ import logging
 import math
 import threading
 import time
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from acclimate_device.agent.agent import Agent
-from acclimate_device.agent.config import AgentConfig
+from acclimate_device.agent.config import AgentConfig, path_of, read_toml
 from acclimate_device.agent.service import problem
 from acclimate_device.errors import BundleError, ConfigError, DeviceError, TransportError
 from acclimate_device.mcu.child import Child
@@ -41,9 +40,8 @@ logger = logging.getLogger(__name__)
 _STEP_S = 5.0
 _ENROL_S = 60.0
 """Between two attempts to enrol a child."""
-_KEYS = {
-    "port": str, "bundle": str, "token_file": str, "hardware_id": str, "baud": int, "contribute": bool
-}  # fmt: skip
+_PATHS = ("bundle", "token_file")
+_KEYS = {**dict.fromkeys(("port", "hardware_id", *_PATHS), str), "baud": int, "contribute": bool}
 
 
 @dataclass(frozen=True)
@@ -84,12 +82,7 @@ class GatewayConfig:
         Raises:
             ConfigError: no such file, not TOML, an unknown or missing key, or a wrong value.
         """
-        try:
-            values = tomllib.loads(path.read_text("utf-8-sig"))
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}: pass the file of the children") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path} is not TOML: {error}") from None
+        values = read_toml(path, "pass the file of the children")
         named = values.get("child")
         if set(values) - {"key", "child"} or not isinstance(values.get("key"), str):
             raise ConfigError(f"{path}: give `key` and a table [child.NAME] for each, not {sorted(values)}")
@@ -99,7 +92,7 @@ class GatewayConfig:
         port, times = Counter(child.port for child in children).most_common(1)[0]
         if times > 1:
             raise ConfigError(f"{path}: {times} children have the port {port!r}: give each its own")
-        return GatewayConfig(_signs(path.parent / values["key"]), children)
+        return GatewayConfig(_signs(path_of(str(path), "key", path.parent, values["key"])), children)
 
 
 def _child(path: Path, name: str, table: Any, own: AgentConfig) -> ChildConfig:
@@ -114,15 +107,15 @@ def _child(path: Path, name: str, table: Any, own: AgentConfig) -> ChildConfig:
     for key in ("port", "bundle"):
         if key not in table:
             raise ConfigError(f"{where}: {key!r} is missing")
-    token = path.parent / table["token_file"] if "token_file" in table else None
+    paths = {key: path_of(where, key, path.parent, table[key]) for key in _PATHS if key in table}
     agent = replace(
         own,
         state=own.state / "children" / name,
-        token_file=token,
+        token_file=paths.get("token_file"),
         hardware_id=table.get("hardware_id", name),
         contribute=table.get("contribute", False),
     )
-    return ChildConfig(name, table["port"], table.get("baud", 115200), path.parent / table["bundle"], agent)
+    return ChildConfig(name, table["port"], table.get("baud", 115200), paths["bundle"], agent)
 
 
 def _signs(path: Path) -> Sign:

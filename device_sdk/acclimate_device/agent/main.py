@@ -225,7 +225,7 @@ def _certificate(config: AgentConfig, options: argparse.Namespace) -> int:
 def _enrol_now(agent: Agent, config: AgentConfig) -> Enrolled:
     if config.token_file is None:
         raise ConfigError("this device is not enrolled: set token_file to a file with the one-time token")
-    token = read_text("token_file ", config.token_file).strip()
+    token = read_text(config.token_file, f"token_file {config.token_file}").strip()
     return agent.service.enrol(token, config.hardware_id, config.attributes, config.service_key)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import random
 import secrets
@@ -23,6 +24,8 @@ from acclimate_device.agent.transport import Response, of_the_clock, trusting
 from acclimate_device.errors import TransportError
 from acclimate_device.protocol import LIMITS, STATE_PATH
 from acclimate_device.protocol.mqtt import OFFLINE, ONLINE, carried, headers_of, name_of, packet_bytes, topic
+
+logger = logging.getLogger(__name__)
 
 _KEEPALIVE_S = 240
 _SPREAD_S, _TURN_S, _LONGEST_S = 10, 60, 300
@@ -57,6 +60,7 @@ class MqttTransport:
             CallbackAPIVersion.VERSION2, client_id=self._name, protocol=mqtt.MQTTv5, reconnect_on_failure=True
         )
         self._client.suppress_exceptions = True  # else one odd message would end its thread, and all answers
+        self._client.enable_logger(logger)  # which alone tells of them
         if parts.scheme == "mqtts":
             tls = trusting(ca_file)
             present(tls, key)

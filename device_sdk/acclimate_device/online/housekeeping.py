@@ -14,13 +14,14 @@ _TICK_S = 1.0
 
 
 class Housekeeping:
-    """Ticks from now on until `stop`. A tick that fails is logged, and the next one tries again.
+    """Ticks from now on until `stop`. A tick that fails is logged, once while it fails in one way, and the
+    next one tries again.
 
     The first tick is over when this returns, so that a process of less than a second obeys the agent too.
     """
 
     def __init__(self, tick: Callable[[], None]) -> None:
-        self._tick = tick
+        self._tick, self._told = tick, ""
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="acclimate-device", daemon=True)
         self._try()
@@ -38,7 +39,9 @@ class Housekeeping:
     def _try(self) -> None:
         try:
             self._tick()
-        except DeviceError as error:
-            logger.warning("housekeeping failed, trying again: %s", error)
-        except Exception:  # of a detector or callback of the application's: reports must go on
-            logger.exception("housekeeping failed, trying again")
+            self._told = ""
+        except Exception as error:  # of a detector or callback of the application's too: reports must go on
+            if repr(error) != self._told:
+                trace = not isinstance(error, DeviceError)
+                logger.warning("housekeeping failed, trying again: %s", error, exc_info=trace)
+            self._told = repr(error)

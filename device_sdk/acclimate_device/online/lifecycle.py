@@ -26,7 +26,7 @@ from acclimate_device.online.policy import OnlinePolicy
 from acclimate_device.online.saved import Adapted
 from acclimate_device.online.schema import Float
 from acclimate_device.online.versions import Load, ReadFile, Running, Versions
-from acclimate_device.protocol import EventKind, Report
+from acclimate_device.protocol import EventKind, Report, Round
 from acclimate_device.runtime import ClosedFormEngine
 from acclimate_device.storage import Flash, Slots, Store
 from acclimate_device.telemetry import Recorder, resources
@@ -78,6 +78,7 @@ class Lifecycle:
         self.recorder = Recorder(clock.elapsed())
         store = Store(flash)
         self._contributing, self._may_contribute = Contributing(store), may_contribute
+        self._unsaid = ""  # the campaign of which the application last failed to say whether it may
         self.keeping = Keeping(store, clock, new_id)
         self.versions = Versions(Slots(store), factory, policy.trial_starts, load)
         realign_window = policy.realign_window if policy.on_input_shift == "realign" else None
@@ -170,18 +171,20 @@ class Lifecycle:
         """Answer a campaign, where the agent left what it asks for."""
         with contextlib.suppress(StorageError):  # of which the keeping tells; it is tried again
             asked = self._contributing.asked(self.clock.now())
-            if asked is None or not self._may_now():
+            if asked is None or not self._may_now(asked):
                 return
             given = contribution(self.active, self.learner.examples(self.active), asked)
             if given is not None:
                 self._contributing.answer(asked, given)
 
-    def _may_now(self) -> bool:
-        """What the application says; where it raises, no."""
+    def _may_now(self, asked: Round) -> bool:
+        """What the application says; where it raises, no, which is logged once for each campaign."""
         try:
             return self._may_contribute()
         except Exception:
-            logger.exception("event=may_contribute_failed")
+            if asked.id != self._unsaid:
+                logger.exception("event=may_contribute_failed campaign=%s", asked.id)
+            self._unsaid = asked.id
             return False
 
     def close(self) -> None:

@@ -68,6 +68,7 @@ class Bridge:
             CallbackAPIVersion.VERSION2, client_id=name, protocol=mqtt.MQTTv5, manual_ack=True
         )
         self.client.suppress_exceptions = True  # else one device's odd message would end the thread of all
+        self.client.enable_logger(log)  # which alone tells of them
         self._presence = topic(name, "presence")
         self.client.will_set(self._presence, OFFLINE, qos=1, retain=True)
         self.client.on_connect, self.client.on_message = self._connected, self._came
@@ -162,7 +163,7 @@ class Bridge:
     def _push_now(self, device: str) -> None:
         authorization, etag = self._known[device]
         answer = self._ask("GET", STATE_PATH, {"authorization": authorization, "if-none-match": etag}, None)
-        if answer.status == 200:
+        if answer.status == 200 and not self._too_long(device, answer):
             self._retain(device, answer)
             self._known[device] = authorization, answer.headers.get("etag", "")
             log.info("state-changed", extra={"device": device})

@@ -85,7 +85,7 @@ def test_files_are_utf8_whatever_the_locale(tmp_path: Path, mark: str) -> None:
     code = (
         "import sys; from pathlib import Path; from acclimate_device.agent.config import *;"
         "config = AgentConfig.load(Path(sys.argv[1]));"
-        "print(ascii(config.state.name), ascii(read_text('', config.token_file).strip()))"
+        "print(ascii(config.state.name), ascii(read_text(config.token_file, 'token').strip()))"
     )
     plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     told = subprocess.run([sys.executable, "-c", code, path], env=plain, capture_output=True, text=True)

@@ -151,17 +151,23 @@ def test_counts_of_held_back_examples_would_break_what_the_round_promises(willin
         Store(willing.flash).delete(CONTRIBUTION)
 
 
-def test_the_application_says_when_it_is_convenient(tmp_path) -> None:
+def test_the_application_says_when_it_is_convenient(tmp_path, caplog) -> None:
     home = Home(tmp_path, True)
     charging = []
-    home.device = Device(BUNDLE.get, SimulatedFlash(), may_contribute=lambda: bool(charging))
+    home.device = Device(BUNDLE.get, SimulatedFlash(), may_contribute=lambda: charging[0])
     for x, y in home.examples:
         home.device.learn_one(x, y)
     store = home.device._life._contributing._store
     store.write(ROUND, dumps(home.asked))
+    for _ in range(3):
+        home.device.tick()  # whose question the application fails to answer
+    assert [record.getMessage() for record in caplog.records] == [
+        f"event=may_contribute_failed campaign={home.asked.id}"
+    ]
+    charging.append(False)
     home.device.tick()
     assert store.read(CONTRIBUTION) is None
-    charging.append(True)
+    charging[0] = True
     home.device.tick()
     assert store.read(CONTRIBUTION) is not None
 

@@ -116,7 +116,10 @@ def test_housekeeping_outlives_whatever_a_callback_raises(caplog: pytest.LogCapt
     housekeeping = Housekeeping(tick)
     assert all(calls.acquire(timeout=10.0) for _ in range(3))
     housekeeping.stop()
-    assert "the battery has no gauge" in caplog.text
+    assert [record.getMessage() for record in caplog.records] == [
+        "housekeeping failed, trying again: the battery has no gauge"
+    ]
+    assert "Traceback" in caplog.text
 
 
 def test_a_device_that_could_not_start_leaves_its_folder_free(
