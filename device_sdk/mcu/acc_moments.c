@@ -46,7 +46,7 @@ void acc_see(acc_device *d, int32_t label, const float *target) {
 void acc_forget_seen(acc_device *d) { d->seen_count = d->seen_next = d->asked = 0; }
 
 int32_t acc_moments_begin(acc_device *d, double clip, uint32_t bits, uint32_t labels) {
-    double squares = 0.0;
+    double squares = 0.0, largest = 0.0;
     d->asked = 0;
     if (!(clip > 0.0) || bits > 24) return ACC_FRAME;
     if (d->seen_count < ACC_FEWEST_SEEN || d->seen_count < labels) return ACC_FEW;
@@ -54,11 +54,13 @@ int32_t acc_moments_begin(acc_device *d, double clip, uint32_t bits, uint32_t la
         for (int32_t column = row; column < ACC_D + ACC_OUTPUTS; column++) {
             const double each = moment(d, row, column);
             squares += each * each;
+            largest = fmax(largest, fabs(each));
         }
-    if (!isfinite(squares)) return ACC_UNUSABLE;
+    if (!isfinite(squares)) return ACC_WIDE;
     const double length = sqrt(squares);
     d->shortened = length > clip ? clip / length : 1.0;
     d->grid = (double)((uint32_t)1 << bits);
+    if (!(rint(largest * d->shortened * d->grid) < 2147483648.0)) return ACC_WIDE;
     d->asked = 1;
     return ACC_MOMENT_COUNT;
 }
@@ -76,9 +78,7 @@ int acc_moments_read(const acc_device *d, uint32_t at, uint32_t count, int32_t *
             row = (int32_t)((i - triangle) / ACC_OUTPUTS);
             column = ACC_D + (int32_t)((i - triangle) % ACC_OUTPUTS);
         }
-        const double scaled = rint(moment(d, row, column) * d->shortened * d->grid);
-        if (!(fabs(scaled) < 2147483648.0)) return ACC_UNUSABLE;
-        *to++ = (int32_t)scaled;
+        *to++ = (int32_t)rint(moment(d, row, column) * d->shortened * d->grid);
     }
     return ACC_OK;
 }

@@ -27,12 +27,13 @@ enum {
     ACC_NO_WEIGHTS = -5,  /* no blob fits this firmware */
     ACC_FLASH = -6,       /* flash failed, or is too small: see acc_flash_bytes */
     ACC_TRUNCATED = -7,   /* the blob is shorter, longer or other than its header says */
-    ACC_TOPOLOGY = -8,    /* the blob is of another network: it needs other firmware */
+    ACC_TOPOLOGY = -8,    /* the blob is of another network, or export: it needs other firmware */
     ACC_OLD = -9,         /* its counter is not above the one in use */
     ACC_SIGNATURE = -10,  /* nobody this device trusts has signed it */
     ACC_FRAME = -11,      /* a frame of the serial line is damaged or unknown */
     ACC_EMPTY = -12,      /* flash holds nothing of this release */
-    ACC_FEW = -13         /* a round of a fleet that learns together asks for more labelled examples than are kept */
+    ACC_FEW = -13,        /* a round of a fleet that learns together asks for more labelled examples than are kept */
+    ACC_WIDE = -14        /* what the examples come to is no finite number, or needs more than the round's 32 bits */
 };
 
 /* Flash, as four functions; each returns 0, or anything else where it failed. A region of acc_flash_bytes, from

@@ -12,6 +12,7 @@ import io
 import socket
 import ssl
 import time
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,12 +139,14 @@ class HttpTransport:
         self._connection.request(method, path, body, dict(headers))
         answer = self._connection.getresponse()
         data = self._read(answer, max_bytes + 1)
+        found = {name.lower(): value for name, value in answer.getheaders()}
+        if found.get("content-encoding", "").lower() in ("gzip", "x-gzip") and answer.status != 206:
+            data = _unpacked(data, max_bytes + 1)  # nobody asked for that: a proxy, or a server's default
         if len(data) > max_bytes:
             self.close()
             raise TransportError(
                 f"{method} {path}: the answer is longer than {max_bytes} bytes", answer.status
             )
-        found = {name.lower(): value for name, value in answer.getheaders()}
         if answer.will_close:
             self.close()
         return Response(answer.status, found, data)
@@ -179,6 +182,24 @@ class HttpTransport:
         return connection
 
 
+def _unpacked(data: bytes, most: int) -> bytes:
+    """At most so many of the bytes that gzip packed.
+
+    Raises:
+        ValueError: it is not whole, or no gzip.
+    """
+    if not data:
+        return data
+    unpacking = zlib.decompressobj(zlib.MAX_WBITS + 16)
+    try:
+        plain = unpacking.decompress(data, most)
+    except zlib.error as error:
+        raise ValueError(f"the answer's gzip is damaged: {error}") from None
+    if not unpacking.eof and len(plain) < most:
+        raise ValueError("the answer's gzip ends early")
+    return plain
+
+
 def of_the_clock(error: Exception) -> str:
     """What else may be wrong where a certificate has ended, or is yet to begin."""
     if getattr(error, "verify_code", 0) not in _OUT_OF_TIME:
@@ -209,6 +230,9 @@ class _Answer(http.client.HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
+        while 100 <= self.status < 200 and self.status != 101:  # such as 103: the answer is yet to come
+            self.headers = self.msg = None  # type: ignore[assignment]
+            super().begin()
         self._timed.head_came()
 
 

@@ -56,6 +56,7 @@ REFUSALS = {
     -10: "the blob's signature is by nobody it trusts",
     -11: "it does not understand the request",
     -13: "it keeps fewer labelled examples than asked for",
+    -14: "what its examples come to is not finite, or needs more than the round's 32 bits",
 }
 """By the result codes of `acclimate.h`."""
 

@@ -85,11 +85,11 @@ def open_port(name: str, baud: int = 115200) -> Port:
 
 
 def _set_up(descriptor: int, baud: int) -> None:
-    """Raw bytes at a speed, without handshakes; alone, and so that closing does not reset the board."""
+    """Raw bytes, one stop bit, no handshakes; alone, and so that closing does not reset the board."""
     fcntl.ioctl(descriptor, termios.TIOCEXCL)
     tty.setraw(descriptor)
     settings = termios.tcgetattr(descriptor)
     settings[2] |= termios.CLOCAL | termios.CREAD
-    settings[2] &= ~(termios.HUPCL | termios.CRTSCTS)
+    settings[2] &= ~(termios.HUPCL | termios.CRTSCTS | termios.CSTOPB)
     settings[4] = settings[5] = getattr(termios, f"B{baud}")
     termios.tcsetattr(descriptor, termios.TCSANOW, settings)

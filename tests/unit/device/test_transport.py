@@ -1,5 +1,6 @@
 """The agent over real HTTP: the simulated service behind a socket."""
 
+import gzip
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,6 +49,39 @@ def test_a_release_and_its_reports_travel_over_http(served, tmp_path: Path) -> N
 def test_a_server_that_is_not_there_is_a_transport_error() -> None:
     with pytest.raises(TransportError, match=r"127\.0\.0\.1"):
         HttpTransport("http://127.0.0.1:9", timeout_s=2).request("GET", "/x", {}, None, 100)
+
+
+PACKED = gzip.compress(b"a" * 90)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        (200, PACKED, ""),
+        (503, PACKED, ""),
+        (200, gzip.compress(b"a" * 101), "longer than 100 bytes"),
+        (200, gzip.compress(b"a" * 10**7)[:90], "longer than 100 bytes"),
+        (200, PACKED[:-9], "gzip ends early"),
+        (200, b"plain", "gzip is damaged"),
+        (204, b"", ""),
+    ],
+)
+def test_hints_before_an_answer_and_unasked_gzip_are_taken(status: int, body: bytes, why: str) -> None:
+    def answer(asked: Asked) -> tuple[int, dict[str, str], bytes]:
+        hint = b"HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n"
+        asked.wfile.write(b"HTTP/1.1 102 Processing\r\n\r\n" + hint)
+        return status, {"Content-Encoding": "gzip"}, body
+
+    with answering(answer) as port:
+        transport = HttpTransport(f"http://127.0.0.1:{port}")
+        for _ in range(2):  # the connection is as good as before
+            if why:
+                with pytest.raises(TransportError, match=why):
+                    transport.request("GET", "/x", {}, None, 100)
+            else:
+                found = transport.request("GET", "/x", {}, None, 100)
+                assert (found.status, found.body) == (status, b"a" * 90 if body else b"")
+        transport.close()
 
 
 def test_an_answer_that_is_too_long_is_refused(served) -> None:

@@ -10,6 +10,7 @@ import resource
 import socket
 import struct
 import subprocess
+import termios
 import threading
 import tty
 from pathlib import Path
@@ -213,6 +214,19 @@ def test_a_wrong_file_of_children_is_refused(tmp_path, text: str, why: str) -> N
 def test_a_port_that_cannot_be_opened_is_told(name: str, kind: type[Exception]) -> None:
     with pytest.raises(kind, match="port"):
         open_port(name)
+
+
+def test_two_stop_bits_of_whoever_had_the_line_before_become_one() -> None:
+    far, near = pty.openpty()
+    settings = termios.tcgetattr(near)
+    settings[2] |= termios.CSTOPB
+    termios.tcsetattr(near, termios.TCSANOW, settings)
+    assert termios.tcgetattr(near)[2] & termios.CSTOPB
+    port = open_port(os.ttyname(near))
+    assert not termios.tcgetattr(near)[2] & termios.CSTOPB
+    port.close()
+    os.close(far)
+    os.close(near)
 
 
 def test_a_line_that_takes_no_bytes_holds_up_nobody(monkeypatch) -> None:

@@ -147,6 +147,36 @@ def test_few_examples_give_nothing_whoever_asks(gestures) -> None:
         assert line.moments(2.0, 24, 1)[0] == -13
 
 
+def test_moments_beyond_32_bits_give_none_as_the_sdks_do(gestures) -> None:
+    made, library = gestures
+    device = HostDevice(library, made.files["weights.blob"])
+    bundle, line, (windows, classes) = bundle_in(GESTURES), line_to(device), stream(0, 8)
+    for x, y in zip(windows, classes, strict=True):
+        device.learn(x, y)
+    features, at = ClosedFormEngine(bundle).start["state.last.mean"].shape[0], ct.POINTER(ct.c_float)()
+    device.lib.host_seen(device.host, ct.byref(at), ct.byref(ct.c_uint32()))
+    at[0] = 4096.0  # whose square over eight examples is 2^21, and nearly all of the first number
+    phi = seen_by(device, features)
+    y = _targets(
+        active_of(bundle), [Example(n, *one) for n, one in enumerate(zip(windows, classes, strict=True))]
+    )
+    made_of = moments(phi, y)
+    assert 2.0**21 < made_of.max() < 2.0**21 + 2.0
+    for bits in (9, 10, 24):
+        told, ours = line.moments(1e9, bits, 8)
+        if bits == 9:
+            assert ours == FixedPoint(bits).rounded(made_of).astype("<i4").tobytes()
+        else:
+            assert told == -14
+            assert line.ask(Ask.NUMBERS, struct.pack("<I", 0))[0] == -11  # nothing was begun
+            with pytest.raises(ValueError, match="beyond 32 bits"):
+                FixedPoint(bits).rounded(made_of)
+    assert line.moments(2.0, 24, 8)[0] > 0  # shortened to the clip it fits
+    for value in (float("inf"), float("nan")):
+        at[0] = value
+        assert line.moments(2.0, 24, 8)[0] == -14
+
+
 def test_numbers_do_not_change_while_they_are_fetched(gestures) -> None:
     made, library = gestures
     device = HostDevice(library, made.files["weights.blob"])
