@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from acclimate.cli.options import json_option
+from acclimate.cli.options import LocalPath, json_option
 from acclimate.cli.output import err, next_step, out, print_json, word
 from acclimate.rollout import backup as backups
 from acclimate.rollout.backup_series import back_up_into
@@ -16,8 +16,8 @@ from acclimate.rollout.settings import ServiceSettings
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--home", type=click.Path(path_type=Path), help="The service's folder.")
+@click.argument("folder", type=LocalPath())
+@click.option("--home", type=LocalPath(), help="The service's folder.")
 @click.option("--database-url", help="The service's database [default: SQLite in --home].")
 @click.option(
     "--keep",
@@ -51,8 +51,8 @@ def backup(
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--home", type=click.Path(path_type=Path), help="The folder to restore to.")
+@click.argument("folder", type=LocalPath(exists=True, file_okay=False))
+@click.option("--home", type=LocalPath(), help="The folder to restore to.")
 @click.option("--database-url", help="The empty database to restore to [default: SQLite in --home].")
 @click.option("--dry-run", is_flag=True, help="Only compare every byte of the backup.")
 @json_option

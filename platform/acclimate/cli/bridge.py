@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from acclimate.cli.options import LocalPath
 from acclimate.cli.output import err, out
 from acclimate.errors import RolloutError
 from acclimate.rollout.bridge import Bridge
@@ -27,10 +28,8 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 @click.option(
     "--name", default=lambda: f"bridge-{socket.gethostname()}", help="Client id [default: bridge-HOST]."
 )
-@click.option("--ca-file", type=click.Path(path_type=Path, exists=True), help="Authorities, of both sides.")
-@click.option(
-    "--certificate", type=click.Path(path_type=Path, exists=True), help="PEM file with the bridge's key."
-)
+@click.option("--ca-file", type=LocalPath(exists=True), help="Authorities, of both sides.")
+@click.option("--certificate", type=LocalPath(exists=True), help="PEM file with the bridge's key.")
 @click.option("--poll", type=click.FloatRange(0.1, 3600), default=15.0, show_default=True, help="Seconds.")
 def bridge(
     service: str, broker: str, name: str, ca_file: Path | None, certificate: Path | None, poll: float

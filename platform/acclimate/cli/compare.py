@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from acclimate.cli.advice import say_without_bundle
-from acclimate.cli.options import json_option
+from acclimate.cli.options import LocalPath, json_option
 from acclimate.cli.output import err, next_step, out, print_json, print_table, word
 from acclimate.cli.train import change_option
 from acclimate.errors import TrainingError
@@ -39,10 +39,8 @@ if TYPE_CHECKING:
 )
 @click.option("--address", metavar="CLUSTER", help="Run jobs on this Ray cluster.")
 @click.option("--resume", is_flag=True, help="Go on with the newest comparison of this recipe.")
-@click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), help="Where to write the recommended recipe."
-)
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write the picture here too.")
+@click.option("--output", type=LocalPath(dir_okay=False), help="Where to write the recommended recipe.")
+@click.option("--plot", type=LocalPath(dir_okay=False), help="Write the picture here too.")
 @change_option
 @json_option
 def compare(

@@ -12,7 +12,7 @@ import click
 from pydantic import ValidationError
 
 from acclimate.cli.bars import progress_bars
-from acclimate.cli.options import json_option
+from acclimate.cli.options import LocalPath, json_option
 from acclimate.cli.output import next_step, out, print_fields, print_json, print_table, word
 from acclimate.documents import mapping_in, value_of
 from acclimate.errors import DataError
@@ -28,9 +28,9 @@ from acclimate.training.fan_out import fan_out
 from acclimate.training.recipe import EpisodesSection
 from acclimate.training.recipe_file import load_recipe, shipped_recipes
 
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-PAGE = click.Path(dir_okay=False, path_type=Path)
-FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = LocalPath(exists=True, dir_okay=False)
+PAGE = LocalPath(dir_okay=False)
+FOLDER = LocalPath(file_okay=False)
 
 
 @click.group()
@@ -151,7 +151,7 @@ def build(
 @click.option("--order", type=click.Choice(["time", "random"]), help="Of support and query; default: time.")
 @click.option(
     "--page",
-    type=click.Path(dir_okay=False, path_type=Path),
+    type=LocalPath(dir_okay=False),
     help="Write it as an HTML page with pictures too.",
 )
 def report(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from acclimate.cli.options import json_option, output_option, tracking_option
+from acclimate.cli.options import LocalPath, json_option, output_option, tracking_option
 from acclimate.cli.output import err, next_step, print_fields, print_json, word
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--key",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     help="c: an Ed25519 key as PEM that signs the weights; without one they are for the firmware's factory.",
 )
 @click.option(

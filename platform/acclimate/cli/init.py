@@ -25,7 +25,6 @@ from acclimate.tasks.pool.richness import richest_episode
 from acclimate.tasks.sources import from_files
 
 _ENOUGH_TO_JUDGE = 22  # groups
-FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from acclimate.cli.surroundings import put_right
 from acclimate.errors import MissingExtraError
 from acclimate.mishaps import as_user_error
 
+COMPLETING = "_ACCLIMATE_COMPLETE"  # by which a shell asks for words that fit
 STOPPED = 130  # what a shell reports for Ctrl-C
 log = logging.getLogger(__name__)
 
@@ -145,6 +147,8 @@ def _run() -> int:
         err.print("stopped" if interrupted else "nothing was done", style="yellow")
         return STOPPED if interrupted else 1
     except Exception as error:
+        if COMPLETING in os.environ:
+            return 1  # whatever the shell got wrong, nothing may be printed where a person is writing
         told = as_user_error(error)
         if told is None:
             error.add_note("This is a defect of ours: please report it with `acclimate doctor --report`.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import yaml
 
-from acclimate.cli.options import json_option, output_option
+from acclimate.cli.options import LocalPath, json_option, output_option
 from acclimate.cli.output import err, next_step, out, print_fields, print_json, print_table, say_done
 from acclimate.cli.train import change_option, read_tags, tag_option
 from acclimate.documents import mapping_in
@@ -106,7 +106,7 @@ _parameters = _together(
     click.option("--proven", is_flag=True, help="The whole 95 % interval has to reach the minimum gain."),
     click.option(
         "--plan",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=LocalPath(exists=True, dir_okay=False),
         help="YAML of the rollout: waves, gates, ..., as for `acclimate rollout plan --file`.",
     ),
     click.option(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from acclimate.cli.options import json_option
+from acclimate.cli.options import LocalPath, json_option
 from acclimate.cli.output import err, next_step, out, print_json, print_table, say_done, word
 from acclimate.errors import BundleError
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from acclimate.bundle.repository.keys import Signers
     from acclimate.bundle.repository.roles import KeyName
 
-_directory = click.argument("directory", metavar="REPOSITORY", type=click.Path(path_type=Path))
+_directory = click.argument("directory", metavar="REPOSITORY", type=LocalPath())
 _keys = click.option(
     "--key",
     "keys",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     help="A key file, or a directory of them; repeat for more.",
 )
 _key_name = click.argument("key_name", metavar="KEY", type=click.Choice(["root", "targets", "online"]))
@@ -42,9 +42,7 @@ def repo() -> None:
 
 @repo.command("init")
 @_directory
-@click.option(
-    "--keys", "folder", required=True, type=click.Path(path_type=Path), help="Where the new keys are written."
-)
+@click.option("--keys", "folder", required=True, type=LocalPath(), help="Where the new keys are written.")
 @click.option(
     "--root-keys",
     default=1,
@@ -87,7 +85,7 @@ def init(
 
 @repo.command("publish")
 @_directory
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("bundle", type=LocalPath())
 @_keys
 @click.option(
     "--artifacts-url",
@@ -157,7 +155,7 @@ def renew(key_name: KeyName, directory: Path, keys: tuple[Path, ...], as_json: b
 @click.option(
     "--new",
     required=True,
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     help="Where the new key is written; a key file that exists is used.",
 )
 @click.option("--retire", help="The id of the key to replace, or its beginning, where there are several.")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from acclimate.cli.moments import ago
-from acclimate.cli.options import json_option
+from acclimate.cli.options import LocalPath, json_option
 from acclimate.cli.output import next_step, out, print_json, print_table
 from acclimate.cli.rollout_view import decision_view, rollout_view, watch
 from acclimate.client import ServiceClient, connect
@@ -48,7 +48,7 @@ def rollout() -> None:
 @click.option(
     "--file",
     "path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=LocalPath(exists=True, dir_okay=False),
     help="YAML with any part of the plan (waves, gates, ...).",
 )
 @click.option("--despite-harm", is_flag=True, help="Even if gates rolled this version back here before.")

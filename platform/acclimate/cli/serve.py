@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from acclimate.cli.options import json_option
+from acclimate.cli.options import LocalPath, json_option
 from acclimate.cli.output import err, next_step, out, print_json, say_done
 from acclimate.errors import MissingExtraError
 from acclimate.rollout.field_result import ModelRegistry
@@ -22,9 +22,7 @@ from acclimate.rollout.settings import ServiceSettings
 @click.command()
 @click.option("--host", help="Address to listen on [default: 127.0.0.1].")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on [default: 8080].")
-@click.option(
-    "--home", type=click.Path(path_type=Path), help="Folder of all files [default: ./acclimate-home]."
-)
+@click.option("--home", type=LocalPath(), help="Folder of all files [default: ./acclimate-home].")
 @click.option("--database-url", help="sqlite:///… or postgresql://… [default: SQLite in --home].")
 @click.option("--tls-certificate", help="PEM file with the certificate chain; serves HTTPS.")
 @click.option("--tls-key", help="PEM file with the certificate's private key.")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from acclimate.cli.options import json_option
+from acclimate.cli.options import LocalPath, json_option
 from acclimate.cli.output import err, next_step, print_fields, print_json, print_table
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _ROWS = 12
 @click.argument("scenario", required=False)
 @click.option(
     "--bundle",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=LocalPath(exists=True, file_okay=False),
     help="Folder of the bundle that devices are shipped with; gestures bring their own.",
 )
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key, as in devices=500.")
@@ -35,7 +35,7 @@ _ROWS = 12
 @click.option(
     "--join",
     "root",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=LocalPath(exists=True, dir_okay=False),
     metavar="ROOT.JSON",
     help="Join the service of ACCLIMATE_URL or `acclimate login`, whose repository has this first root.",
 )

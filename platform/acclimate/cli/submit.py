@@ -15,7 +15,7 @@ import yaml
 
 from acclimate import __version__
 from acclimate.cli.jobs import open_jobs, place_of, place_options, watch
-from acclimate.cli.options import json_option
+from acclimate.cli.options import LocalPath, json_option
 from acclimate.cli.output import err, next_step, out, print_json
 from acclimate.cli.train import change_option
 from acclimate.documents import mapping_in
@@ -40,12 +40,12 @@ from acclimate.errors import RecipeError
 @click.option("--follow/--detach", default=True, show_default=True, help="Read along until it ends.")
 @click.option(
     "--working-dir",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=LocalPath(exists=True, file_okay=False),
     help="Ray: take this folder along, for modules the recipe names.",
 )
 @click.option(
     "--runtime-env",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=LocalPath(exists=True, dir_okay=False),
     help="Ray: a runtime environment as YAML, such as further pip packages.",
 )
 @click.option("--image", help="Kubernetes: the trainer's image [default: acclimate-trainer of this version].")

@@ -12,7 +12,7 @@ import click
 import yaml
 
 from acclimate.cli.advice import advise
-from acclimate.cli.options import json_option, tracking_option
+from acclimate.cli.options import LocalPath, json_option, tracking_option
 from acclimate.cli.output import err, next_step, out, print_fields, print_json, print_table
 from acclimate.errors import RecipeError
 from acclimate.references import split_reference
@@ -114,7 +114,7 @@ def train(
 
 @click.command()
 @click.argument("reference", metavar="NAME[@REF]")
-@click.option("--plot", type=click.Path(path_type=Path), help="Write the picture to this PNG file.")
+@click.option("--plot", type=LocalPath(), help="Write the picture to this PNG file.")
 @change_option
 @tracking_option
 @json_option

@@ -58,7 +58,7 @@ def open_tasks(
                 raise DataError(f"data set {source!r} is generated: there is nothing to build")
             return _in_store(*found, str(pool), run, progress)
         return open_dataset(source, data_dir=data_dir, progress=progress, **(options or {}))
-    if (Path(source) / INFO).is_file() or (is_url(source) and not recordings):
+    if (source and (Path(source) / INFO).is_file()) or (is_url(source) and not recordings):
         return TaskPool.open(source)
     if not recordings:
         hint = did_you_mean(source, DATASETS, "if it is Parquet, declare its columns as `recordings`")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -12,6 +16,7 @@ from click.testing import CliRunner
 from acclimate.cli import output
 from acclimate.cli.main import cli
 from acclimate.cli.moments import token_state
+from acclimate.cli.options import LocalPath
 from acclimate.errors import AcclimateError
 from acclimate.references import split_reference
 
@@ -128,3 +133,41 @@ def test_keys_of_a_recipe_are_all_told():
     keys = {row["key"] for row in json.loads(said.stdout)}
     assert {"seed", "training.optimizer.lr", "data.recordings.window", "data.recordings.missing"} <= keys
     assert len(CliRunner().invoke(cli, ["recipes", "--keys"]).stdout.splitlines()) == len(keys) + 2
+
+
+def test_every_path_is_of_this_machine_and_given():
+    for path, command in EVERY.items():
+        for one in command.params:
+            assert isinstance(one.type, LocalPath) or not isinstance(one.type, click.Path), (path, one.name)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"), [("http://x", "'http://x' is a URL"), ("s3://bucket/repo", "is a URL"), ("", "nothing")]
+)
+def test_no_folder_is_made_of_a_url_or_nothing(tmp_path, monkeypatch, given, why):
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(cli, ["repo", "init", given, "--keys", "keys", "--unencrypted"])
+    assert (told.exit_code, why in told.output) == (2, True), told.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["init", "data report"])
+def test_no_data_are_not_the_current_folder(pumps, command):
+    pumps.to_csv("pumps.csv")
+    with pytest.raises(AcclimateError, match=r"no recordings are named|'' is neither"):
+        cli([*command.split(), ""], standalone_mode=False)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"_ACCLIMATE_COMPLETE": "bash_complete", "COMP_WORDS": "acclimate tr", "COMP_CWORD": "one"},
+        {"_ACCLIMATE_COMPLETE": "bash_complete"},
+        {"_ACCLIMATE_COMPLETE": "fish_complete", "COMP_WORDS": "acclimate", "COMP_CWORD": " "},
+    ],
+    ids=["no number", "nothing", "a blank"],
+)
+def test_a_shell_that_asks_wrongly_for_words_leaves_the_line_as_it_is(asked):
+    command = Path(sys.executable).with_name("acclimate")
+    told = subprocess.run([command], env={**os.environ, **asked}, capture_output=True, text=True)
+    assert (told.returncode, told.stdout, told.stderr) == (1, "", "")

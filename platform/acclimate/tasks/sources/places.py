@@ -72,7 +72,7 @@ def from_files(location: str, absent: Sequence[str] = ()) -> Source:
         absent: words that stand for a missing value in text files, besides the usual ones.
 
     Raises:
-        DataError: nothing is there, no driver for the URL is installed, or formats are mixed.
+        DataError: nothing is named or there, no driver for the URL is installed, or formats are mixed.
     """
     filesystem, root, found = _find(location)
     for mark, kind in _LOGGED.items():
@@ -121,6 +121,8 @@ def from_files(location: str, absent: Sequence[str] = ()) -> Source:
 
 def _find(location: str) -> tuple[Any, str, dict[str, Mapping[str, Any]]]:
     """The file system, the folder or file that paths are told from, and every file with its information."""
+    if not location.strip():
+        raise DataError("no recordings are named: give a file, a folder, a pattern or a URL")
     try:
         filesystem, path = open_store(location)
         with reaching(location):
