@@ -149,7 +149,7 @@ class Line:
         while len(parts) < size:
             told, part = self.ask(kind, struct.pack("<I", len(parts) // unit))
             if told < 1 or not part or len(part) % unit:
-                raise TransportError(f"the child lost its {what} while they were fetched")
+                raise TransportError(f"the child lost its {what} on the way")
             parts += part
         return parts
 

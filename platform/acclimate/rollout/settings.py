@@ -18,6 +18,7 @@ from acclimate.files import others_may, sqlite_file, sqlite_url
 from acclimate.home import expanded, home
 from acclimate.settings import LogSettings
 
+_OWN_PATHS = ("api", "console", "device", "healthz", "metrics", "readyz")
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _DAY_S = 86_400.0
 _YEAR_S = 366 * _DAY_S
@@ -179,9 +180,11 @@ class ServiceSettings(LogSettings):
     @field_validator("public_url", mode="after")
     @classmethod
     def _reachable(cls, given: str) -> str:
-        if given and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", given):
+        if given and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s/?#]+)*/?", given):
             raise ValueError("write https://host or http://host, with a port and a path if need be")
-        parts_of(given, "ACCLIMATE_PUBLIC_URL")
+        first = parts_of(given, "ACCLIMATE_PUBLIC_URL").path.strip("/").partition("/")[0]
+        if first in _OWN_PATHS:  # nobody could tell whether a proxy has taken it off
+            raise ValueError(f"the service has a path /{first} itself: serve it under another")
         return given
 
     @field_validator("trusted_proxies", mode="after")

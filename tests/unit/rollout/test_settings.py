@@ -38,6 +38,9 @@ def test_the_environment_sets_and_options_win():
         ({"ACCLIMATE_TICK_S": "nan"}, "ACCLIMATE_TICK_S is 'nan'"),
         ({"ACCLIMATE_TICK_S": "31"}, "ACCLIMATE_TICK_S is '31'.*30"),  # readiness asks for a look a minute
         ({"ACCLIMATE_PUBLIC_URL": "fleet.example"}, "https://host"),
+        ({"ACCLIMATE_PUBLIC_URL": "https://fleet.example//evil.example"}, "https://host"),
+        ({"ACCLIMATE_PUBLIC_URL": "https://fleet.example/api/"}, "has a path /api itself"),
+        ({"ACCLIMATE_PUBLIC_URL": "https://fleet.example/device/x"}, "has a path /device itself"),
         ({"ACCLIMATE_PORT": "0", "ACCLIMATE_TICK_S": "x"}, "ACCLIMATE_PORT.*; ACCLIMATE_TICK_S"),
     ],
 )

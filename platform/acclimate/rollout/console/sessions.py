@@ -93,5 +93,6 @@ def take_notes(request: Request) -> list[dict[str, str]]:
 
 def safe_target(target: str, base: str = BASE) -> str:
     """Where to go after signing in: a page of the console at `base`, whatever a link says."""
-    ours = target.startswith(f"{base}/") and "\\" not in target and "//" not in target
+    plain = target.lower().replace("%2e", ".")  # as browsers read it before they go up a folder
+    ours = target.startswith(f"{base}/") and not any(one in plain for one in ("\\", "//", "/.."))
     return target if ours and target.isprintable() else f"{base}/"

@@ -11,6 +11,8 @@ from acclimate.rollout.console.sessions import safe_target
         ("//evil.example/console/", "/console/"),
         ("/console//evil.example", "/console/"),
         ("/console/\\evil", "/console/"),
+        ("/console/../app-of-others", "/console/"),
+        ("/console/.%2E/app-of-others", "/console/"),
         ("/console/\r\nSet-Cookie: x", "/console/"),
         ("", "/console/"),
     ],

@@ -92,7 +92,7 @@ def first_admin(store: Store, given: str, now: float) -> str | None:
         given: a token from the outside; it becomes an administrator's if it is not known yet.
 
     Returns:
-        a fresh token to show once, where with none there is an administrator of all fleets could enter.
+        a fresh token to show once, where no token that is known lets an administrator of all fleets in.
 
     Raises:
         RolloutError: the given token is so short that it could be guessed.
