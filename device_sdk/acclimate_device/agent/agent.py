@@ -280,7 +280,7 @@ class Agent:
         return answer
 
     def _after_failure(self, error: DeviceError) -> float:
-        """Exponential backoff with full jitter, or what the service asks for; at most 15 minutes."""
+        """Exponential backoff with full jitter, at most 15 minutes, after the pause the service asks for."""
         self._failures += 1
         limit = min(_BACKOFF_S * 2.0 ** min(self._failures, 20), _BACKOFF_MOST_S)
         asked = error.retry_after_s if isinstance(error, TransportError) else 0.0

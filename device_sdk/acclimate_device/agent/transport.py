@@ -142,6 +142,7 @@ class HttpTransport:
         found = {name.lower(): value for name, value in answer.getheaders()}
         if found.get("content-encoding", "").lower() in ("gzip", "x-gzip") and answer.status != 206:
             data = _unpacked(data, max_bytes + 1)  # nobody asked for that: a proxy, or a server's default
+            del found["content-encoding"]
         if len(data) > max_bytes:
             self.close()
             raise TransportError(
