@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from pump_monitor.messages import Label, MessageError, Sample, parse
 from pump_monitor.windows import Windows
@@ -42,8 +44,18 @@ def test_a_sample_that_does_not_fit_is_named_and_leaves_the_window_as_it_was(val
     assert windows.add(sample(0.2)) is not None
 
 
-def test_a_sensor_whose_clock_is_set_back_goes_on():
+def test_a_sample_that_a_network_held_up_costs_no_window():
     windows = Windows(THREE_AT_10_HZ)
+    windows.add(sample(0.0))
+    windows.add(sample(0.1))
+    with pytest.raises(MessageError, match="not later"):
+        windows.add(sample(-0.9))
+    assert windows.add(sample(0.2)) is not None
+
+
+@pytest.mark.parametrize("rate", [10.0, 0.0])
+def test_a_sensor_whose_clock_is_set_back_goes_on(rate):
+    windows = Windows(replace(THREE_AT_10_HZ, sample_rate_hz=rate))
     windows.add(sample(1e9))
     assert [windows.add(sample(time)) is None for time in (0.0, 0.1, 0.2)] == [True, True, False]
 

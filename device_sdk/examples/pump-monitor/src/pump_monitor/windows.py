@@ -7,6 +7,8 @@ from pump_monitor.messages import MessageError, Sample
 
 GAP_PERIODS = 2.5
 """Sample periods without a sample that end a stretch: one lost sample is bridged, two are not."""
+SET_BACK_S = 2 * 3600.0
+"""A sample older than the one before by more is of a clock that was set back, not of a slow network."""
 
 Window = list[list[float]]
 """(channels, samples), in the units of the recordings."""
@@ -50,5 +52,7 @@ class Windows:
 
     def _leapt(self, time: float) -> bool:
         """After a gap, or after the sensor's clock was set back, which must not end the reading for ever."""
-        rate = self.expected.sample_rate_hz
-        return bool(rate) and self._latest is not None and abs(time - self._latest) > GAP_PERIODS / rate
+        if self._latest is None:
+            return False
+        passed, rate = time - self._latest, self.expected.sample_rate_hz
+        return passed < -SET_BACK_S or (bool(rate) and passed > GAP_PERIODS / rate)
