@@ -296,7 +296,7 @@ class TestColumnsOfStrangers:
             }
         )
         found = declared(table)
-        assert found["channels"] == ["Weekly_Sales", "Temperature"]
+        assert found["channels"] == ["Weekly_Sales", "Temperature", "IsHoliday"]
 
 
 def test_a_device_with_little_of_a_class_does_not_leave_all_others_few_examples(pumps):

@@ -78,9 +78,14 @@ def test_an_hour_that_comes_again_every_day_orders_nothing(tmp_path):
 
 
 DAYS = {
-    "a date": lambda time: {"Date": time.dt.strftime("%Y-%m-%d")},
-    "a date in German": lambda time: {"Datum": time.dt.strftime("%d.%m.%Y")},
-    "numbers": lambda time: {"year": time.dt.year, "month": time.dt.month, "day": time.dt.day},
+    "Date + Hour Ending": lambda time: {"Date": time.dt.strftime("%Y-%m-%d")},
+    "Datum + hour": lambda time: {"Datum": time.dt.strftime("%d.%m.%Y")},
+    "day + hour + minute": lambda time: {"day": time.dt.normalize(), "minute": time.dt.minute},
+    "year + month + day + hour": lambda time: {
+        "year": time.dt.year,
+        "month": time.dt.month,
+        "day": time.dt.day,
+    },
 }
 
 
@@ -88,10 +93,11 @@ DAYS = {
 @pytest.mark.parametrize("days", list(DAYS))
 def test_a_day_and_the_number_of_an_hour_are_a_moment(tmp_path, days, first):
     frame = fleet("2026-01-20", "1h")
-    hours = frame.assign(**DAYS[days](frame.time), hour=frame.time.dt.hour + first)
+    hour = next(name for name in days.split(" + ") if "hour" in name.lower())
+    hours = frame.assign(**DAYS[days](frame.time), **{hour: frame.time.dt.hour + first})
     hours.drop(columns="time").to_csv(tmp_path / "fleet.csv", index=False)
     pool, declared = opened(tmp_path / "fleet.csv")
-    assert (declared["task"], declared["time"].rpartition(" ")[2]) == ("device", "hour")
+    assert (declared["task"], declared["time"]) == ("device", days)
     assert pool.times[0] % 86_400 == 0  # the first hour of a day begins it, however it is numbered
     as_written(pool, frame, ["pressure", "flow"])
 
@@ -103,6 +109,30 @@ def test_what_numbers_the_times_of_a_day_is_no_device():
         guessed(frame.drop(columns="time"))
     with pytest.raises(DataError, match="'interval' holds 0 to 82800, and hours of a day are"):
         guessed(frame.drop(columns="time"), time="day + interval")
+
+
+def test_days_below_13_at_the_beginning_leave_a_column_a_time(tmp_path):
+    """As of loggers whose first thousand rows are of one week."""
+    random, rows = np.random.default_rng(3), 6 * 400
+    time = pd.Timestamp("2026-03-01") + pd.to_timedelta(np.arange(rows) // 6, unit="h")
+    frame = pd.DataFrame({"device": [f"p{one % 6}" for one in range(rows)], "time": time})
+    frame["flow"] = random.normal(20, 2, rows).round(3)
+    frame.assign(time=time.strftime("%d-%m-%Y %H:%M")).to_csv(tmp_path / "fleet.csv", index=False)
+    pool, declared = opened(tmp_path / "fleet.csv")
+    assert declared["time"] == "time"
+    as_written(pool, frame, ["flow"])
+
+
+def test_levels_and_currents_are_measured_and_what_counts_rows_is_not():
+    frame = fleet().assign(
+        no=np.tile(np.arange(60), 6), battery=np.tile(np.repeat(np.arange(99, 95, -1), 15), 6)
+    )
+    frame = frame.rename(columns={"flow": "fuel_level", "pressure": "I"}).drop(columns="state")
+    found = guessed(frame)
+    assert (found.declaration["task"], found.left_out["no"]) == ("device", "counts the rows")
+    assert set(found.declaration["channels"]) == {"fuel_level", "I", "battery"}
+    named = guessed(frame.rename(columns={"device": "friendly"})).declaration
+    assert (named["task"], "battery" in named["channels"]) == ("friendly", True)
 
 
 def test_what_is_measured_on_an_engine_names_none():

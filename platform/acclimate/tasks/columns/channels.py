@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from acclimate.tasks.columns.looks import counts_rows, starts_again, why_no_number
-from acclimate.tasks.columns.words import COUNTER, NAMING, words
+from acclimate.tasks.columns.words import COUNTER, IDENTIFIER, words
 
 LONG_STRETCH = 1024  # rows of a recording from which on it is a signal, not a table
 COPY = 0.9999
@@ -68,11 +68,12 @@ def _unlike_a_channel(frame: pd.DataFrame, name: str, found: Mapping[str, Any], 
         return "names the file, and may give the answer away"
     if not pd.api.types.is_numeric_dtype(values):
         return why_no_number(values)
-    if words(name) & set(COUNTER.split()):
-        return "is named like a counter or an identifier"
-    if counts_rows(values) and (values.is_monotonic_increasing or name.startswith("column ")):
+    if words(name) & set(IDENTIFIER.split()):
+        return "is named like an identifier"
+    named = words(name) & set(COUNTER.split()) or name.startswith("column ")
+    if counts_rows(values) and (values.is_monotonic_increasing or named):
         return "counts the rows"
-    if name.lower() in NAMING.split() and counts_rows(values, frame[found["task"]]):
+    if named and counts_rows(values, frame[found["task"]]):
         return "counts the rows of each task"
     if values.nunique() < 2:
         return "never changes"

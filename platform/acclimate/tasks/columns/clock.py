@@ -242,13 +242,23 @@ class ClockReader:
 
 
 def guess_clock(column: str, values: Any) -> Clock | None:
-    """The clock of a sample; None where it holds no times."""
+    """The clock of a sample; None where it holds no times, or they can be read in two ways."""
     reader = ClockReader(column)
     try:
         reader.see(values, str)
         return reader.clock()
     except DataError:
         return None
+
+
+def may_be_clock(column: str, values: Any) -> bool:
+    """Whether all of a few values are written as times are; later ones may tell day and month apart."""
+    reader = ClockReader(column)
+    try:
+        reader.see(values, str)
+    except DataError:
+        return False
+    return True
 
 
 def _as_numbers(values: Any) -> Any:

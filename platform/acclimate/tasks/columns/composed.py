@@ -103,8 +103,10 @@ def _refuse_unfit(source: Source, role: str, name: str, part: str) -> None:
         raise DataError(f"{role} is {name!r}, and {part!r} is no column; there are {source.columns[:20]}")
     type_ = source.types[part]
     day = pa.types.is_timestamp(type_) and name.startswith(part + BETWEEN)
-    numbered = 3 <= name.count(BETWEEN) + 1 <= len(_PARTS) or name.split(BETWEEN)[1:] == [part]
-    numbered = numbered and pa.types.is_integer(type_)
+    first, *others = name.split(BETWEEN)
+    calendar = 3 <= len(others) + 1 <= len(_PARTS) and pa.types.is_integer(source.types[first])
+    after_day = part in others and len(others) <= 3 and not pa.types.is_integer(source.types[first])
+    numbered = pa.types.is_integer(type_) and (calendar or after_day)
     if role == "time" and not (pa.types.is_string(type_) or day or numbered):
         raise DataError(
             f"time is {name!r}, and column {part!r} holds {type_}: give a date and a time of day or whole "
@@ -132,18 +134,19 @@ def _ending(source: Source, parts: tuple[str, ...]) -> str | None:
     Raises:
         DataError: it holds what is no hour.
     """
-    hour = parts[1] if len(parts) == 2 else dict(enumerate(parts)).get(3)
-    if hour is None or not pa.types.is_integer(source.types[hour]):
+    numbered = [name for name in parts if pa.types.is_integer(source.types[name])]
+    hours = numbered[3:4] if len(numbered) == len(parts) else numbered[:1]
+    if not hours:
         return None
-    ends = [pc.min_max(batch.column(hour)).as_py() for batch in source.batches([hour])]
+    ends = [pc.min_max(batch.column(hours[0])).as_py() for batch in source.batches(hours)]
     first = min((one["min"] for one in ends if one["min"] is not None), default=0)
     last = max((one["max"] for one in ends if one["max"] is not None), default=0)
     if first < 0 or last - min(first, 1) > 23:
         raise DataError(
-            f"column {hour!r} holds {first} to {last}, and hours of a day are 0 to 23 or 1 to 24: write a "
-            "column of timestamps"
+            f"column {hours[0]!r} holds {first} to {last}, and hours of a day are 0 to 23 or 1 to 24: write "
+            "a column of timestamps"
         )
-    return hour if last == 24 else None
+    return hours[0] if last == 24 else None
 
 
 def halves(frame: pd.DataFrame, texts: Sequence[str]) -> str | None:
@@ -154,33 +157,40 @@ def halves(frame: pd.DataFrame, texts: Sequence[str]) -> str | None:
 
 
 def day_and_hour(frame: pd.DataFrame, texts: Sequence[str]) -> str | None:
-    """The name of the column that a date and the number of an hour make; None where none do."""
+    """The name of the column that a date, an hour and what follows in numbers make; None where none do."""
     days = [name for name in texts if _is_day(frame[name])]
-    hours = [
-        name
-        for name in frame.columns
-        if words(name) & set(_PARTS[3][0])
-        and frame[name].dtype.kind in "iu"
-        and frame[name].between(0, 24).all()
-    ]
+    hours = [name for name in frame.columns if "hour" in words(name) and _lies(frame[name], 0, 24)]
     if len(days) != 1 or len(hours) != 1:
         return None
-    of_day = frame.groupby(days[0], observed=True)[hours[0]].nunique()  # an hour of the peak is one of them
-    return days[0] + BETWEEN + hours[0] if of_day.median() > 0.7 * frame[hours[0]].nunique() > 2 else None
+    of_day = frame.groupby(days[0], observed=True)[hours[0]].nunique()
+    if not of_day.median() > 0.7 * frame[hours[0]].nunique() > 2:  # the hour of a peak is one of them
+        return None
+    return BETWEEN.join([days[0], hours[0], *_in_order(frame, _PARTS[4:], ())])
 
 
 def calendar_columns(frame: pd.DataFrame, named: Collection[str]) -> str | None:
     """The name of the column that a year, a month, a day and what follows make; None where none do."""
-    found = []
-    for names, low, high in _PARTS:
-        column = next((one for one in frame.columns if str(one).lower() in names and one not in named), None)
-        latest = high + (high == 23)  # hours may be numbered from 1
-        if column is None or frame[column].dtype.kind not in "iu":
-            break
-        if not frame[column].between(low, latest).all():
+    found = _in_order(frame, _PARTS, named)
+    return BETWEEN.join(found) if len(found) >= 3 else None
+
+
+def _in_order(
+    frame: pd.DataFrame, parts: Iterable[tuple[Sequence[str], int, int]], named: Collection[str]
+) -> list[str]:
+    found: list[str] = []
+    called = {str(name).lower(): name for name in frame.columns if name not in named}
+    if "max" in called:  # beside which `min` is no minute
+        called.pop("min", None)
+    for names, low, high in parts:
+        column = next((called[name] for name in names if name in called), None)
+        if column is None or not _lies(frame[column], low, high + (high == 23)):  # hours may be 1 to 24
             break
         found.append(column)
-    return BETWEEN.join(found) if len(found) >= 3 else None
+    return found
+
+
+def _lies(values: pd.Series, low: int, high: int) -> bool:
+    return values.dtype.kind in "iu" and bool(values.between(low, high).all())
 
 
 def _is_day(values: pd.Series) -> bool:
@@ -197,11 +207,14 @@ def _all(values: pd.Series, pattern: str) -> bool:
 
 def _moment(columns: Sequence[Any]) -> Any:
     """A date and a time of day, or the numbers of a calendar, as text that is a moment."""
-    if not all(pa.types.is_integer(column.type) for column in columns):
-        return _joined(map(_of_moment, columns), " ")
-    digits = [pc.utf8_lpad(pc.cast(column, pa.string()), 2, "0") for column in columns]
-    hours = [*digits[3:], *(pa.repeat("00", len(columns[0])) for _ in range(len(_PARTS) - len(digits)))]
-    return _joined((_joined(digits[:3], "-"), _joined(hours, ":")), " ")
+    numbers = [column for column in columns if pa.types.is_integer(column.type)]
+    digits = [pc.utf8_lpad(pc.cast(column, pa.string()), 2, "0") for column in numbers]
+    zeros = pa.repeat("00", len(columns[0]))
+    if len(digits) == len(columns):
+        hours = [*digits[3:], *[zeros] * (len(_PARTS) - len(digits))]
+        return _joined((_joined(digits[:3], "-"), _joined(hours, ":")), " ")
+    texts = [_of_moment(column) for column in columns if not pa.types.is_integer(column.type)]
+    return _joined([*texts, _joined([*digits, *[zeros] * (3 - len(digits))], ":")] if digits else texts, " ")
 
 
 def _joined(texts: Iterable[Any], between: str) -> Any:
@@ -209,8 +222,6 @@ def _joined(texts: Iterable[Any], between: str) -> Any:
 
 
 def _of_moment(values: Any) -> Any:
-    if pa.types.is_integer(values.type):
-        return pc.binary_join_element_wise(pc.utf8_lpad(pc.cast(values, pa.string()), 2, "0"), "00", ":")
     day = pa.types.is_timestamp(values.type)
     return pc.strftime(values, format="%Y-%m-%d") if day else pc.utf8_trim_whitespace(_text(values))
 

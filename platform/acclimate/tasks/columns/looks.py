@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from acclimate.errors import DataError
 from acclimate.tasks.columns.clock import ClockReader
+from acclimate.tasks.columns.sample import stamps_of
 from acclimate.tasks.columns.words import QUANTITY, READING, TIME, words
 from acclimate.tasks.sources import Source
 
@@ -167,7 +169,9 @@ def refuse_unreadable_times(source: Source, frame: pd.DataFrame, said: str | Non
         reader = ClockReader(name)
         for batch in source.batches([name]):
             reader.see(batch.column(name), batch.where)
-        reader.clock()
+        clock = reader.clock()
+        if clock.dated:
+            frame[name] = stamps_of(clock, pa.array(frame[name], pa.string()))
 
 
 def refuse_readings(frame: pd.DataFrame, free: Sequence[str]) -> None:
@@ -192,8 +196,8 @@ def no_task(frame: pd.DataFrame, named: Iterator[str]) -> str:
     one = next((name for name in named if frame[name].nunique() == 1), None)
     if one is not None:
         return (
-            f"column {one!r} holds one device, {frame[one].iloc[0]!r}: a start is learned over several, and "
-            "judged on others; add recordings of more devices, or name another column with --task"
+            f"column {one!r} holds one device, {str(frame[one].iloc[0])!r}: a start is learned over several, "
+            "and judged on others; add recordings of more devices, or name another column with --task"
         )
     told = (
         "no column looks like a device, person or site, and each of them is one task: name it with --task; "

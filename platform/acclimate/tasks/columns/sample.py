@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from acclimate.errors import DataError
-from acclimate.tasks.columns.clock import guess_clock
+from acclimate.tasks.columns.clock import Clock, guess_clock, may_be_clock
 from acclimate.tasks.columns.words import TIME, words
 from acclimate.tasks.sources import Source
 
@@ -75,17 +75,21 @@ def _stamps(name: str, values: Any) -> Any:
         return None
     if len(known) < 0.5 * len(values):
         return None
-    clock = guess_clock(name, known.slice(0, 1000))
-    if clock is None or not clock.dated or (_is_float(values) and clock.form != "days"):
+    if not may_be_clock(name, known.slice(0, 1000)):
         return None
     clock = guess_clock(name, known)
-    if clock is None or not clock.dated:
+    if clock is None or not clock.dated or (_is_float(values) and clock.form != "days"):
         return None
     if clock.form == "digits" and not words(name) & set(TIME.split()):
         return None  # a number such as 20260131 may name something
+    return stamps_of(clock, values)
+
+
+def stamps_of(clock: Clock, values: Any) -> Any:
+    """An Arrow array of a dated column as datetime64, NaT where it holds nothing."""
     stamps = np.full(len(values), np.datetime64("NaT", "us"))
     held = pc.is_valid(values).to_numpy(zero_copy_only=False)
-    stamps[held] = (np.round(clock.read(known, str) * 1e6)).astype("datetime64[us]")
+    stamps[held] = (np.round(clock.read(values.drop_null(), str) * 1e6)).astype("datetime64[us]")
     return stamps
 
 

@@ -17,7 +17,9 @@ LABEL = (
 )
 TARGET = "target y rul remaining"
 NAMING = "id no nr num number name code key serial uid uuid index label tag"  # make a thing's word its name
-COUNTER = "index row idx unnamed level i id"  # what tools leave behind, no measurements
+IDENTIFIER = "id idx"
+COUNTER = "index row unnamed level i no nr num number"  # of rows, where such a column counts them
+PLACE = "lat latitude lon lng long longitude"
 NORMAL = "0 normal ok healthy good fine false no none n nominal sound"  # labels of what is not strange
 QUANTITY = "field sensor variable parameter metric measurement channel tag signal quantity attribute element"
 QUANTITY += " pollutant analyte"
@@ -41,6 +43,8 @@ def names_one(column: str, wanted: Collection[str]) -> bool:
     it, as `Engine RPM` is.
     """
     found = _in_order(column)
+    if found == ["battery"]:  # how full it is
+        return False
     things = [at for at, word in enumerate(found) if words(word) & set(wanted)]
     return "id" in found or (bool(things) and set(found[things[-1] + 1 :]) <= set(NAMING.split()))
 

@@ -19,7 +19,7 @@ from acclimate.tasks.columns.looks import (
 )
 from acclimate.tasks.columns.rhythm import LONGEST_WINDOW, runs, seconds
 from acclimate.tasks.columns.spelled import switch
-from acclimate.tasks.columns.words import LABEL, NORMAL, PART, RECORDING, TARGET
+from acclimate.tasks.columns.words import LABEL, NORMAL, PART, PLACE, RECORDING, TARGET
 from acclimate.tasks.guessing.fitting import fitted
 from acclimate.tasks.guessing.guessed import ORDER, Guess
 from acclimate.tasks.guessing.roles import ROLES, Roles
@@ -218,7 +218,9 @@ class Guesser(Roles):
     def _aim_without_target(self) -> None:
         if "kind" in self.found:
             return
-        target = max(self.found["channels"], key=lambda one: self.frame[one].nunique())
+        places = set(self._named(PLACE))
+        channels = [one for one in self.found["channels"] if one not in places] or self.found["channels"]
+        target = max(channels, key=lambda one: self.frame[one].nunique())
         self._set("kind", "forecasting", "no column looks like a label or a target")
         self._set("targets", [target], "the channel with most values; name what you want to forecast")
 
