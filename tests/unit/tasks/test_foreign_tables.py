@@ -119,8 +119,9 @@ def test_days_below_13_at_the_beginning_leave_a_column_a_time(tmp_path):
     frame["flow"] = random.normal(20, 2, rows).round(3)
     frame.assign(time=time.strftime("%d-%m-%Y %H:%M")).to_csv(tmp_path / "fleet.csv", index=False)
     pool, declared = opened(tmp_path / "fleet.csv")
-    assert declared["time"] == "time"
-    as_written(pool, frame, ["flow"])
+    assert (declared["time"], pool.times[0]) == ("time", pd.Timestamp("2026-03-01").timestamp())
+    wanted = frame.sort_values("device", kind="stable").flow
+    np.testing.assert_array_equal(pool.values[:, 0], wanted.to_numpy(np.float32))
 
 
 def test_levels_and_currents_are_measured_and_what_counts_rows_is_not():
