@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from acclimate.cli.output import next_step, out
+from acclimate.cli.output import next_step, out, repeated, word
 
 if TYPE_CHECKING:
     from acclimate.evaluation import Verdict
@@ -28,50 +29,78 @@ _NO_BUNDLE: dict[Start, str] = {
 }
 
 
-def advise(
+@dataclass(frozen=True)
+class Advice:
+    """What to do after a verdict.
+
+    Attributes:
+        command: to copy; None where no bundle holds what is best.
+        why: what it does, or what to do without one.
+    """
+
+    command: str | None
+    why: str
+
+
+def advice_on(
     verdict: Verdict,
     recipe: Recipe,
     version: str,
     *,
-    source: str,
+    source: str | None = None,
     changes: Sequence[str] = (),
     anomalies: bool = False,
-) -> None:
-    """Print what to do after the verdict on a version.
+) -> Advice | None:
+    """What to do after the verdict on a version; None where there is nothing but to record more.
 
     Args:
         recipe: that it was trained by.
         version: `NAME@NUMBER`.
-        source: the recipe as a person names it.
+        source: the recipe as a person names it; None takes what is registered with the version.
         changes: of it, as they were given.
         anomalies: whether the data are of that kind.
     """
     from acclimate.workflow.candidates import SHIPPABLE, changes_for
 
-    exported = f"acclimate export {version} -o bundle"
+    tracking = repeated(["tracking_uri"])
+    exported = f"acclimate export {version} -o bundle{tracking}"
+    fetch, named = "", word(source)
+    if source is None:
+        named = f"{version.replace('@', '-')}.yaml"
+        fetch = f"acclimate recipes {version}{tracking} > {named} && "
     if verdict.ship == "start":
-        _next(exported, "make it what devices receive")
-    elif verdict.few:
+        return Advice(exported, "make it what devices receive")
+    if verdict.few:
         every = "let every device of the fleet judge, each held out once"
-        _next(f"acclimate compare {source}{_set(changes)}", every)
-    elif verdict.ship == "record-more" or verdict.against is None:
+        return Advice(f"{fetch}acclimate compare {named}{_set(changes)}", every)
+    if verdict.ship == "record-more" or verdict.against is None:
+        return None
+    if verdict.against == "meta" or (anomalies and verdict.against == "joint"):
+        return Advice(exported, "and give devices nothing to learn from: they stay as it is")
+    if verdict.against in SHIPPABLE and not anomalies:
+        options = _set([*changes, *changes_for(recipe, verdict.against)]) + tracking
+        command = f"{fetch}acclimate train {named}{options}"
+        return Advice(command, "train that instead, to a version with its figures")
+    return Advice(None, _NO_BUNDLE[verdict.against])
+
+
+def say(advice: Advice | None) -> None:
+    """Print it, for a person."""
+    if advice is None:
         return
-    elif verdict.against == "meta" or (anomalies and verdict.against == "joint"):
-        _next(exported, "and give devices nothing to learn from: they stay as it is")
-    elif verdict.against in SHIPPABLE and not anomalies:
-        command = f"acclimate train {source}{_set([*changes, *changes_for(recipe, verdict.against)])}"
-        _next(command, "train that instead, to a version with its figures")
+    if advice.command is None:
+        _say(advice.why)
     else:
-        say_without_bundle(verdict.against)
+        next_step(advice.command, advice.why)
 
 
 def say_without_bundle(rival: Start) -> None:
     """What to do about a rival that is better and has no bundle."""
-    out.print(_NO_BUNDLE[rival], markup=False, highlight=False, soft_wrap=True)
+    _say(_NO_BUNDLE[rival])
 
 
-def _next(command: str, why: str) -> None:
-    next_step(command, why, ["tracking_uri"])
+def _say(line: str) -> None:
+    out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _set(changes: Sequence[str]) -> str:

@@ -84,17 +84,18 @@ def next_step(command: str, why: str, repeat: Sequence[str] = ()) -> None:
     Args:
         repeat: options of the running command that the next one needs as well, where a person gave them.
     """
-    command += "".join(f" {shlex.quote(word)}" for word in _given(repeat))
+    command += repeated(repeat)
     err.print(f"next: {command}", style="cyan", markup=False, highlight=False, soft_wrap=True, end="")
     err.print(f"  # {why}", style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
-def _given(names: Sequence[str]) -> list[str]:
-    """The options as they were given; those of the environment hold for the next command anyway."""
+def repeated(names: Sequence[str]) -> str:
+    """The options as they were given, with a blank before each; those of the environment hold for the next
+    command anyway."""
     context = click.get_current_context(silent=True)
     words: list[str] = []
     if context is None:
-        return words
+        return ""
     for parameter in context.command.params:
         name = parameter.name or ""
         if name not in names or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
@@ -102,4 +103,4 @@ def _given(names: Sequence[str]) -> list[str]:
         value, option = context.params[name], parameter.opts[-1]
         for each in value if isinstance(value, tuple) else (value,):
             words += [option] if each is True else [option, str(each)]
-    return words
+    return "".join(f" {shlex.quote(word)}" for word in words)

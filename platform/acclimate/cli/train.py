@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import yaml
 
-from acclimate.cli.advice import advise
+from acclimate.cli.advice import advice_on, say
 from acclimate.cli.options import LocalPath, json_option, tracking_option
 from acclimate.cli.output import err, next_step, out, print_fields, print_json, print_table
 from acclimate.errors import RecipeError
@@ -89,19 +89,7 @@ def train(
         lineage=lineage,
         candidate=candidate,
     )
-    if as_json:
-        print_json(
-            {
-                "version": asdict(outcome.version),
-                "evaluation": outcome.evaluation.as_json(),
-                "verdict": outcome.verdict.as_json(),
-                "plot": str(outcome.plot),
-                "directory": str(outcome.directory),
-            }
-        )
-        return
-    show_outcome(outcome)
-    advise(
+    advice = advice_on(
         outcome.verdict,
         wanted,
         f"{outcome.version.name}@{outcome.version.version}",
@@ -109,6 +97,20 @@ def train(
         changes=changes,
         anomalies=outcome.evaluation.metric == "average_precision",
     )
+    if as_json:
+        print_json(
+            {
+                "version": asdict(outcome.version),
+                "evaluation": outcome.evaluation.as_json(),
+                "verdict": outcome.verdict.as_json(),
+                "next": advice and asdict(advice),
+                "plot": str(outcome.plot),
+                "directory": str(outcome.directory),
+            }
+        )
+        return
+    show_outcome(outcome)
+    say(advice)
     next_step("acclimate ui", "look at the run, its curves and the version in MLflow", ["tracking_uri"])
 
 
@@ -126,6 +128,7 @@ def evaluate(
     REF is a number, an alias (default: candidate), `latest` or a content hash; --set evaluation.draws=20 asks
     for more draws.
     """
+    from acclimate.bundle.registered import RECIPE
     from acclimate.cli.progress import job_listener
     from acclimate.evaluation import judge
     from acclimate.evaluation.plot import save_plot
@@ -141,20 +144,27 @@ def evaluate(
         )
     if plot:
         save_plot(evaluation, f"{name} version {version.version}", plot)
-    if as_json:
-        verdict = judge(evaluation).as_json()
-        print_json({"version": asdict(version), "evaluation": evaluation.as_json(), "verdict": verdict})
-        return
-    show_evaluation(evaluation)
-    trained_by = Registry.open(tracking_uri).document(name, str(version.version), "recipe.yaml")
+    verdict, advice = judge(evaluation), None
+    trained_by = Registry.open(tracking_uri).document(name, str(version.version), RECIPE)
     if trained_by is not None:
-        advise(
-            judge(evaluation),
+        advice = advice_on(
+            verdict,
             Recipe.model_validate(yaml.safe_load(trained_by)),
             f"{name}@{version.version}",
-            source="RECIPE",
             anomalies=evaluation.metric == "average_precision",
         )
+    if as_json:
+        print_json(
+            {
+                "version": asdict(version),
+                "evaluation": evaluation.as_json(),
+                "verdict": verdict.as_json(),
+                "next": advice and asdict(advice),
+            }
+        )
+        return
+    show_evaluation(evaluation)
+    say(advice)
     if not plot:
         next_step(
             f"acclimate evaluate {name}@{ref} --plot curves.png",
@@ -166,9 +176,14 @@ def evaluate(
 @click.command()
 @click.argument("name", required=False)
 @click.option("--keys", is_flag=True, help="Explain every key of a recipe instead.")
+@tracking_option
 @json_option
-def recipes(name: str | None, keys: bool, as_json: bool) -> None:
-    """List the shipped recipes, print one (to start your own from), or explain every key."""
+def recipes(name: str | None, keys: bool, tracking_uri: str | None, as_json: bool) -> None:
+    """List the shipped recipes, print one (to start your own from), or explain every key.
+
+    NAME@REF prints the recipe that a registered version was trained by.
+    """
+    from acclimate.training.recipe import Recipe
     from acclimate.training.recipe_file import load_recipe, recipe_keys, shipped_recipes
 
     if keys and as_json:
@@ -186,12 +201,25 @@ def recipes(name: str | None, keys: bool, as_json: bool) -> None:
         print_table("Shipped recipes", ("name", "what it trains"), rows)
         next_step(f"acclimate recipes {rows[-1][0]} > my.yaml", "start a recipe of your own from one")
         return
-    if name not in shipped:
-        raise RecipeError(f"no recipe {name!r} is shipped: there are {', '.join(shipped)}")
+    text = _recipe_of(name, tracking_uri) if "@" in name else shipped.get(name)
+    if text is None:
+        there = f"there are {', '.join(shipped)}; NAME@REF prints that of a registered version"
+        raise RecipeError(f"no recipe {name!r} is shipped: {there}")
     if as_json:
-        print_json(load_recipe(name).model_dump(mode="json"))
+        print_json(Recipe.model_validate(yaml.safe_load(text)).model_dump(mode="json"))
         return
-    print(shipped[name], end="")
+    print(text, end="")
+
+
+def _recipe_of(reference: str, tracking_uri: str | None) -> str:
+    from acclimate.bundle.registered import RECIPE
+    from acclimate.registry import Registry
+
+    name, ref = split_reference(reference)
+    text = Registry.open(tracking_uri).document(name, ref, RECIPE)
+    if text is None:
+        raise RecipeError(f"{reference}: its version was registered without a recipe")
+    return text
 
 
 def read_tags(tags: tuple[str, ...]) -> dict[str, str]:

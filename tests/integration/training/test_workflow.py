@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
+from acclimate.cli.main import cli
 from acclimate.errors import RecipeError, RegistryError, TrainingError
 from acclimate.home import home
 from acclimate.registry import Registry
 from acclimate.training.recipe import ModelSection, Recipe
+from acclimate.training.recipe_file import load_recipe
 from acclimate.workflow import evaluate_version, meta_train
 from tests.support.listeners import Quiet
 
@@ -69,6 +72,13 @@ def test_a_version_is_measured_again_to_the_same_figures() -> None:
     assert (version, again) == (outcome.version, outcome.evaluation)
     _, further = evaluate_version("waves", "1", listener=Quiet(), changes=["evaluation.shots=[3]"])
     assert further.shots == (3,)
+    told = CliRunner().invoke(cli, ["evaluate", "waves", "--json"])
+    found = json.loads(told.stdout)
+    assert found["verdict"] == outcome.verdict.as_json()
+    assert found["next"]["command"].startswith("acclimate ")
+    file = home() / "again.yaml"
+    file.write_text(CliRunner().invoke(cli, ["recipes", "waves@1"]).stdout)
+    assert load_recipe(str(file)) == recipe()
     with pytest.raises(RecipeError, match="only evaluation"):
         evaluate_version("waves", "1", listener=Quiet(), changes=["training.steps=3"])
 
