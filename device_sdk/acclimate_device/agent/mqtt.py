@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,7 +56,7 @@ class MqttTransport:
         parts = urlsplit(url)
         self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
         self._name, self._timeout_s = name_of(key.public.key_id), timeout_s
-        self._ready, self._answered = threading.Event(), threading.Event()
+        self._ready = threading.Event()
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2, client_id=self._name, protocol=mqtt.MQTTv5, reconnect_on_failure=True
         )
@@ -72,7 +73,7 @@ class MqttTransport:
         self._client.reconnect_delay_set(random.randint(1, _SPREAD_S), _LONGEST_S)
         self._client.on_subscribe = lambda *_: self._ready.set()
         self._asking, self._started = threading.Lock(), False
-        self._correlation, self._answer = b"", Response(0)
+        self._waiting: tuple[bytes, Future[Response]] = b"", Future()  # for the answer to this request
         self._state: Response | None = None
         self._given: Response | None = None
         self._shown_at = -math.inf
@@ -129,10 +130,9 @@ class MqttTransport:
             )
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Response:
-        self._answered.clear()
-        self._correlation = secrets.token_bytes(6)
+        correlation, waiting = self._waiting = secrets.token_bytes(6), Future()
         properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-        properties.CorrelationData = self._correlation
+        properties.CorrelationData = correlation
         told = [("method", method), ("path", path), *carried(headers)]
         properties.UserProperty = told
         size = packet_bytes(topic(self._name, "request"), body or b"", told)
@@ -144,11 +144,12 @@ class MqttTransport:
         sent = self._client.publish(topic(self._name, "request"), body or b"", qos=1, properties=properties)
         if sent.rc != mqtt.MQTT_ERR_SUCCESS:
             raise TransportError(f"{method} {path}: {mqtt.error_string(sent.rc)}")
-        if not self._answered.wait(self._timeout_s):
+        try:
+            return waiting.result(self._timeout_s)
+        except TimeoutError:
             raise TransportError(
                 f"{method} {path}: no answer in {self._timeout_s:g} s: is acclimate bridge running?"
-            )
-        return self._answer
+            ) from None
 
     def _connected(self, client: mqtt.Client, *rest: Any) -> None:
         code, told = rest[2], rest[3]
@@ -174,9 +175,9 @@ class MqttTransport:
         told: list[tuple[str, str]] = list(getattr(found, "UserProperty", []))
         if message.topic == topic(self._name, "state"):
             self._state = Response(200, headers_of(told), bytes(message.payload)) if message.payload else None
-        elif getattr(found, "CorrelationData", b"") == self._correlation:
+            return
+        correlation, waiting = self._waiting
+        if getattr(found, "CorrelationData", b"") == correlation and not waiting.done():
             status = dict(told).get("status", "")
-            self._answer = Response(
-                int(status) if status.isdecimal() else 0, headers_of(told), bytes(message.payload)
-            )
-            self._answered.set()
+            code = int(status) if status.isdecimal() else 0
+            waiting.set_result(Response(code, headers_of(told), bytes(message.payload)))
