@@ -98,6 +98,8 @@ def test_a_day_and_the_number_of_an_hour_are_a_moment(tmp_path, days, first):
     hours.drop(columns="time").to_csv(tmp_path / "fleet.csv", index=False)
     pool, declared = opened(tmp_path / "fleet.csv")
     assert (declared["task"], declared["time"]) == ("device", days)
+    beside = guessed(hours.assign(at=frame.time).drop(columns="time")).declaration["time"]
+    assert beside == "at"  # a moment that is whole needs no other column
     assert pool.times[0] % 86_400 == 0  # the first hour of a day begins it, however it is numbered
     as_written(pool, frame, ["pressure", "flow"])
 

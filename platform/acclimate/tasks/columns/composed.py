@@ -160,7 +160,7 @@ def day_and_hour(frame: pd.DataFrame, texts: Sequence[str]) -> str | None:
     """The name of the column that a date, an hour and what follows in numbers make; None where none do."""
     days = [name for name in texts if _is_day(frame[name])]
     hours = [name for name in frame.columns if "hour" in words(name) and _lies(frame[name], 0, 24)]
-    if len(days) != 1 or len(hours) != 1:
+    if len(days) != 1 or len(hours) != 1 or any(_is_moment(frame[name]) for name in {*frame} - {*days}):
         return None
     of_day = frame.groupby(days[0], observed=True)[hours[0]].nunique()
     if not of_day.median() > 0.7 * frame[hours[0]].nunique() > 2:  # the hour of a peak is one of them

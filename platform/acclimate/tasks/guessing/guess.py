@@ -66,22 +66,16 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
         return _with_words(guess(source.without(found), given), spelled)
     for name, (numbers, _) in spelled.items():
         sampled.frame[name] = numbers
-    if "time" not in given:
-        halved = (pa.types.is_string, pa.types.is_timestamp)
-        texts = [name for name in sampled.frame.columns if any(is_(source.types[name]) for is_ in halved)]
-        unnamed = [name for name in texts if name not in named.values()]
-        moment = halves(sampled.frame, unnamed) or day_and_hour(sampled.frame, unnamed)
-        if not any(map(pd.api.types.is_datetime64_any_dtype, sampled.frame.dtypes)):
-            moment = moment or calendar_columns(sampled.frame, named.values())
-        if moment is not None:
-            told = f"{', '.join(moment.split(BETWEEN))} make one moment"
-            return guess(asked[0], {**asked[1], "time": moment}).with_entry("time", moment, told)
+    dated = any(map(pd.api.types.is_datetime64_any_dtype, sampled.frame.dtypes))
+    moment = None if "time" in given else _moment(sampled.frame, source, set(named.values()), dated)
+    if moment is not None:
+        told = f"{', '.join(moment.split(BETWEEN))} make one moment"
+        return guess(asked[0], {**asked[1], "time": moment}).with_entry("time", moment, told)
     readings = (
         None
         if {"label", "target", "readings"} & set(given)
         else find_readings(sampled.frame, str(given["task"]) if "task" in given else None)
     )
-    dated = any(map(pd.api.types.is_datetime64_any_dtype, sampled.frame.dtypes))
     if readings is not None and dated and is_number(source.types[readings[1]]):
         *pair, channels = readings
         guessed = guess(by_channel(source, pair, channels), {**given, "readings": pair})
@@ -99,6 +93,15 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
         told = "as you said" if "wide" in given else "columns named alike, and none that names a device"
         guessed.declaration["wide"], guessed.reasons["wide"] = pattern, told
     return guessed
+
+
+def _moment(frame: pd.DataFrame, source: Source, named: Set[str], dated: bool) -> str | None:
+    """The name of the column that several make, none of them `named`, in a table with or without moments."""
+    halved = (pa.types.is_string, pa.types.is_timestamp)
+    texts = [name for name in frame.columns if any(is_(source.types[name]) for is_ in halved)]
+    free = [name for name in texts if name not in named]
+    found = halves(frame, free) or day_and_hour(frame, free)
+    return found if found or dated else calendar_columns(frame, named)
 
 
 def _numbers_in_text(frame: pd.DataFrame, named: Set[str]) -> dict[str, tuple[pd.Series, list[str]]]:
