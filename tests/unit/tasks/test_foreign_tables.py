@@ -40,6 +40,7 @@ def test_what_never_changes_in_a_device_is_no_label():
     frame = panel().assign(continent=np.repeat(["north", "south"], 120), name=lambda one: "of " + one.region)
     found = guessed(frame)
     assert (found.declaration["kind"], found.declaration["task"]) == ("forecasting", "region")
+    assert found.left_out["continent"] == "never changes in any task: it tells what the device is"
     assert guessed(frame, label="continent").declaration["label"] == "continent"  # a person may insist
 
 
@@ -136,6 +137,32 @@ def test_levels_and_currents_are_measured_and_what_counts_rows_is_not():
     assert set(found.declaration["channels"]) == {"fuel_level", "I", "battery"}
     named = guessed(frame.rename(columns={"device": "friendly"})).declaration
     assert (named["task"], "battery" in named["channels"]) == ("friendly", True)
+
+
+@pytest.mark.parametrize("names", ["texts", "numbers"])
+def test_what_names_a_reading_is_no_device(tmp_path, names):
+    frame = fleet()
+    frame["location"] = frame.device if names == "texts" else frame.device.str[1:].astype(int)
+    long = frame.melt(["location", "time"], ["pressure", "flow"], "parameter", "value")
+    long.to_csv(tmp_path / "fleet.csv", index=False)
+    pool, declared = opened(tmp_path / "fleet.csv")
+    assert (declared["task"], declared["readings"]) == ("location", ["parameter", "value"])
+    as_written(pool, frame, declared["channels"])
+
+
+def test_rows_are_ordered_by_when_they_were_measured():
+    random = np.random.default_rng(4)
+    frame = fleet().drop(columns="state")
+    frame["uploaded_at"] = frame.time + pd.to_timedelta(random.integers(1, 86_400, len(frame)), unit="s")
+    assert guessed(frame).declaration["time"] == "time"
+    assert guessed(frame.drop(columns="time")).declaration["time"] == "uploaded_at"
+
+
+def test_hours_left_are_rounded_and_count_down():
+    frame = fleet(step="10min").drop(columns="state")
+    frame["hours_left"] = np.tile(np.round(np.arange(60)[::-1] / 6, 3), 6)
+    found = guessed(frame).declaration
+    assert (found["kind"], found["targets"]) == ("regression", ["hours_left"])
 
 
 def test_what_is_measured_on_an_engine_names_none():

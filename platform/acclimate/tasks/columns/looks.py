@@ -125,7 +125,7 @@ def counts_down(target: str, tasks: Sequence[pd.DataFrame]) -> float | None:
     if not fallen or 2 * len(fallen) < len(tasks):
         return None
     usual = float(np.median(np.concatenate(fallen)))
-    alike = np.mean(np.abs(np.concatenate(fallen) - usual) <= 1e-6 * abs(usual))
+    alike = np.mean(np.abs(np.concatenate(fallen) - usual) <= 0.02 * abs(usual))  # hours are rounded
     return -usual if usual < 0 and alike > 0.95 else None
 
 

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from acclimate.errors import DataError
-from acclimate.tasks.columns.looks import is_text
-from acclimate.tasks.columns.words import QUANTITY, READING, TASK, words
+from acclimate.tasks.columns.looks import is_float, is_text
+from acclimate.tasks.columns.words import QUANTITY, READING, TASK, names_one, words
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.around import PartAround
@@ -96,6 +96,7 @@ def find_readings(frame: pd.DataFrame, device: str | None) -> tuple[str, str, tu
     values = [name for name in numbers if words(name) & set(READING.split())]
     keys = [name for name in texts if name != device and words(name) & set(QUANTITY.split())]
     devices = [name for name in texts if words(name) & set(TASK.split())]
+    devices += [name for name in numbers if names_one(name, TASK.split()) and not is_float(frame[name])]
     keys = keys if device else keys[-1:] if set(devices) - set(keys[-1:]) else []
     if len(values) != 1 or len(keys) != 1:
         return None

@@ -8,9 +8,12 @@ from collections.abc import Collection, Sequence
 TASK = "device sensor machine unit asset turbine pump vehicle robot meter node station site plant house room"
 TASK += " home server host well account customer person people subject user participant patient farm plot"
 TASK += " wearer serial system mac imei eui motor engine bearing truck car drone inverter boiler animal cow"
-TASK += " elevator batch id battery"
+TASK += " elevator driver batch id location battery"
 TIME = "timestamp datetime datenum time ts t epoch seconds hour_index cycle step tick minute hour"
 TIME += " day date year week"
+LATER = (
+    "uploaded received updated inserted ingested modified created stored logged end ended"  # than measured
+)
 RECORDING = "recording session run trial segment sequence bout"
 LABEL = (
     "label class activity state status fault failure mode exercise gesture condition category event anomaly"

@@ -41,12 +41,12 @@ class Guesser(Roles):
         self._task()
         self._column("group", None)
         self._column("time", self._time())
+        if not {"label", "target"} & set(self.given):
+            refuse_readings(self.frame, self.free)
         self._finer()
         most = len(self.frame) / 2
         named = (one for one in self._named(RECORDING) if 1 < self.frame[one].nunique() <= most)
         self._column("recording", next(((one, "its name says so") for one in named), None))
-        if not {"label", "target"} & set(self.given):
-            refuse_readings(self.frame, self.free)
         if "target" in self.given:  # no column is to be kept as a label
             self._clock()
         self._aim()
@@ -191,7 +191,7 @@ class Guesser(Roles):
                 ones.append(f"{found[1]!r} in {name!r}")
         left_out = useless(self.frame, self.free, self.found, self.file, self.whole)
         channels = [column for column in self.free if column not in left_out]
-        self.left_out |= left_out
+        self.left_out = left_out | self.left_out
         if not channels:
             taken = (f"{self.found[role]!r} is the {role}" for role in ROLES if role in self.found)
             unused = (f"{name!r} {why}" for name, why in self.left_out.items())

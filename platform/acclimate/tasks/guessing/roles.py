@@ -22,6 +22,7 @@ from acclimate.tasks.columns.rhythm import Rhythm
 from acclimate.tasks.columns.sample import Sample
 from acclimate.tasks.columns.words import (
     LABEL,
+    LATER,
     PART,
     RECORDING,
     TARGET,
@@ -135,10 +136,12 @@ class Roles:
 
     def _time(self) -> tuple[str, str] | None:
         stamps = [one for one in self.free if pd.api.types.is_datetime64_any_dtype(self.frame[one])]
-        if stamps:
-            return max(stamps, key=lambda one: self.frame[one].nunique()), "it holds timestamps"
-        numbers = [one for one in self._named(TIME) if pd.api.types.is_numeric_dtype(self.frame[one])]
         task = self.found.get("task")
+        if stamps:
+            later = set(self._named(LATER))
+            first = [one for one in stamps if one not in later and task and self._seldom_twice(task, one)]
+            return max(first or stamps, key=lambda one: self.frame[one].nunique()), "it holds timestamps"
+        numbers = [one for one in self._named(TIME) if pd.api.types.is_numeric_dtype(self.frame[one])]
         if task is None:
             counts = [one for one in self.free if counts_rows(self.frame[one])]
             return next(iter([(one, "its name says so") for one in numbers] + _counting(counts)), None)
@@ -200,13 +203,17 @@ class Roles:
         few = [one for one in self.free if 2 <= self.frame[one].nunique() <= len(self.frame) / 8]
         return [one for one in few if one != self.file and not is_float(self.frame[one])]
 
+    def _seldom_twice(self, *columns: str) -> bool:
+        return bool(self.frame.duplicated(list(columns)).mean() <= SELDOM)
+
     def _no_clock(self) -> None:
         """A number that comes again and again within a recording, such as an hour, orders no rows."""
         time = self.found.get("time")
         if time is None or "time" in self.given or pd.api.types.is_datetime64_any_dtype(self.frame[time]):
             return
-        keys = [self.found[key] for key in ("task", "recording", "time") if key in self.found]
-        if self.frame.duplicated(keys).mean() > SELDOM:
+        if not self._seldom_twice(
+            *(self.found[key] for key in ("task", "recording", "time") if key in self.found)
+        ):
             del self.found["time"]
             self.free.append(time)
             self.left_out["time"] = (
