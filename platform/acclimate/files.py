@@ -76,9 +76,8 @@ def scratch_folder(path: Path, mode: int = 0o755) -> Iterator[Path]:
 
     Files are synced before; a folder that is there is exchanged in one step where the system can.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _clear_away(path)
-    scratch, held = _held_folder(path)
+    with _beside(path):
+        scratch, held = _held_folder(path)
     try:
         yield scratch
         for each in scratch.rglob("*"):
@@ -141,9 +140,8 @@ def reserve(path: Path) -> None:
 
 @contextlib.contextmanager
 def _scratch_file(path: Path, mode: int) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _clear_away(path)
-    scratch, held = _held_file(path)
+    with _beside(path):
+        scratch, held = _held_file(path)
     try:
         os.fchmod(held, mode)
         yield scratch
@@ -152,6 +150,21 @@ def _scratch_file(path: Path, mode: int) -> Iterator[Path]:
     finally:
         os.close(held)
         scratch.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """Around what is made in the folder of `path`, which is made too and cleared of what was left there.
+
+    Raises:
+        PermissionError: the file system takes no files, such as /proc, which says that there is no such file.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _clear_away(path)
+        yield
+    except FileNotFoundError as error:
+        raise PermissionError(errno.EACCES, "nothing can be made there", str(path)) from error
 
 
 def _named(error: OSError, path: Path) -> OSError:

@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from acclimate.bundle.repository import begin, load_keys, status
 from acclimate.errors import BundleError
 from acclimate.files import create_whole, scratch_file, scratch_folder, write_whole
+from acclimate.mishaps import as_user_error
 from tests.support.kills import killed_everywhere
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -144,3 +146,22 @@ def test_the_next_writer_of_a_file_clears_away_what_a_killed_one_left(tmp_path: 
         first.write_text("first")
     assert place.read_text() == "first"
     assert sorted(path.name for path in tmp_path.iterdir()) == [".other.pt.new-left", "checkpoint.pt"]
+
+
+def _folder(path: Path) -> None:
+    with scratch_folder(path):
+        pass
+
+
+@pytest.mark.parametrize("path", [Path("/proc/recipe.yaml"), Path("/proc/deep/recipe.yaml")])
+@pytest.mark.parametrize(
+    "make",
+    [lambda path: write_whole(path, "x"), lambda path: create_whole(path, b"x"), _folder],
+    ids=["write", "create", "folder"],
+)
+def test_where_nothing_can_be_made_a_person_is_told_so(make: Callable[[Path], None], path: Path) -> None:
+    with pytest.raises(OSError, match="nothing can be made there") as raised:
+        make(path)
+    told = as_user_error(raised.value)
+    assert str(path) in str(told)
+    assert "to a folder of yours" in str(told)
