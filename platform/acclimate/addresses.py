@@ -27,7 +27,8 @@ def parts_of(address: str, name: str, error: type[AcclimateError] = SettingsErro
         if not of_a_file and (not address.isprintable() or " " in address):
             raise ValueError("it holds a blank or a control character")
     except ValueError as problem:
-        raise error(f"{name} {without_password(address)!r} is no address: {problem}") from None
+        why = str(problem).partition(" as ")[0]  # what follows may be a part of a password with a slash in it
+        raise error(f"{name} {without_password(address)!r} is no address: {why}") from None
     return parts
 
 

@@ -17,6 +17,7 @@ from acclimate.training.ray_connection import connected
 WRONG = [
     "http://[::1",
     "http://ada:hidden@h:port",
+    "http://ada:hidden/hidden@h",
     "http://h:99999",
     "http://h/ x",
     "http://h\x00",

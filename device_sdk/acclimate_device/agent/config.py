@@ -194,7 +194,7 @@ def url_of(where: str, url: str, schemes: Collection[str]) -> SplitResult:
         parts, host = urlsplit(""), ""
     if parts.scheme not in schemes or not host or not host.isprintable() or " " in host:
         usual = "mqtts://broker.example.org" if "https" not in schemes else "https://fleet.example.org"
-        raise ConfigError(f"{where} is {url!r}: give a URL such as {usual}")
+        raise ConfigError(f"{where} is {url.rpartition('@')[2]!r}: give a URL such as {usual}")
     if parts.username is not None or parts.query or parts.fragment:
         raise ConfigError(
             f"{where} is more than a host, a port and a path: give such as {parts.scheme}://{host}; keys "

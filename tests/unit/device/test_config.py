@@ -33,6 +33,7 @@ BAD_URLS += [f"https://{'a' * 64}.example.org", "https://fleet\x7f.example.org"]
         ({"servise": "x"}, "unknown key 'servise': did you mean 'service'"),
         ({"service": "http://fleet.example.org"}, "use https"),
         ({"service": "fleet"}, "give a URL"),
+        ({"service": "https://ada:secret@fleet:x"}, "service is 'fleet:x': give a URL"),
         ({"timeout_s": -1}, "give seconds above 0"),
         ({"timeout_s": True}, "give seconds above 0"),
         ({"attributes": {"a": [1]}}, "attributes must be"),
