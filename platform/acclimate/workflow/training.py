@@ -66,7 +66,7 @@ def train_phases(
                 )
                 if not done:
                     return None
-                best_steps[phase] = state.step if state.best is None else state.best.step
+                best_steps[phase] = _best_step(state)
     return {phase: load_checkpoint(directory.checkpoint(phase)).result for phase in planned}
 
 
@@ -83,8 +83,12 @@ def _best_steps(directory: RunDirectory, planned: Mapping[str, Recipe]) -> dict[
         if not _is_done(directory, phase, of):
             break
         state = OuterState.restore(load_checkpoint(directory.checkpoint(phase)), of.training.optimizer)
-        found[phase] = state.step if state.best is None else state.best.step
+        found[phase] = _best_step(state)
     return found
+
+
+def _best_step(state: OuterState) -> int:
+    return state.step if state.best is None else state.best.step
 
 
 def _is_done(directory: RunDirectory, phase: str, recipe: Recipe) -> bool:

@@ -39,7 +39,7 @@ def as_lines(head: bytes, file: Any, block_bytes: int) -> Iterator[bytes]:
         seen += len(objects)
         if objects:
             yield "\n".join(map(json.dumps, objects)).encode()
-        block = file.read(block_bytes)
+        block = file.read(max(block_bytes, len(rest)))  # of one long object twice as much, not a block more
         if not block:
             break
         rest += decode(block)
