@@ -38,9 +38,9 @@ def pack(recipe_text: str, folder: Path) -> dict[str, str]:
         what to show of the data: source, number of tasks, content hash.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECIPE).write_text(recipe_text)
+    (folder / RECIPE).write_text(recipe_text, "utf-8")
     recipe = load_recipe(str(folder / RECIPE))
-    (folder / RECIPE).write_text(to_yaml(recipe))
+    (folder / RECIPE).write_text(to_yaml(recipe), "utf-8")
     data = open_tasks(recipe.data.source, options=recipe.data.options, recordings=recipe.data.recordings)
     if isinstance(data, TaskPool) and data.path is not None:
         if is_url(data.path):

@@ -229,7 +229,7 @@ def _run_directory(pinned: Recipe, problem: Problem, start: str) -> RunDirectory
     key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
     directory = RunDirectory(home() / "pipeline-runs" / pinned.name / key)
     directory.path.mkdir(parents=True, exist_ok=True)
-    (directory.path / "recipe.yaml").write_text(to_yaml(pinned))
+    (directory.path / "recipe.yaml").write_text(to_yaml(pinned), "utf-8")
     return directory
 
 

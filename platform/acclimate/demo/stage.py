@@ -43,7 +43,7 @@ class Stage:
         self.recordings = home / "recordings"
         self.recipe = _recipe(self.recordings, size)
         self.recipe_file = home / "watch.yaml"
-        self.recipe_file.write_text(to_yaml(self.recipe))
+        self.recipe_file.write_text(to_yaml(self.recipe), "utf-8")
         self.registry = Registry.open(sqlite_url(home / "mlflow.db"))
         self._keys, self._tuf = home / "keys", home / "tuf"
 

@@ -133,7 +133,7 @@ class Registry:
             initialization.save(Path(folder))
             documents = {**files, EVALUATION_FILE: json.dumps(evaluation, indent=2) + "\n"}
             for file_name, text in documents.items():
-                (Path(folder) / file_name).write_text(text)
+                (Path(folder) / file_name).write_text(text, "utf-8")
             model_id = self._log_model(name, experiment, run_id, Path(folder), tags)
             for key, value in as_keys(metrics).items():
                 self.client.log_metric(run_id, key, value, model_id=model_id)
@@ -200,7 +200,7 @@ class Registry:
         """A text file that was registered with a version, such as `recipe.yaml`; None if there is none."""
         with self._files(self.version(name, ref)) as folder:
             path = folder / file_name
-            return path.read_text() if path.is_file() else None
+            return path.read_text("utf-8") if path.is_file() else None
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Point an alias at a version."""

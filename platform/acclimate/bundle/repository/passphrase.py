@@ -41,6 +41,6 @@ def given_passphrase() -> str | None:
     if path is None:
         return None
     try:
-        return Path(path).read_text().rstrip("\r\n")
+        return Path(path).read_text("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError):
         raise BundleError(f"{PASSPHRASE_FILE} names {path}, which cannot be read as text") from None

@@ -1,4 +1,8 @@
+import os
 import stat
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +60,13 @@ def test_a_key_that_everyone_reads_is_refused(tmp_path):
         load_keys([tmp_path / "root.pem"], None)
     (tmp_path / "root.pem").chmod(0o440)  # as Kubernetes mounts it
     assert load_keys([tmp_path / "root.pem"], None)
+
+
+@pytest.mark.parametrize("word", ["größer", "日本"])
+def test_a_passphrase_in_a_file_is_the_same_whatever_the_locale(tmp_path: Path, word: str) -> None:
+    (tmp_path / "word").write_text(f"{word}\n", "utf-8")
+    code = "from acclimate.bundle.repository.passphrase import *; print(ascii(given_passphrase()))"
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    plain["ACCLIMATE_KEY_PASSPHRASE_FILE"] = str(tmp_path / "word")
+    told = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True)
+    assert told.stdout.strip() == ascii(word), told.stderr
