@@ -110,6 +110,10 @@ def test_what_numbers_the_times_of_a_day_is_no_device():
     frame["interval"] = frame.time.dt.hour * 3600
     with pytest.raises(DataError, match="'interval' seems to number the times of each: write both"):
         guessed(frame.drop(columns="time"))
+    numbers = frame.assign(day=frame.time.dt.strftime("%Y%m%d").astype(int))
+    numbers["time"] = frame.time.dt.strftime("%H%M%S").astype(int)
+    with pytest.raises(DataError, match="'time' seems to number the times of each"):
+        guessed(numbers.drop(columns="interval"))
     with pytest.raises(DataError, match="'interval' holds 0 to 82800, and hours of a day are"):
         guessed(frame.drop(columns="time"), time="day + interval")
 
@@ -171,11 +175,14 @@ def test_what_is_measured_on_an_engine_names_none():
     found = guessed(frame.rename(columns={"rpm": "Engine RPM", "nr": "CarId"})).declaration
     assert (found["task"], "Engine RPM" in found["channels"]) == ("CarId", True)
     assert guessed(frame.rename(columns={"nr": "engine_nr"})).declaration["task"] == "engine_nr"
+    counted = guessed(frame.rename(columns={"rpm": "cars", "nr": "road_id"})).declaration
+    assert (counted["task"], "cars" in counted["channels"]) == ("road_id", True)
 
 
 NO_CLASSES = {
     "a direction": lambda frame: np.array(["N", "NNE", "SW"])[np.arange(len(frame)) * 7 % 10 // 4],
-    "a weekday": lambda frame: np.array(["Mon", "Tue", "Sun"])[np.arange(len(frame)) * 7 % 10 // 4],
+    "a weekday": lambda frame: np.array(["MON", "TUE", "SUN"])[np.arange(len(frame)) * 7 % 10 // 4],
+    "a season": lambda frame: np.array(["fall", "winter"])[np.arange(len(frame)) * 7 % 10 // 5],
     "a tariff": lambda frame: np.where(frame.time.dt.hour < 7, "low", "high"),
 }
 

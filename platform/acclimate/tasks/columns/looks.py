@@ -20,10 +20,14 @@ from acclimate.tasks.sources import Source
 _MOMENT = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}:\d\d|\d{8}T\d{4}"
 _DATE_AND_TIME = r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]+\d{1,2}:\d\d"
 """What is so written is a time, whatever its column is called."""
-_POINTS = "N NNE NE ENE E ESE SE SSE S SSW SW WSW W WNW NW NNW"
+_POINTS = "N Nne Ne Ene E Ese Se Sse S Ssw Sw Wsw W Wnw Nw Nnw"
 _CALENDAR = [
     {one[:length] for one in names}
-    for names in (calendar.day_name, calendar.month_name[1:])
+    for names in (
+        calendar.day_name,
+        calendar.month_name[1:],
+        ("Winter", "Spring", "Summer", "Autumn", "Fall"),
+    )
     for length in (3, None)
 ]
 _OF_A_DAY = (24, 48, 96, 144, 288, 1440, 86_400)
@@ -69,8 +73,8 @@ def why_no_number(values: pd.Series) -> str:
 
 
 def says_direction_or_day(values: pd.Series) -> bool:
-    """Whether text is a point of the compass, a weekday or a month, which are no classes to tell."""
-    said = set(values.dropna().astype(str).str.strip())
+    """Whether text is a point of the compass, a weekday, month or season, which are no classes to tell."""
+    said = set(values.dropna().astype(str).str.strip().str.capitalize())
     return any(said <= some for some in ({*_POINTS.split()}, *_CALENDAR)) and not said <= {*"NESW"}
 
 

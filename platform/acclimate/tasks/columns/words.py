@@ -11,6 +11,7 @@ TASK += " wearer serial system mac imei eui motor engine bearing truck car drone
 TASK += " elevator driver batch id location battery"
 TIME = "timestamp datetime datenum time ts t epoch seconds hour_index cycle step tick minute hour"
 TIME += " day date year week"
+OF_DAY = "time timestamp hour minute"
 LATER = (
     "uploaded received updated inserted ingested modified created stored logged end ended"  # than measured
 )
@@ -43,12 +44,12 @@ def words(column: str) -> set[str]:
 
 def names_one(column: str, wanted: Collection[str]) -> bool:
     """Whether a name is that of one of the wanted things, as `engine_nr` is, and not of what is measured on
-    it, as `Engine RPM` is.
+    it or counted, as `Engine RPM` and `cars` are.
     """
     found = _in_order(column)
     if found == ["battery"]:  # how full it is
         return False
-    things = [at for at, word in enumerate(found) if words(word) & set(wanted)]
+    things = [at for at, word in enumerate(found) if {word, word.removesuffix("id")} & set(wanted)]
     return "id" in found or (bool(things) and set(found[things[-1] + 1 :]) <= set(NAMING.split()))
 
 

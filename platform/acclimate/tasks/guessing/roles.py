@@ -23,6 +23,7 @@ from acclimate.tasks.columns.sample import Sample
 from acclimate.tasks.columns.words import (
     LABEL,
     LATER,
+    OF_DAY,
     PART,
     RECORDING,
     TARGET,
@@ -191,7 +192,10 @@ class Roles:
         moments = pd.to_datetime(self.frame[time]) if is_dated(self.frame[time]) else None
         if moments is None or bool((moments != moments.dt.normalize()).any()):
             return
-        column = next((one for one in name.split(BETWEEN) if numbers_a_day(self.frame[one])), None)
+        of_day = set(self._named(OF_DAY))
+        column = next(
+            (one for one in name.split(BETWEEN) if one in of_day or numbers_a_day(self.frame[one])), None
+        )
         if column is not None:
             raise DataError(
                 f"time column {time!r} holds days, and {column!r} seems to number the times of each: write "
