@@ -153,8 +153,19 @@ class HttpTransport:
         return Response(answer.status, found, data)
 
     def _read(self, answer: http.client.HTTPResponse, most: int) -> bytes:
-        """The body, in pieces that keep to the rate."""
-        began, data = time.monotonic(), bytearray()
+        """The body; of a range, what came before the connection broke, for the rest can be asked for next."""
+        data = bytearray()
+        try:
+            self._read_into(data, answer, most)
+        except (OSError, http.client.IncompleteRead) as error:
+            if answer.status != 206 or not data or isinstance(error, TimeoutError):
+                raise
+            self.close()
+        return bytes(data)
+
+    def _read_into(self, data: bytearray, answer: http.client.HTTPResponse, most: int) -> None:
+        """Append the body, in pieces that keep to the rate."""
+        began = time.monotonic()
         most_at_once = _PIECE_BYTES if self._bytes_per_s else most
         while len(data) < most and (piece := answer.read1(min(most_at_once, most - len(data)))):
             data += piece
@@ -167,7 +178,6 @@ class HttpTransport:
             if answer.length:
                 raise http.client.IncompleteRead(bytes(data), answer.length)
             answer.read(0)
-        return bytes(data)
 
     def _connect(self) -> http.client.HTTPConnection:
         host, port = (self._proxy.host, self._proxy.port) if self._proxy else (self._host, self._port)
