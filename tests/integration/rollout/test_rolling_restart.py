@@ -21,7 +21,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.rollout_samples import NOW, OLD, a_device, a_fleet
 from tests.support.serving import Served
 
-pytestmark = [pytest.mark.slow, pytest.mark.nightly]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(1800)]
 DEVICES = 500
 SECONDS = float(os.environ.get("ROLLING_RESTART_S", "600"))
 EVERY_S = 4.0
