@@ -126,7 +126,8 @@ def draw(evaluation: Evaluation, title: str) -> Figure:
     axes[0].set_ylabel(_axis_label(evaluation))
     figure.get_layout_engine().set(rect=(0.005, 0.01, 0.99, 0.83), wspace=0.04)
     figure.text(0.01, 0.94, title, fontsize=16, fontweight="bold", va="center")
-    figure.text(0.01, 0.885, headline(evaluation, max(shots)), color="#404040", va="center")
+    told = fill(headline(evaluation, max(shots)), int(10 * figure.get_figwidth()))
+    figure.text(0.01, 0.885, told, color="#404040", va="center")
     figure.canvas.draw()  # settles the shared scale, which the labels' heights depend on
     for axis, of_axis in zip(axes, ends, strict=False):
         _label_ends(axis, of_axis)
