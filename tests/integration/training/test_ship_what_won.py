@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from acclimate_device import Device
 from acclimate_device.testing import SimulatedFlash
 from tests.support.listeners import Quiet
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home_of_the_file")]
 
 ROWS = 40
 
@@ -66,14 +65,6 @@ def recipe(folder: Path, kind: str, devices: int = 12, **learner: object) -> Rec
             },
         }
     )
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as changed:  # one registry for all: to make one takes seconds
-        changed.setenv("ACCLIMATE_HOME", str(tmp_path_factory.mktemp("home")))
-        changed.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ ROWS = 60
 SEEDS = 20
 LETTERS = np.array(["a", "b", "c", "d"])
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("home_of_the_file")]
 
 
 def joint(rng: np.random.Generator, device: npt.NDArray[np.int64], x: Floats) -> Floats:
@@ -170,14 +170,6 @@ def verdict_on(kind: str, seed: int, folder: Path) -> Verdict:
     # Meta-training that brings nothing on the validation devices, or on a tiny fleet's folds, never ships.
     assert own >= simpler if classes else own <= simpler
     return outcome.verdict
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as changed:  # one registry for all: to make one takes seconds
-        changed.setenv("ACCLIMATE_HOME", str(tmp_path_factory.mktemp("home")))
-        changed.delenv("MLFLOW_TRACKING_URI", raising=False)
-        yield
 
 
 @pytest.mark.parametrize(
