@@ -47,6 +47,12 @@ def test_letters_in_names_of_sensors_are_no_targets_and_no_clocks(pumps, names):
     assert set(names) <= set(found["channels"])
 
 
+def test_a_letter_of_a_sensors_name_orders_no_rows(pumps):
+    found = declared(pumps.rename(columns={"pressure": "tBodyAcc"}).drop(columns="time"))
+    assert "time" not in found
+    assert "tBodyAcc" in found["channels"]
+
+
 def test_what_befalls_a_machine_is_no_machine(pumps):
     pumps["machine failure"] = pumps.pop("state") == "run"
     assert declared(pumps.rename(columns={"pumpId": "where"}))["task"] == "where"
