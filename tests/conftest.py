@@ -22,6 +22,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are called by their argument, not by what is in them.
+
+    Packed bytes carry the second they were packed in, and two workers that collect in two seconds would
+    disagree about the names of their tests.
+    """
+    return argname if isinstance(val, bytes) else None
+
+
 @pytest.fixture(autouse=True)
 def shared_folders_keep_their_rights() -> Iterator[None]:
     """Nothing that a test runs closes the machine's folders to others: a service once did, with `/tmp`."""

@@ -63,8 +63,10 @@ def test_of_one_device_every_aggregator_gives_its_own(name: Name) -> None:
 
 @pytest.mark.parametrize(
     ("name", "attack"),
-    itertools.product(
-        ("clipped-mean", "trimmed-mean", "geometric-median", "multi-krum"), ("sign-flip", "noise")
+    list(
+        itertools.product(
+            ("clipped-mean", "trimmed-mean", "geometric-median", "multi-krum"), ("sign-flip", "noise")
+        )
     ),
 )
 def test_a_fifth_of_liars_move_what_is_robust_less_than_the_mean(name: Name, attack: Attack) -> None:
