@@ -14,7 +14,14 @@ import numpy as np
 
 from acclimate.evaluation.contenders import Start
 from acclimate.evaluation.evaluate import comparisons
-from acclimate.evaluation.report import Curve, Evaluation, label_of, metric_name, number
+from acclimate.evaluation.report import (
+    Curve,
+    Evaluation,
+    finite_or_none,
+    label_of,
+    metric_name,
+    number,
+)
 from acclimate.evaluation.statistics import interval, summarize
 from acclimate.evaluation.verdict import Verdict, judge
 
@@ -86,8 +93,9 @@ class Compared:
     verdict: Verdict
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON types."""
-        return asdict(self)
+        """As JSON types; what overflowed is null."""
+        fields: dict[str, Any] = finite_or_none(asdict(self))
+        return fields
 
     def entry(self, name: str) -> Entry:
         """The entry of that name."""

@@ -146,11 +146,19 @@ def choose(
     allowed = allowed or [len(contender.steps) - 1 if least else 0]
     sign = 1.0 if higher_is_better(loss) else -1.0
     best: tuple[float, Choice] | None = None
+    within = [(_until(one, max(allowed)), episodes) for one, episodes in trials]
     for setting in contender.settings:
-        rows = [measure(one, loss, episodes, setting) for one, episodes in trials]
+        rows = [measure(one, loss, episodes, setting) for one, episodes in within]
         means = np.concatenate(rows, axis=1).mean(axis=1)
         for position in allowed:
             value = float(means[position])
             if np.isfinite(value) and (best is None or sign * value > best[0]):
                 best = sign * value, Choice(setting, position, value)
     return best[1] if best else Choice(contender.settings[0], allowed[0], None)
+
+
+def _until(contender: Contender, position: int) -> Contender:
+    """Without the steps after a position: a curve goes on for ten times what anybody is judged at."""
+    if not isinstance(contender, Descent):
+        return contender
+    return replace(contender, steps=contender.steps[: position + 1])

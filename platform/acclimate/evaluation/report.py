@@ -140,7 +140,7 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """As JSON types."""
-        return {"format": FORMAT, **_finite_or_none(asdict(self))}
+        return {"format": FORMAT, **finite_or_none(asdict(self))}
 
     @staticmethod
     def from_json(document: Mapping[str, Any]) -> Evaluation:
@@ -187,7 +187,7 @@ def headline(evaluation: Evaluation, shots: int) -> str:
     )
     few = f"; {too_few(evaluation.devices)}" if evaluation.devices < ENOUGH_DEVICES else ""
     return (
-        f"{shots} {'shots' if shots > 1 else 'shot'}, {adapted_words(curve)}: held-out tasks reach "
+        f"{counted(shots, 'shot')}, {adapted_words(curve)}: held-out tasks reach "
         f"{metric_name(evaluation)} {number(evaluation, curve.judged.mean)}{spread} ({others}){few}"
     )
 
@@ -199,12 +199,12 @@ def adapted_words(curve: Curve) -> str:
         return "head solved" if steps else "not adapted"
     if steps == 0:
         return "not adapted"
-    return f"{steps} gradient {'step' if steps == 1 else 'steps'}"
+    return counted(steps, "gradient step")
 
 
 def too_few(devices: int) -> str:
     """Said wherever figures rest on fewer than `ENOUGH_DEVICES`."""
-    return f"{devices} held-out {'device is' if devices == 1 else 'devices are'} too few to tell"
+    return f"{counted(devices, 'held-out device')} {'is' if devices == 1 else 'are'} too few to tell"
 
 
 def comparison_sentence(evaluation: Evaluation, comparison: Comparison) -> str:
@@ -214,7 +214,7 @@ def comparison_sentence(evaluation: Evaluation, comparison: Comparison) -> str:
     rival = label_of(evaluation, comparison.against)
     return (
         f"against {rival}: {scale * comparison.gain:+.3g}{unit} ({spread}), "
-        f"at least as good on {comparison.tasks_better} of {len(evaluation.tasks)} tasks"
+        f"at least as good on {comparison.tasks_better} of {counted(len(evaluation.tasks), 'task')}"
     )
 
 
@@ -309,6 +309,11 @@ def metric_name(evaluation: Measured) -> str:
     return f"normalized {evaluation.metric}"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 device`, `12 devices`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def number(evaluation: Measured, value: float) -> str:
     return f"{100 * value:.1f}%" if evaluation.metric == "accuracy" else f"{value:.3g}"
 
@@ -344,12 +349,12 @@ def _summary(fields: Mapping[str, Any]) -> Summary:
     return Summary(**known)
 
 
-def _finite_or_none(value: Any) -> Any:
-    """The document without what JSON cannot say: an error that overflowed is null."""
+def finite_or_none(value: Any) -> Any:
+    """A document without what JSON cannot say: an error that overflowed is null."""
     if isinstance(value, dict):
-        return {key: _finite_or_none(each) for key, each in value.items()}
+        return {key: finite_or_none(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite_or_none(each) for each in value]
+        return [finite_or_none(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -5,6 +5,7 @@ Draws of one task are not independent evidence about the fleet, so they never na
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -109,8 +110,8 @@ def units_to_decide(gains: Values, margin: float) -> int | None:
     spread = float(gains.std(ddof=1))
     if effect <= 0 or not np.isfinite(effect) or not np.isfinite(spread):
         return None
-    needed = max(2, int(np.ceil((_CHANCES * spread / effect) ** 2)))
-    return needed if needed <= MOST_UNITS else None
+    deviations = _CHANCES * spread / effect
+    return max(2, math.ceil(deviations**2)) if deviations <= MOST_UNITS**0.5 else None
 
 
 def longer_to_decide(draws: Values, groups: Sequence[str], margin: float) -> float | None:

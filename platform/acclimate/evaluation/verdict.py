@@ -2,8 +2,9 @@
 
 The rule asks two things of a start. It must lose to no rival: not to the strongest on the validation tasks,
 and to no other by an interval that is wide enough for their number (Bonferroni). And it must be worth its
-trouble: certainly better than what a device has without adaptation or without a fleet. Where neither that nor
-its contrary is proven, or with fewer than `ENOUGH_DEVICES` held out, more recordings are the answer: how many
+trouble: certainly better than what a device has without adaptation or without a fleet. A gain that is not
+certain, and that the validation devices did not see, is none: what takes more has to prove its worth. Where
+neither is so, or with fewer than `ENOUGH_DEVICES` held out, more recordings are the answer: how many
 devices would decide is estimated, and how many days of these ones.
 """
 
@@ -21,7 +22,9 @@ from acclimate.evaluation.report import (
     Curve,
     Evaluation,
     adapted_words,
+    counted,
     errors_of,
+    finite_or_none,
     interval_words,
     label_of,
     metric_name,
@@ -61,7 +64,8 @@ class Verdict:
         loses_to: the rival that is better by its interval; None where there is none. Such a version is no
             candidate unless somebody says so.
         against: the rival that the sentence compares with; `meta` is the same start, not adapted.
-        gain: over it, mean over held-out tasks, above zero where the start is better.
+        gain: over it, mean over held-out tasks, above zero where the start is better; -inf where the start
+            overflowed on any of them.
         low: lower end of its 95 % interval, paired by task.
         high: its upper end.
         devices: held out.
@@ -88,8 +92,9 @@ class Verdict:
         return self.devices < ENOUGH_DEVICES
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON types."""
-        return asdict(self)
+        """As JSON types; a gain of -inf is null."""
+        fields: dict[str, Any] = finite_or_none(asdict(self))
+        return fields
 
 
 @dataclass(frozen=True)
@@ -102,12 +107,20 @@ class _Gain:
     margin: float
     bounds: tuple[float, float]
     draws: Values
+    aside: float | None = None  # the gain on the validation devices, that chose settings; None if unknown
 
     @property
     def mean(self) -> float:
         return float(self.gains.mean())
 
+    @property
+    def overflowed(self) -> bool:
+        """Whether the start did on any device: it loses to everybody then."""
+        return not np.isfinite(self.gains).all()
+
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        if self.overflowed:
+            return self.mean, self.mean
         return interval(self.gains, self.groups, confidence, self.bounds)
 
     def beaten(self, rivals: int = 1) -> bool:
@@ -122,8 +135,13 @@ class _Gain:
         return self.interval()[1] < self.margin
 
     def worthless(self) -> bool:
-        """No better as far as it shows, or `small`: what takes more has to prove its worth."""
-        return self.mean <= 0 or self.small()
+        """No better as far as it shows, here or on the validation devices, or `small`: what takes more has
+        to prove its worth."""
+        return self.mean <= 0 or self.small() or self.only_here()
+
+    def only_here(self) -> bool:
+        """Whether the validation devices, which are evidence too, saw nothing of a gain."""
+        return self.mean > 0 and self.aside is not None and self.aside <= 0
 
     def needed(self) -> int | None:
         return units_to_decide(unit_means(self.gains, self.groups), self.margin)
@@ -170,11 +188,10 @@ def _gains(evaluation: Evaluation, shots: int) -> Iterator[_Gain]:
             continue  # a rival that overflowed is none
         error = 1 - curve.judged.mean if accuracy else curve.judged.mean
         gains = own - theirs if accuracy else theirs - own
-        # A start that overflowed loses to everybody.
-        gains = np.where(np.isfinite(gains), gains, -1.0 if accuracy else -abs(theirs) - 1.0)
+        gains = np.where(np.isfinite(own), gains, -np.inf)
         bounds = (-1.0, 1.0) if accuracy else (-np.inf, np.inf)
-        draws = _draws(evaluation, start, shots)
-        yield _Gain(start, gains, evaluation.groups, WORTH * error, bounds, draws)
+        draws, aside = _draws(evaluation, start, shots), _aside(evaluation, start, shots)
+        yield _Gain(start, gains, evaluation.groups, WORTH * error, bounds, draws, aside)
 
 
 def _unadapted(evaluation: Evaluation, shots: int) -> list[_Gain]:
@@ -190,6 +207,14 @@ def _unadapted(evaluation: Evaluation, shots: int) -> list[_Gain]:
     bounds = (-1.0, 1.0) if accuracy else (-np.inf, np.inf)
     gains = own - before if accuracy else before - own
     return [_Gain("meta", gains, evaluation.groups, WORTH * error, bounds, _NO_DRAWS)]
+
+
+def _aside(evaluation: Evaluation, start: Start, shots: int) -> float | None:
+    """The gain over a rival on the tasks that chose settings; None where nothing finite was chosen."""
+    own, theirs = (evaluation.curve(each, shots).validation for each in ("meta", start))
+    if own is None or theirs is None:
+        return None
+    return own - theirs if evaluation.higher_is_better else theirs - own
 
 
 def _draws(evaluation: Evaluation, start: Start, shots: int) -> Values:
@@ -244,15 +269,21 @@ def _without(evaluation: Evaluation, shots: int, rival: _Gain, *, proven: bool) 
     adapted = "" if len(curve.steps) == 1 else f" ({adapted_words(curve)})"
     name = f"{label_of(evaluation, rival.against)}{adapted} reaches {number(evaluation, curve.judged.mean)}"
     versus = f"this start {_reached(evaluation, shots)}, {_gain_words(evaluation, rival)}"
+    if rival.overflowed:
+        versus = _overflowed(evaluation, shots)
     if rival.against in _JOINT:
         why = "it beats this start" if proven else "nothing shows that this start adds anything"
         if not proven and rival.small():
             why = "this start adds nothing worth having"
+        elif not proven and rival.mean > 0:
+            why = "what this start adds is not proven"
         head, ship = f"{_JOINT[rival.against]}, for {why}", "joint"
         if evaluation.metric == "average_precision":
             head = f"Let devices learn nothing, for {why}"
     else:
         head, ship = f"A simple rival is {'better' if proven else 'enough'}", "rival"
+    if not proven and not rival.small() and rival.only_here():
+        versus = f"{versus}, but no better on the validation devices"
     return _verdict(ship, f"{head}: {name}; {versus}", evaluation, rival, loses=proven)
 
 
@@ -269,6 +300,11 @@ def _one_for_all(evaluation: Evaluation, shots: int, rival: _Gain) -> Verdict:
 
 
 def _record_more(evaluation: Evaluation, shots: int, rival: _Gain, needed: int | None) -> Verdict:
+    if rival.overflowed:
+        theirs = number(evaluation, evaluation.curve(rival.against, shots).judged.mean)
+        broken = f"{_overflowed(evaluation, shots)}, where {_named(evaluation, rival)} reaches {theirs}"
+        said = f"Record more, for {too_few(evaluation.devices)}: {broken}"
+        return _verdict("record-more", said, evaluation, rival, loses=True)
     if needed is None:
         estimate = rival.needed()
         needed = None if estimate is None else max(ENOUGH_DEVICES, estimate)
@@ -294,11 +330,14 @@ def _or_longer(longer: float | None, days: float | None) -> str:
         return ""
     if days is None:
         return f", or these with recordings about {longer:.2g} times as long"
-    return f", or these with about {days:.3g} days of recordings each"
+    return f", or these with about {days:.3g} {'day' if f'{days:.3g}' == '1' else 'days'} of recordings each"
 
 
 def _alone(evaluation: Evaluation, shots: int) -> Verdict:
-    said = f"Measure it again with rivals: this start reaches {_reached(evaluation, shots)}, alone."
+    alone = f"this start reaches {_reached(evaluation, shots)}, alone"
+    if not np.isfinite(evaluation.curve("meta", shots).judged.values).all():
+        alone = _overflowed(evaluation, shots)
+    said = f"Measure it again with rivals: {alone}."
     return Verdict("record-more", said, None, None, 0.0, 0.0, 0.0, evaluation.devices)
 
 
@@ -325,12 +364,17 @@ def _reached(evaluation: Evaluation, shots: int) -> str:
     return f"{metric_name(evaluation)} {number(evaluation, curve.judged.mean)} ({_how(curve)}{own})"
 
 
+def _overflowed(evaluation: Evaluation, shots: int) -> str:
+    finite = np.isfinite(evaluation.curve("meta", shots).judged.values)
+    return f"this start overflowed on {(~finite).sum()} of {counted(len(finite), 'held-out task')}"
+
+
 def _named(evaluation: Evaluation, rival: _Gain) -> str:
     return "the same start not adapted" if rival.against == "meta" else label_of(evaluation, rival.against)
 
 
 def _how(curve: Curve) -> str:
-    shots = f"{curve.shots} {'shot' if curve.shots == 1 else 'shots'}"
+    shots = counted(curve.shots, "shot")
     # Folds put together adapted each in its own way.
     return shots if len(curve.steps) == 1 else f"{shots}, {adapted_words(curve)}"
 
@@ -339,7 +383,7 @@ def _gain_words(evaluation: Evaluation, rival: _Gain) -> str:
     """`2.4 points better (95 % interval +1.3 to +3.5, 44 devices)`."""
     unit, scale = (" points", 100.0) if evaluation.metric == "accuracy" else ("", 1.0)
     if not rival.gains.any():
-        return f"neither better nor worse on any of {evaluation.devices} devices"
+        return f"neither better nor worse on any of {counted(evaluation.devices, 'device')}"
     better = "better" if rival.mean >= 0 else "worse"
     low, high = (scale * end for end in rival.interval())
     devices = f", {evaluation.devices} devices" if evaluation.devices > 1 else ""

@@ -52,7 +52,9 @@ class EvaluationSection(Section):
     """The adaptation curves on held-out tasks."""
 
     shots: tuple[Count, ...] = Field(
-        default=(1, 5), min_length=1, description="supports to adapt on, a curve each"
+        default=(1, 5),
+        min_length=1,
+        description="supports to adapt on, a curve each; the policy's own shots always have one",
     )
     steps: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         default=(0, 1, 2, 5, 10), min_length=1, description="gradient steps after which the metric is taken"

@@ -265,10 +265,10 @@ def held_out_of(problem: Problem) -> ev.HeldOut:
 
 
 def protocol_of(recipe: Recipe) -> ev.EvaluationProtocol:
-    """What the recipe wants measured."""
+    """What the recipe wants measured, and what devices will do: a verdict is about the policy's shots."""
     section = recipe.evaluation
     return ev.EvaluationProtocol(
-        shots=section.shots,
+        shots=tuple(sorted({*section.shots, recipe.episodes.shots})),
         steps=section.steps,
         long_steps=section.long_steps,
         draws=section.draws,

@@ -71,7 +71,7 @@ def test_a_version_is_measured_again_to_the_same_figures() -> None:
     version, again = evaluate_version("waves", "candidate", listener=Quiet())
     assert (version, again) == (outcome.version, outcome.evaluation)
     _, further = evaluate_version("waves", "1", listener=Quiet(), changes=["evaluation.shots=[3]"])
-    assert further.shots == (3,)
+    assert further.shots == (3, 5)  # the policy's own beside them
     told = CliRunner().invoke(cli, ["evaluate", "waves", "--json"])
     found = json.loads(told.stdout)
     assert found["verdict"] == outcome.verdict.as_json()

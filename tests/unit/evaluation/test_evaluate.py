@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from acclimate.evaluation import (
     Evaluation,
@@ -20,12 +21,13 @@ from acclimate.evaluation import (
     table,
     worst_sentence,
 )
-from acclimate.evaluation.contenders import Descent, measure
+from acclimate.evaluation.contenders import Descent, Setting, choose, measure
 from acclimate.evaluation.plot import save_plot
-from acclimate.tasks import Sampler
+from acclimate.tasks import Episodes, Sampler
 from acclimate.training.problem import joint_recipe, open_problem
 from acclimate.training.recipe import Recipe
 from acclimate.workflow.candidates import recipe_of
+from acclimate.workflow.judging import protocol_of
 
 RECIPE = Recipe.model_validate(
     {"name": "waves", "data": {"source": "sinusoid", "options": {"tasks": 50}, "test": 6}}
@@ -112,6 +114,31 @@ def test_a_figure_is_the_mean_query_error_of_the_adapted_model() -> None:
     curve = evaluation().curve("meta", 10)
     again = measure(own, problem.loss, episodes, curve.setting)
     assert curve.judged.values == pytest.approx(list(again[curve.chosen]))
+
+
+def test_nobody_is_chosen_by_steps_that_nobody_is_judged_at() -> None:
+    problem = open_problem(RECIPE)
+    taken: list[int] = []
+
+    class Told(Descent):
+        def outputs(self, episodes: Episodes, setting: Setting) -> list[Tensor]:
+            taken.append(max(self.steps))
+            return super().outputs(episodes, setting)
+
+    own = Told("meta", problem.learner(), problem.start(), ({"inner_lr": 0.01},), (0, 1, 5, 50))
+    episodes = [problem.sampler(problem.split.validation, 5).every_task()]
+    choice = choose([(own, episodes)], problem.loss, budget=5)
+    assert taken == [5]
+    row = measure(own, problem.loss, episodes, own.settings[0]).mean(axis=1)
+    assert (choice.position, choice.value) == (int(row[:3].argmin()), row[:3].min())
+
+
+def test_the_policy_s_shots_are_measured_whatever_else_is() -> None:
+    """`acclimate init` writes how many examples a device has, and the verdict is about that device."""
+    episodes = RECIPE.episodes.model_copy(update={"shots": 16})
+    recipe = RECIPE.model_copy(update={"episodes": episodes})
+    assert recipe.evaluation.shots == (1, 5)
+    assert protocol_of(recipe).shots == (1, 5, 16)
 
 
 def test_comparisons_are_paired_by_task_and_positive_where_the_start_is_better() -> None:

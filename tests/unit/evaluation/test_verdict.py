@@ -178,3 +178,20 @@ def test_groups_widen_an_interval_and_no_spread_needs_no_devices() -> None:
     assert low < alone[0] < alone[1] < high
     assert units_to_decide(np.array([0.1]), 0.0) is None
     assert units_to_decide(np.array([0.1, 0.1]), 0.0) == 2
+
+
+@pytest.mark.parametrize(
+    ("rival", "validation", "ship"),
+    [("support", 0.8, "rival"), ("joint", 0.8, "joint"), ("support", 0.6, "record-more")],
+)
+def test_an_unproven_gain_that_validation_devices_did_not_see_is_none(
+    rival: Start, validation: float, ship: str
+) -> None:
+    """They are devices too; where they saw a gain as well, more of them would decide."""
+    tasks = tuple(map(str, range(DEVICES)))
+    own = Curve("meta", 5, (0,), (summarize(0.73 + 8 * SPREAD, tasks, True),), 0, validation=0.7)
+    other = Curve(rival, 5, (0,), (summarize(np.full(DEVICES, 0.7), tasks, True),), 0, validation=validation)
+    verdict = judge(Evaluation("accuracy", True, 5, 1, tasks, 1, (0,), "", (own, other), (), tasks))
+    assert verdict.low < 0 < verdict.gain
+    assert verdict.ship == ship
+    assert ("but no better on the validation devices" in verdict.sentence) == (ship != "record-more")
