@@ -37,7 +37,7 @@ demo: setup ## the whole story on real data in one command (WAIT=0 ends instead 
 	WAIT=$(WAIT) $(BIN)/acclimate demo
 
 chart-readme: setup ## write the chart's README anew from its values
-	$(BIN)/python docs/reference_pages.py --chart-readme
+	$(BIN)/python -m docs.reference_pages --chart-readme
 
 linkcheck: setup ## ask every other host that the pages link to
 	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/linkcheck

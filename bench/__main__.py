@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-SUPPORT = {"__main__", "field_air", "field_runs", "field_servers", "field_watch", "loadgen", "outer_loop"}
+SUPPORT = {"__main__", "field_air", "field_runs", "field_watch", "loadgen", "outer_loop"}
 
 
 def main(names: list[str]) -> int:

@@ -5,8 +5,8 @@ Trains each shipped recipe of the three fields with several seeds on the real da
 puts the table into the page between its markers, and one of all into docs/explanation/transfer-learning.md.
 `--pages-only` renders the pages again from the JSON.
 
-`servers` and `air` end on the device instead: as an anomaly detector (`field_servers`), and as a stream on
-which adaptation must fall back (`field_air`). `watch` takes the figures of `watch_people` with `--people`.
+`air` ends on the device instead, as a stream on which adaptation must fall back (`field_air`). `watch` takes
+the figures of `watch_people` with `--people`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from acclimate.evaluation.statistics import Summary
 from acclimate.tasks import Episodes
 from acclimate.training.problem import Problem
 from acclimate.training.recipe_file import load_recipe
-from bench import field_air, field_servers, field_transfer, field_watch
+from bench import field_air, field_transfer, field_watch
 from bench.field_runs import Trained, data_directory, train
 
 DOCS = Path("docs")
@@ -86,7 +86,7 @@ FIELDS = {
         unit="occupancy rate, 0 to 1",
     ),
 }
-SPECIAL: dict[str, Any] = {"servers": field_servers, "air": field_air, "watch": field_watch}
+SPECIAL: dict[str, Any] = {"air": field_air, "watch": field_watch}
 
 
 def main() -> None:
@@ -113,8 +113,6 @@ def _run(name: str, arguments: argparse.Namespace) -> dict[str, Any]:
     data = data_directory()
     with tempfile.TemporaryDirectory() as home:
         os.environ["ACCLIMATE_HOME"] = home
-        if name == "servers":
-            return field_servers.run(data, arguments.seeds, picture)
         if name == "air":
             return field_air.run(data, arguments.seeds, picture)
         recipe = load_recipe(name, [f"evaluation.seeds={arguments.seeds}"])

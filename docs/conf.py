@@ -4,11 +4,10 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), *(str(HERE.parent / room) for room in ("platform", "device_sdk", "pipelines"))]
+sys.path[:0] = [str(HERE.parent / room) for room in (".", "platform", "device_sdk", "pipelines")]
 
-import reference_pages  # noqa: E402 - beside this file, found only now
-
-import acclimate  # noqa: E402
+import acclimate  # noqa: E402 - found only now
+from docs import reference_pages  # noqa: E402
 
 project = "Acclimate"
 author = "the authors of Acclimate"

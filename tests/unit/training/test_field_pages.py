@@ -11,7 +11,7 @@ import pytest
 from acclimate.training.recipe_file import shipped_recipes
 
 PAGES = Path(__file__).parents[3] / "docs" / "fields"
-FIELDS = ("wisdm", "gas-drift", "servers", "parking", "parking-forecast", "air")
+FIELDS = ("wisdm", "gas-drift", "parking", "parking-forecast", "air")
 TEXT = "\n".join(page.read_text() for page in sorted(PAGES.glob("*.md")))
 
 
