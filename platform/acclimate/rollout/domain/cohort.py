@@ -36,7 +36,7 @@ def thresholds(wave: Wave, control_share: float, positions: Sequence[float]) -> 
     control = control_share
     if wave.count is None:
         control = min(control_share, canary)
-    elif control_share > 0:
+    elif control_share:
         control = min(control_share, _share_of(wave.count, sorted(1.0 - place for place in positions)))
     return min(canary, 1.0 - control), control
 

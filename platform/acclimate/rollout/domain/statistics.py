@@ -220,7 +220,7 @@ class Quantile(GateStatistic):
 
     def estimate(self, arm: Arm) -> float | None:
         values = self._ascending[arm]
-        return values[min(len(values) - 1, int(self._level * len(values)))] if values else None
+        return values[int(self._level * len(values))] if values else None  # the level is below 1
 
     @property
     def margin(self) -> float:

@@ -65,3 +65,30 @@ def test_the_reason_names_every_obstacle():
     assert "5 of 60 s" in reason
     assert "3 of 10 canaries" in reason
     assert "loss says inconclusive" in reason
+
+
+def test_each_wave_is_judged_by_its_own_rules_and_from_its_own_opening():
+    waves = (
+        WAVES[0],
+        Wave(share=0.5, duration_s=30, timeout_s=90, min_devices=4),
+        Wave(share=1.0, approval=True),
+    )
+    second = replace(
+        a_rollout(waves=waves),
+        state=State.RUNNING,
+        opened=(OpenWave(0.1, 0.1, NOW - 1000, 5), OpenWave(0.5, 0.1, NOW, 6)),
+    )
+    early = decide(second, [PASS], 3, NOW + 29)
+    assert (early.action, early.reason) == (
+        Action.WAIT,
+        "29 of 30 s watched; 3 of 4 canaries of wave 2 have reported",
+    )
+    late = decide(second, [], 4, NOW + 90)
+    assert (late.action, late.reason) == (Action.HOLD, "no verdict after 90 s: there is no evidence")
+    held = decide(second, [PASS], 4, NOW + 30)
+    assert held.reason == "every gate passes; wave 3 waits for a person's approval"
+    assert (
+        decide(replace(second, approved=3), [PASS], 4, NOW + 30).reason == "every gate passes: wave 3 opens"
+    )
+    third = replace(second, opened=(*second.opened, OpenWave(0.9, 0.1, NOW, 7)), approved=3)
+    assert decide(third, [PASS], 1, NOW + 1e6).reason == "every gate passes: the rollout is complete"

@@ -74,6 +74,10 @@ def test_the_last_wave_leads_to_done_and_no_other():
 def test_cohorts_never_shrink():
     wider = life.open_wave(replace(at(State.PROMOTING), opened=(OPEN,)), NOW, 9, 0.1, 0.1)
     assert (wider.opened[-1].canary, wider.opened[-1].control) == (0.2, 0.2)
+    first, second = replace(OPEN, canary=0.1, control=0.1), replace(OPEN, canary=0.5, control=0.3)
+    plan = a_rollout(waves=(Wave(share=0.1), Wave(share=0.5), Wave(share=0.6))).plan
+    third = replace(at(State.PROMOTING), plan=plan, opened=(first, second))
+    assert life.open_wave(third, NOW, 9, 0.2, 0.2).opened[-1] == replace(second, revision=9)
 
 
 def test_a_paused_start_resumes_to_its_start():

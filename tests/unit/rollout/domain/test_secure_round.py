@@ -77,6 +77,7 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> Devices:
 
 
 def test_turns_end_when_everybody_answered_or_their_time_is_over(devices: Devices) -> None:
+    assert devices.round.ends_at == devices.round.turn("d-0").until == NOW + 40 * MINUTE
     assert devices.at(39) == "join"
     assert devices.at(40) == "deal"
     assert {len(devices.round.turn(name).members) for name in devices.parts} == {3, 4}

@@ -97,6 +97,13 @@ def test_shifting_and_mirroring_equal_sums_of_the_changed_differences():
                 assert getattr(made, name) == pytest.approx(getattr(direct, name), abs=1e-9)
 
 
+def test_the_scale_is_that_of_the_first_pairs_and_of_as_many_more_as_are_ties():
+    sums = sums_of([1.0] * SCALE_PAIRS + [9.0])
+    assert (sums.scale_count, sums.scale_total, sums.scale_squares) == (SCALE_PAIRS,) * 3
+    late = sums_of([0.0] * SCALE_PAIRS + [3.0, 9.0])
+    assert (late.scale_count, late.scale_total, late.scale_squares) == (SCALE_PAIRS + 1, 3.0, 9.0)
+
+
 @pytest.mark.parametrize("unit", [1e-6, 1e6])
 @pytest.mark.parametrize("pairs", [12, 16, 50])
 def test_the_evidence_does_not_depend_on_the_unit(pairs, unit):

@@ -35,6 +35,9 @@ def test_a_device_whose_adaptation_did_not_pay_counts_with_the_start_it_uses():
     assert one.fallback
     assert one.loss == 0.5
     assert not hear(one, report(3)).fallback
+    both = hear(WATCHED, report(adaptations=1, kept_starts=1))
+    assert both.adapted
+    assert not both.fallback
 
 
 @pytest.mark.parametrize("fields", [{"fallbacks": 1}, {"refused": True}, {"content_hash": OLD.content_hash}])

@@ -114,6 +114,13 @@ def test_a_limited_quantile_proves_harm_above_its_limit_alone():
     assert said == f"latency p50 at most 50 lies between {low:.4g} and {high:.4g}"
 
 
+def test_a_limit_of_nothing_tolerates_nothing():
+    assert seen(Gate("drift", limit=0.0), [0, 0], []).margin == 0.0
+    none = seen(Gate("latency", quantile=0.5, limit=0.0), VALUES, [])
+    assert none.margin == 0.0
+    assert seen(Gate("latency", quantile=0.5, limit=0.0), [0.5] * 99, []).proves_harm(0.02)
+
+
 def test_what_is_not_finite_is_no_value():
     infinite = seen(Gate("latency"), [math.inf, math.nan, 1.0], [])
     assert infinite.canary.count == 1
