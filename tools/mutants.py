@@ -69,7 +69,7 @@ ROOMS = {
     ),
     "telemetry": Room(
         "device_sdk/acclimate_device/telemetry",
-        of_device("queue bounds privacy device trouble damage model"),
+        of_device("telemetry queue bounds privacy device trouble damage model"),
     ),
 }
 # `|` stands in annotations, which nobody evaluates; ruff refuses `is` with a literal.

@@ -2,6 +2,7 @@
 
 import functools
 import random
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -229,3 +230,53 @@ def test_a_report_tells_when_it_began_and_what_the_process_takes() -> None:
     assert (made.started_at, made.ended_at) == (1e9 - 60.0, 1e9)
     told = Path("/proc/self/status").read_text().partition("VmRSS:")[2].split()[0]
     assert used.rss_bytes == pytest.approx(int(told) * 1024, rel=0.2)
+
+
+def records(*sizes: int, sealed: int = 10**6, batch: int = 4) -> tuple[ReportQueue, list[list[Report]]]:
+    """A queue whose records hold so many reports each, and those reports."""
+    store, first, made = Store(SimulatedFlash()), 0, []
+    for size in sizes:
+        made.append([report(number) for number in range(first, first + size)])
+        name = f"outbox/{first:010d}-{first + size - 1:010d}"
+        store.write(name, zlib.compress(b"\n".join(map(dumps, made[-1]))))
+        first += size
+    store.write("sealed", str(min(sealed, first - 1)).encode())
+    return ReportQueue(store, batch=batch), made
+
+
+def test_a_batch_is_filled_with_whole_records_and_only_a_record_beyond_it_is_sent_alone() -> None:
+    queue, made = records(2, 2, 1, 3, 6, 1)
+    batches = []
+    while batch := queue.next_batch():
+        batches.append(list(batch.reports))
+        queue.acknowledge(batch, {one.id for one in batch.reports})
+    assert batches == [made[0] + made[1], made[2] + made[3], made[4], made[5]]
+
+
+def test_a_batch_counts_what_still_waits_of_a_record() -> None:
+    queue, made = records(4, 3)
+    queue.acknowledge(queue.next_batch(), {one.id for one in made[0][:3]})
+    assert list(queue.next_batch().reports) == [made[0][3], *made[1]]
+
+
+def test_what_is_merged_is_merged_evenly() -> None:
+    store = Store(SimulatedFlash())
+    queue = ReportQueue(store, max_bytes=30_000, batch=4)
+    for number in range(200):
+        queue.add(report(number))
+    spans = [name.removeprefix("outbox/").split("-") for name in store.names("outbox/")]
+    packs = [int(last) - int(first) + 1 for first, last in spans if first != last]
+    assert len(packs) > 4
+    assert max(packs) <= 2 * min(packs)
+
+
+def test_a_receipt_that_settles_nothing_writes_nothing() -> None:
+    flash = SimulatedFlash()
+    queue = ReportQueue(Store(flash))
+    for number in range(3):
+        queue.add(report(number))
+    batch = queue.next_batch()
+    calls = flash.calls
+    queue.acknowledge(batch, set())
+    assert flash.calls == calls
+    assert queue.next_batch() == batch

@@ -78,6 +78,8 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> Devices:
 
 def test_turns_end_when_everybody_answered_or_their_time_is_over(devices: Devices) -> None:
     assert devices.round.ends_at == devices.round.turn("d-0").until == NOW + 40 * MINUTE
+    at_once = replace(CAMPAIGN, opened_at=60.0, closes_at=660.0)
+    assert SecureRound(at_once, shuffle=lambda members: None).ends_at == 60.0 + 0.4 * 600.0
     assert devices.at(39) == "join"
     assert devices.at(40) == "deal"
     assert {len(devices.round.turn(name).members) for name in devices.parts} == {3, 4}

@@ -40,6 +40,15 @@ def test_a_device_whose_adaptation_did_not_pay_counts_with_the_start_it_uses():
     assert not both.fallback
 
 
+def test_predictions_add_up_and_their_latency_is_the_mean_of_all():
+    one = hear(
+        hear(WATCHED, report(predictions=100, latency_ms=0.5)), report(2, predictions=300, latency_ms=0.9)
+    )
+    assert one.predictions == 400
+    assert one.latency_ms == pytest.approx(0.8)
+    assert hear(one, report(3, predictions=0, latency_ms=None)).latency_ms == one.latency_ms
+
+
 @pytest.mark.parametrize("fields", [{"fallbacks": 1}, {"refused": True}, {"content_hash": OLD.content_hash}])
 def test_what_makes_a_failure(fields: dict[str, object]):
     failed = hear(WATCHED, replace(report(), **fields))

@@ -98,7 +98,10 @@ def test_quantiles_prove_harm_when_their_bands_part_and_not_when_they_touch():
     slow, fast = [2.0 + number / 100 for number in range(99)], [1.0 + number / 100 for number in range(99)]
     assert seen(gate, slow, fast).proves_harm(0.02)
     assert not seen(gate, [1.0] * 99, [1.0] * 99).proves_harm(0.02)
-    assert seen(gate, slow, fast).bounds(0.02)[0] > 0
+    lower, upper = quantile_ranks(99, 0.5, 0.01)  # each arm errs half as often as both may
+    apart = (slow[lower - 1] - fast[upper - 1], slow[upper - 1] - fast[lower - 1])
+    assert seen(gate, slow, fast).bounds(0.02) == apart
+    assert apart[0] > 0
 
 
 def test_a_limited_quantile_proves_harm_above_its_limit_alone():
