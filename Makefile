@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 WAIT ?= 1
+MUTANTS ?= 40
 
 .DEFAULT_GOAL := help
 .PHONY: chart-readme help setup system-packages demo test fast nightly coverage mutation release-rehearsal test-images test-cluster lint format docs linkcheck bench clean
@@ -56,8 +57,8 @@ coverage: setup system-packages ## all tests, and what they cover, by file
 	$(BIN)/pytest -q -n 2 --dist loadfile --cov=acclimate --cov=acclimate_device --cov=acclimate_pipelines \
 	  --cov-report=term:skip-covered --cov-report=html:out/coverage
 
-mutation: setup ## mutants of the rooms that must not be wrong, and those that no test killed
-	$(BIN)/python tools/mutants.py
+mutation: setup ## mutants of the rooms that must not be wrong, and those that no test killed (MUTANTS=40 a room)
+	$(BIN)/python tools/mutants.py --sample $(MUTANTS)
 
 release-rehearsal: setup ## build both distributions, the chart and the notes, install them bare and run them
 	$(BIN)/python tools/release.py

@@ -3,7 +3,7 @@
 One small change at a time is made in a copy of the checkout, and the tests that reach the changed line are
 run, the quickest first, until one fails. A mutant that no test notices is a missing test, or code that
 says nothing. Survivors are listed with their change under `out/mutants`; `tools/mutants-accepted.txt` holds
-those that nobody could notice, each with its reason.
+those that nobody could notice, as `path: the changed line` below the reason, and they do not count.
 
 What is slow is done once: the copy, a run that tells which test reaches which line, and the imports of large
 packages, after which every mutant is tried in a fork. The same seed gives the same mutants and the same
@@ -119,26 +119,27 @@ def score(name: str, sample: int | None, seed: int) -> float:
     reach = Reach.measured(room)
     shutil.rmtree(Path(room.source) / "__pycache__", ignore_errors=True)
     mutants = drawn(room, sample, seed)
-    survivors = []
+    accepted = set(ACCEPTED.read_text().splitlines())
+    survivors, tried = [], 0
     for mutant in mutants:
         diff = survived(mutant, reach)
+        changed = [f"{mutant.file}: {line[1:].strip()}" for line in diff or () if line.startswith("+")]
+        tried += not accepted.intersection(changed)
         print("." if diff is None else f"\n{mutant.name}\n", end="", flush=True)
-        if diff is not None:
+        if diff is not None and not accepted.intersection(changed):
             survivors.append({"name": mutant.name, "diff": diff})
-    share = 1 - len(survivors) / max(len(mutants), 1)
-    print(f"\n{name}: {share:.0%} of {len(mutants)} mutants killed (seed {seed})", flush=True)
+    share = 1 - len(survivors) / max(tried, 1)
+    print(f"\n{name}: {share:.0%} of {tried} mutants killed (seed {seed})", flush=True)
     output = ROOT / "out" / "mutants"
     output.mkdir(parents=True, exist_ok=True)
-    document = {"killed": share, "tried": len(mutants), "seed": seed, "survivors": survivors}
+    document = {"killed": share, "tried": tried, "seed": seed, "survivors": survivors}
     (output / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
     return share
 
 
 def drawn(room: Room, sample: int | None, seed: int) -> list[Mutant]:
-    """The mutants that somebody could notice, or a sample of them, in the order of the source."""
-    lines = ACCEPTED.read_text().splitlines()
-    accepted = {line.partition(" # ")[0].strip() for line in lines if not line.startswith("#")}
-    possible = [mutant for mutant in all_mutants(room.source) if mutant.name not in accepted]
+    """All mutants, or a sample of them, in the order of the source."""
+    possible = list(all_mutants(room.source))
     if sample is None or sample >= len(possible):
         return possible
     chosen = random.Random(seed).sample(range(len(possible)), sample)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -143,6 +145,37 @@ def test_a_fleets_moments_count_like_examples_of_the_device() -> None:
 def test_a_prior_of_no_fleet_is_a_ridge(loss: str, variance: float) -> None:
     factor = learner_of("mlp", loss=loss).heads.prior(2)["last.factor"]
     torch.testing.assert_close(last_layer.covariance(factor), variance * torch.eye(3))
+
+
+@pytest.mark.parametrize(("name", "covariance"), [("last", last_layer), ("means", class_means)])
+def test_a_wider_prior_is_the_same_covariance_times_its_width(name: str, covariance: Any) -> None:
+    heads = learner_of("mlp").heads
+    size = WIDTH + 1 if name == "last" else CLASSES
+    prior = {f"{name}.factor": wide(size, size)}
+    wider = heads.widened(prior, name, 2.5)[f"{name}.factor"]
+    narrow = covariance.covariance(prior[f"{name}.factor"])
+    torch.testing.assert_close(covariance.covariance(wider), 2.5 * narrow, rtol=1e-4, atol=1e-4)
+
+
+def test_a_prediction_is_as_uncertain_as_the_noise_and_what_is_unknown_of_the_mean() -> None:
+    mean, cov = wide(WIDTH, 2), torch.diag(torch.tensor([4.0, 1.0, 0.0, 0.25], dtype=torch.float64))
+    phi = torch.tensor([[0.0] * 4, [1.0, 0.0, 0.0, 0.0], [0.0, 2.0, 9.0, 2.0]], dtype=torch.float64)
+    answer, variance = last_layer.predict(mean, cov, phi)
+    torch.testing.assert_close(answer, phi @ mean)
+    assert variance.flatten().tolist() == [1.0, 5.0, 6.0]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_device_without_a_label_answers_as_the_fleets_last_layer(bias: bool) -> None:
+    own = TailedNetwork(nn.Identity()).double()
+    own.final = nn.Linear(4, CLASSES, bias=bias).double()
+    learner = build_learner(LearnerConfig("closed-form"), own, LOSSES["cross_entropy"])
+    fleet = learner.init(parameters_of(own)) | {"param.final.weight": wide(CLASSES, 4)}
+    if bias:
+        fleet["param.final.bias"] = wide(CLASSES)
+    start = learner.start(fleet)["last.mean"]
+    torch.testing.assert_close(start[:-1], fleet["param.final.weight"].T)
+    torch.testing.assert_close(start[-1], fleet.get("param.final.bias", torch.zeros(3).double()))
 
 
 def test_a_temperature_divides_a_heads_logits() -> None:

@@ -143,3 +143,11 @@ def test_second_order_agrees_on_every_model(model_name: str) -> None:
     meta = learner.init(parameters_of(model))
     gradient, _ = learner.meta_gradient(meta, support, query, 0)
     assert_equal(gradient, slow_meta_gradient(learner, model, meta, support, query, 0))
+
+
+def test_after_its_weighted_steps_maml_plus_plus_learns_from_the_last_step_alone() -> None:
+    model, support, query = scene("mlp")
+    learner = build_learner(CONFIGS["maml++"], model, LOSSES["mse"])
+    meta = learner.init(parameters_of(model))
+    at, after = (learner.meta_gradient(meta, support, query, step)[0] for step in (10, 25))
+    assert_equal(after, at)
