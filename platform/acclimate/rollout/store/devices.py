@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -13,16 +13,34 @@ from acclimate.rollout.domain.fleet import Attributes, Device, Fleet, Member
 from acclimate.rollout.store import rows, tables
 from acclimate.rollout.store.contract import ConflictError, EnrolmentRefusedError, NotFoundError
 from acclimate.rollout.store.database import Database
-from acclimate.rollout.store.fleets import audit_fleet, next_fleet, write_fleet
+from acclimate.rollout.store.fleets import audit_fleet, next_fleet, raised, read_fleet, write_fleet
 
 DEVICES, ENROLMENTS, MACHINES = tables.devices, tables.enrolment_tokens, tables.machines
 ASK = "ask an operator for a new one"
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What limits enrolments, counted once: any change of a fleet's devices raises its revision.
+
+    Attributes:
+        revision: of the fleet when this was true.
+        devices: that are not retired.
+        token: id of the enrolment token that was used last.
+        used: devices that it let in.
+    """
+
+    revision: int
+    devices: int
+    token: str
+    used: int
 
 
 class DeviceTable:
     """The part of `Store` about devices."""
 
     _database: Database
+    _tallies: dict[str, Tally]
 
     def enrol(self, token_hash: str, device: Device, now: float) -> Device:
         with self._database.write() as connection:
@@ -30,7 +48,8 @@ class DeviceTable:
             row = token.first()
             if row is None:
                 raise EnrolmentRefusedError(f"the enrolment token is unknown: {ASK}")
-            fleet = next_fleet(connection, row["fleet"], now)  # locks: two devices never share a last use
+            before = read_fleet(connection, row["fleet"], lock=True)  # two devices never share a last use
+            fleet = raised(before, now)
             known = connection.execute(
                 select(DEVICES).where(
                     DEVICES.c.enrolment == row["id"], DEVICES.c.public_key == device.public_key
@@ -39,15 +58,17 @@ class DeviceTable:
             again = known.first()
             if again is not None:
                 return rows.device_of(again)
-            _check_enrolment(connection, row, fleet, now)
-            before = _with_key(connection, fleet.name, device.public_key)
-            if before is not None:
-                return _enrolled_anew(connection, before, device, row, fleet, now)
-            _check_room(connection, fleet, 1)
+            tally = _tally(connection, self._tallies.get(fleet.name), before, row)
+            _check_enrolment(row, tally, now)
+            held = _with_key(connection, fleet.name, device.public_key)
+            if held is not None:
+                return _enrolled_anew(connection, held, device, row, fleet, tally, now)
+            _check_room(fleet, tally.devices, 1)
             device = replace(device, fleet=fleet.name, enrolment=row["id"], revision=fleet.revision)
             _insert_devices(connection, [device])
             write_fleet(connection, fleet)
             audit_fleet(connection, fleet, now, f"enrolment {row['id']}", "device.enrol", device.id)
+        self._tallies[fleet.name] = Tally(fleet.revision, tally.devices + 1, tally.token, tally.used + 1)
         return device
 
     def add_devices(self, devices: Sequence[Device], now: float, actor: str) -> None:
@@ -58,7 +79,7 @@ class DeviceTable:
             raise RolloutError(f"devices of {len(names)} fleets in one call: add one fleet's at a time")
         with self._database.write() as connection:
             fleet = next_fleet(connection, names.pop(), now)
-            _check_room(connection, fleet, len(devices))
+            _check_room(fleet, _count_devices(connection, fleet.name), len(devices))
             _insert_devices(connection, [replace(device, revision=fleet.revision) for device in devices])
             write_fleet(connection, fleet)
             audit_fleet(connection, fleet, now, actor, "device.add", f"{len(devices)} devices")
@@ -169,7 +190,17 @@ def _insert_devices(connection: Connection, devices: Sequence[Device]) -> None:
         ) from None
 
 
-def _check_enrolment(connection: Connection, token: rows.Row, fleet: Fleet, now: float) -> None:
+def _tally(connection: Connection, known: Tally | None, fleet: Fleet, token: rows.Row) -> Tally:
+    """The tally of the fleet as it is now, locked: to count takes longer the more devices there are."""
+    same = known is not None and known.revision == fleet.revision
+    devices = known.devices if known and same else _count_devices(connection, fleet.name)
+    if known and same and known.token == token["id"]:
+        return known
+    query = select(func.count()).select_from(DEVICES).where(DEVICES.c.enrolment == token["id"])
+    return Tally(fleet.revision, devices, token["id"], connection.scalar(query) or 0)
+
+
+def _check_enrolment(token: rows.Row, tally: Tally, now: float) -> None:
     if token["revoked_at"] is not None:
         raise EnrolmentRefusedError(
             f"enrolment token {token['id']} is revoked: ask an operator for a new one"
@@ -178,8 +209,7 @@ def _check_enrolment(connection: Connection, token: rows.Row, fleet: Fleet, now:
         raise EnrolmentRefusedError(
             f"enrolment token {token['id']} has expired: ask an operator for a new one"
         )
-    query = select(func.count()).select_from(DEVICES).where(DEVICES.c.enrolment == token["id"])
-    if (connection.scalar(query) or 0) >= token["quota"]:
+    if tally.used >= token["quota"]:
         raise EnrolmentRefusedError(
             f"enrolment token {token['id']} is spent: it let in {token['quota']} devices"
         )
@@ -192,7 +222,13 @@ def _with_key(connection: Connection, fleet: str, public_key: str) -> Device | N
 
 
 def _enrolled_anew(
-    connection: Connection, before: Device, given: Device, token: rows.Row, fleet: Fleet, now: float
+    connection: Connection,
+    before: Device,
+    given: Device,
+    token: rows.Row,
+    fleet: Fleet,
+    tally: Tally,
+    now: float,
 ) -> Device:
     """The same device under a new token; the bearer tokens it had are void.
 
@@ -202,7 +238,7 @@ def _enrolled_anew(
     if before.retired_at is not None:
         if token["created_at"] <= before.retired_at:
             return before
-        _check_room(connection, fleet, 1)
+        _check_room(fleet, tally.devices, 1)
     device = replace(
         before,
         enrolment=token["id"],
@@ -222,8 +258,8 @@ def _enrolled_anew(
     return device
 
 
-def _check_room(connection: Connection, fleet: Fleet, count: int) -> None:
-    if _count_devices(connection, fleet.name) + count > fleet.device_quota:
+def _check_room(fleet: Fleet, devices: int, more: int) -> None:
+    if devices + more > fleet.device_quota:
         raise EnrolmentRefusedError(
             f"fleet {fleet.name!r} has room for {fleet.device_quota} devices: retire some or raise its quota"
         )

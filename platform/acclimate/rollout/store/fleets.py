@@ -128,13 +128,20 @@ def read_given(connection: Connection, fleet: str) -> list[Release]:
 
 def next_fleet(connection: Connection, name: str, now: float) -> Fleet:
     """The fleet, locked, at its next revision, which `write_fleet` stores."""
-    fleet = read_fleet(connection, name, lock=True)
+    return raised(read_fleet(connection, name, lock=True), now)
+
+
+def raised(fleet: Fleet, now: float) -> Fleet:
+    """The fleet at its next revision."""
     return replace(fleet, revision=next_revision(fleet.revision, now))
 
 
 def write_fleet(connection: Connection, fleet: Fleet) -> None:
-    """Store a fleet that exists."""
-    connection.execute(update(FLEETS).where(FLEETS.c.name == fleet.name).values(rows.fleet_values(fleet)))
+    """Store a fleet that exists, but its name: for a name it is given, SQLite looks through all that refer to
+    it."""
+    values = rows.fleet_values(fleet)
+    del values["name"]
+    connection.execute(update(FLEETS).where(FLEETS.c.name == fleet.name).values(values))
 
 
 def _changes_of(connection: Connection, name: str, since: int | None) -> FleetChanges:

@@ -73,6 +73,7 @@ devices = Table(
     Index("doubled_devices", "fleet", "doubled_at"),
     Index("devices_by_revision", "fleet", "revision"),
     Index("devices_by_enrolment", "enrolment", "public_key"),
+    Index("devices_by_key", "fleet", "public_key"),
 )
 
 machines = Table(

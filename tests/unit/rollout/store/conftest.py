@@ -37,3 +37,11 @@ def store(kind: str, request: pytest.FixtureRequest) -> Iterator[SqlStore]:
         for table in reversed(metadata.sorted_tables):
             connection.execute(table.delete())
     opened.close()
+
+
+@pytest.fixture
+def twin(store: SqlStore) -> Iterator[SqlStore]:
+    """Another replica's, over the same database."""
+    opened = open_store(store._database.engine.url.render_as_string(hide_password=False))
+    yield opened
+    opened.close()

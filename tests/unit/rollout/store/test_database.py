@@ -1,6 +1,7 @@
 """Opening a database: its schema, and what is told of one that cannot be opened."""
 
 import socket
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -8,10 +9,13 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import event
 
 from acclimate.errors import RolloutError
 from acclimate.files import sqlite_file
 from acclimate.rollout.api.problems import ProblemError, from_exception
+from acclimate.rollout.domain.access import EnrolmentToken
+from acclimate.rollout.domain.fleet import Fleet
 from acclimate.rollout.server import prepare
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import open_store
@@ -19,6 +23,7 @@ from acclimate.rollout.store.database import Database
 from acclimate.rollout.store.sql import migrate
 from acclimate.rollout.store.tables import metadata
 from tests.support.postgres import PostgresServer
+from tests.support.rollout_samples import NOW, a_device
 
 
 def test_migrations_lead_to_the_tables_and_again_change_nothing(url: str):
@@ -106,3 +111,24 @@ def test_a_locked_table_stops_only_who_needs_it(postgres: PostgresServer):
         store.ping(0.0)  # and what needs no such table goes on
     assert store.fleets() == []
     store.close()
+
+
+def test_a_device_enrols_at_the_same_cost_in_a_fleet_of_any_size(tmp_path: Path):
+    store = open_store(f"sqlite:///{tmp_path / 'rollout.db'}")
+    store.add_fleet(Fleet("home", NOW), "ada")
+    store.add_enrolment_token(EnrolmentToken("batch", "home", "f" * 64, NOW, "ada", quota=5_000), "ada")
+    spent: list[int] = []
+
+    def count(connection: sqlite3.Connection, *_: object) -> None:
+        connection.set_progress_handler(lambda: spent.append(1) or 0, 10)  # every ten steps of its machine
+
+    event.listen(store._database.engine, "checkout", count)
+    costs = []
+    for number, others in ((0, 20), (3_000, 1_000)):
+        store.add_devices([a_device(number + one) for one in range(others)], NOW, "ada")
+        for last in (3_000_000 + number, 4_000_000 + number):  # the first counts what others added
+            spent.clear()
+            store.enrol("f" * 64, a_device(last), NOW)
+        costs.append(len(spent))
+    store.close()
+    assert costs[1] < 1.2 * costs[0]

@@ -224,6 +224,21 @@ class TestEnrolment:
             thread.join()
         assert sorted(outcomes)[1:] == ["refused"] * 7
 
+    def test_what_another_replica_let_in_and_an_operator_retired_counts(self, store: Store, twin: Store):
+        a_fleet_with(store)
+        store.configure_fleet("home", NOW, "ada", device_quota=3)
+        store.add_enrolment_token(replace(self.TOKEN, quota=4), "ada")
+        for number, replica in enumerate((store, twin, store)):
+            replica.enrol("f" * 64, a_device(number), NOW)
+        with pytest.raises(EnrolmentRefusedError, match="room for 3 devices"):
+            store.enrol("f" * 64, a_device(3), NOW)
+        twin.retire_device("home", a_device(0).id, NOW, "ada")
+        store.enrol("f" * 64, a_device(3), NOW)
+        store.configure_fleet("home", NOW, "ada", device_quota=9)
+        for replica in (store, twin):
+            with pytest.raises(EnrolmentRefusedError, match="let in 4 devices"):
+                replica.enrol("f" * 64, a_device(4), NOW)
+
 
 class TestAccess:
     def test_api_tokens_are_kept_by_hash_and_can_be_revoked(self, store: Store):
