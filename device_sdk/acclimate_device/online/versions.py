@@ -102,7 +102,10 @@ class Versions:
                 self.notes.append(("factory", _name(self.boot.release), str(error)))
                 factory = replace(self.boot, good="factory", release=None, damaged=self.boot.release)
                 self._save(replace(factory, lineage=self.boot.lineage + 1))
-        return Running(self._engine(read_bundle(self._factory), None), "factory")
+        running = Running(self._engine(read_bundle(self._factory), None), "factory")
+        if self.boot.good == "factory" and self.boot.release != running.release:
+            self._save(replace(self.boot, release=running.release))  # so the agent need not fetch it
+        return running
 
     def assigned(self, running: Running) -> Change:
         """Obey the latest assignment, once: load what it asks for and record that it is obeyed."""

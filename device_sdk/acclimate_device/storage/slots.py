@@ -56,7 +56,7 @@ class Boot:
 
     Attributes:
         good: slot of the last good version.
-        release: what is in it; None for the factory initialization.
+        release: what is in it; None for a factory initialization of which no application told yet.
         trial: the version on trial, if any.
         counter: of the last assignment obeyed.
         lineage: of the adapted state that may be restored.

@@ -108,6 +108,24 @@ def test_reset_drops_adapted_state_once(gateway) -> None:
     assert gateway.device._life.recorder.resets == resets + 1
 
 
+def test_what_a_device_was_shipped_with_is_never_fetched(gateway) -> None:
+    shipped = gateway.device.release
+    gateway.repository.publish(tiny_bundle())
+    gateway.service.assign("run", shipped)
+    assert gateway.agent.poll()
+    gateway.use()
+    assert (gateway.device.release, gateway.device.slot) == (shipped, "factory")
+    gateway.ship(2)
+    gateway.agent.poll()
+    gateway.use()
+    assert gateway.device._life.versions.on_trial
+    gateway.service.assign("run", shipped)
+    assert gateway.agent.poll()
+    gateway.device.tick()
+    assert (gateway.device.release, gateway.device.slot) == (shipped, "factory")
+    assert not any(f"/{shipped.version}/" in path for path in gateway.repository.fetched)
+
+
 def test_hold_downloads_nothing_and_changes_nothing(gateway) -> None:
     gateway.ship(2, "hold")
     assert gateway.agent.poll()
