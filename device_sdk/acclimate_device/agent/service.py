@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import secrets
 import time
@@ -306,6 +307,7 @@ def _date(answer: Response) -> float | None:
     return _moment(answer.headers.get("date", ""))
 
 
+@functools.lru_cache(8)
 def _moment(date: str) -> float | None:
     try:
         there = parsedate_to_datetime(date).timestamp()

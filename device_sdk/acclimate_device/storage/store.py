@@ -12,6 +12,7 @@ which may pass: nothing is moved then.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import struct
 from contextlib import AbstractContextManager
@@ -35,6 +36,7 @@ _HEAD = struct.Struct(">4sQ")
 _MAGIC, _NAMELESS = b"ACR2", b"ACR1"
 """Of copies as they are written, and of those before, whose checksum leaves out the name."""
 _DIGEST_BYTES = 32
+_SMALL_BYTES = 4096
 _COPIES = (".0", ".1")
 _FRESH = ".new"
 _ASIDE = "aside/"
@@ -165,7 +167,7 @@ class Store:
             return _Copy(file, fault=str(error), unreadable=True)
         if raw is None:
             return _Copy(file)
-        found = _unpack(name, raw)
+        found = _unpack_small(name, raw) if len(raw) <= _SMALL_BYTES else _unpack(name, raw)
         return _Copy(file, fault="its checksum does not hold") if found is None else _Copy(file, *found)
 
     def _mend(self, name: str, copies: list[_Copy]) -> None:
@@ -235,6 +237,10 @@ def _unpack(name: str, raw: bytes) -> tuple[int, bytes] | None:
     if magic not in (_MAGIC, _NAMELESS) or digest != expected or not number:
         return None
     return number, body[_HEAD.size :]
+
+
+_unpack_small = functools.lru_cache(64)(_unpack)
+"""Most records are read again and again, and both copies of one are the same bytes."""
 
 
 def _digest(name: str, body: bytes) -> bytes:

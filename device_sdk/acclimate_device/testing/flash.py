@@ -34,16 +34,14 @@ class _File:
     cached: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Change:
-    """Of names: `removed` goes, `added` now leads to `file`."""
+    """Of names, in `folders`: `removed` goes, `added` now leads to `file`."""
 
+    folders: tuple[str, ...]
     removed: str | None = None
     added: str | None = None
     file: _File | None = None
-
-    def within(self, folder: str) -> bool:
-        return any(_folder(name) == folder for name in (self.removed, self.added) if name is not None)
 
     def apply(self, names: dict[str, _File]) -> None:
         if self.removed is not None:
@@ -132,21 +130,22 @@ class SimulatedFlash:
     def rename(self, old: str, new: str) -> None:
         self._refuse(new)
         self.unreadable -= {old, new}
-        self._change(_Change(removed=old, added=new, file=self._cached[old]))
+        self._change(_Change((_folder(old), _folder(new)), removed=old, added=new, file=self._cached[old]))
         self._count(new)
 
     def delete(self, name: str) -> None:
         self._refuse(name)
         if name in self._cached:
-            self._change(_Change(removed=name))
+            self._change(_Change((_folder(name),), removed=name))
         self._count(name)
 
     def sync_names(self, prefix: str) -> None:
         self._refuse(prefix)
         self._count(prefix)
+        folder = _folder(prefix)
         waiting, self._changes = self._changes, []
         for change in waiting:
-            if change.within(_folder(prefix)):
+            if folder in change.folders:
                 change.apply(self._durable)
             else:
                 self._changes.append(change)
@@ -165,7 +164,7 @@ class SimulatedFlash:
     def _put(self, name: str, data: bytes) -> None:
         self._refuse(name)
         if name not in self._cached:
-            self._change(_Change(added=name, file=_File(b"", b"")))
+            self._change(_Change((_folder(name),), added=name, file=_File(b"", b"")))
         self._cached[name].cached = data[: len(data) // 2] if self.calls in self.refused else data
         self._count(name)
 

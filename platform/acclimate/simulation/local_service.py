@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import dataclasses
+import functools
 import random
 from collections.abc import Coroutine, Mapping, Sequence
 from email.utils import formatdate
@@ -112,7 +113,7 @@ class LocalService:
         if len(data) > max_bytes:
             raise TransportError(f"{method} {path}: the answer is longer than {max_bytes} bytes")
         found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in given}
-        return Response(status, {"date": formatdate(self.clock(), usegmt=True), **found}, data)
+        return Response(status, {"date": _date(int(self.clock())), **found}, data)
 
     async def _exchange(self, scope: dict[str, Any], body: bytes) -> _Answer:
         answer: dict[str, Any] = {}
@@ -144,6 +145,11 @@ class LocalService:
         self._controller.tick()
         self.refresh()
         return self._tick_s
+
+
+@functools.lru_cache(1)
+def _date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def _scope(method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:

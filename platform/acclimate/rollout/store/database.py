@@ -29,7 +29,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from acclimate.addresses import without_password
 from acclimate.errors import RolloutError
@@ -129,8 +129,7 @@ class Database:
         """
         names = tuple(names)
         if self.is_sqlite:
-            rows = [dict(zip(names, row, strict=True)) for row in values]
-            return connection.execute(_insert_rows(table, names), rows).rowcount
+            return connection.exec_driver_sql(_insert_rows(table, names), list(map(tuple, values))).rowcount
         columns = dict(zip(names, map(list, zip(*values, strict=True)), strict=True))
         return connection.execute(_insert_arrays(connection.dialect, table, names), columns).rowcount
 
@@ -168,9 +167,9 @@ def upsert(
 
 
 @functools.cache
-def _insert_rows(table: Table, names: tuple[str, ...]) -> TextClause:
-    places = ", ".join(f":{name}" for name in names)
-    return text(f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places}) ON CONFLICT DO NOTHING")
+def _insert_rows(table: Table, names: tuple[str, ...]) -> str:
+    places = ", ".join("?" for _ in names)
+    return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({places}) ON CONFLICT DO NOTHING"
 
 
 @functools.cache
@@ -217,7 +216,11 @@ def _sqlite_engine(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         deferred = connection.get_execution_options().get("deferred")
-        connection.exec_driver_sql("BEGIN" if deferred else "BEGIN IMMEDIATE")
+        statement = "BEGIN" if deferred else "BEGIN IMMEDIATE"
+        try:  # by the driver itself: a statement of the framework's costs as much as all that a small one does
+            connection.connection.driver_connection.execute(statement)
+        except sqlite3.Error as error:
+            raise OperationalError(statement, (), error) from error
 
     return engine
 
