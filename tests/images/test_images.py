@@ -57,11 +57,11 @@ def size_mb(image: str) -> float:
 def base(tmp_path_factory) -> str:
     """The base image: the one given, or Debian's own python3 in an otherwise minimal system."""
     if shutil.which("podman") is None:
-        pytest.skip("needs podman")
+        pytest.fail("no podman: sudo apt-get install podman runc debootstrap")
     if given := os.environ.get("ACCLIMATE_IMAGE_BASE"):
         return given
     if shutil.which("debootstrap") is None:
-        pytest.skip("needs ACCLIMATE_IMAGE_BASE, or debootstrap and root to make one")
+        pytest.fail("no base: set ACCLIMATE_IMAGE_BASE, or sudo apt-get install debootstrap and run as root")
     folder = tmp_path_factory.mktemp("base")
     packages = "--include=python3,python3-venv,ca-certificates"
     subprocess.run(
