@@ -22,8 +22,8 @@ ROOT = Path(__file__).parents[2]
 IMAGES = os.environ.get("ACCLIMATE_IMAGES", "rollout trainer gateway").split()
 MIRROR = os.environ.get("ACCLIMATE_DEBIAN_MIRROR", "https://deb.debian.org/debian")
 MB = 1_000_000
-# Our own layers, without the base: what a node downloads at each release. Of the service's, 73 MB are numpy, which
-# adds up what devices give to campaigns.
+# Our own layers, without the base: what a node downloads at each release. Of the service's, 73 MB are numpy,
+# which adds up what devices give to campaigns.
 CEILING_MB = {"rollout": 330, "trainer": 3000, "gateway": 220}
 WITHOUT = {
     "rollout": ["torch", "ray", "scipy", "onnxruntime"],
