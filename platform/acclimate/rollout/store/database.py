@@ -217,7 +217,7 @@ def _sqlite_engine(url: URL) -> Engine:
     def begin(connection: Connection) -> None:
         deferred = connection.get_execution_options().get("deferred")
         statement = "BEGIN" if deferred else "BEGIN IMMEDIATE"
-        try:  # by the driver itself: a statement of the framework's costs as much as all that a small one does
+        try:  # by the driver itself: the framework's statement costs as much as all of a small one
             connection.connection.driver_connection.execute(statement)
         except sqlite3.Error as error:
             raise OperationalError(statement, (), error) from error
