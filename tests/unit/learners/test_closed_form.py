@@ -170,6 +170,7 @@ def test_a_device_without_a_label_answers_as_the_fleets_last_layer(bias: bool) -
     own = TailedNetwork(nn.Identity()).double()
     own.final = nn.Linear(4, CLASSES, bias=bias).double()
     learner = build_learner(LearnerConfig("closed-form"), own, LOSSES["cross_entropy"])
+    assert isinstance(learner, ClosedFormLearner)
     fleet = learner.init(parameters_of(own)) | {"param.final.weight": wide(CLASSES, 4)}
     if bias:
         fleet["param.final.bias"] = wide(CLASSES)

@@ -217,8 +217,9 @@ def _sqlite_engine(url: URL) -> Engine:
     def begin(connection: Connection) -> None:
         deferred = connection.get_execution_options().get("deferred")
         statement = "BEGIN" if deferred else "BEGIN IMMEDIATE"
+        driver: Any = connection.connection.driver_connection
         try:  # by the driver itself: the framework's statement costs as much as all of a small one
-            connection.connection.driver_connection.execute(statement)
+            driver.execute(statement)
         except sqlite3.Error as error:
             raise OperationalError(statement, (), error) from error
 

@@ -119,8 +119,12 @@ def test_a_device_enrols_at_the_same_cost_in_a_fleet_of_any_size(tmp_path: Path)
     store.add_enrolment_token(EnrolmentToken("batch", "home", "f" * 64, NOW, "ada", quota=5_000), "ada")
     spent: list[int] = []
 
+    def step() -> int:
+        spent.append(1)
+        return 0
+
     def count(connection: sqlite3.Connection, *_: object) -> None:
-        connection.set_progress_handler(lambda: spent.append(1) or 0, 10)  # every ten steps of its machine
+        connection.set_progress_handler(step, 10)  # every ten steps of its machine
 
     event.listen(store._database.engine, "checkout", count)
     costs = []
