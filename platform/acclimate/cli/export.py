@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ from acclimate.cli.output import err, next_step, print_fields, print_json, word
 
 if TYPE_CHECKING:
     from acclimate.bundle.export import Bundle
+    from acclimate.bundle.limits import DeviceLimits
+    from acclimate.bundle.mcu.firmware import Firmware
+    from acclimate_device.bundle import Bundle as DeviceBundle
     from acclimate_device.protocol import Adaptation, ClosedForm, NormalWindows
 
 
@@ -84,65 +88,65 @@ def _export_c(
     tracking_uri: str | None,
     as_json: bool,
 ) -> None:
-    from acclimate.bundle.limits import DeviceLimits
-    from acclimate.bundle.mcu.firmware import BLOB, bundle_in, firmware, write_firmware
+    from acclimate.bundle.mcu.firmware import firmware, write_firmware
     from acclimate.bundle.mcu.signing import signer_of
-    from acclimate.bundle.registered import bundle_of, limits_of
-    from acclimate.registry import Registry
-    from acclimate_device.bundle import Bundle
-    from acclimate_device.protocol import MANIFEST, write
+    from acclimate_device.protocol import write
 
     sign = signer_of(key)
-    limits = DeviceLimits()
-    if Path(reference).is_dir():
-        bundle = bundle_in(Path(reference))
-    else:
-        registry = Registry.open(tracking_uri)
-        with err.status("exporting the bundle and comparing it with torch"):
-            made = bundle_of(registry, reference)
-        limits = limits_of(registry, reference)
-        bundle = Bundle(made.manifest, {name: each for name, each in made.files.items() if name != MANIFEST})
+    bundle, limits = _to_compile(reference, tracking_uri)
     release = bundle.manifest.release
-    made_c = firmware(bundle, limits, counter or release.version, sign)
-    write_firmware(made_c, output)
-    figures = made_c.footprint
+    counter = counter or release.version
+    made = firmware(bundle, limits, counter, sign)
+    write_firmware(made, output)
     if as_json:
-        print_json(
-            {
-                "release": write(release),
-                "topology": made_c.topology,
-                "signed": key is not None,
-                "counter": counter or release.version,
-                "ram_bytes": figures.ram_bytes,
-                "stack_bytes": figures.stack_bytes,
-                "flash_bytes": figures.flash_bytes,
-                "blob_bytes": figures.blob_bytes,
-                "instructions_per_label": figures.instructions_per_label,
-                "instructions_per_step": figures.instructions_per_step,
-            }
-        )
+        figures = asdict(made.footprint)
+        del figures["largest"]
+        told = {"release": write(release), "topology": made.topology, "signed": key is not None}
+        print_json(told | {"counter": counter} | figures)
         return
+    signed = "signed" if key else "not signed: for the firmware's factory alone"
     print_fields(
-        f"{release.name} version {release.version} as C99 in {output}",
-        {
-            "topology": made_c.topology[:12],
-            "RAM": f"{figures.ram_bytes:,} bytes, and a stack of {figures.stack_bytes:,}",
-            "most of it": f"{figures.largest[0]}, {figures.largest[1]:,} bytes",
-            "flash": f"{figures.flash_bytes:,} bytes, of them {figures.blob_bytes:,} of weights",
-            "instructions": f"{figures.instructions_per_label:,} a label on a Cortex-M4F"
-            + (
-                f", {figures.instructions_per_step:,} a gradient step"
-                if figures.instructions_per_step
-                else ""
-            ),
-            "weights": f"{BLOB}, counter {counter or release.version}, "
-            + ("signed" if key else "not signed: for the firmware's factory alone"),
-        },
+        f"{release.name} version {release.version} as C99 in {output}", _c_figures(made, counter, signed)
     )
     next_step(
         f"cc -std=c99 -Os -c {word(output)}/*.c",
         "compile it; docs/how-to/microcontrollers.md goes on from there",
     )
+
+
+def _to_compile(reference: str, tracking_uri: str | None) -> tuple[DeviceBundle, DeviceLimits]:
+    """A bundle that was exported before, or a version of the registry, and what its device may need."""
+    from acclimate.bundle.limits import DeviceLimits
+    from acclimate.bundle.mcu.firmware import bundle_in
+    from acclimate.bundle.registered import bundle_of, limits_of
+    from acclimate.registry import Registry
+    from acclimate_device.bundle import Bundle
+    from acclimate_device.protocol import MANIFEST
+
+    if Path(reference).is_dir():
+        return bundle_in(Path(reference)), DeviceLimits()
+    registry = Registry.open(tracking_uri)
+    with err.status("exporting the bundle and comparing it with torch"):
+        made = bundle_of(registry, reference)
+    files = {name: each for name, each in made.files.items() if name != MANIFEST}
+    return Bundle(made.manifest, files), limits_of(registry, reference)
+
+
+def _c_figures(made: Firmware, counter: int, signed: str) -> dict[str, object]:
+    from acclimate.bundle.mcu.firmware import BLOB
+
+    needs = made.footprint
+    instructions = f"{needs.instructions_per_label:,} a label on a Cortex-M4F"
+    if needs.instructions_per_step:
+        instructions += f", {needs.instructions_per_step:,} a gradient step"
+    return {
+        "topology": made.topology[:12],
+        "RAM": f"{needs.ram_bytes:,} bytes, and a stack of {needs.stack_bytes:,}",
+        "most of it": f"{needs.largest[0]}, {needs.largest[1]:,} bytes",
+        "flash": f"{needs.flash_bytes:,} bytes, of them {needs.blob_bytes:,} of weights",
+        "instructions": instructions,
+        "weights": f"{BLOB}, counter {counter}, {signed}",
+    }
 
 
 def _how(adaptation: Adaptation | ClosedForm | NormalWindows) -> str:

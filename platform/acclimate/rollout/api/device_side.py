@@ -139,98 +139,71 @@ def document(prefix: str) -> dict[str, Any]:
     Args:
         prefix: the path under which a proxy serves it, or nothing.
     """
-    schemas = {kind.__name__: json_schema(kind) for kind in MESSAGES}
-    problem = _content("Problem", "application/problem+json")
-    errors = {"default": {"description": "Problem details (RFC 9457)", "content": problem}}
-    bearer: list[dict[str, list[str]]] = [{"bearer": []}]
-    path = {"name": "path", "in": "path", "required": True, "schema": {"type": "string"}}
-
-    def post(summary: str, body: str, answer: str, status: str, secured: bool) -> dict[str, Any]:
-        return {
-            "post": {
-                "summary": summary,
-                "requestBody": {"required": True, "content": _content(body)},
-                "responses": {status: {"description": answer, "content": _content(answer)}, **errors},
-                "security": bearer if secured else [],
-            }
-        }
-
-    def given(summary: str, body: str) -> dict[str, Any]:
-        return {
-            "post": {
-                "summary": summary,
-                "requestBody": {"required": True, "content": _content(body)},
-                "responses": {"204": {"description": "Taken"}, **errors},
-                "security": bearer,
-            }
-        }
-
-    def get(summary: str, parameters: list[Any], responses: dict[str, Any]) -> dict[str, Any]:
-        return {
-            "get": {
-                "summary": summary,
-                "parameters": parameters,
-                "responses": responses | errors,
-                "security": bearer,
-            }
-        }
-
-    file = {"200": {"description": "The file"}, "206": {"description": "The range"}, "304": _UNCHANGED}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Acclimate device side", "version": "1"},
         "servers": [{"url": prefix or "/"}],
-        "paths": {
-            ENROLMENT_PATH: post("Enrol a device", "Envelope", "Enrolled", "201", False),
-            TOKEN_PATH: post("Prove the key, get a bearer token", "Envelope", "Token", "200", False),
-            KEY_PATH: {
-                "post": {
-                    "summary": "Go over to another key",
-                    "requestBody": {"required": True, "content": _content("Envelope")},
-                    "responses": {"204": {"description": "The service knows the new key alone"}, **errors},
-                    "security": [],
-                }
-            },
-            REPORT_PATH: post("Hand in reports", "ReportBatch", "Receipt", "200", True),
-            STATE_PATH: get(
-                "What this device should do",
-                [{"name": "If-None-Match", "in": "header", "schema": {"type": "string"}}],
-                {
-                    "200": {"description": "DesiredState, signed", "content": _content("Envelope")},
-                    "304": _UNCHANGED,
-                },
-            ),
-            ROUND_PATH: get(
-                "What a campaign asks of this device",
-                [],
-                {
-                    "200": {"description": "Round, signed", "content": _content("Envelope")},
-                    "204": {"description": "Nothing is asked for"},
-                },
-            ),
-            CONTRIBUTION_PATH: given("Give what the round asks for; it counts once", "Contribution"),
-            TURN_PATH: get(
-                "What a round that hides contributions wants of this device now",
-                [],
-                {
-                    "200": {"description": "The turn", "content": _content("Turn")},
-                    "204": {"description": "Nothing is wanted, or no more"},
-                },
-            ),
-            JOINING_PATH: given("Join such a round", "Member"),
-            DEALING_PATH: given("Deal shares of this device's secrets", "Dealing"),
-            UNMASKING_PATH: given("Take the masks off the sum", "Unmasking"),
-            REPOSITORY_PATH + "/metadata/{path}": get("TUF metadata", [path], file),
-            REPOSITORY_PATH + "/targets/{path}": get("A file of a bundle", [path], file),
-        },
+        "paths": _paths(),
         "components": {
-            "schemas": schemas,
+            "schemas": {kind.__name__: json_schema(kind) for kind in MESSAGES},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
     }
 
 
-_UNCHANGED = {"description": "Unchanged"}
+def _paths() -> dict[str, Any]:
+    unchanged = {"304": {"description": "Unchanged"}}
+    file = {"200": {"description": "The file"}, "206": {"description": "The range"}} | unchanged
+    known = {"name": "If-None-Match", "in": "header", "schema": {"type": "string"}}
+    path = {"name": "path", "in": "path", "required": True, "schema": {"type": "string"}}
+    taken = {"204": {"description": "Taken"}}
+    state = _answer("DesiredState, signed", "Envelope") | unchanged
+    asked = _answer("Round, signed", "Envelope") | {"204": {"description": "Nothing is asked for"}}
+    turn = _answer("The turn", "Turn") | {"204": {"description": "Nothing is wanted, or no more"}}
+    enrolled = _answer("Enrolled", "Enrolled", "201")
+    changed = {"204": {"description": "The service knows the new key alone"}}
+    received = _answer("Receipt", "Receipt")
+    proven = _answer("Token", "Token")
+    hidden = "What a round that hides contributions wants of this device now"
+    counts = "Give what the round asks for; it counts once"
+    return {
+        ENROLMENT_PATH: _post("Enrol a device", "Envelope", enrolled, secured=False),
+        TOKEN_PATH: _post("Prove the key, get a bearer token", "Envelope", proven, secured=False),
+        KEY_PATH: _post("Go over to another key", "Envelope", changed, secured=False),
+        REPORT_PATH: _post("Hand in reports", "ReportBatch", received),
+        STATE_PATH: _get("What this device should do", state, known),
+        ROUND_PATH: _get("What a campaign asks of this device", asked),
+        CONTRIBUTION_PATH: _post(counts, "Contribution", taken),
+        TURN_PATH: _get(hidden, turn),
+        JOINING_PATH: _post("Join such a round", "Member", taken),
+        DEALING_PATH: _post("Deal shares of this device's secrets", "Dealing", taken),
+        UNMASKING_PATH: _post("Take the masks off the sum", "Unmasking", taken),
+        REPOSITORY_PATH + "/metadata/{path}": _get("TUF metadata", file, path),
+        REPOSITORY_PATH + "/targets/{path}": _get("A file of a bundle", file, path),
+    }
+
+
+def _get(summary: str, answers: dict[str, Any], *parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"get": _operation(summary, answers) | {"parameters": list(parameters)}}
+
+
+def _post(summary: str, body: str, answers: dict[str, Any], secured: bool = True) -> dict[str, Any]:
+    asked = {"requestBody": {"required": True, "content": _content(body)}}
+    return {"post": _operation(summary, answers, secured) | asked}
+
+
+def _operation(summary: str, answers: dict[str, Any], secured: bool = True) -> dict[str, Any]:
+    problem = _content("Problem", "application/problem+json")
+    errors = {"default": {"description": "Problem details (RFC 9457)", "content": problem}}
+    return {
+        "summary": summary,
+        "responses": answers | errors,
+        "security": [{"bearer": []}] if secured else [],
+    }
+
+
+def _answer(description: str, name: str, status: str = "200") -> dict[str, Any]:
+    return {status: {"description": description, "content": _content(name)}}
 
 
 def _content(name: str, media_type: str = "application/json") -> dict[str, Any]:

@@ -22,6 +22,34 @@ from acclimate.rollout.console.entrance import Entrance
 from acclimate.rollout.console.sessions import BASE, COOKIE
 from acclimate.rollout.console.visit import PAGE_HEADERS, Page, endpoint, render
 
+_PAGES: tuple[tuple[str, str, Page], ...] = (
+    ("GET", "/", fleet_pages.fleets),
+    ("GET", "/new-fleet", fleet_pages.new_fleet),
+    ("POST", "/new-fleet", fleet_pages.create_fleet),
+    ("GET", "/fleets/{fleet}", fleet_pages.fleet),
+    ("GET", "/fleets/{fleet}/devices", device_pages.devices),
+    ("GET", "/fleets/{fleet}/devices/{device}", device_pages.device),
+    ("GET", "/fleets/{fleet}/devices/{device}/retire", device_pages.confirm_retirement),
+    ("POST", "/fleets/{fleet}/devices/{device}/retire", device_pages.retire),
+    ("GET", "/fleets/{fleet}/devices/{device}/resolve", device_pages.confirm_resolution),
+    ("POST", "/fleets/{fleet}/devices/{device}/resolve", device_pages.resolve),
+    ("GET", "/fleets/{fleet}/enrolment", device_pages.enrolment),
+    ("POST", "/fleets/{fleet}/enrolment", device_pages.create_token),
+    ("POST", "/fleets/{fleet}/enrolment/{token}/revoke", device_pages.revoke_token),
+    ("GET", "/fleets/{fleet}/baseline", fleet_pages.baseline),
+    ("POST", "/fleets/{fleet}/baseline", fleet_pages.set_baseline),
+    ("GET", "/fleets/{fleet}/rollouts/new", rollout_pages.new_rollout),
+    ("POST", "/fleets/{fleet}/rollouts/new", rollout_pages.plan_rollout),
+    ("GET", "/rollouts", rollout_pages.rollouts),
+    ("GET", "/rollouts/{rollout}", rollout_pages.rollout),
+    ("GET", "/rollouts/{rollout}/decisions", rollout_pages.decisions),
+    ("GET", "/rollouts/{rollout}/{operation}", rollout_pages.confirm),
+    ("POST", "/rollouts/{rollout}/{operation}", rollout_pages.operate),
+    ("GET", "/campaigns", campaign_pages.campaigns),
+    ("GET", "/campaigns/{campaign}", campaign_pages.campaign),
+    ("GET", "/audit", access_pages.audit),
+)
+
 
 def console(desk: Desk, operators: Operators, door: Door, secret: str) -> Starlette:
     """The console.
@@ -43,38 +71,14 @@ def console(desk: Desk, operators: Operators, door: Door, secret: str) -> Starle
         page.headers.update(problem.headers)
         return page
 
-    def route(path: str, page: Page, method: str = "GET") -> Route:
-        return Route(path, endpoint(page, desk, operators, door), methods=[method])
-
     app = Starlette(
         routes=[
             *Entrance(desk, door, secret).routes(),
             Mount("/static", StaticFiles(directory=Path(__file__).parent / "static")),
-            route("/", fleet_pages.fleets),
-            route("/new-fleet", fleet_pages.new_fleet),
-            route("/new-fleet", fleet_pages.create_fleet, "POST"),
-            route("/fleets/{fleet}", fleet_pages.fleet),
-            route("/fleets/{fleet}/devices", device_pages.devices),
-            route("/fleets/{fleet}/devices/{device}", device_pages.device),
-            route("/fleets/{fleet}/devices/{device}/retire", device_pages.confirm_retirement),
-            route("/fleets/{fleet}/devices/{device}/retire", device_pages.retire, "POST"),
-            route("/fleets/{fleet}/devices/{device}/resolve", device_pages.confirm_resolution),
-            route("/fleets/{fleet}/devices/{device}/resolve", device_pages.resolve, "POST"),
-            route("/fleets/{fleet}/enrolment", device_pages.enrolment),
-            route("/fleets/{fleet}/enrolment", device_pages.create_token, "POST"),
-            route("/fleets/{fleet}/enrolment/{token}/revoke", device_pages.revoke_token, "POST"),
-            route("/fleets/{fleet}/baseline", fleet_pages.baseline),
-            route("/fleets/{fleet}/baseline", fleet_pages.set_baseline, "POST"),
-            route("/fleets/{fleet}/rollouts/new", rollout_pages.new_rollout),
-            route("/fleets/{fleet}/rollouts/new", rollout_pages.plan_rollout, "POST"),
-            route("/rollouts", rollout_pages.rollouts),
-            route("/rollouts/{rollout}", rollout_pages.rollout),
-            route("/rollouts/{rollout}/decisions", rollout_pages.decisions),
-            route("/rollouts/{rollout}/{operation}", rollout_pages.confirm),
-            route("/rollouts/{rollout}/{operation}", rollout_pages.operate, "POST"),
-            route("/campaigns", campaign_pages.campaigns),
-            route("/campaigns/{campaign}", campaign_pages.campaign),
-            route("/audit", access_pages.audit),
+            *(
+                Route(path, endpoint(page, desk, operators, door), methods=[method])
+                for method, path, page in _PAGES
+            ),
         ],
         middleware=[
             Middleware(
