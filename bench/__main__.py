@@ -35,7 +35,7 @@ def main(names: list[str]) -> int:
 
 
 def _line(name: str) -> str:
-    summary = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text())) or ""
+    summary = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text("utf-8"))) or ""
     return f"{name}: {summary.partition(chr(10))[0]}"
 
 

@@ -77,7 +77,7 @@ def _bundle(reference: str) -> Mapping[str, bytes]:
     if not Path(reference).is_dir():
         return bundle_of(Registry.open(None), reference).files
     initialization = Initialization.load(Path(reference))
-    evaluation = json.loads((Path(reference) / "evaluation.json").read_text())
+    evaluation = json.loads((Path(reference) / "evaluation.json").read_text("utf-8"))
     release = Release("watch", 1, initialization.content_hash())
     expected = expected_curve(evaluation, initialization.adaptation.shots)
     return build_bundle(initialization, release, expected=expected).files

@@ -15,7 +15,7 @@ def table(results: Path) -> str:
         "| --- | --: | --: | --- | --: | --: | :-: |",
     ]
     for path in sorted(results.glob("*.json")):
-        result = json.loads(path.read_text())
+        result = json.loads(path.read_text("utf-8"))
         if "evaluation" in result:
             lines += _rows(path.stem, Evaluation.from_json(result["evaluation"]), result.get("scale", 1.0))
     return "\n".join(lines)

@@ -21,7 +21,7 @@ def run(people: Path | None, picture: Path) -> dict[str, Any]:
     """Take the figures over, by person."""
     if people is None:
         raise SystemExit("`watch` needs --people: the JSON of `python -m bench.watch_people --out`")
-    figures: dict[str, Any] = json.loads(people.read_text())
+    figures: dict[str, Any] = json.loads(people.read_text("utf-8"))
     _plot(figures["people"], picture)
     return {**figures, "seeds": 1}
 

@@ -99,7 +99,7 @@ def main() -> None:
             result = {"cpu_s": round(time.process_time() - began, 1), "machine": machine(), **result}
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(result, indent=1) + "\n")
-        result = json.loads(path.read_text())
+        result = json.loads(path.read_text("utf-8"))
         page, text = _rendered(name, result)
         insert(DOCS / "fields" / f"{page}.md", name, text)
         print(f"\n{name}\n{text}\npage: {DOCS / 'fields' / f'{page}.md'}", flush=True)
@@ -255,11 +255,11 @@ def persistence(problem: Problem, episodes: Episodes) -> float:
 
 def insert(page: Path, name: str, text: str) -> None:
     begin, end = f"<!-- {name}: generated -->", f"<!-- {name}: end -->"
-    content = page.read_text()
+    content = page.read_text("utf-8")
     if begin not in content:
         raise SystemExit(f"{page} has no place for the table: write {begin} and {end} where it belongs")
     between = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    page.write_text(between.sub(lambda _: f"{begin}\n{text}\n{end}", content))
+    page.write_text(between.sub(lambda _: f"{begin}\n{text}\n{end}", content), encoding="utf-8")
 
 
 def _arguments() -> argparse.Namespace:

@@ -128,7 +128,7 @@ def open_loop(
 
 def cpu_s(pid: int) -> float:
     """CPU seconds of a process and of those it started, so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / 100
 
 

@@ -148,7 +148,7 @@ def started(command: list[str], environment: dict[str, str], folder: Path, url: 
             if answers(url):
                 break
             if process.poll() is not None:
-                raise RuntimeError((folder / "server.log").read_text()[-2000:])
+                raise RuntimeError((folder / "server.log").read_text("utf-8")[-2000:])
             time.sleep(0.1)
         yield process.pid
     finally:

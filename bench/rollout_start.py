@@ -65,7 +65,7 @@ def measure(url: str) -> dict[str, float]:
 
 def _resident() -> float:
     """Mebibytes."""
-    with open("/proc/self/statm") as statm:
+    with open("/proc/self/statm", encoding="utf-8") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 

@@ -182,7 +182,7 @@ def _measured(stage: Callable[..., dict[str, float]], arguments: tuple[Any, ...]
 
 def private_bytes() -> int:
     """Memory that only this process holds; mapped files are the system's cache and can be dropped."""
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text("utf-8")
     return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) * 1024  # type: ignore[index]
 
 

@@ -101,7 +101,7 @@ def write(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, page in PAGES.items():
         path, text = folder / f"{name}.md", _text(page, rows_of(name))
-        if not path.exists() or path.read_text() != text:
+        if not path.exists() or path.read_text("utf-8") != text:
             path.write_text(text)
 
 
@@ -109,7 +109,7 @@ def chart_readme() -> str:
     """The chart's README: how to install it, what it runs, what to mind, and every value."""
     import yaml
 
-    chart = yaml.safe_load((CHART.parent / "Chart.yaml").read_text())
+    chart = yaml.safe_load((CHART.parent / "Chart.yaml").read_text("utf-8"))
     images = yaml.safe_load(chart["annotations"]["artifacthub.io/images"])
     needs = [f"- {one.strip()}" for one in chart["annotations"]["acclimate/needs"].split(";")]
     lines = [
@@ -120,7 +120,7 @@ def chart_readme() -> str:
         chart["description"],
         "",
     ]
-    lines += [(CHART.parent / "files" / "introduction.md").read_text().strip(), ""]
+    lines += [(CHART.parent / "files" / "introduction.md").read_text("utf-8").strip(), ""]
     lines += ["## What it does not install", "", *needs, "", "## Images", ""]
     lines += ["For a cluster without a way out, copy these and set `images.registry`:", ""]
     lines += [f"- `{one['image']}`: {one['name']}" for one in images]

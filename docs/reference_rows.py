@@ -132,7 +132,7 @@ def chart_values() -> Iterator[Row]:
     above: list[str] = []
     path: list[tuple[int, str]] = []
     listed = 10**6  # indentation of the list being read: its entries are explained by its own comment
-    for line in CHART.read_text().splitlines():
+    for line in CHART.read_text("utf-8").splitlines():
         indentation = len(line) - len(line.lstrip())
         if line.strip().startswith("- "):
             listed = indentation

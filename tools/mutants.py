@@ -119,7 +119,7 @@ def score(name: str, sample: int | None, seed: int) -> float:
     reach = Reach.measured(room)
     shutil.rmtree(Path(room.source) / "__pycache__", ignore_errors=True)
     mutants = drawn(room, sample, seed)
-    accepted = set(ACCEPTED.read_text().splitlines())
+    accepted = set(ACCEPTED.read_text("utf-8").splitlines())
     survivors, tried = [], 0
     for mutant in mutants:
         diff = survived(mutant, reach)
@@ -151,7 +151,7 @@ def all_mutants(source: str) -> Iterator[Mutant]:
     operators = {name: get_operator(name) for name in operator_names() if not UNNOTICED.match(name)}
     usable = {name: operator() for name, operator in operators.items() if not operator.arguments()}
     for path in sorted(Path(source).rglob("*.py")):
-        nodes = list(ast_nodes(get_ast(path.read_text())))
+        nodes = list(ast_nodes(get_ast(path.read_text("utf-8"))))
         for name, operator in sorted(usable.items()):
             places = [start for node in nodes for start, _ in operator.mutation_positions(node)]
             for occurrence, (line, _) in enumerate(places):
@@ -161,15 +161,15 @@ def all_mutants(source: str) -> Iterator[Mutant]:
 def survived(mutant: Mutant, reach: Reach) -> list[str] | None:
     """Make the change, run what reaches it and undo it; the change as a diff where no test failed."""
     path = Path(mutant.file)
-    code = path.read_text()
+    code = path.read_text("utf-8")
     changed = mutate_code(code, get_operator(mutant.operator)(), mutant.occurrence)
-    path.write_text(changed)
+    path.write_text(changed, encoding="utf-8")
     try:
         tests = reach.of(mutant)
         if tests and not passes(tests, [Chosen(tests)], limit_s=60 + 10 * reach.seconds_of(tests)):
             return None
     finally:
-        path.write_text(code)
+        path.write_text(code, encoding="utf-8")
     return list(difflib.unified_diff(code.splitlines(), changed.splitlines(), lineterm="", n=1))
 
 
@@ -194,7 +194,7 @@ class Reach:
         for path in measured.measured_files():
             lines = measured.contexts_by_lineno(path)
             tests[os.path.relpath(path)] = {line: sorted(map(test_of, all_)) for line, all_ in lines.items()}
-        return cls(tests, json.loads(times.read_text()))
+        return cls(tests, json.loads(times.read_text("utf-8")))
 
     def of(self, mutant: Mutant) -> list[str]:
         """The tests that reach a mutant's line, quickest first.
@@ -262,7 +262,7 @@ def passes(tests: list[str], plugins: list[object], limit_s: float, options: Col
     if not child:
         try:
             os.setsid()
-            with open(os.devnull, "w") as nowhere:
+            with open(os.devnull, "w", encoding="utf-8") as nowhere:
                 os.dup2(nowhere.fileno(), 1)
                 os.dup2(nowhere.fileno(), 2)
             resource.setrlimit(resource.RLIMIT_CPU, (int(limit_s), int(limit_s) + 1))

@@ -38,13 +38,13 @@ FOLLOWERS = {
 
 def version() -> str:
     """The version of this release."""
-    return re.findall(OWN[1], (ROOT / OWN[0]).read_text())[0]
+    return re.findall(OWN[1], (ROOT / OWN[0]).read_text("utf-8"))[0]
 
 
 def others() -> dict[str, set[str]]:
     """The versions that stand elsewhere, by file."""
     return {
-        path: set(re.findall(pattern, (ROOT / path).read_text(), re.MULTILINE))
+        path: set(re.findall(pattern, (ROOT / path).read_text("utf-8"), re.MULTILINE))
         for path, pattern in FOLLOWERS.items()
     }
 
@@ -53,11 +53,9 @@ def set_version(new: str) -> None:
     """Write the version of the next release wherever one stands."""
     for path, pattern in (OWN, *FOLLOWERS.items()):
         file = ROOT / path
-        file.write_text(
-            re.sub(
-                pattern, lambda match: match[0].replace(match[1], new), file.read_text(), flags=re.MULTILINE
-            )
-        )
+        text = file.read_text("utf-8")
+        text = re.sub(pattern, lambda match: match[0].replace(match[1], new), text, flags=re.MULTILINE)
+        file.write_text(text, "utf-8")
 
 
 def cut(changelog: str, new: str, day: str) -> str:
@@ -80,7 +78,7 @@ def rehearse(out: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     (out / "CHANGELOG.md").write_text(
-        cut((ROOT / "CHANGELOG.md").read_text(), version(), datetime.now(UTC).strftime("%Y-%m-%d"))
+        cut((ROOT / "CHANGELOG.md").read_text("utf-8"), version(), datetime.now(UTC).strftime("%Y-%m-%d"))
     )
     wheels = [build(name, folder, out) for name, folder in DISTRIBUTIONS.items()]
     chart(out)

@@ -50,7 +50,7 @@ def watch(rollout: str, hours: float, page: Path) -> str:
         RolloutError: the rollout was rolled back or aborted.
     """
     if not rollout:
-        page.write_text("The release became the fleet's baseline: there was no rollout.\n")
+        page.write_text("The release became the fleet's baseline: there was no rollout.\n", encoding="utf-8")
         return "baseline"
     service, until, told = connect(), time.monotonic() + hours * 3600, ""
     found, decisions = _look(service, rollout)
@@ -67,7 +67,7 @@ def watch(rollout: str, hours: float, page: Path) -> str:
             found, decisions = _look(service, rollout)
         except RolloutError as error:  # it was there before: a rollout outlives restarts of the service
             log.warning("waiting", extra={"rollout": rollout, "error": error})
-    page.write_text(_page(found, decisions))
+    page.write_text(_page(found, decisions), encoding="utf-8")
     if state in ("rolled_back", "aborted"):
         raise RolloutError(f"rollout {rollout} was {state.replace('_', ' ')}: {reason}")
     return state

@@ -57,8 +57,8 @@ def report(tasks: Path, document: Path, page: Path) -> None:
     prepared = unpack(tasks)
     listener = LoggedJob(prepared.recipe.name)
     text = check_data(open_problem(prepared.located), listener)
-    document.write_text(text)
-    page.write_text(pages.data_report(prepared.recipe.name, json.loads(text)))
+    document.write_text(text, encoding="utf-8")
+    page.write_text(pages.data_report(prepared.recipe.name, json.loads(text)), encoding="utf-8")
 
 
 @step
@@ -106,10 +106,10 @@ def evaluate(tasks: Path, checkpoints: Path, evaluation: Path, page: Path) -> di
     problem = open_problem(prepared.located)
     metas = {phase: load_checkpoint(checkpoints / f"{phase}.pt").result for phase in phases(problem)}
     found = evaluate_starts(problem, metas, LoggedJob(prepared.recipe.name))
-    evaluation.write_text(json.dumps(found.as_json(), indent=2) + "\n")
+    evaluation.write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
     picture = page.with_name("adaptation.png")
     save_plot(found, prepared.recipe.name, picture)
-    page.write_text(pages.evaluation(prepared.recipe.name, found, picture.read_bytes()))
+    page.write_text(pages.evaluation(prepared.recipe.name, found, picture.read_bytes()), encoding="utf-8")
     return found.figures()
 
 
@@ -144,7 +144,7 @@ def gate(
     """
     prepared = unpack(tasks)
     recipe = prepared.located
-    lost = judge(Evaluation.from_json(json.loads(evaluation.read_text())))
+    lost = judge(Evaluation.from_json(json.loads(evaluation.read_text("utf-8"))))
     requirement = Requirement(minimum_gain, proven)
     found = challenge_champion(
         recipe, Initialization.load(initialization), Registry.open(), champion, requirement
@@ -177,8 +177,8 @@ def register(
         tags: further lineage, such as the alert that called for it.
     """
     prepared = unpack(tasks)
-    judged = json.loads(verdict.read_text())
-    found = Evaluation.from_json(json.loads(evaluation.read_text()))
+    judged = json.loads(verdict.read_text("utf-8"))
+    found = Evaluation.from_json(json.loads(evaluation.read_text("utf-8")))
     sentence = judge(found).sentence
     registry = Registry.open()
     recipe = _trained_recipe(registry, run_id)
@@ -198,8 +198,8 @@ def register(
         evaluation=found.as_json(),
         files={
             "recipe.yaml": to_yaml(recipe),
-            DATA_REPORT: document.read_text(),
-            "gate.json": verdict.read_text(),
+            DATA_REPORT: document.read_text("utf-8"),
+            "gate.json": verdict.read_text("utf-8"),
         },
         lineage={**tags, **lineage, "gate": judged["reason"]},
         metrics=found.figures(),
@@ -216,7 +216,7 @@ def _gated(
         TrainingError: it did not pass and must.
     """
     gated = Gated(document["passed"], document["reason"], figures)
-    verdict.write_text(json.dumps(document, indent=2) + "\n")
+    verdict.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     log.info("gated", extra={"passed": gated.passed, "detail": gated.reason})
     if must_pass and not gated.passed:
         raise TrainingError(f"nothing is registered: {gated.reason}")

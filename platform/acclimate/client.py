@@ -173,7 +173,7 @@ def _saved_credentials() -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        saved = json.loads(path.read_text())
+        saved = json.loads(path.read_text("utf-8"))
         url, token = saved["url"], saved["token"]
         if isinstance(url, str) and isinstance(token, str):
             return {"url": url, "token": token}

@@ -55,11 +55,9 @@ class Documents:
 
     def shipped(self) -> dict[str, str]:
         """The text of each shipped document, by name."""
-        return {
-            entry.name.removesuffix(".yaml"): entry.read_text()
-            for entry in sorted(self._shipped.iterdir(), key=lambda entry: entry.name)
-            if entry.name.endswith(".yaml")
-        }
+        files = {entry.name: entry for entry in self._shipped.iterdir() if entry.name.endswith(".yaml")}
+        names = sorted(name.removesuffix(".yaml") for name in files)
+        return {name: files[f"{name}.yaml"].read_text("utf-8") for name in names}
 
     def _text_of(self, name_or_path: str) -> str:
         variable = name_or_path.removeprefix("env:")
@@ -73,10 +71,9 @@ class Documents:
         try:
             return Path(name_or_path).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise self._error(
-                f"cannot read {self._kind} {name_or_path!r} ({error}): give a YAML file or one of "
-                f"{', '.join(shipped)}"
-            ) from error
+            hint = did_you_mean(name_or_path, shipped, f"give a YAML file or one of {', '.join(shipped)}")
+            why = error.strerror if isinstance(error, OSError) else error
+            raise self._error(f"cannot read {self._kind} {name_or_path!r} ({why}): {hint}") from error
 
     def _apply(self, document: dict[str, Any], change: str) -> None:
         key, equals, value = change.partition("=")

@@ -186,7 +186,7 @@ class Initialization:
             ModelError: a file is missing or is not what `save` writes.
         """
         try:
-            meta = json.loads((directory / "initialization.json").read_text())
+            meta = json.loads((directory / "initialization.json").read_text("utf-8"))
             tensors = load_file(directory / "initialization.safetensors")
             return Initialization(
                 params=_with_prefix(tensors, "param."),

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acclimate.documents import mapping_in, parse_yaml
-from acclimate.errors import RecipeError
-from acclimate.training.recipe_file import load_recipe
+from acclimate.errors import RecipeError, ScenarioError
+from acclimate.simulation.scenario_file import load_scenario
+from acclimate.training.recipe_file import load_recipe, shipped_recipes
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n"
@@ -103,3 +104,14 @@ def test_a_change_that_is_no_yaml_is_refused(change: str) -> None:
     with pytest.raises(RecipeError, match="change") as raised:
         load_recipe("sinusoid", [change])
     assert len(str(raised.value)) < 1_000
+
+
+def test_a_name_that_is_nearly_a_shipped_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError, match=r"'wath' \(No such file or directory\): did you mean 'watch'\?"):
+        load_recipe("wath")
+    with pytest.raises(ScenarioError, match=r"did you mean 'gestures'\?"):
+        load_scenario("gesture")
+    with pytest.raises(ScenarioError, match="give a YAML file or one of gas-drift, gestures, sensors, watch"):
+        load_scenario("zzz")
+    assert list(shipped_recipes()) == sorted(shipped_recipes())

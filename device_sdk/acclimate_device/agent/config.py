@@ -75,9 +75,7 @@ class AgentConfig:
         known = {one.name for one in fields(AgentConfig)}
         for key in values:
             if key not in known:
-                near = difflib.get_close_matches(key, known, 1)
-                hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(sorted(known))}"
-                raise ConfigError(f"{where}: unknown key {key!r}: {hint}")
+                raise ConfigError(f"{where}: {unknown_key(key, known)}")
         for key in ("service", "state", "root"):
             if key not in values:
                 raise ConfigError(f"{where}: {key!r} is missing: see the README of acclimate-device")
@@ -201,3 +199,10 @@ def url_of(where: str, url: str, schemes: Collection[str]) -> SplitResult:
             "prove who asks, not passwords"
         )
     return parts
+
+
+def unknown_key(key: str, known: Collection[str]) -> str:
+    """What is wrong with a key that is none, and which was meant or which there are."""
+    near = difflib.get_close_matches(key, known, 1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(sorted(known))}"
+    return f"unknown key {key!r}: {hint}"

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from acclimate_device.agent.agent import Agent
-from acclimate_device.agent.config import AgentConfig, path_of, read_toml
+from acclimate_device.agent.config import AgentConfig, path_of, read_toml, unknown_key
 from acclimate_device.agent.service import problem
 from acclimate_device.errors import BundleError, ConfigError, DeviceError, TransportError
 from acclimate_device.mcu.child import Child
@@ -101,7 +101,7 @@ def _child(path: Path, name: str, table: Any, own: AgentConfig) -> ChildConfig:
         raise ConfigError(f"{where}: use a name of letters, digits, - and _, and a table")
     for key, value in table.items():
         if key not in _KEYS:
-            raise ConfigError(f"{where}: unknown key {key!r}: known keys are {', '.join(_KEYS)}")
+            raise ConfigError(f"{where}: {unknown_key(key, _KEYS)}")
         if type(value) is not _KEYS[key]:
             raise ConfigError(f"{where}: {key} is {value!r}: give a {_KEYS[key].__name__}")
     for key in ("port", "bundle"):

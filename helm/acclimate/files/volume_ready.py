@@ -7,7 +7,7 @@ import sys
 folder = sys.argv[1]
 try:
     probe = os.path.join(folder, ".writable")
-    with open(probe, "w") as file:
+    with open(probe, "w", encoding="utf-8") as file:
         file.write("")
     os.remove(probe)
 except OSError as error:

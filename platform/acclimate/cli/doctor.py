@@ -93,7 +93,7 @@ def _saved_url() -> str | None:
     except ModuleNotFoundError:
         return None
     try:
-        return str(json_format.loads(credentials_file().read_text())["url"])
+        return str(json_format.loads(credentials_file().read_text("utf-8"))["url"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -15,6 +15,7 @@ from acclimate.cli.advice import advice_on, say
 from acclimate.cli.options import LocalPath, json_option, tracking_option
 from acclimate.cli.output import err, next_step, out, print_fields, print_json, print_table
 from acclimate.errors import RecipeError
+from acclimate.nearest import did_you_mean
 from acclimate.references import split_reference
 
 if TYPE_CHECKING:
@@ -203,8 +204,9 @@ def recipes(name: str | None, keys: bool, tracking_uri: str | None, as_json: boo
         return
     text = _recipe_of(name, tracking_uri) if "@" in name else shipped.get(name)
     if text is None:
-        there = f"there are {', '.join(shipped)}; NAME@REF prints that of a registered version"
-        raise RecipeError(f"no recipe {name!r} is shipped: {there}")
+        hint = did_you_mean(name, shipped, f"there are {', '.join(shipped)}")
+        versions = "NAME@REF prints that of a registered version"
+        raise RecipeError(f"no recipe {name!r} is shipped: {hint}; {versions}")
     if as_json:
         print_json(Recipe.model_validate(yaml.safe_load(text)).model_dump(mode="json"))
         return

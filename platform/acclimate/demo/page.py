@@ -30,7 +30,7 @@ def page(
     console = resources.files("acclimate.rollout.console") / "static" / "console.css"
     own = resources.files("acclimate.demo") / "page.css"
     return _TEMPLATES.get_template("page.html").render(
-        style=Markup(console.read_text() + own.read_text()),  # both are our own files
+        style=Markup(console.read_text("utf-8") + own.read_text("utf-8")),  # both are our own files
         lede=lede,
         figures=figures,
         hero=hero,

@@ -76,7 +76,7 @@ def report(
     hero = told.hero()
     lede = narration.lede(told.settled.devices, took_s, cpu_s)
     figures = narration.summary(told.settled, told.drifted, told.second, told.third, told.outcome)
-    file.write_text(page(lede, figures, hero, told.chapters(), links))
+    file.write_text(page(lede, figures, hero, told.chapters(), links), encoding="utf-8")
     figures_file = file.with_suffix(".json")
     document = {"took_s": took_s, "cpu_s": cpu_s, "figures": dict(figures), "fleet": told.outcome.as_dict()}
     figures_file.write_text(json.dumps(document, indent=2) + "\n")

@@ -43,7 +43,7 @@ def make_project(name: str, parent: Path) -> Path:
         write_recordings(made / "recordings.csv")
         for file in ("recipe.yaml", "device.py", "README.md"):
             template = resources.files("acclimate.project") / "templates" / f"{file}.tmpl"
-            (made / file).write_text(_filled(template.read_text(), name))
+            (made / file).write_text(_filled(template.read_text("utf-8"), name))
         os.replace(made, folder)
     return folder
 
@@ -51,7 +51,7 @@ def make_project(name: str, parent: Path) -> Path:
 def write_recordings(path: Path) -> None:
     """Twenty pumps, ten rows a second, each mounted in its own way: which sensor rises when differs."""
     random = np.random.default_rng(0)
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["device", "time_s", "pressure_bar", "flow_l_s", "state"])
         for device in range(DEVICES):

@@ -32,7 +32,7 @@ def serving(location: StoreLocation, port: int = 0) -> Iterator[str]:
     """
     port = _free_port(port)
     url = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryFile("w+") as log:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         # a session of its own, so that Ctrl-C reaches us alone and we end the server and its workers together
         process = subprocess.Popen(
             command(port), env=environment(location), stdout=log, stderr=log, start_new_session=True

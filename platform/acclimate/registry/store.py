@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from acclimate.addresses import without_password
 from acclimate.errors import ModelError, RegistryError
+from acclimate.nearest import did_you_mean
 from acclimate.registry.client import as_default, connect, translated
 from acclimate.registry.keys import as_keys
 from acclimate.registry.location import StoreLocation, locate
@@ -68,8 +69,9 @@ class Registry:
             names = {each.experiment_id: each.name for each in self.client.search_experiments()}
             wanted = [key for key, name in names.items() if experiment in (None, name)]
             if not wanted:
-                known = ", ".join(sorted(names.values())) or "none"
-                raise RegistryError(f"no experiment {experiment!r} is recorded: there are {known}")
+                known = sorted(names.values())
+                hint = did_you_mean(str(experiment), known, f"there are {', '.join(known) or 'none'}")
+                raise RegistryError(f"no experiment {experiment!r} is recorded: {hint}")
             found = self.client.search_runs(wanted, max_results=limit, order_by=["start_time DESC"])
         return [RunInfo.of(run, names[run.info.experiment_id]) for run in found]
 
@@ -191,7 +193,7 @@ class Registry:
     def evaluation(self, name: str, ref: str = CANDIDATE) -> dict[str, Any]:
         """The evaluation that was registered with a version, see `acclimate.evaluation`."""
         with self._files(self.version(name, ref)) as folder:
-            evaluation = json.loads((folder / EVALUATION_FILE).read_text())
+            evaluation = json.loads((folder / EVALUATION_FILE).read_text("utf-8"))
             if not isinstance(evaluation, dict):
                 raise ValueError(f"{EVALUATION_FILE} maps no keys to values")
         return evaluation

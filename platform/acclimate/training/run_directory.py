@@ -75,7 +75,7 @@ class RunDirectory:
     def mlflow_run_id(self) -> str | None:
         """The MLflow run this run writes to, once it has one."""
         file = self.path / "mlflow_run"
-        return file.read_text().strip() if file.exists() else None
+        return file.read_text("utf-8").strip() if file.exists() else None
 
     def set_mlflow_run_id(self, run_id: str) -> None:
         write_whole(self.path / "mlflow_run", run_id)

@@ -223,7 +223,7 @@ def _check_same(directory: Path, jobs: Mapping[str, Job]) -> None:
     """Note what is compared, or refuse to mix it with another comparison's results."""
     plan = {name: [job.recipe.content_hash(), _measured(job.recipe)] for name, job in jobs.items()}
     path = directory / "plan.json"
-    if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(plan)):
+    if path.exists() and json.loads(path.read_text("utf-8")) != json.loads(json.dumps(plan)):
         raise TrainingError(
             f"{directory} holds a comparison of another recipe, other folds or other candidates: start it "
             "again without --resume"
@@ -239,7 +239,7 @@ def _measured(recipe: Recipe) -> dict[str, Any]:
 
 def _read(directory: Path, jobs: Mapping[str, Job]) -> dict[str, dict[str, Any]]:
     files = {name: _file(directory, name) for name in jobs}
-    return {name: json.loads(path.read_text()) for name, path in files.items() if path.exists()}
+    return {name: json.loads(path.read_text("utf-8")) for name, path in files.items() if path.exists()}
 
 
 def _file(directory: Path, name: str) -> Path:

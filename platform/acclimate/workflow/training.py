@@ -126,7 +126,7 @@ def _fresh_start(directory: RunDirectory, phase: str, problem: Problem) -> MetaP
 def _pinned(directory: RunDirectory, problems: Mapping[str, Problem]) -> dict[str, Problem]:
     """The problems, each with the engine that this run began with: bits must not depend on who resumes it."""
     path = directory.path / "engines.json"
-    known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    known: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
     settled = {phase: pinned(problem, known.get(phase)) for phase, problem in problems.items()}
     engines = {phase: problem.recipe.learner.compile for phase, problem in settled.items()}
     if engines != known:

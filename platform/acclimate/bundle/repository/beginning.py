@@ -65,7 +65,7 @@ def _take_back(directory: Path) -> None:
     marker, metadata = directory / UNFINISHED, directory / "metadata"
     if not marker.is_file() or any(metadata.glob("2.*")):  # the second version of anything: it was in use
         return
-    for line in marker.read_text().splitlines():
+    for line in marker.read_text("utf-8").splitlines():
         Path(line).unlink(missing_ok=True)
     for left in metadata.glob("*"):
         left.unlink()

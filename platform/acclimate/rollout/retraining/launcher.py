@@ -162,7 +162,7 @@ class _Process:
 def _made(out: Path) -> str:
     """What a command that prints JSON with a `version`, as `acclimate train --json` does, says it made."""
     try:
-        said = json.loads(out.read_text())
+        said = json.loads(out.read_text("utf-8"))
         version = said["version"]
         return f"{version['name']} version {version['version']} is registered"
     except (ValueError, TypeError, KeyError):

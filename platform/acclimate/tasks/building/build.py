@@ -185,7 +185,7 @@ def _content_hash(scratch: Path) -> str:
 
 def _fingerprint_in(directory: Path) -> str | None:
     try:
-        return str(json.loads((directory / INFO).read_text())["fingerprint"])
+        return str(json.loads((directory / INFO).read_text("utf-8"))["fingerprint"])
     except (OSError, ValueError, KeyError):
         return None
 

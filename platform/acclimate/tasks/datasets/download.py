@@ -91,7 +91,7 @@ def _check(download: Download, part: Path, folder: Path) -> None:
 
 def _pins(folder: Path) -> dict[str, str]:
     try:
-        pins: dict[str, str] = json.loads((folder / PINS).read_text())
+        pins: dict[str, str] = json.loads((folder / PINS).read_text("utf-8"))
     except FileNotFoundError:
         return {}
     except ValueError as error:

@@ -71,7 +71,7 @@ class StoredPool:
         mode: Any = "r" if mmap else None
         starts = path / STARTS
         try:
-            document = json.loads((path / INFO).read_text())
+            document = json.loads((path / INFO).read_text("utf-8"))
             if "stored" in document:
                 return cls(**opened(str(path), document))
             info = PoolInfo.from_dict(document)

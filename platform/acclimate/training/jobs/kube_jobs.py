@@ -172,7 +172,8 @@ def _connect_inside() -> tuple[Any, str] | None:
         config.load_incluster_config()
     except config.ConfigException:
         return None
-    return client.ApiClient(), Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text()
+    namespace = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+    return client.ApiClient(), namespace.read_text("utf-8")
 
 
 def _job(found: Any) -> Job:

@@ -151,7 +151,7 @@ def ray_token() -> str | None:
     path = os.environ.get("RAY_AUTH_TOKEN_PATH")
     file = Path(path) if path else Path.home() / ".ray" / "auth_token"
     try:
-        return file.read_text().strip()
+        return file.read_text("utf-8").strip()
     except OSError as error:
         if path:
             raise TrainingError(f"RAY_AUTH_TOKEN_PATH is {path!r}, which cannot be read ({error})") from error
