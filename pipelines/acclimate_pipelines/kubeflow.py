@@ -197,7 +197,8 @@ def _reach(host: str, token: str) -> None:
         from kubernetes import config
 
         try:
-            config.load_config()
+            with contextlib.redirect_stdout(io.StringIO()):  # it prints where it looks
+                config.load_config()
         except (config.ConfigException, OSError) as error:
             raise TrainingError(_unreachable("the current Kubernetes context", error)) from error
         return

@@ -182,6 +182,7 @@ def test_a_child_that_trusts_another_key_keeps_what_it_runs(world, board) -> Non
         ('key = "gateway.pem"\n', "names no child"),
         ('key = "gateway.pem"\n[child.a]\nport = "x"\n', "'bundle' is missing"),
         ('key = "gateway.pem"\n[child.a]\nport = 3\n', "port is 3"),
+        ('key = "gateway.pem"\n[child.a]\nprot = "x"\n', "unknown key 'prot': did you mean 'port'"),
         (
             'key = "k"\n[child.a]\nport = "x"\nbundle = "b"\n[child.b]\nport = "x"\nbundle = "b"\n',
             "2 children have the port 'x'",

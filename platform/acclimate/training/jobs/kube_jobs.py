@@ -15,6 +15,7 @@ from kubernetes import client, config, watch
 from kubernetes.client.exceptions import ApiException
 
 from acclimate.errors import TrainingError
+from acclimate.nearest import did_you_mean
 from acclimate.training.jobs.job import Job, JobState, Order, UnreachableError
 from acclimate.training.jobs.rayjob import GROUP, MANAGED_BY, PLURAL, RECIPE_LABEL, VERSION, Pods, rayjob
 
@@ -157,8 +158,9 @@ def _connect(context: str | None) -> tuple[Any, str]:
         ) from error
     chosen = next((each for each in contexts if each["name"] == context), None) if context else active
     if chosen is None:
-        known = ", ".join(each["name"] for each in contexts)
-        raise TrainingError(f"the kubeconfig has no context {context!r}: it has {known}")
+        known = [each["name"] for each in contexts]
+        hint = did_you_mean(str(context), known, f"it has {', '.join(known)}")
+        raise TrainingError(f"the kubeconfig has no context {context!r}: {hint}")
     try:
         connection = config.new_client_from_config(file, chosen["name"])
     except config.ConfigException as error:
