@@ -61,7 +61,7 @@ ROOMS = {
     "learners": Room("platform/acclimate/learners", ["tests/unit/learners"], ("torch", "numpy", "sklearn")),
     "storage": Room(
         "device_sdk/acclimate_device/storage",
-        of_device("queue trouble damage transport agent contributing model power_cuts"),
+        of_device("storage queue trouble damage transport agent contributing model power_cuts"),
     ),
     "online": Room(
         "device_sdk/acclimate_device/online",
