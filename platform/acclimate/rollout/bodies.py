@@ -23,6 +23,13 @@ from acclimate.rollout.domain.plan import DEFAULT_GATES, Gate, Plan, Wave
 from acclimate_device.protocol import LIMITS, Release
 
 NO_CONTROL = r"^[^\x00-\x1f\x7f]*$"
+IDENTIFIER = r"^[A-Za-z0-9][A-Za-z0-9._:-]*$"
+WORDS = {
+    FLEET_NAME: "a fleet's name has at most 63 lower-case letters and digits, and hyphens between them",
+    NO_CONTROL: "it takes no line breaks or other control characters",
+    IDENTIFIER: "an id has letters, digits, and . _ : - between them",
+}
+"""What a pattern asks for, for people."""
 FleetName = Annotated[str, StringConstraints(pattern=FLEET_NAME)]
 Line = Annotated[str, StringConstraints(max_length=500, pattern=NO_CONTROL)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=NO_CONTROL)]

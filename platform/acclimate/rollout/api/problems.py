@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import reprlib
 import secrets
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -23,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from acclimate.errors import AcclimateError, StoreError
+from acclimate.rollout.bodies import WORDS
 from acclimate.rollout.store import ConflictError, NotFoundError
 
 MEDIA_TYPE = "application/problem+json"
@@ -70,9 +72,15 @@ def unauthenticated(detail: str) -> ProblemError:
 
 def from_validation(error: RequestValidationError) -> ProblemError:
     """A request that does not fit the schema, with each place that is wrong."""
-    errors = [{"at": "/".join(map(str, item["loc"])), "detail": str(item["msg"])} for item in error.errors()]
+    errors = [{"at": "/".join(map(str, item["loc"])), "detail": _detail(item)} for item in error.errors()]
     first = errors[0]
     return ProblemError(422, "invalid-request", f"{first['at']}: {first['detail']}", errors=errors)
+
+
+def _detail(item: Mapping[str, Any]) -> str:
+    """What is wrong at a place; a pattern is no sentence."""
+    words = WORDS.get(item.get("ctx", {}).get("pattern", ""))
+    return str(item["msg"]) if words is None else f"{reprlib.repr(item['input'])} does not fit: {words}"
 
 
 def why_unavailable(error: BaseException) -> str:

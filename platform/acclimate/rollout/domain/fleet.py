@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from acclimate_device.protocol import Release
 
 FLEET_NAME = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
+"""Part of a label, an address and a file's name: at most 63 lower-case letters, digits and inner hyphens."""
 MOST_DEVICES = 100_000_000
 MOST_ENROLMENTS = 1_000_000
 

@@ -164,7 +164,8 @@ def read_device(connection: Connection, fleet: str, device_id: str) -> Device:
     query = select(DEVICES).where(DEVICES.c.fleet == fleet, DEVICES.c.id == device_id)
     row = connection.execute(query).mappings().first()
     if row is None:
-        raise NotFoundError(f"fleet {fleet!r} has no device {device_id!r}")
+        remedy = f"list them with: acclimate device list {fleet}"
+        raise NotFoundError(f"fleet {fleet!r} has no device {device_id!r}: {remedy}")
     return rows.device_of(row)
 
 

@@ -82,6 +82,21 @@ async def test_console_and_rest_interface_take_the_same_names(world, name):
     await world.call("POST", "/fleets", {"name": name}, 422)
 
 
+async def test_what_a_name_may_hold_is_told_in_words_and_where_to_look_in_commands(world):
+    wrong = await world.call("POST", "/fleets", {"name": "Bad Name"}, 422)
+    assert wrong["detail"] == (
+        "body/name: 'Bad Name' does not fit: a fleet's name has at most 63 lower-case letters and digits, "
+        "and hyphens between them"
+    )
+    assert "digits, and . _ : -" in (await world.call("GET", "/rollouts/a%20b", None, 422))["detail"]
+    missing = await world.call("GET", "/fleets/plant/devices/nobody", None, 404)
+    assert missing["detail"].endswith("list them with: acclimate device list plant")
+    missing = await world.call("DELETE", "/tokens/none", None, 404)
+    assert missing["detail"].endswith("list them with: acclimate token list")
+    missing = await world.call("DELETE", "/fleets/plant/enrolment-tokens/none", None, 404)
+    assert missing["detail"].endswith("list them with: acclimate fleet tokens plant")
+
+
 async def test_pages_of_what_names_nothing_are_not_found(world):
     await sign_in(world)
     for path in ("/fleets/a%00b", "/rollouts/%ff", "/fleets/plant/devices/%00", "/rollouts/" + "r" * 300):

@@ -61,7 +61,7 @@ def revoke_token(desk: AtDesk, operator: AsAdmin, token: Identifier) -> None:
     The last one with which an administrator of all fleets can enter stays, unless a provider signs some in.
     """
     if token not in {one.id for one in desk.store.api_tokens() if operator.sees(one.fleet)}:
-        raise NotFoundError(f"no API token {token!r}")
+        raise NotFoundError(f"there is no API token {token!r}: list them with: acclimate token list")
     keep_one = not desk.settings.oidc_admins
     desk.store.revoke_api_token(token, time.time(), operator.name, keep_one)
 

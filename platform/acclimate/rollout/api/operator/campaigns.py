@@ -31,6 +31,7 @@ from acclimate.rollout.domain.campaign import (
     moved,
     noises_of,
 )
+from acclimate.rollout.domain.fleet import FLEET_NAME
 from acclimate.rollout.store import NotFoundError
 from acclimate_device.federated import LEAST_BATCH, LEAST_EXAMPLES
 from acclimate_device.protocol import LIMITS
@@ -114,7 +115,7 @@ AtRounds = Annotated[RoundDesk, Depends(_rounds)]
 def list_campaigns(
     desk: AtDesk,
     operator: AsViewer,
-    fleet: Annotated[str | None, Query(max_length=64, pattern=r"^[a-z0-9-]+$")] = None,
+    fleet: Annotated[str | None, Query(pattern=FLEET_NAME)] = None,
     limit: Limit = 100,
 ) -> list[CampaignAnswer]:
     """Campaigns, newest first."""

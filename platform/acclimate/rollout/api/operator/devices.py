@@ -126,7 +126,8 @@ def revoke_enrolment_token(desk: AtDesk, operator: AsOperator, fleet: FleetPath,
     """End an enrolment token; devices that enrolled with it stay."""
     see(operator, fleet)
     if token not in {one.id for one in desk.store.enrolment_tokens(fleet)}:
-        raise NotFoundError(f"no enrolment token {token!r} in fleet {fleet!r}")
+        remedy = f"list them with: acclimate fleet tokens {fleet}"
+        raise NotFoundError(f"fleet {fleet!r} has no enrolment token {token!r}: {remedy}")
     desk.store.revoke_enrolment_token(token, time.time(), operator.name)
 
 

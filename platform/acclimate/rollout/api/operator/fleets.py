@@ -81,7 +81,7 @@ def fleet_counts(
 def list_releases(
     desk: AtDesk,
     operator: AsViewer,
-    fleet: Annotated[str | None, Query(max_length=63, pattern=FLEET_NAME)] = None,
+    fleet: Annotated[str | None, Query(pattern=FLEET_NAME)] = None,
 ) -> list[ReleaseAnswer]:
     """Published bundles, which can be rolled out: of `fleet`, or else of all fleets that have none of their
     own. A caller limited to one fleet sees that fleet's alone."""

@@ -15,6 +15,7 @@ from acclimate.rollout.api.operator.operators import Operator
 from acclimate.rollout.api.operator.schemas import FleetPath, Identifier, RolloutAnswer, RolloutSummary
 from acclimate.rollout.bodies import OperationBody, PlanBody
 from acclimate.rollout.domain.evidence import Decision, Observation
+from acclimate.rollout.domain.fleet import FLEET_NAME
 from acclimate.rollout.domain.rollout import Rollout, State
 from acclimate.rollout.store import NotFoundError
 
@@ -26,7 +27,7 @@ OperationName = Literal["start", "promote", "pause", "resume", "rollback", "abor
 def list_rollouts(
     desk: AtDesk,
     operator: AsViewer,
-    fleet: Annotated[str | None, Query(max_length=64, pattern=r"^[a-z0-9-]+$")] = None,
+    fleet: Annotated[str | None, Query(pattern=FLEET_NAME)] = None,
     state: Annotated[list[State] | None, Query()] = None,
     limit: Limit = 100,
 ) -> list[RolloutSummary]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Path, Query
 from pydantic import BaseModel
 
-from acclimate.rollout.bodies import NO_CONTROL
+from acclimate.rollout.bodies import IDENTIFIER, NO_CONTROL
 from acclimate.rollout.domain.access import ApiToken, ConsoleSession, EnrolmentToken
 from acclimate.rollout.domain.assignment import Assignment
 from acclimate.rollout.domain.evidence import Observation
@@ -18,7 +18,7 @@ from acclimate.rollout.domain.rollout import Rollout
 from acclimate.rollout.releases import Published
 from acclimate_device.protocol import Release
 
-Identifier = Annotated[str, Path(max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
+Identifier = Annotated[str, Path(max_length=128, pattern=IDENTIFIER)]
 FleetPath = Annotated[str, Path(pattern=FLEET_NAME)]
 Search = Annotated[str, Query(max_length=128, pattern=NO_CONTROL)]
 
