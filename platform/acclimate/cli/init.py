@@ -45,6 +45,11 @@ _ENOUGH_TO_JUDGE = 22  # groups
 @click.option("--window", metavar="ROWS", help="Rows of one example, or a time such as 2h.")
 @click.option("--horizon", metavar="ROWS", help="Rows to forecast, or a time such as 24h.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), metavar="HZ", help="Rows a second.")
+@click.option(
+    "--dates",
+    type=click.Choice(["day first", "month first", "year first"]),
+    help="What comes first in dates such as 5/6/2026, where no row shows it.",
+)
 @click.option("--wide", metavar="PATTERN", help="Columns that are a device each, such as home_*.")
 @click.option("--force", is_flag=True, help="Write over a file that exists.")
 @json_option

@@ -18,6 +18,7 @@ from acclimate_device import calendar
 
 Timeline = Literal["task", "label"]
 Repeated = Literal["keep", "drop", "error"]
+Dates = Literal["day first", "month first", "year first"]
 
 LONGEST_NAME = 128
 """Characters of a channel, label or target: what a device's manifest takes."""
@@ -63,6 +64,8 @@ class RecordingSchema:
         sample_rate_hz: rows a second, if known.
         units: a unit for each channel.
         time_zone: the zone of the clocks behind timestamps without one, such as `Europe/Berlin`.
+        dates: what comes first in dates such as 5/6/2026 or 05.06.26, where no row shows it: `day first`,
+            `month first` or `year first`.
         repeated: rows that are equal in all that is declared, time included: `keep` them, `drop` all but the
             first, or refuse them (`error`).
         wide: the table has a column for each task: a pattern such as `home_*` of their names. `task` and the
@@ -104,6 +107,7 @@ class RecordingSchema:
     sample_rate_hz: float | None = None
     units: tuple[str, ...] = ()
     time_zone: str | None = None
+    dates: Dates | None = None
     repeated: Repeated = "keep"
     wide: str | None = None
     readings: tuple[str, ...] = ()

@@ -69,6 +69,15 @@ RIGHT = {
     "units above the header": lines_changed(lambda rows: [",,bar,l/min,", *rows]),
     "a header behind a hash": lines_changed(lambda rows: ["# made by x", "# " + rows[0], *rows[1:]]),
     "the header again in the middle": lines_changed(lambda rows: [*rows[:99], rows[0], *rows[99:]]),
+    "files strung together with their marks": bytes_of(
+        lambda text: (
+            (one := text.encode("utf-8-sig"))[: one.index(b"p03")]
+            + b"\xef\xbb\xbf"
+            + text.splitlines(keepends=True)[0].encode()
+            + b"\xef\xbb\xbf"
+            + one[one.index(b"p03") :]
+        )
+    ),
     "comments among the rows": lines_changed(lambda rows: [*rows[:99], "# reboot", *rows[99:]]),
     "a count of rows at the end": lines_changed(lambda rows: [*rows, "", "(360 rows)"]),
     "a delimiter after every row": lines_changed(lambda rows: [rows[0], *(row + "," for row in rows[1:])]),
@@ -213,7 +222,88 @@ def test_a_row_a_reading_is_gathered_by_moment(names, tmp_path):
     as_written(pool, frame, ["flow", "pressure"])
 
 
+def test_a_cell_may_say_what_its_column_is_called(tmp_path):
+    frame = fleet()
+    frame.loc[::9, "state"] = "state"
+    pool, _ = opened(csv(tmp_path, frame), label="state")
+    as_written(pool, frame, ["pressure", "flow"])
+    assert pool.info.labels == ("idle", "run", "state")
+
+
+def prometheus(frame: pd.DataFrame, name: str) -> dict:
+    series = [
+        {
+            "metric": {"__name__": name, "instance": device},
+            "values": [[row.time.timestamp(), str(row[name])] for _, row in rows.iterrows()],
+        }
+        for device, rows in frame.groupby("device")
+    ]
+    return {"status": "success", "data": {"resultType": "matrix", "result": series}}
+
+
+def test_answers_of_prometheus_and_its_long_exports(tmp_path):
+    frame = fleet()
+    pool, declared = opened(written(tmp_path, "flow.json", json.dumps(prometheus(frame, "flow"))))
+    assert (declared["task"], declared["time"]) == ("instance", "timestamp")
+    as_written(pool, frame.assign(value=frame.flow), ["value"])
+    long = frame.melt(["device", "time"], ["pressure", "flow"], var_name="__name__")
+    pool, declared = opened(csv(tmp_path, long.rename(columns={"device": "instance"})))
+    assert (declared["task"], declared["readings"]) == ("instance", ["__name__", "value"])
+    as_written(pool, frame, ["flow", "pressure"])
+
+
+def test_readings_in_a_file_for_each_device(tmp_path):
+    frame = fleet()
+    for device, rows in frame.groupby("device"):
+        long = rows.melt("time", ["pressure", "flow"], var_name="sensor")
+        long.to_csv(tmp_path / f"{device}.csv", index=False)
+    pool, declared = opened(tmp_path)
+    assert (declared["task"], declared["readings"]) == ("file", ["sensor", "value"])
+    as_written(pool, frame, ["flow", "pressure"])
+
+
+def home(folder: Path, frame: pd.DataFrame) -> Path:
+    """The history of Home Assistant: numbers of some entities, words of others."""
+    state = frame.flow.astype(str).where(frame.device != "p03", np.where(frame.index % 2, "on", "off"))
+    named = {"entity_id": "sensor." + frame.device, "state": state, "last_changed": frame.time}
+    return csv(folder, pd.DataFrame(named))
+
+
 WRONG = {
+    "entities that say different things": (
+        home,
+        r"column 'state' holds numbers of 'sensor.p00' and only words, such as 'off', of 'sensor.p03'",
+    ),
+    "readings of one device": (
+        lambda folder, frame: csv(
+            folder, frame[frame.device == "p00"].melt("time", ["pressure", "flow"], var_name="sensor")
+        ),
+        "column 'sensor' names quantities .* and no devices, so all rows are of one device",
+    ),
+    "JSON as text": (
+        lambda folder, frame: csv(
+            folder, frame[["device", "time"]].assign(payload=[json.dumps({"x": one}) for one in frame.flow])
+        ),
+        "'payload' holds JSON as text: write its fields as columns",
+    ),
+    "what Prometheus scrapes": (
+        lambda folder, _: written(folder, "m.txt", "# HELP up Is it up?\n# TYPE up gauge\nup 1 139506\n"),
+        "m.txt: is what Prometheus scrapes",
+    ),
+    "a log of messages": (
+        lambda folder, _: written(folder, "a.log", "2026-01-27 10:00:00,123 INFO p00 flow=1, ok\n" * 9),
+        "a.log: is a log of messages",
+    ),
+    "a log of Node-RED": (
+        lambda folder, _: written(
+            folder, "a.log", "27 Jan 10:00:00 - [info] [debug:p0] { t: 2, h: 3 }\n" * 9
+        ),
+        "a.log: is a log of messages",
+    ),
+    "a second table": (
+        lines_changed(lambda rows: [*rows, "", rows[0].replace("flow", "level"), *rows[1:]]),
+        "fleet.csv, row 361: time column 'time' holds 'time', no time",
+    ),
     "a total at the end": (
         lines_changed(lambda rows: [*rows, "Total,,1800.3,7200.1,"]),
         r"time column 'time' has 1 row\(s\) without a time, first fleet.csv, row 361",

@@ -95,7 +95,7 @@ def read_keys(
     labels, recordings = Categories(schema.label or ""), Categories(schema.recording or "")
     counts = np.zeros(0, dtype=np.int64)
     owner: dict[int, int] = {}
-    reader = ClockReader(schema.time, schema.time_unit_s == 1.0) if schema.time else None
+    reader = ClockReader(schema.time, schema.time_unit_s == 1.0, schema.dates) if schema.time else None
     holders: dict[str, Codes] | None = {} if for_shards else None
     further = schema.recording if for_shards else None
     columns = list(

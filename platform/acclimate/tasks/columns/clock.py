@@ -6,6 +6,7 @@ How it is written is found on the first pass, over every row, and said; what sta
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,18 +18,10 @@ import pyarrow.compute as pc
 
 from acclimate.errors import DataError
 from acclimate.tasks.columns.arrays import Where
+from acclimate.tasks.columns.days import Days
+from acclimate.tasks.columns.patterns import order, spoken
 from acclimate.tasks.columns.words import TIME, words
-from acclimate.tasks.columns.written import (
-    DIGITS,
-    IN_UTC,
-    ISO,
-    digits_of,
-    fits,
-    forms,
-    of_digits,
-    order,
-    parsed,
-)
+from acclimate.tasks.columns.written import DIGITS, ISO, digits_of, fits, forms, of_digits, parsed
 from acclimate.tasks.sources.types import first_failing
 
 Seconds = npt.NDArray[np.float64]
@@ -79,8 +72,12 @@ class Clock:
             return self._numbers(values, where) if self.ticks else self._by_size(values)
         if self.form == "digits":
             return _seconds(of_digits(values))
-        stamps = values if self.form == "stamp" else parsed(values, self.form)
-        return _seconds(stamps)
+        if self.form == "stamp":
+            return _seconds(values)
+        try:
+            return _seconds(parsed(values, self.form))
+        except pa.ArrowInvalid:
+            raise _no_time(self.column, values, [self.form], where, " written as other rows") from None
 
     def _numbers(self, values: Any, where: Where) -> Seconds:
         if self.ticks > 1 and pa.types.is_integer(values.type):
@@ -110,16 +107,18 @@ class ClockReader:
 
     Attributes:
         may_be_dated: numbers that could count from 1970 do; else they are taken as they are.
+        dates: what comes first in a date, such as `day first`; None: rows show it.
     """
 
     column: str
     may_be_dated: bool = True
+    dates: str | None = None
     _forms: list[str] | None = None
     _type: Any = None
     _units: Counter[str] = field(default_factory=Counter)
     _odd: str = ""
     _digits: set[int] = field(default_factory=set)
-    _differ: bool = field(default=False)
+    _readings: dict[str, Days] = field(default_factory=dict)
     _of_days: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(_DAYS, True))
 
     def see(self, values: Any, where: Where) -> None:
@@ -174,20 +173,19 @@ class ClockReader:
             self._of_days[who] &= whole and fine and bool(inside.all())
 
     def _see_text(self, values: Any, where: Where) -> None:
-        known = list(forms()) if self._forms is None and not self._units else self._forms or []
-        fitting = [form for form in known if fits(values, form)]
+        known = self._forms or []
+        if self._forms is None and not self._units:
+            every = forms(_longest(values))
+            known = [form for form in every if not self.dates or order(form) in ("", self.dates)]
+        fitting = _fitting(values, known)
         if not fitting:
-            index = max((first_failing(values, partial(parsed, form=form)) for form in known), default=0)
-            raise DataError(
-                f"{where(index)}: time column {self.column!r} holds {_short(values[index].as_py())}, no time"
-                f"{' written as the rows before' if self._forms or self._units else ''}: write ISO 8601, "
-                "such as 2026-01-31T14:00:00Z, in every row"
-            )
-        days = {order(form) for form in fitting} - {""}
-        if len(days) > 1 and not self._differ:
-            one, other = (next(form for form in fitting if order(form) == day) for day in sorted(days))
-            self._differ = not parsed(values, one).equals(parsed(values, other))
+            as_before = " written as the rows before" if self._forms or self._units else ""
+            raise _no_time(self.column, values, known, where, as_before)
         self._forms = fitting
+        self._readings = {form: seen for form, seen in self._readings.items() if form in fitting}
+        if len({order(form) for form in fitting} - {""}) > 1:
+            for form in filter(order, fitting):
+                self._readings.setdefault(form, Days()).see(_seconds(parsed(values.drop_null(), form)))
 
     def clock(self) -> Clock:
         """How the column is read.
@@ -199,21 +197,31 @@ class ClockReader:
             zoned = bool(self._type.tz)
             return Clock(self.column, "stamp", dated=True, zoned=zoned)
         if self._forms:
-            if self._differ and len({order(form) for form in self._forms} - {""}) > 1:
-                raise DataError(
-                    f"time column {self.column!r}: day and month cannot be told apart, no day is above 12: "
-                    "write ISO 8601, such as 2026-01-31T14:00:00Z"
-                )
-            form = self._forms[0]
-            zoned = form == ISO[0] or form.endswith(IN_UTC)
+            form, why = (self._forms[0], "") if len(self._readings) < 2 else self._told_apart()
+            written = f"text, read as {form if form in ISO else spoken(form)}{why}"
+            zoned = form == ISO[0] or "zone" in form
             return Clock(
-                self.column,
-                form,
-                dated=True,
-                zoned=zoned,
-                note=f"time column {self.column!r}: text, read as {form}",
+                self.column, form, dated=True, zoned=zoned, note=f"time column {self.column!r}: {written}"
             )
         return self._of_numbers()
+
+    def _told_apart(self) -> tuple[str, str]:
+        """The one order of day, month and year that rows show, and how; all of them where none differs.
+
+        Raises:
+            DataError: they do not show it.
+        """
+        told = {order(form): days.days for form, days in self._readings.items()}
+        if all(days == next(iter(told.values())) for days in told.values()):
+            return next(iter(self._readings)), ""
+        sure = [form for form, days in self._readings.items() if days.follow(self._readings.values())]
+        if len(sure) == 1:
+            return sure[0], f", {order(sure[0])}: so the days follow on each other"
+        ends = ", ".join(f"{np.datetime64(max(days), 'D')} ({way})" for way, days in told.items())
+        raise DataError(
+            f"time column {self.column!r}: day and month cannot be told apart: its last day may be {ends}: "
+            "say it with `dates`, such as `dates: day first`, or --dates"
+        )
 
     def _of_numbers(self) -> Clock:
         if self._digits and len(self._digits) == 1 and 0 not in self._digits:
@@ -241,9 +249,9 @@ class ClockReader:
         return Clock(self.column, "number", ticks, dated=True, zoned=True, note=note)
 
 
-def guess_clock(column: str, values: Any) -> Clock | None:
+def guess_clock(column: str, values: Any, dates: str | None) -> Clock | None:
     """The clock of a sample; None where it holds no times, or they can be read in two ways."""
-    reader = ClockReader(column)
+    reader = ClockReader(column, dates=dates)
     try:
         reader.see(values, str)
         return reader.clock()
@@ -274,6 +282,36 @@ def _as_numbers(values: Any) -> Any:
             except pa.ArrowInvalid:
                 return values
     return values
+
+
+def _longest(values: Any) -> str:
+    """The text that shows most of how a column is written; spreadsheets leave out what is zero."""
+    lengths = pc.utf8_length(values)
+    return str(values[pc.index(lengths, pc.max(lengths)).as_py()].as_py())
+
+
+def _fitting(values: Any, known: Sequence[str]) -> list[str]:
+    """The forms that values may be written in; those after one that leaves no doubt are kept untried."""
+    for at, form in enumerate(known):
+        if not order(form) and fits(values, form):
+            return [form, *(other for other in known[at + 1 :] if other not in ISO)]
+    return [form for form in known if order(form) and fits(values, form)]
+
+
+def _no_time(column: str, values: Any, known: Sequence[str], where: Where, as_before: str) -> DataError:
+    """What to say of the value that fits no form, as far as any form reaches."""
+    found = {form: first_failing(values, partial(parsed, form=form)) for form in known}
+    form = max(reversed(found), key=lambda one: found[one], default=ISO[1])
+    index = found.get(form, 0)
+    try:
+        parsed(values.slice(index, 1), form)
+        why = "no time"
+    except pa.ArrowInvalid as error:
+        why = str(error) if "names no zone" in str(error) else "no time"
+    return DataError(
+        f"{where(index)}: time column {column!r} holds {_short(values[index].as_py())}, {why}{as_before}: "
+        "write ISO 8601, such as 2026-01-31T14:00:00Z, in every row"
+    )
 
 
 def _short(value: object) -> str:

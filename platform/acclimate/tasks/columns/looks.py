@@ -14,10 +14,10 @@ import pyarrow as pa
 from acclimate.errors import DataError
 from acclimate.tasks.columns.clock import ClockReader
 from acclimate.tasks.columns.sample import stamps_of
-from acclimate.tasks.columns.words import QUANTITY, READING, TIME, words
+from acclimate.tasks.columns.words import QUANTITIES, QUANTITY, READING, TIME, words
 from acclimate.tasks.sources import Source
 
-_MOMENT = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}:\d\d|\d{8}T\d{4}"
+_MOMENT = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}:\d\d|\d{6}"
 _DATE_AND_TIME = r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]+\d{1,2}:\d\d"
 """What is so written is a time, whatever its column is called."""
 _POINTS = "N Nne Ne Ene E Ese Se Sse S Ssw Sw Wsw W Wnw Nw Nnw"
@@ -61,6 +61,8 @@ def why_no_number(values: pd.Series) -> str:
             return "holds nothing"
         if isinstance(first, list | tuple | np.ndarray | dict):
             return "holds lists, not numbers"
+        if str(first).lstrip().startswith(("{", "eyJ")):  # `{"` in Base64
+            return "holds JSON as text: write its fields as columns of their own"
         told = f"holds text such as {first!r}, not numbers"
         texts = values.dropna().astype(str)
         if texts.str.fullmatch(r"[-+]?\d+").all():
@@ -152,13 +154,14 @@ def only_rises(channel: str, tasks: Sequence[pd.DataFrame]) -> bool:
     return bool(steps) and all(len(one) > 10 and (one >= 0).all() and (one > 0).mean() > 0.1 for one in steps)
 
 
-def refuse_unreadable_times(source: Source, frame: pd.DataFrame, said: str | None) -> None:
+def refuse_unreadable_times(source: Source, frame: pd.DataFrame, said: str | None, dates: str | None) -> None:
     """What a sample's names and values show to be times is read as times, or refused by file and row.
 
     Without one, rows would keep the order of the file, and nobody would know.
 
     Args:
         said: the column that a person named; None: none.
+        dates: what comes first in dates, if a person said it.
 
     Raises:
         DataError: a column of moments holds something else too, or can be read in two ways.
@@ -170,7 +173,7 @@ def refuse_unreadable_times(source: Source, frame: pd.DataFrame, said: str | Non
             named = bool(words(name) & set(TIME.split())) and texts.str.contains(_MOMENT).mean() >= 0.5
             given += [name] if named or texts.str.match(_DATE_AND_TIME).mean() > 0.95 else []
     for name in given:
-        reader = ClockReader(name)
+        reader = ClockReader(name, dates=dates)
         for batch in source.batches([name]):
             reader.see(batch.column(name), batch.where)
         clock = reader.clock()
@@ -192,6 +195,22 @@ def refuse_readings(frame: pd.DataFrame, free: Sequence[str]) -> None:
             f"column {names[0]!r} names what column {values[0]!r} holds, a row for each reading: write a "
             f"column for each of {', '.join(map(repr, frame[names[0]].unique()[:4]))}, one row a "
             f"moment (a pivot); or say what is predicted, with --label {names[0]}"
+        )
+
+
+def refuse_quantities(names: pd.Series) -> None:
+    """Refuse to take what is measured for who measures it.
+
+    Raises:
+        DataError: every name is that of another quantity, as of the channels of one device.
+    """
+    known = names.dropna().astype(str).unique()
+    said = [words(name) & set(QUANTITIES.split()) for name in known[: len(QUANTITIES.split()) + 1]]
+    if all(said) and len(set().union(*said)) == sum(map(len, said)):
+        raise DataError(
+            f"column {names.name!r} names quantities ({', '.join(map(repr, known[:4]))}) and no devices, so "
+            "all rows are of one device: add a column that names the device, or give a folder with a file "
+            f"for each; if each is a device, say --task {names.name}"
         )
 
 

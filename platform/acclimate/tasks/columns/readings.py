@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from acclimate.errors import DataError
-from acclimate.tasks.columns.looks import is_float, is_text
+from acclimate.tasks.columns.looks import is_dated, is_float, is_text
 from acclimate.tasks.columns.words import QUANTITY, READING, TASK, names_one, words
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.around import PartAround
+from acclimate.tasks.sources.parquet import FILE
 from acclimate.tasks.sources.types import Column, is_number
 
 MOST_CHANNELS = 64
@@ -94,9 +95,10 @@ def find_readings(frame: pd.DataFrame, device: str | None) -> tuple[str, str, tu
     texts = [name for name in frame.columns if is_text(frame[name]) and frame[name].nunique() > 1]
     numbers = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
     values = [name for name in numbers if words(name) & set(READING.split())]
-    keys = [name for name in texts if name != device and words(name) & set(QUANTITY.split())]
+    keys = [name for name in texts if name != device and {*words(name), name} & set(QUANTITY.split())]
     devices = [name for name in texts if words(name) & set(TASK.split())]
     devices += [name for name in numbers if names_one(name, TASK.split()) and not is_float(frame[name])]
+    devices += [FILE] if FILE in frame.columns and not is_dated(frame[FILE]) else []
     keys = keys if device else keys[-1:] if set(devices) - set(keys[-1:]) else []
     if len(values) != 1 or len(keys) != 1:
         return None

@@ -33,8 +33,11 @@ class Sample:
     share: float
 
 
-def sample(source: Source, rows: int = SAMPLE_ROWS) -> Sample:
+def sample(source: Source, dates: str | None = None, rows: int = SAMPLE_ROWS) -> Sample:
     """About `rows` rows of all scalar columns, in equal shares of every batch.
+
+    Args:
+        dates: what comes first in dates, if a person said it.
 
     Raises:
         DataError: there is no row, or no column but lists.
@@ -56,7 +59,7 @@ def sample(source: Source, rows: int = SAMPLE_ROWS) -> Sample:
     frame = table.to_pandas().replace([np.inf, -np.inf], np.nan)  # as a pool takes them
     for name in columns:
         column = table.column(name).combine_chunks()
-        stamps = _stamps(name, column)
+        stamps = _stamps(name, column, dates)
         if stamps is not None:
             frame[name] = stamps
         elif pa.types.is_boolean(column.type) and column.null_count:
@@ -68,7 +71,7 @@ def _scalars(values: Any) -> Any:
     return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
 
 
-def _stamps(name: str, values: Any) -> Any:
+def _stamps(name: str, values: Any, dates: str | None) -> Any:
     """Times that are written as text or as numbers since 1970, as datetime64; None where it holds none."""
     known = values.drop_null()
     if not (pa.types.is_string(values.type) or pa.types.is_integer(values.type) or _is_float(values)):
@@ -77,11 +80,11 @@ def _stamps(name: str, values: Any) -> Any:
         return None
     if not may_be_clock(name, known.slice(0, 1000)):
         return None
-    clock = guess_clock(name, known)
-    if clock is None or not clock.dated or (_is_float(values) and clock.form != "days"):
+    clock = guess_clock(name, known, dates)
+    if clock is None or not clock.dated:
         return None
-    if clock.form == "digits" and not words(name) & set(TIME.split()):
-        return None  # a number such as 20260131 may name something
+    if (_is_float(values) or clock.form == "digits") and not words(name) & set(TIME.split()):
+        return None  # a number such as 20260131 may name something, or be measured
     return stamps_of(clock, values)
 
 

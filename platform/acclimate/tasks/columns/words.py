@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 TASK = "device sensor machine unit asset turbine pump vehicle robot meter node station site plant house room"
 TASK += " home server host well account customer person people subject user participant patient farm plot"
 TASK += " wearer serial system mac imei eui motor engine bearing truck car drone inverter boiler animal cow"
-TASK += " elevator driver batch id location battery"
+TASK += " elevator driver batch id location battery instance client topic entity"
 TIME = "timestamp datetime datenum time ts t epoch seconds hour_index cycle step tick minute hour"
 TIME += " day date year week"
 OF_DAY = "time timestamp hour minute"
@@ -26,7 +26,11 @@ COUNTER = "index row unnamed level i no nr num number"  # of rows, where such a 
 PLACE = "lat latitude lon lng long longitude"
 NORMAL = "0 normal ok healthy good fine false no none n nominal sound"  # labels of what is not strange
 QUANTITY = "field sensor variable parameter metric measurement channel tag signal quantity attribute element"
-QUANTITY += " pollutant analyte"
+QUANTITY += " pollutant analyte __name__"  # the last is that of a metric of Prometheus
+QUANTITIES = (
+    "temperature temp humidity pressure flow voltage current power energy co2 speed vibration level ph"
+)
+QUANTITIES += " light illuminance torque rpm frequency acceleration"
 READING = "value reading val values measurement"
 PART = "split subset fold partition"  # of an experiment someone made, not of the world
 

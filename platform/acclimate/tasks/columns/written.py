@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,35 +12,25 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_DAYS = {"day first": ("%d.%m.%Y", "%d/%m/%Y", "%d-%m-%Y"), "month first": ("%m/%d/%Y", "%m-%d-%Y")}
-_PLAIN_DAYS = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d-%b-%Y", "%d %b %Y", "%b %d %Y")  # read in one way only
-_WHOLE = (  # as C, mail, browsers, web servers and calendars write it
-    *("%a %b %d %H:%M:%S %Y", "%a, %d %b %Y %H:%M:%S", "%a %b %d %Y %H:%M:%S"),
-    *("%d/%b/%Y:%H:%M:%S", "%Y%m%dT%H%M%S"),
-)
-IN_UTC = " UTC"
-"""Ends the forms of a moment behind which UTC is written, or GMT, or an offset of nothing."""
-_UTC = r"\s*(UTC|GMT|Z|(UTC|GMT)?[+-]00:?00)( \([A-Za-z ]+\))?$"
-_FRACTION = ".%f"  # arrow's strptime knows none: read apart
-_HOURS = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p", "T%H:%M:%S", "T%H:%M:%S.%f")
+from acclimate.tasks.columns.patterns import is_named, is_short, month, patterns
+
+Numbers = npt.NDArray[np.int64]
 DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 """How whole numbers of so many digits write a moment."""
 ISO = ("ISO 8601 with a zone", "ISO 8601")
 
 
-def forms() -> Iterator[str]:
-    """Every way to write a moment as text, the safest first."""
+_AHEAD = "Z=0 UTC=0 GMT=0 UT=0 WET=0 WEST=1 CET=1 CEST=2 MET=1 MEST=2 MEZ=1 MESZ=2 EET=2 EEST=3 MSK=3 EST=-5"
+_AHEAD += " EDT=-4 CDT=-5 MST=-7 MDT=-6 PST=-8 PDT=-7 JST=9 KST=9 AEST=10 AEDT=11 NZST=12 NZDT=13"
+_ZONES = {name: 60 * int(hours) for name, _, hours in (one.partition("=") for one in _AHEAD.split())}
+"""Minutes ahead of UTC where letters name one zone; CST, IST and BST name several."""
+_DAY_US = 86_400_000_000
+
+
+def forms(example: str) -> Iterator[str]:
+    """Every way to write a moment as text that an example may follow, the safest first."""
     yield from ISO
-    for day in (*chain.from_iterable(_DAYS.values()), *_PLAIN_DAYS):
-        yield from (day + hour for hour in _HOURS)
-    yield from _WHOLE
-    yield from (form + IN_UTC for form in (ISO[1], *_WHOLE))
-    yield from (day + hour + IN_UTC for day in _PLAIN_DAYS for hour in _HOURS)
-
-
-def order(form: str) -> str:
-    """Whether day or month comes first; empty where the form leaves no doubt."""
-    return next((name for name, days in _DAYS.items() if form.startswith(days)), "")
+    yield from patterns(example)
 
 
 def fits(values: Any, form: str) -> bool:
@@ -60,51 +50,121 @@ def parsed(values: Any, form: str) -> Any:
     """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
-    if form.endswith(IN_UTC):
-        if not pc.all(pc.match_substring_regex(values, _UTC)).as_py():
-            raise pa.ArrowInvalid("not in UTC")
-        return parsed(pc.replace_substring_regex(values, _UTC, ""), form.removesuffix(IN_UTC))
-    if form.endswith(_FRACTION):
-        return _with_fraction(values, form.removesuffix(_FRACTION))
     if form not in ISO:
-        return _of_the_calendar(pc.strptime(values, format=form, unit="us"), values, form)
+        return _by_pattern(values, form)
     zone = "UTC" if form == ISO[0] else None
-    if zone and len(values) and (values[0].as_py() or "").endswith("]"):  # Java names the zone once more
-        values = pc.replace_substring_regex(values, r"\[[A-Za-z_/+-]+\]$", "")
     try:
         return pc.cast(values, pa.timestamp("us", zone))
     except pa.ArrowInvalid:
         return pc.cast(values, pa.timestamp("ns", zone))
 
 
-def _of_the_calendar(stamps: Any, values: Any, form: str) -> Any:
-    """Refuses what strptime forgives: the year 26 in `10.01.26`, and 30 February, which comes as 2 March."""
-    years = pc.min_max(pc.year(stamps))
-    if years["min"].is_valid and not 1000 <= years["min"].as_py() <= years["max"].as_py() <= 9999:
-        raise pa.ArrowInvalid("years are not written in full")
-    early = pc.less_equal(pc.day(stamps), 3)
-    again = pc.strftime(pc.cast(stamps.filter(early), pa.timestamp("s"), safe=False), format=form)
-    if pc.all(pc.equal(_figures(again), _figures(values.filter(early)))).as_py() is False:  # None of no row
+@dataclass(frozen=True)
+class _Groups:
+    """What the groups of a pattern hold of some texts; a default where there is no group, or it is empty."""
+
+    pattern: str
+    found: Any
+
+    def __contains__(self, name: str) -> bool:
+        return f"(?P<{name}>" in self.pattern
+
+    def texts(self, name: str, default: str) -> Any:
+        held = pc.fill_null(pc.struct_field(self.found, name), "")
+        return pc.if_else(pc.equal(held, ""), default, held)
+
+    def number(self, name: str, default: int, low: int, high: int) -> Numbers:
+        """Whole numbers.
+
+        Raises:
+            pyarrow.ArrowInvalid: one is not between `low` and `high`.
+        """
+        if name not in self:
+            return np.full(len(self.found), default)
+        texts = self.texts(name, str(default))
+        return _inside(np.asarray(pc.cast(texts, pa.int64()).to_numpy(zero_copy_only=False)), low, high)
+
+
+def _by_pattern(values: Any, pattern: str) -> Any:
+    groups = _Groups(pattern, pc.extract_regex(values, pattern))
+    if groups.found.null_count > values.null_count:
+        raise pa.ArrowInvalid("no time")
+    hour = groups.number("hour", 0, 0, 24)
+    if "half" in groups:
+        later = _numbers(groups.texts("half", "a"), lambda one: one[0] in "pP")
+        hour = _inside(hour, 0, 12) % 12 + 12 * later
+    seconds = 60 * (60 * hour + groups.number("minute", 0, 0, 59)) + groups.number("second", 0, 0, 60)
+    _inside(seconds, 0, 86_400)  # 24:00 ends a day
+    if "zone" in groups:
+        seconds = seconds - 60 * _numbers(groups.texts("zone", "Z"), _minutes_ahead)
+    micros = 1_000_000 * (86_400 * _days(groups) + seconds)
+    if "fraction" in groups:
+        digits = pc.utf8_length(groups.texts("fraction", "0")).to_numpy(zero_copy_only=False)
+        fraction = groups.number("fraction", 0, 0, 999_999_999)
+        micros = micros + np.round(fraction * 10.0 ** (6 - digits)).astype(np.int64)
+    absent = pc.is_null(values).to_numpy(zero_copy_only=False)
+    return pa.array(micros, pa.timestamp("us"), mask=absent)
+
+
+def _days(groups: _Groups) -> Numbers:
+    """Days since 1970, of what the calendar has.
+
+    Raises:
+        pyarrow.ArrowInvalid: there is no such day, or a month is called by no name.
+    """
+    short = is_short(groups.pattern)
+    years = groups.number("year", 70 if short else 1970, 0 if short else 1000, 9999)
+    years = np.where(years < 69, years + 2000, years + 1900) if short else years
+    first = (years - 1970).astype("datetime64[Y]")
+    if "week" in groups:
+        january = (first.astype("datetime64[D]") + 3).astype(np.int64)  # the 4th is in the first week
+        monday = january - (january + 3) % 7
+        return np.asarray(
+            monday + 7 * groups.number("week", 1, 1, 53) + groups.number("weekday", 1, 1, 7) - 8
+        )
+    if "yearday" in groups:
+        return _of_the_calendar(first, groups.number("yearday", 1, 1, 366))
+    if is_named(groups.pattern):
+        months = _inside(_numbers(groups.texts("month", "jan"), lambda one: month(one) or 0), 1, 12)
+    else:
+        months = groups.number("month", 1, 1, 12)
+    return _of_the_calendar(first.astype("datetime64[M]") + (months - 1), groups.number("day", 1, 1, 31))
+
+
+def _of_the_calendar(begin: npt.NDArray[Any], day: Numbers) -> Numbers:
+    """The days of months or years, which must have so many."""
+    days = begin.astype("datetime64[D]") + (day - 1)
+    if (days.astype(begin.dtype) != begin).any():
         raise pa.ArrowInvalid("no day of the calendar")
-    return stamps
+    return np.asarray(days.astype(np.int64))
 
 
-def _figures(texts: Any) -> Any:
-    """The numbers in texts, without zeros before them."""
-    bare = pc.replace_substring_regex(texts, "[^0-9]+", " ")
-    return pc.replace_substring_regex(pc.utf8_trim_whitespace(bare), "(^| )0+([0-9])", "\\1\\2")
+def _inside(numbers: Numbers, low: int, high: int) -> Numbers:
+    if len(numbers) and not low <= numbers.min() <= numbers.max() <= high:
+        raise pa.ArrowInvalid("no moment of the calendar")
+    return numbers
 
 
-def _with_fraction(values: Any, form: str) -> Any:
-    if not re.search(r":\d\d[.,]\d", values[0].as_py() or ""):  # spares the work on a whole batch
-        raise pa.ArrowInvalid("no fraction of a second")
-    parts = pc.extract_regex(values, r"^(?P<whole>.*:\d\d)[.,](?P<fraction>\d{1,9})$")
-    if parts.null_count > values.null_count:
-        raise pa.ArrowInvalid("no fraction of a second")
-    whole = pc.cast(parsed(pc.struct_field(parts, "whole"), form), pa.int64())
-    tail = pc.binary_join_element_wise("0", pc.struct_field(parts, "fraction"), ".")
-    micros = pc.cast(pc.round(pc.multiply(pc.cast(tail, pa.float64()), 1e6)), pa.int64())
-    return pc.cast(pc.add(whole, micros), pa.timestamp("us"))
+def _numbers(texts: Any, number: Callable[[str], int]) -> Numbers:
+    """A number for each text, made once of each that differs."""
+    encoded = texts.dictionary_encode()
+    made = np.array([number(one) for one in encoded.dictionary.to_pylist()], dtype=np.int64)
+    return made[encoded.indices.to_numpy(zero_copy_only=False)]
+
+
+def _minutes_ahead(zone: str) -> int:
+    """Of UTC, by an offset or the letters of a zone.
+
+    Raises:
+        pyarrow.ArrowInvalid: the letters name no zone, or several.
+    """
+    offset = re.fullmatch(r"(?:UTC|GMT)?([+-])(\d{1,2}):?(\d{2})?", zone)
+    if offset is not None:
+        minutes = 60 * int(offset[2]) + int(offset[3] or 0)
+        return -minutes if offset[1] == "-" else minutes
+    if zone.upper() not in _ZONES:
+        raise pa.ArrowInvalid(f"{zone} names no zone, or several")
+    return _ZONES[zone.upper()]
 
 
 def digits_of(values: Any, numbers: npt.NDArray[np.float64]) -> set[int]:

@@ -39,7 +39,7 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
     """Guess the declaration of `source`; what is `given` is kept.
 
     Args:
-        given: columns by role (`ROLES`), and `kind`, `window`, `horizon`, `rate`, `wide`.
+        given: columns by role (`ROLES`), and `kind`, `window`, `horizon`, `rate`, `wide`, `dates`.
 
     Raises:
         DataError: a given column is not there or has two roles, no column can be the task, or none can be a
@@ -59,11 +59,13 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
         twice = [other for other in named if other != key and named[other] == column]
         if twice and {key, twice[0]} != {"task", "group"}:
             raise DataError(f"--{key} and --{twice[0]} both name {column!r}: a column has one role")
-    sampled = sample(source)
+    sampled = sample(source, given.get("dates"))
     spelled = _numbers_in_text(sampled.frame, set(named.values()) - {str(given.get("target"))})
     found = [word for _, strange in spelled.values() for word in strange]
     if found and source.without is not None:
-        return _with_words(guess(source.without(found), given), spelled)
+        guessed = _with_words(guess(source.without(found), given), spelled)
+        _refuse_unlike_tasks(sampled.frame, guessed.declaration, spelled)
+        return guessed
     for name, (numbers, _) in spelled.items():
         sampled.frame[name] = numbers
     dated = any(map(pd.api.types.is_datetime64_any_dtype, sampled.frame.dtypes))
@@ -82,7 +84,7 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
         return guessed.with_entry(
             "readings", pair, "the first names the channel of each row, a row a reading"
         )
-    refuse_unreadable_times(source, sampled.frame, named.get("time"))
+    refuse_unreadable_times(source, sampled.frame, named.get("time"), given.get("dates"))
     guesser = Guesser(sampled, given)
     lists = (name for name, type_ in source.types.items() if pa.types.is_nested(type_))
     guesser.left_out |= dict.fromkeys(lists, LISTS)
@@ -110,6 +112,27 @@ def _numbers_in_text(frame: pd.DataFrame, named: Set[str]) -> dict[str, tuple[pd
     unnamed = (name for name in texts if name != FILE and not words(name) & set(TASK.split()))
     found = ((name, numbers_in(frame[name])) for name in unnamed)
     return {name: one for name, one in found if one is not None}
+
+
+def _refuse_unlike_tasks(
+    frame: pd.DataFrame, declaration: Mapping[str, Any], spelled: Mapping[str, tuple[pd.Series, list[str]]]
+) -> None:
+    """Refuse a column that holds numbers of some tasks and nothing but words of others.
+
+    Raises:
+        DataError: there is one: what a door says is no temperature.
+    """
+    task = declaration["task"]
+    for name, (numbers, strange) in spelled.items() if task in frame.columns else ():
+        of_numbers = numbers.notna().groupby(frame[task], observed=True).any()
+        if name in declaration["channels"] and strange and not of_numbers.all():
+            one, other = of_numbers.index[of_numbers][0], of_numbers.index[~of_numbers][0]
+            word = frame[name][frame[task] == other].iloc[0]
+            raise DataError(
+                f"column {name!r} holds numbers of {one!r} and only words, such as {word!r}, of {other!r}: "
+                "their rows say different things; keep tasks that say the same, or write device and quantity "
+                "into two columns"
+            )
 
 
 def _with_words(guessed: Guess, spelled: Mapping[str, tuple[pd.Series, list[str]]]) -> Guess:

@@ -27,6 +27,7 @@ ORDER = (
     "max_gap",
     "missing",
     "absent",
+    "dates",
     "repeated",
     "relative",
     "timeline",

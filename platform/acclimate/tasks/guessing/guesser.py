@@ -55,6 +55,8 @@ class Guesser(Roles):
         self._channels()
         self._aim_without_target()
         self._absent()
+        if "dates" in self.given and "time" in self.found:
+            self._set("dates", self.given["dates"], "as you said")
         for key, value, reason in self.rhythm.pace():
             self._set(key, value, reason)
         self._window()

@@ -17,6 +17,7 @@ from acclimate.tasks.columns.looks import (
     mostly_rises,
     no_task,
     numbers_a_day,
+    refuse_quantities,
 )
 from acclimate.tasks.columns.rhythm import Rhythm
 from acclimate.tasks.columns.sample import Sample
@@ -109,6 +110,8 @@ class Roles:
         if best is None and "task" not in self.given:
             raise DataError(no_task(self.frame, self._named(TASK)))
         self._column("task", best)
+        if "task" not in self.given:
+            refuse_quantities(self.frame[self.found["task"]])
         self._name_of_each_row(self.found["task"])
 
     def _name_of_each_row(self, task: str) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pv
@@ -22,6 +24,7 @@ from acclimate.tasks.sources.types import Column
 
 BLOCK_BYTES = 1 << 23
 _SPOKEN_CELLS = 60
+_MARK = "\ufeff"
 _ANNOTATIONS = ("#group", "#datatype", "#default")
 _BOOKKEEPING = ("column 1", "result", "table", "_start", "_stop")
 """Columns that InfluxDB adds to those of the recordings: which query and table, from when to when."""
@@ -58,7 +61,7 @@ class _Scan:
     rows: int
     comments: int
     footer: tuple[str, ...]
-    headers: int
+    headers: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -101,11 +104,14 @@ class DelimitedPart:
         commas = dialect.delimiter != ","
         readings = {name: Reading(may_have_commas=commas, absent=self.absent) for name in dialect.names}
         odd = _Odd()
-        rows = lines = 0
-        for batch, again in self._strings(dialect, dialect.names, odd):
-            rows, lines = rows + batch.num_rows, lines + batch.num_rows + again
+        lines = 0
+        headers: set[int] = set()
+        for batch in self._strings(dialect, dialect.names, odd):
+            again = _headers(batch, dialect)
+            headers.update((lines + again).tolist())
+            lines += batch.num_rows
             for name, reading in readings.items():
-                reading.see(batch.column(name))
+                reading.see(_without(batch.column(name), again))
         places = [(number - dialect.skipped, told) for number, told in odd.rows]
         if places and (places[0][0] <= lines or len(places) > _LONGEST_FOOTER):
             place, told = places[0]
@@ -113,12 +119,11 @@ class DelimitedPart:
                 f"{self.name}, row {place}: {told}: give every line as many cells as the header has, and "
                 "a second table a file of its own"
             )
-        return _Scan(
-            dialect, readings, rows, odd.comments, tuple(told for _, told in odd.rows), headers=lines - rows
-        )
+        footer = tuple(told for _, told in odd.rows)
+        return _Scan(dialect, readings, lines - len(headers), odd.comments, footer, frozenset(headers))
 
-    def _strings(self, dialect: Dialect, names: Sequence[str], odd: _Odd) -> Iterator[tuple[Any, int]]:
-        """Batches of every cell as it is written, and how often the header came again in each."""
+    def _strings(self, dialect: Dialect, names: Sequence[str], odd: _Odd) -> Iterator[Any]:
+        """Batches of every cell as it is written, headers that come again among them."""
         if not dialect.names:
             return
         by_blanks = dialect.delimiter == " "
@@ -143,14 +148,13 @@ class DelimitedPart:
                 ),
                 convert_options=pv.ConvertOptions(
                     column_types=dict.fromkeys(dialect.names, pa.string()),
-                    include_columns=list(dict.fromkeys([*names, *dialect.names[: dialect.annotated]])),
+                    include_columns=list(names),
                     strings_can_be_null=False,
                 ),
             )
             for batch in reader:
-                once = _without_headers(batch, dialect)
                 if batch.num_rows:
-                    yield once, batch.num_rows - once.num_rows
+                    yield _without_marks(batch, dialect.names[0])
 
     @cached_property
     def columns(self) -> dict[str, Column]:
@@ -174,8 +178,8 @@ class DelimitedPart:
             [f"columns that InfluxDB adds left out: {', '.join(_BOOKKEEPING)}"] if self._annotated else []
         )
         notes += [f"a line after the last row left out: {told}" for told in scan.footer]
-        for what, lines in (("hold comments or nothing", scan.comments), ("repeat the header", scan.headers)):
-            notes += [f"lines that {what} left out: {lines}"] if lines else []
+        left_out = {"hold comments or nothing": scan.comments, "repeat the header": len(scan.headers)}
+        notes += [f"lines that {what} left out: {lines}" for what, lines in left_out.items() if lines]
         for name, one in scan.readings.items():
             notes.extend(f"column {name!r}: {told}" for told in one.notes())
         return notes
@@ -184,7 +188,10 @@ class DelimitedPart:
         readings = self._scan.readings
         given = stated(self.given, readings)
         own = [name for name in types if name not in given]
-        for batch, _ in self._strings(self._scan.dialect, own or self._scan.dialect.names[:1], _Odd()):
+        headers, seen = np.array(sorted(self._scan.headers), dtype=np.int64), 0
+        for batch in self._strings(self._scan.dialect, own or self._scan.dialect.names[:1], _Odd()):
+            inside = (headers >= seen) & (headers < seen + batch.num_rows)
+            seen, batch = seen + batch.num_rows, _without(batch, headers[inside] - seen)
             if batch.num_rows:
                 yield {
                     name: typed(name, batch.column(name), type_, readings[name])
@@ -194,19 +201,43 @@ class DelimitedPart:
                 }
 
 
-def _without_headers(batch: Any, dialect: Dialect) -> Any:
-    """The rows that do not say the names of the columns once more, as files that were strung together do."""
+def _headers(batch: Any, dialect: Dialect) -> npt.NDArray[np.int64]:
+    """The rows that say the names of the columns once more, as in files that were strung together."""
+    again = np.zeros(batch.num_rows, dtype=bool)
     if dialect.annotated:
-        batch = batch.filter(pc.invert(pc.is_in(batch.column(dialect.names[0]), pa.array(_ANNOTATIONS))))
-    if not dialect.has_header:
+        again |= _mask(pc.is_in(batch.column(dialect.names[0]), pa.array(_ANNOTATIONS)))
+    if dialect.has_header:
+        same = np.ones(batch.num_rows, dtype=bool)
+        for name in dialect.names:
+            same &= _mask(pc.equal(batch.column(name), "" if re.fullmatch("column [0-9]+", name) else name))
+            if not same.any():
+                break
+        again |= same
+    return np.flatnonzero(again)
+
+
+def _mask(found: Any) -> npt.NDArray[np.bool_]:
+    return np.asarray(found.to_numpy(zero_copy_only=False))
+
+
+def _without(rows: Any, some: npt.NDArray[np.int64]) -> Any:
+    """A batch or column without some of its rows."""
+    if len(some) == 0:
+        return rows
+    kept = np.ones(len(rows), dtype=bool)
+    kept[some] = False
+    return rows.filter(pa.array(kept))
+
+
+def _without_marks(batch: Any, first: str) -> Any:
+    """Rows without the byte order marks that begin the lines where files were strung together."""
+    if first not in batch.schema.names:
         return batch
-    again = None
-    for name in batch.schema.names:
-        same = pc.equal(batch.column(name), "" if re.fullmatch("column [0-9]+", name) else name)
-        again = same if again is None else pc.and_(again, same)
-        if not pc.any(again).as_py():
-            return batch
-    return batch.filter(pc.invert(again))
+    column = batch.column(first)
+    if not pc.any(pc.starts_with(column, _MARK)).as_py():
+        return batch
+    at = batch.schema.names.index(first)
+    return batch.set_column(at, first, pc.utf8_ltrim(column, _MARK))
 
 
 def _is_encoding(error: Exception) -> bool:

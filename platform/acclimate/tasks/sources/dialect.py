@@ -49,10 +49,14 @@ _BINARY = (
 LINE_PROTOCOL = "InfluxDB line protocol: export it as CSV, such as with `influx query --raw` or `format=csv`"
 _FIELD = r"[^\s,=]+=(\"[^\"\n]*\"|[^\s,=]+)"
 _POINT = rf"[^\s,=]+(,[^\s,=]+=[^\s,=]+)* {_FIELD}(,{_FIELD})*( \d{{9,19}})?"
+_LEVEL = r"(\b(INFO|DEBUG|TRACE|ERROR|NOTICE)\b|\[(info|debug|warn|error)\])"
+_LOGGED = rf"[^\n,;\t]*[0-9](,[0-9]{{3}})?[^\n,;\t]*{_LEVEL}[^\n]*\n"
 _NO_TABLE = (
     (r"\s*<(!doctype|html|\?xml)", "a page of the web, or XML: download or export the data itself"),
     (r"version https://git-lfs", "a pointer of Git LFS: fetch the file with `git lfs pull`"),
+    (r"# (HELP|TYPE) \w+ ", "what Prometheus scrapes: query it for a time, and save the answer (JSON)"),
     (rf"(#.*\n)*{_POINT}\s*(\n|$)", LINE_PROTOCOL),
+    (rf"({_LOGGED}){{3}}", "a log of messages: write what they tell as a table, or as JSON lines"),
 )
 """How texts begin that hold no table of columns."""
 _NEVER_TEXT = tuple(magic for magic, _ in _BINARY if not magic.decode("latin-1").isprintable())

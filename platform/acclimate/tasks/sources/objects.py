@@ -6,6 +6,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 _BETWEEN = re.compile(r"[\s,\[\]]*")
@@ -35,7 +36,7 @@ def as_lines(head: bytes, file: Any, block_bytes: int) -> Iterator[bytes]:
     while True:
         objects, rest = _objects(rest)
         if seen == 0 and len(objects) == 1 and not rest.strip("\n ,]"):
-            objects = _inside(objects[0])
+            objects = list(chain.from_iterable(map(_points, _inside(objects[0]))))
         seen += len(objects)
         if objects:
             yield "\n".join(map(json.dumps, objects)).encode()
@@ -63,11 +64,29 @@ def _objects(text: str) -> tuple[list[dict[str, Any]], str]:
 
 
 def _inside(value: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a document that is one object: the one list of objects in it, or itself."""
-    lists = [one for one in value.values() if isinstance(one, list) and one and isinstance(one[0], dict)]
+    """The rows of a document that is one object: the one list of objects in it, however deep, or itself."""
+    lists = list(_lists(value))
     if len(lists) > 1:
         raise ValueError("it holds several lists of objects")
     columns = [one for one in value.values() if isinstance(one, dict)]
     if len(columns) > 1 and len(columns) == len(value) and len({tuple(one) for one in columns}) == 1:
         raise ValueError("it holds an object for each column")
     return lists[0] if lists else [value]
+
+
+def _lists(value: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    """The lists of objects within an object and the objects in it, but not in those lists."""
+    for one in value.values():
+        if isinstance(one, dict):
+            yield from _lists(one)
+        elif isinstance(one, list) and one and isinstance(one[0], dict):
+            yield one
+
+
+def _points(series: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A row for each point of a series as Prometheus answers with it; other objects as they are."""
+    if not isinstance(series.get("metric"), dict) or not {"value", "values"} & set(series):
+        yield series
+        return
+    for timestamp, value in series.get("values") or [series["value"]]:
+        yield {**series["metric"], "timestamp": timestamp, "value": float(value)}

@@ -1,0 +1,224 @@
+"""How a text writes a moment: patterns of the calendar and the clock, told from an example.
+
+A pattern is a regular expression whose groups are called `year`, `month`, `day` and so on; where the example
+can be read in several orders, there is one for each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+_ENGLISH = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_OTHERS = (
+    "mär=3 mrz=3 mai=5 okt=10 dez=12 ene=1 abr=4 ago=8 dic=12 fév=2 fev=2 avr=4 aoû=8 déc=12 gen=1 mag=5"
+)
+_OTHERS += " giu=6 lug=7 set=9 ott=10 juin=6 juil=7 mrt=3 mei=5 maa=3 out=10"
+_MONTHS = {name: at + 1 for at, name in enumerate(_ENGLISH)}
+_MONTHS |= {name: int(number) for name, _, number in (one.partition("=") for one in _OTHERS.split())}
+"""Months by how their names begin in English, German, Spanish, French, Italian, Portuguese and Dutch."""
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+ZONE = r"(?P<zone>[Zz]|(?:UTC|GMT)?[+-][0-9]{1,2}(?::?[0-9]{2})?|[A-Z]{2,5})"
+_YEAR, _SHORT_YEAR = r"(?P<year>[0-9]{4})", r"(?P<year>[0-9]{2})"
+_MONTH, _DAY = r"(?P<month>[0-9]{1,2})", r"(?P<day>[0-9]{1,2})"
+_NAME = r"(?P<month>\pL{3,10})\.?"
+_PACKED = _YEAR + r"(?P<month>[0-9]{2})(?P<day>[0-9]{2})"
+_WEEK = _YEAR + r"-?W(?P<week>[0-9]{2})-?(?P<weekday>[1-7])"
+_OF_YEAR = _YEAR + r"-(?P<yearday>[0-9]{3})"
+_FRACTION = r"(?P<fraction>[0-9]{1,9})"
+_CLOCK = (
+    rf"(?P<hour>[0-9]{{1,2}}):(?P<minute>[0-9]{{1,2}})(?::(?P<second>[0-9]{{1,2}})(?:[.,:]{_FRACTION})?)?"
+)
+_PACKED_CLOCK = rf"(?P<hour>[0-9]{{2}})(?P<minute>[0-9]{{2}})(?:(?P<second>[0-9]{{2}})(?:[.,]{_FRACTION})?)?"
+_WEEKDAY = r"\pL{2,9}\.?"
+_HALF = r"(?P<half>[AaPp]\.?\s?[Mm]\.?)"
+_STEPS = (r"(?P<hour>[0-9]{1,2})", r"(?P<minute>[0-9]{1,2})", r"(?P<second>[0-9]{1,2})", _FRACTION)
+_SPOKEN = {
+    _CLOCK: "hour:minute",
+    _PACKED_CLOCK: "hourminute",
+    _PACKED: "yearmonthday",
+    r"\s*" + ZONE: " zone",
+    _WEEK: "year-Wweek-weekday",
+    _OF_YEAR: "year-day",
+    _YEAR: "year",
+    _SHORT_YEAR: "year of two digits",
+    _MONTH: "month",
+    _DAY: "day",
+    _NAME: "month's name",
+    _HALF: " AM or PM",
+    _WEEKDAY: "weekday",
+    **dict(zip(_STEPS, ("hour", "minute", "second", "fraction"), strict=True)),
+    r"\s*(?:[\[(].*[\])])?\s*$": "",
+    r"^\s*": "",
+    r"\s+": " ",
+    r"\s*": "",
+    "(?:": "",
+    ")?": "",
+    "\\": "",
+}
+
+
+def _bare(pattern: str) -> str:
+    return re.sub(r"\(\?P<[a-z]+>", "(?:", pattern)
+
+
+_TOKEN = re.compile(
+    rf"(?P<clock>{_bare(_CLOCK)}(?![0-9]))|(?P<week>{_bare(_WEEK)})|(?P<ofyear>{_bare(_OF_YEAR)}(?![0-9]))"
+    rf"|(?P<packed>(?:19|20)[0-9]{{6}}(?![0-9]))|(?P<number>[0-9]+)|(?P<half>(?<![^\W\d_])[AaPp]\.?\s?[Mm]\b\.?)"
+    rf"|(?P<word>[^\W\d_]+)|(?P<blank>\s+)|(?P<other>.)",
+    re.DOTALL,
+)
+_BEHIND = re.compile(rf"\s*{_bare(ZONE)}(?![A-Za-z0-9])")
+_DENSE = re.compile(rf"{_bare(_PACKED_CLOCK)}(?![0-9])")
+_HALF_OF_DAY = re.compile("[AaPp][Mm]")
+
+
+def patterns(example: str) -> Iterator[str]:
+    """Every way to read an example of a moment; none where it is no moment."""
+    pieces = _pieces(example.strip())
+    dates = [at for at, (kind, _) in enumerate(pieces) if kind in ("date", "name", "number")]
+    for order in _orders([pieces[at] for at in dates]):
+        made = dict(zip(dates, order, strict=True))
+        texts = [made.get(at, text) for at, (_, text) in enumerate(pieces)]
+        kinds = [kind for kind, _ in pieces]
+        begin = _may_end_before(kinds)
+        if begin is not None:
+            texts = [*texts[:begin], "(?:", *texts[begin:], ")?"]
+        yield rf"^\s*{''.join(texts)}\s*(?:[\[(].*[\])])?\s*$"
+
+
+def order(pattern: str) -> str:
+    """Whether day, month or year comes first; empty where the pattern leaves no doubt."""
+    if any(sure in pattern for sure in (_NAME, _PACKED, _WEEK, _OF_YEAR)) or _DAY not in pattern:
+        return ""
+    if pattern.index("<year>") < pattern.index("<day>") and _YEAR in pattern:
+        return ""
+    return min(("day", "month", "year"), key=lambda one: pattern.index(f"<{one}>")) + " first"
+
+
+def is_short(pattern: str) -> bool:
+    """Whether years have two digits."""
+    return _SHORT_YEAR in pattern
+
+
+def is_named(pattern: str) -> bool:
+    """Whether months are written by name."""
+    return _NAME in pattern
+
+
+def spoken(pattern: str) -> str:
+    """A pattern in a person's words, such as `day.month.year hour:minute`."""
+    for group, word in _SPOKEN.items():
+        pattern = pattern.replace(group, word)
+    return " ".join(pattern.split())
+
+
+def _pieces(text: str) -> list[tuple[str, str]]:
+    """The text part by part: its kind and the pattern of its like, numbers of a date as they stand."""
+    pieces: list[tuple[str, str]] = []
+    at = 0
+    while at < len(text):
+        kinds = [kind for kind, _ in pieces]
+        found = _zone(text, at, kinds)
+        if found is not None:
+            pieces.append(("zone", r"\s*" + ZONE))
+        elif _is_dated(kinds) and not {"clock", "step"} & set(kinds) and (found := _DENSE.match(text, at)):
+            pieces.append(("clock", _PACKED_CLOCK))
+        else:
+            found = _TOKEN.match(text, at)
+            assert found is not None  # `other` takes anything
+            pieces.append(_piece(found.lastgroup or "", found[0], kinds))
+        at = found.end()
+    return pieces
+
+
+def _zone(text: str, at: int, kinds: Sequence[str]) -> re.Match[str] | None:
+    """A zone right behind a time of day; behind one without colons only letters, for a minus may part it."""
+    if "zone" in kinds or not ("clock" in kinds or kinds.count("step") > 1):
+        return None
+    found = _BEHIND.match(text, at)
+    if (
+        found is None
+        or _HALF_OF_DAY.fullmatch(found[0].strip())
+        or ("step" in kinds and not found[0][-1:].isalpha())
+    ):
+        return None
+    return found if _is_dated(kinds) or re.search("[0-9]", text[found.end() :]) else None
+
+
+def _is_dated(kinds: Sequence[str]) -> bool:
+    """Whether the day, month and year are there already."""
+    return "date" in kinds or sum(kind in ("number", "name") for kind in kinds) >= 3
+
+
+def _piece(kind: str, text: str, before: Sequence[str]) -> tuple[str, str]:
+    timed = "clock" in before or "step" in before
+    if kind == "clock" and not timed:
+        return "clock", _CLOCK
+    if kind in ("packed", "week", "ofyear"):
+        return "date", {"packed": _PACKED, "week": _WEEK, "ofyear": _OF_YEAR}[kind]
+    steps = before.count("step")
+    if kind == "number" and _is_dated(before) and "clock" not in before and steps < len(_STEPS):
+        return "step", _STEPS[steps]
+    if kind == "number":
+        return "number", text
+    if kind == "half" and timed:
+        return "half", _HALF
+    if kind == "word":
+        return _word(text)
+    return ("blank", r"\s+") if kind == "blank" else ("mark", re.escape(text))
+
+
+def _word(text: str) -> tuple[str, str]:
+    if month(text) and len(text) > 2:
+        return "name", text
+    if text.lower()[:3] in _WEEKDAYS and len(text) > 2:
+        return "weekday", _WEEKDAY
+    return "mark", re.escape(text)
+
+
+def month(text: str) -> int | None:
+    lower = text.lower()
+    return _MONTHS.get(lower[:4], _MONTHS.get(lower[:3]))
+
+
+def _orders(tokens: Sequence[tuple[str, str]]) -> Iterator[tuple[str, ...]]:
+    """What the numbers and names of a date may be, as patterns."""
+    kinds = tuple(kind for kind, _ in tokens)
+    if kinds == ("date",):
+        yield (tokens[0][1],)
+        return
+    lengths = [len(text) if kind == "number" else 1 for kind, text in tokens]
+    if not {*lengths} <= {1, 2, 4} or kinds.count("name") > 1 or not 2 <= len(tokens) <= 3:
+        return
+    full = [at for at, (kind, text) in enumerate(tokens) if kind == "number" and len(text) == 4]
+    if len(full) > 1:
+        return
+    if "name" in kinds:
+        year = full[0] if full else len(tokens) - 1
+        if kinds[year] == "name":
+            return
+        roles = {kinds.index("name"): _NAME, year: _YEAR if full else _SHORT_YEAR}
+        yield tuple(roles.get(at, _DAY) for at in range(len(tokens)))
+    elif len(tokens) == 2:
+        if full:
+            yield (_YEAR, _MONTH) if full == [0] else (_MONTH, _YEAR)
+    elif full == [0]:
+        yield _YEAR, _MONTH, _DAY
+    elif full == [2] or not full:
+        last = _YEAR if full else _SHORT_YEAR
+        yield _DAY, _MONTH, last
+        yield _MONTH, _DAY, last
+        if not full and lengths[0] == 2:
+            yield _SHORT_YEAR, _MONTH, _DAY
+
+
+def _may_end_before(kinds: Sequence[str]) -> int | None:
+    """Where a text may end: before the time of day, which spreadsheets leave out at midnight."""
+    first = next((at for at, kind in enumerate(kinds) if kind in ("clock", "step")), None)
+    if first is None or {"number", "name", "date", "zone"} & set(kinds[first:]):
+        return None
+    while first > 0 and kinds[first - 1] in ("blank", "mark"):
+        first -= 1
+    return first or None
