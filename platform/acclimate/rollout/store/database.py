@@ -30,6 +30,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from acclimate.addresses import without_password
 from acclimate.errors import RolloutError
@@ -52,6 +53,7 @@ READ_ONLY = ("25006", "57P01")
 """SQL states: a transaction that may only read; a server that is shutting down."""
 OURS = frozenset({"fleets", "devices", "reports", "leases"})
 """Tables that the service's databases have had from the first."""
+_LENT = "session lent for a transaction"
 REPORT_ORDER_LOCK = 0x41_43_43_4C  # any number of our own: "ACCL"
 
 
@@ -80,7 +82,8 @@ class Database:
                 pool_pre_ping=True,
                 pool_timeout=LOCK_TIMEOUT_S,
             )
-            event.listen(engine, "connect", _wait_for_no_lock_for_ever)
+            event.listen(engine, "connect", _know_session)
+            event.listen(engine, "begin", _wait_for_no_lock_for_ever)
             event.listen(engine, "handle_error", _leave_read_only_server)
         trace_statements(engine)
         return Database(engine)
@@ -144,11 +147,26 @@ class Database:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": lock})
 
 
-def _wait_for_no_lock_for_ever(connection: Any, _record: object) -> None:
-    """A table that an operator's session keeps locked must not take all threads and connections with it."""
+def _know_session(connection: Any, record: ConnectionPoolEntry) -> None:
+    """See whether the server's session is this connection's own.
+
+    A pooler such as PgBouncer names no session of the server's, and may lend another one to each transaction.
+    There a statement prepared before is missing, or is another client's, and what is set lasts for others.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
+        (session,) = cursor.execute("SELECT pg_backend_pid()").fetchone()
+        record.info[_LENT] = session != connection.info.backend_pid
+        if record.info[_LENT]:
+            connection.prepare_threshold = None
+        else:
+            cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
     connection.commit()
+
+
+def _wait_for_no_lock_for_ever(connection: Connection) -> None:
+    """A table that an operator's session keeps locked must not take all threads and connections with it."""
+    if connection.info.get(_LENT):
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
 
 
 def _leave_read_only_server(context: ExceptionContext) -> None:

@@ -22,8 +22,9 @@ from acclimate.rollout.store import open_store
 from acclimate.rollout.store.database import Database
 from acclimate.rollout.store.sql import migrate
 from acclimate.rollout.store.tables import metadata
+from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PostgresServer
-from tests.support.rollout_samples import NOW, a_device
+from tests.support.rollout_samples import NOW, a_device, a_fleet_with
 
 
 def test_migrations_lead_to_the_tables_and_again_change_nothing(url: str):
@@ -136,3 +137,35 @@ def test_a_device_enrols_at_the_same_cost_in_a_fleet_of_any_size(tmp_path: Path)
         costs.append(len(spent))
     store.close()
     assert costs[1] < 1.2 * costs[0]
+
+
+@pytest.mark.slow
+def test_a_pooler_may_lend_each_transaction_another_session(postgres: PostgresServer):
+    name = postgres.new_database().rpartition("/")[2]
+    pooler = PgBouncer(postgres)
+    store = open_store(pooler.url(name))
+    a_fleet_with(store, devices=3)
+    failed: list[Exception] = []
+
+    def work(device: str) -> None:
+        try:
+            for turn in range(12):  # a driver prepares what it sends for the sixth time
+                store.device("home", device)
+                store.set_attributes("home", device, {"turn": turn}, NOW + turn, "ada")
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(f"device-0000{one % 3}",)) for one in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with psycopg.connect(pooler.url(name)) as other:
+        assert other.execute("SHOW lock_timeout").fetchone() == ("0",), (
+            "what is set lasts for no other client"
+        )
+    with store._database.write() as connection:
+        assert connection.exec_driver_sql("SHOW lock_timeout").scalar() == "5s"
+    store.close()
+    pooler.close()
+    assert failed == []
