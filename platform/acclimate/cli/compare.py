@@ -86,8 +86,10 @@ def compare(
         )
     if found is None:
         err.print(f"stopped; finished jobs are in {directory}", style="yellow", markup=False, highlight=False)
-        again = ["acclimate compare", recipe, *_given(folds, learners, models, changes)]
-        next_step(f"{' '.join(again)} --resume", "go on with the rest, to the same table")
+        given = ["folds", "learners", "models", "workers", "address", "output", "plot", "changes", "as_json"]
+        next_step(
+            f"acclimate compare {word(recipe)} --resume", "go on with the rest, to the same table", given
+        )
         sys.exit(should_stop.exit_code)
     if plot:
         write_whole(plot, found.plot.read_bytes())
@@ -117,15 +119,6 @@ def _show(comparison: Comparison, path: Path | None) -> None:
         return
     out.print(f"the recommended recipe is {path}", markup=False, highlight=False, soft_wrap=True)
     next_step(f"acclimate train {word(path)}", "train it on the whole fleet but the held-out devices")
-
-
-def _given(
-    folds: int, learners: tuple[str, ...], models: tuple[str, ...], changes: tuple[str, ...]
-) -> list[str]:
-    options = [f"--folds {folds}"]
-    for option, values in (("--learner", learners), ("--model", models), ("--set", changes)):
-        options += [f"{option} {value}" for value in values]
-    return options
 
 
 def _directory(name: str, resume: bool) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 from acclimate.errors import ModelError
 from acclimate.evaluation.contenders import Descent, higher_is_better, measure
 from acclimate.evaluation.report import Curve, Evaluation
-from acclimate.evaluation.statistics import interval, summarize
+from acclimate.evaluation.statistics import gain_bounds, gains_of, interval, summarize
 from acclimate.learners import Learner, MetaParams
 from acclimate.tasks import Sampler
 
@@ -117,9 +117,9 @@ def challenge(challenger: Evaluation, champion: Evaluation, requirement: Require
             )
     shots = challenger.policy_shots
     new, old = challenger.curve("meta", shots).judged, champion.curve("meta", shots).judged
-    sign = 1.0 if challenger.higher_is_better else -1.0
-    gains = sign * (np.array(new.values) - np.array(old.values))
-    gain, (low, high) = float(gains.mean()), interval(gains)
+    better = challenger.higher_is_better
+    gains = gains_of(new.values, old.values, better)
+    gain, (low, high) = float(gains.mean()), interval(gains, bounds=gain_bounds(better))
     reached = low if requirement.proven else gain
     # A figure that overflowed is no gain: comparisons with NaN are false.
     passed = bool(reached >= requirement.minimum_gain)

@@ -22,8 +22,8 @@ from acclimate.evaluation.report import (
     metric_name,
     number,
 )
-from acclimate.evaluation.statistics import interval, summarize
-from acclimate.evaluation.verdict import Verdict, judge
+from acclimate.evaluation.statistics import gain_bounds, gains_of, interval, summarize
+from acclimate.evaluation.verdict import Verdict, judge, without_learner
 
 # Rivals that have a network; `nearest` reads features of the joint model.
 _NETWORKS: tuple[Start, ...] = ("joint", "joint_finetuned", "joint_solved", "device_only", "nearest")
@@ -123,13 +123,18 @@ def compared(
         if bool(key[0]) == (curve.start == "meta")
     }
     first = next(iter(folds.values()))
+    lacking = [
+        ((key, start), f"measured in {count} of {len(evaluations)} folds only")
+        for key, evaluations in folds.items()
+        for start, count in _lacking(evaluations).items()
+        if bool(key[0]) == (start == "meta")
+    ]
     rivals = _best_bodies({each: curve for each, curve in pooled.items() if each[1] != "meta"}, first[0])
     learners = {each: curve for each, curve in pooled.items() if each[1] == "meta"}
     best_learner = max(learners, key=lambda each: _merit(learners[each], first[0]), default=None)
     best_rival = max(rivals, key=lambda each: _merit(rivals[each], first[0]))
     judged = best_learner or best_rival
     whole = _together(first, pooled[judged], [rivals[each] for each in rivals if each != judged])
-    verdict = judge(whole)
 
     def name(each: tuple[Named, Start]) -> str:
         key, start = each
@@ -138,12 +143,14 @@ def compared(
         label = label_of(first[0], start)
         return f"{label} on {key[1]}" if start in _NETWORKS else label
 
+    verdict = judge(whole) if learners else without_learner(whole, best_rival[1], name(best_rival))
     entries = [
         _entry(name(each), each, curve, rivals[best_rival], whole)
         for each, curve in {**learners, **rivals}.items()
     ]
     sign = -1.0 if whole.higher_is_better else 1.0
     entries.sort(key=lambda entry: sign * entry.mean)
+    entries += [Entry(name(each), each[0][1], each[0][0], each[1], failed=why) for each, why in lacking]
     entries += [Entry(names[key], key[1], key[0], "meta", failed=why) for key, why in failed.items()]
     return Compared(
         metric=whole.metric,
@@ -217,6 +224,13 @@ def _pooled(evaluations: Sequence[Evaluation]) -> list[Curve]:
     return curves
 
 
+def _lacking(evaluations: Sequence[Evaluation]) -> dict[Start, int]:
+    """Who was measured in some folds and not in all, and in how many."""
+    every = [start for each in evaluations for start in each.starts]
+    counts = {start: every.count(start) for start in every}
+    return {start: count for start, count in counts.items() if count < len(evaluations)}
+
+
 def _best_bodies(
     rivals: Mapping[tuple[Named, Start], Curve], evaluation: Evaluation
 ) -> dict[tuple[Named, Start], Curve]:
@@ -263,9 +277,9 @@ def _days(folds: Sequence[Evaluation]) -> float | None:
 
 def _entry(name: str, each: tuple[Named, Start], curve: Curve, rival: Curve, evaluation: Evaluation) -> Entry:
     (learner, model), start = each
-    sign = 1.0 if evaluation.higher_is_better else -1.0
-    gains = sign * (np.array(curve.judged.values) - np.array(rival.judged.values))
-    low, high = interval(gains, evaluation.groups)
+    better = evaluation.higher_is_better
+    gains = gains_of(curve.judged.values, rival.judged.values, better)
+    low, high = interval(gains, evaluation.groups, bounds=gain_bounds(better))
     point = curve.judged
     return Entry(
         name=name,

@@ -11,7 +11,7 @@ from acclimate.evaluation.contenders import Choice, Contender, Start, choose, hi
 from acclimate.evaluation.details import Words, details_of
 from acclimate.evaluation.lineup import EvaluationProtocol, Trained, lineup
 from acclimate.evaluation.report import Comparison, Curve, Evaluation
-from acclimate.evaluation.statistics import Values, interval, summarize
+from acclimate.evaluation.statistics import Values, gain_bounds, gains_of, interval, summarize
 from acclimate.learners import Loss
 from acclimate.tasks import Episodes, Sampler
 
@@ -116,11 +116,10 @@ def comparisons(
     curves: Sequence[Curve], higher_is_better: bool, groups: Sequence[str]
 ) -> Iterator[Comparison]:
     """The meta-learned start against every other contender at the judged points, paired by task."""
-    sign = 1.0 if higher_is_better else -1.0
-    bounds = (-1.0, 1.0) if higher_is_better else (-np.inf, np.inf)
+    bounds = gain_bounds(higher_is_better)
     for own in (curve for curve in curves if curve.start == "meta"):
         for other in (curve for curve in curves if curve.shots == own.shots and curve.start != "meta"):
-            gains = sign * (np.array(own.judged.values) - np.array(other.judged.values))
+            gains = gains_of(own.judged.values, other.judged.values, higher_is_better)
             low, high = interval(gains, groups, bounds=bounds)
             yield Comparison(other.start, own.shots, float(gains.mean()), low, high, int((gains >= 0).sum()))
 

@@ -43,6 +43,7 @@ class Summary:
     values: list[float]
 
 
+@np.errstate(invalid="ignore", over="ignore")  # figures of what overflowed are not finite
 def summarize(
     values: Values, tasks: Sequence[str], higher_is_better: bool, groups: Sequence[str] = ()
 ) -> Summary:
@@ -64,6 +65,7 @@ def summarize(
     )
 
 
+@np.errstate(invalid="ignore", over="ignore")  # figures of what overflowed are not finite
 def interval(
     values: Values,
     groups: Sequence[str] = (),
@@ -86,6 +88,18 @@ def interval(
     t = float(stdtrit(len(units) - 1, (1 + confidence) / 2))
     half = t * float(units.std(ddof=1)) / len(units) ** 0.5
     return max(mean - half, bounds[0]), min(mean + half, bounds[1])
+
+
+@np.errstate(invalid="ignore")
+def gains_of(own: Sequence[float], theirs: Sequence[float], higher_is_better: bool) -> Values:
+    """By task, above zero where `own` is better; not finite where one of the two overflowed."""
+    gains: Values = np.subtract(own, theirs) if higher_is_better else np.subtract(theirs, own)
+    return gains
+
+
+def gain_bounds(higher_is_better: bool) -> tuple[float, float]:
+    """What a gain can be: shares differ by at most all of them."""
+    return (-1.0, 1.0) if higher_is_better else (-np.inf, np.inf)
 
 
 def unit_means(values: Values, groups: Sequence[str]) -> Values:

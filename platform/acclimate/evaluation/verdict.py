@@ -10,13 +10,14 @@ devices would decide is estimated, and how many days of these ones.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from acclimate.evaluation.contenders import Start
+from acclimate.evaluation.gains import Gain, gain_of_adapting, gains_over_rivals
 from acclimate.evaluation.report import (
     ENOUGH_DEVICES,
     Curve,
@@ -31,17 +32,8 @@ from acclimate.evaluation.report import (
     number,
     too_few,
 )
-from acclimate.evaluation.statistics import (
-    CONFIDENCE,
-    Values,
-    interval,
-    longer_to_decide,
-    unit_means,
-    units_to_decide,
-)
 
 Ship = Literal["start", "joint", "rival", "record-more"]
-WORTH = 0.05  # of a rival's error: a smaller gain is not worth a learner
 # Rivals a start has to be worth more than, the simplest first.
 SIMPLER: tuple[Start, ...] = ("support", "persistence", "seasonal", "joint", "device_only")
 # What is said of those that have the joint model's weights.
@@ -50,7 +42,6 @@ _JOINT: dict[Start, str] = {
     "joint_finetuned": "Ship the joint model, fine-tuned on each device",
     "joint_solved": "Ship the joint model, its head solved on each device",
 }
-_NO_DRAWS: Values = np.empty((0, 0))
 
 
 @dataclass(frozen=True)
@@ -97,64 +88,10 @@ class Verdict:
         return fields
 
 
-@dataclass(frozen=True)
-class _Gain:
-    """The start against one rival."""
-
-    against: Start
-    gains: Values
-    groups: Sequence[str]
-    margin: float
-    bounds: tuple[float, float]
-    draws: Values
-    aside: float | None = None  # the gain on the validation devices, that chose settings; None if unknown
-
-    @property
-    def mean(self) -> float:
-        return float(self.gains.mean())
-
-    @property
-    def overflowed(self) -> bool:
-        """Whether the start did on any device: it loses to everybody then."""
-        return not np.isfinite(self.gains).all()
-
-    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
-        if self.overflowed:
-            return self.mean, self.mean
-        return interval(self.gains, self.groups, confidence, self.bounds)
-
-    def beaten(self, rivals: int = 1) -> bool:
-        """Whether the rival is better, by an interval for `rivals` comparisons at once."""
-        return self.interval(1 - (1 - CONFIDENCE) / rivals)[1] < 0
-
-    def proven(self) -> bool:
-        return self.interval()[0] > 0
-
-    def small(self) -> bool:
-        """Better by less than is worth having, if at all, for certain."""
-        return self.interval()[1] < self.margin
-
-    def worthless(self) -> bool:
-        """No better as far as it shows, here or on the validation devices, or `small`: what takes more has
-        to prove its worth."""
-        return self.mean <= 0 or self.small() or self.only_here()
-
-    def only_here(self) -> bool:
-        """Whether the validation devices, which are evidence too, saw nothing of a gain."""
-        return self.mean > 0 and self.aside is not None and self.aside <= 0
-
-    def needed(self) -> int | None:
-        return units_to_decide(unit_means(self.gains, self.groups), self.margin)
-
-    def longer(self) -> float | None:
-        """How many times as long recordings would decide as well; None where they would not."""
-        return longer_to_decide(self.draws, self.groups, self.margin)
-
-
 def judge(evaluation: Evaluation, shots: int | None = None) -> Verdict:
     """The verdict on an evaluation, at `shots` or the policy's."""
     shots = _measured(evaluation, evaluation.policy_shots if shots is None else shots)
-    gains = {each.against: each for each in _gains(evaluation, shots)}
+    gains = {each.against: each for each in gains_over_rivals(evaluation, shots)}
     if not gains:
         return _alone(evaluation, shots)
     better = [each for each in gains.values() if each.beaten(len(gains))]
@@ -165,7 +102,7 @@ def judge(evaluation: Evaluation, shots: int | None = None) -> Verdict:
         return _record_more(evaluation, shots, _strongest(evaluation, shots, gains.values()), None)
     if better:
         return _without(evaluation, shots, _strongest(evaluation, shots, better), proven=True)
-    simpler = [*_unadapted(evaluation, shots), *(gains[start] for start in SIMPLER if start in gains)]
+    simpler = [*gain_of_adapting(evaluation, shots), *(gains[start] for start in SIMPLER if start in gains)]
     enough = [each for each in simpler if not each.proven() and each.worthless()]
     if enough:
         return _without(evaluation, shots, _strongest(evaluation, shots, enough), proven=False)
@@ -176,60 +113,25 @@ def judge(evaluation: Evaluation, shots: int | None = None) -> Verdict:
     return _ship(evaluation, shots, _strongest(evaluation, shots, gains.values()))
 
 
-def _gains(evaluation: Evaluation, shots: int) -> Iterator[_Gain]:
-    own = np.array(evaluation.curve("meta", shots).judged.values)
-    accuracy = evaluation.higher_is_better
-    for start in evaluation.starts:
-        if start == "meta":
-            continue
-        curve = evaluation.curve(start, shots)
-        theirs = np.array(curve.judged.values)
-        if not np.isfinite(theirs).all():
-            continue  # a rival that overflowed is none
-        error = 1 - curve.judged.mean if accuracy else curve.judged.mean
-        gains = own - theirs if accuracy else theirs - own
-        gains = np.where(np.isfinite(own), gains, -np.inf)
-        bounds = (-1.0, 1.0) if accuracy else (-np.inf, np.inf)
-        draws, aside = _draws(evaluation, start, shots), _aside(evaluation, start, shots)
-        yield _Gain(start, gains, evaluation.groups, WORTH * error, bounds, draws, aside)
+def without_learner(evaluation: Evaluation, rival: Start, name: str) -> Verdict:
+    """The verdict where no learner could be trained: the best rival, whose curve stands for `meta`'s.
+
+    Args:
+        name: of the rival, for people.
+    """
+    reached = number(evaluation, evaluation.curve("meta", evaluation.policy_shots).judged.mean)
+    ship: Ship = "joint" if rival in _JOINT else "rival"
+    said = f"No learner could be trained; of the rivals {name} does best, and reaches {reached}"
+    if evaluation.devices < ENOUGH_DEVICES:
+        ship, said = "record-more", f"{said}; {too_few(evaluation.devices)}"
+    return Verdict(ship, f"{said}.", rival, rival, 0.0, 0.0, 0.0, evaluation.devices)
 
 
-def _unadapted(evaluation: Evaluation, shots: int) -> list[_Gain]:
-    """Adaptation against the same start without it, where the start adapts at all."""
-    curve = evaluation.curve("meta", shots)
-    if curve.steps[0] != 0 or len(curve.steps) == 1:
-        return []
-    own, before = (np.array(point.values) for point in (curve.judged, curve.points[0]))
-    if not np.isfinite(own).all() or not np.isfinite(before).all():
-        return []
-    accuracy = evaluation.higher_is_better
-    error = 1 - curve.points[0].mean if accuracy else curve.points[0].mean
-    bounds = (-1.0, 1.0) if accuracy else (-np.inf, np.inf)
-    gains = own - before if accuracy else before - own
-    return [_Gain("meta", gains, evaluation.groups, WORTH * error, bounds, _NO_DRAWS)]
-
-
-def _aside(evaluation: Evaluation, start: Start, shots: int) -> float | None:
-    """The gain over a rival on the tasks that chose settings; None where nothing finite was chosen."""
-    own, theirs = (evaluation.curve(each, shots).validation for each in ("meta", start))
-    if own is None or theirs is None:
-        return None
-    return own - theirs if evaluation.higher_is_better else theirs - own
-
-
-def _draws(evaluation: Evaluation, start: Start, shots: int) -> Values:
-    """The gain over a rival in each episode, `(draws, tasks)`; none where reports do not tell."""
-    own, theirs = (np.array(evaluation.curve(each, shots).draws) for each in ("meta", start))
-    if own.shape != theirs.shape or own.ndim != 2:
-        return _NO_DRAWS
-    return own - theirs if evaluation.higher_is_better else theirs - own
-
-
-def _strongest(evaluation: Evaluation, shots: int, gains: Sequence[_Gain] | Any) -> _Gain:
+def _strongest(evaluation: Evaluation, shots: int, gains: Sequence[Gain] | Any) -> Gain:
     """The rival that did best: on the validation tasks, which do not judge, and else on the held-out ones."""
     sign = 1.0 if evaluation.higher_is_better else -1.0
 
-    def merit(each: _Gain) -> float:
+    def merit(each: Gain) -> float:
         curve = evaluation.curve(each.against, shots)
         if each.against == "meta":
             return sign * curve.points[0].mean
@@ -238,14 +140,14 @@ def _strongest(evaluation: Evaluation, shots: int, gains: Sequence[_Gain] | Any)
     return max(gains, key=merit)
 
 
-def _planned(evaluation: Evaluation, shots: int, gains: Sequence[_Gain] | Any) -> _Gain | None:
+def _planned(evaluation: Evaluation, shots: int, gains: Sequence[Gain] | Any) -> Gain | None:
     """The rival that other devices named before these judged: its comparison needs no wider interval."""
     if any(evaluation.curve(each.against, shots).validation is None for each in gains):
         return None
     return _strongest(evaluation, shots, gains)
 
 
-def _ship(evaluation: Evaluation, shots: int, rival: _Gain) -> Verdict:
+def _ship(evaluation: Evaluation, shots: int, rival: Gain) -> Verdict:
     compared = (
         f"{_gain_words(evaluation, rival)} than {label_of(evaluation, rival.against)}, the strongest rival"
     )
@@ -261,7 +163,7 @@ def _ship(evaluation: Evaluation, shots: int, rival: _Gain) -> Verdict:
     )
 
 
-def _without(evaluation: Evaluation, shots: int, rival: _Gain, *, proven: bool) -> Verdict:
+def _without(evaluation: Evaluation, shots: int, rival: Gain, *, proven: bool) -> Verdict:
     curve = evaluation.curve(rival.against, shots)
     if rival.against == "meta":
         return _one_for_all(evaluation, shots, rival)
@@ -287,7 +189,7 @@ def _without(evaluation: Evaluation, shots: int, rival: _Gain, *, proven: bool) 
     return _verdict(ship, f"{head}: {name}; {versus}", evaluation, rival, loses=proven)
 
 
-def _one_for_all(evaluation: Evaluation, shots: int, rival: _Gain) -> Verdict:
+def _one_for_all(evaluation: Evaluation, shots: int, rival: Gain) -> Verdict:
     before = number(evaluation, evaluation.curve("meta", shots).points[0].mean)
     one = "Ship one model for all, such as this start as it is"
     if evaluation.metric == "average_precision":
@@ -299,7 +201,7 @@ def _one_for_all(evaluation: Evaluation, shots: int, rival: _Gain) -> Verdict:
     return _verdict("joint", said, evaluation, rival)
 
 
-def _record_more(evaluation: Evaluation, shots: int, rival: _Gain, needed: int | None) -> Verdict:
+def _record_more(evaluation: Evaluation, shots: int, rival: Gain, needed: int | None) -> Verdict:
     if rival.overflowed:
         theirs = number(evaluation, evaluation.curve(rival.against, shots).judged.mean)
         broken = f"{_overflowed(evaluation, shots)}, where {_named(evaluation, rival)} reaches {theirs}"
@@ -345,7 +247,7 @@ def _verdict(
     ship: Ship,
     sentence: str,
     evaluation: Evaluation,
-    rival: _Gain,
+    rival: Gain,
     *,
     loses: bool = False,
     needed: int | None = None,
@@ -369,7 +271,7 @@ def _overflowed(evaluation: Evaluation, shots: int) -> str:
     return f"this start overflowed on {(~finite).sum()} of {counted(len(finite), 'held-out task')}"
 
 
-def _named(evaluation: Evaluation, rival: _Gain) -> str:
+def _named(evaluation: Evaluation, rival: Gain) -> str:
     return "the same start not adapted" if rival.against == "meta" else label_of(evaluation, rival.against)
 
 
@@ -379,7 +281,7 @@ def _how(curve: Curve) -> str:
     return shots if len(curve.steps) == 1 else f"{shots}, {adapted_words(curve)}"
 
 
-def _gain_words(evaluation: Evaluation, rival: _Gain) -> str:
+def _gain_words(evaluation: Evaluation, rival: Gain) -> str:
     """`2.4 points better (95 % interval +1.3 to +3.5, 44 devices)`."""
     unit, scale = (" points", 100.0) if evaluation.metric == "accuracy" else ("", 1.0)
     if not rival.gains.any():

@@ -23,9 +23,10 @@ from acclimate.tasks.episodes.split import fold_groups
 from acclimate.training.executor import InProcess
 from acclimate.training.fan_out import fan_out
 from acclimate.training.loop import OuterState, train
-from acclimate.training.problem import Problem, joint_recipe, open_problem
+from acclimate.training.problem import Problem, data_fingerprint, joint_recipe, open_problem
 from acclimate.training.recipe import Recipe
 from acclimate.training.recipe_file import to_yaml
+from acclimate.training.run_directory import RunDirectory
 from acclimate.training.shard import deterministic
 from acclimate.training.validation import validator
 from acclimate.workflow.candidates import RIVALS, SHIPPABLE, Candidate, candidates, recipe_of
@@ -97,7 +98,8 @@ def compare(
 
     Raises:
         DataError: the fleet has fewer than three groups, or a label occurs in too few of them.
-        TrainingError: `directory` holds another comparison, or every candidate failed.
+        TrainingError: `directory` holds another comparison or is being written by one, or every candidate
+            failed.
     """
     problem = open_problem(_with_data(recipe, test=0, validation=0, test_groups=(), validation_groups=()))
     tried = candidates(problem, learners, models)
@@ -109,13 +111,17 @@ def compare(
         for number in range(len(parts))
         for candidate in tried
     }
-    _check_same(directory, jobs)
-    results = _read(directory, jobs)
-    waiting = {name: job for name, job in jobs.items() if name not in results}
-    for name, result in fan_out(run_job, waiting, workers=workers, address=address, should_stop=should_stop):
-        write_whole(_file(directory, name), json.dumps(result, sort_keys=True) + "\n")
-        results[name] = result
-        on_job(name, len(results), len(jobs))
+    (directory / "jobs").mkdir(parents=True, exist_ok=True)
+    with RunDirectory(directory).held():
+        _check_same(directory, data_fingerprint(problem.data), jobs)
+        results = _read(directory, jobs)
+        waiting = {name: job for name, job in jobs.items() if name not in results}
+        for name, result in fan_out(
+            run_job, waiting, workers=workers, address=address, should_stop=should_stop
+        ):
+            write_whole(_file(directory, name), json.dumps(result, sort_keys=True) + "\n")
+            results[name] = result
+            on_job(name, len(results), len(jobs))
     if len(results) < len(jobs):
         return None
     found = _gather(tried, results, len(parts))
@@ -219,16 +225,16 @@ def _with_data(recipe: Recipe, **changes: object) -> Recipe:
     return with_changes(recipe, data=recipe.data.model_copy(update=changes))
 
 
-def _check_same(directory: Path, jobs: Mapping[str, Job]) -> None:
-    """Note what is compared, or refuse to mix it with another comparison's results."""
-    plan = {name: [job.recipe.content_hash(), _measured(job.recipe)] for name, job in jobs.items()}
+def _check_same(directory: Path, data: str, jobs: Mapping[str, Job]) -> None:
+    """Note what is compared, and on which data, or refuse to mix it with another comparison's results."""
+    of_jobs = {name: [job.recipe.content_hash(), _measured(job.recipe)] for name, job in jobs.items()}
+    plan = {"data": data, "jobs": of_jobs}
     path = directory / "plan.json"
     if path.exists() and json.loads(path.read_text("utf-8")) != json.loads(json.dumps(plan)):
         raise TrainingError(
-            f"{directory} holds a comparison of another recipe, other folds or other candidates: start it "
-            "again without --resume"
+            f"{directory} holds a comparison of another recipe, other data, other folds or other candidates: "
+            "start it again without --resume"
         )
-    (directory / "jobs").mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(plan, indent=2) + "\n")
 
 

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -73,6 +79,52 @@ def test_the_command_writes_a_recipe_that_loads(tmp_path: Path, monkeypatch: pyt
     assert document["recommended"] in {entry["name"] for entry in document["entries"]}
     if document["recipe"]:  # None where a simple rival is enough
         assert load_recipe(document["recipe"]).data == RECIPE.data
+
+
+def test_neither_other_data_nor_a_second_process_mix_into_a_comparison(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    source = tmp_path / "fleet.csv"
+
+    def record() -> None:
+        rows = [f"{device},{x},{2 * x}" for device in "abcdef" for x in rng.normal(size=20)]
+        source.write_text("\n".join(["device,x,y", *rows]))
+
+    meaning = {"kind": "regression", "task": "device", "targets": ["y"], "channels": ["x"]}
+    data = {"source": str(source), "recordings": meaning}
+    fleet = Recipe.model_validate({**RECIPE.model_dump(), "name": "fleet", "data": data})
+    options = {"folds": 3, "learners": ("maml",), "workers": 0}
+    directory = tmp_path / "one"
+    record()
+
+    def second(*told: object) -> bool:
+        with pytest.raises(TrainingError, match=f"by process {os.getpid()} on"):
+            compare(fleet, directory, **options)
+        return True
+
+    assert compare(fleet, directory, should_stop=second, **options) is None
+    record()
+    with pytest.raises(TrainingError, match="other data"):
+        compare(fleet, directory, **options)
+
+
+def test_ctrl_c_says_how_to_go_on_with_the_same_comparison(tmp_path: Path) -> None:
+    (tmp_path / "my waves.yaml").write_text(json.dumps(RECIPE.model_dump(mode="json")))
+    given = ["--folds", "3", "--learner", "maml", "--workers", "0", "--set", "description=nine waves"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "acclimate", "compare", "my waves.yaml", *given],
+        cwd=tmp_path,
+        env={**os.environ, "ACCLIMATE_HOME": str(tmp_path / "home")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stderr is not None
+    assert running.stderr.readline().startswith("1 of 6")
+    running.send_signal(signal.SIGINT)
+    told = running.stderr.read()
+    assert running.wait() == 130, told
+    [following] = [line for line in told.splitlines() if line.startswith("next: ")]
+    words = shlex.split(following.removeprefix("next: "), comments=True)
+    assert words == ["acclimate", "compare", "my waves.yaml", "--resume", *given]
 
 
 def test_two_devices_are_too_few(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from acclimate.evaluation.evaluate import comparisons
 from acclimate.evaluation.report import Curve, comparison_sentence, headline, table, worst_sentence
 from acclimate.evaluation.statistics import summarize, units_to_decide
 
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of figures that overflowed
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")  # figures that overflowed are expected
 
 SHARES = st.floats(0, 1)
 # Errors as float32 has them: nothing, next to nothing, huge units, and what overflowed.

@@ -1,0 +1,72 @@
+"""Folds put together by hand: who is named, who is left out and why, and what stays within bounds."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from acclimate.evaluation import Evaluation
+from acclimate.evaluation.compared import Compared, compared
+from acclimate.evaluation.contenders import Start
+from acclimate.evaluation.report import Curve
+from acclimate.evaluation.statistics import summarize
+
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")  # figures that overflowed are expected
+
+MAML, RIVALS = ("maml", "mlp"), ("", "mlp")
+NAMES = {MAML: "maml on mlp", RIVALS: "rivals on mlp"}
+FOLDS, OF_FOLD = 3, 4
+
+
+def folds(metric: str = "accuracy", lacking: Start | None = None, **means: float) -> list[Evaluation]:
+    """Each contender at its mean on every device; one of them not in the last fold."""
+    made = []
+    for fold in range(FOLDS):
+        tasks = tuple(f"device {fold}-{number}" for number in range(OF_FOLD))
+        curves = tuple(
+            Curve(start, 5, (0,), (summarize(np.full(OF_FOLD, mean), tasks, True),), 0, validation=mean)
+            for start, mean in means.items()
+            if (fold, start) != (FOLDS - 1, lacking)
+        )
+        made.append(Evaluation(metric, metric == "accuracy", 5, 1, tasks, 1, (0,), "", curves, (), tasks))
+    return made
+
+
+def test_a_rival_that_a_fold_lacks_is_named_and_not_dropped() -> None:
+    found = compared({MAML: folds(meta=0.9), RIVALS: folds(joint=0.7, trees=0.8, lacking="trees")}, {}, NAMES)
+    failed = {entry.name: entry.failed for entry in found.entries if entry.failed}
+    assert failed == {"pooled boosted trees": "measured in 2 of 3 folds only"}
+    assert found.best_rival == "joint model on mlp"
+
+
+def test_where_no_learner_could_be_trained_the_best_rival_is_named() -> None:
+    found = compared({RIVALS: folds(joint=0.7, support=0.8)}, {MAML: "it diverged"}, NAMES)
+    assert found.recommended == found.best_rival == "one answer a device"
+    assert (found.verdict.ship, found.verdict.loses_to) == ("rival", "support")
+    assert "this start" not in found.verdict.sentence
+    assert found.verdict.sentence == (
+        "No learner could be trained; of the rivals one answer a device does best, and reaches 80.0%."
+    )
+
+
+def test_a_gain_in_accuracy_is_at_most_all_of_it() -> None:
+    best, worst = folds(meta=0.5), folds(joint=0.0)
+    values = np.array([1.0, 1.0, 1.0, 0.0])
+    for each in best:
+        curve = each.curves[0]
+        point = summarize(values, each.tasks, True)
+        object.__setattr__(each, "curves", (Curve(**{**vars(curve), "points": (point,)}),))
+    entry = compared({MAML: best, RIVALS: worst}, {}, NAMES).entry("maml on mlp")
+    assert entry.gain_low <= entry.gain <= entry.gain_high <= 1.0
+
+
+def test_what_overflowed_is_null_in_its_json() -> None:
+    found: Compared = compared(
+        {MAML: folds("mse", meta=float("inf")), RIVALS: folds("mse", joint=0.7)}, {}, NAMES
+    )
+    document = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    [own] = [entry for entry in document["entries"] if entry["start"] == "meta"]
+    assert own["mean"] is None
+    assert found.recommended == "joint model on mlp"
