@@ -14,14 +14,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from acclimate.finite import finite_or_none
+
 # What is piped is never broken into lines; a process may have no standard output at all.
 out = Console(soft_wrap=sys.stdout is None or not sys.stdout.isatty())
 err = Console(stderr=True)
 
 
 def print_json(value: Any) -> None:
-    """Print `value` as JSON on standard output, alone, so that a script can read it."""
-    print(json.dumps(value, indent=2, default=str))
+    """Print `value` as JSON on standard output, alone, so that a script can read it: a figure that overflowed
+    is null."""
+    print(json.dumps(finite_or_none(value), indent=2, default=str, allow_nan=False))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -101,6 +104,7 @@ def repeated(names: Sequence[str]) -> str:
         if name not in names or context.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
             continue
         value, option = context.params[name], parameter.opts[-1]
-        for each in value if isinstance(value, tuple) else (value,):
-            words += [option] if each is True else [option, str(each)]
+        for each in value if parameter.multiple else (value,):
+            given = each if isinstance(each, tuple) else (each,)  # an option may take several values
+            words += [option] if each is True else [option, *map(str, given)]
     return "".join(f" {shlex.quote(word)}" for word in words)

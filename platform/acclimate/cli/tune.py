@@ -95,9 +95,10 @@ def tune(
         resume=resume,
         on_trial=tell,
     )
-    if not resume and len(found) < trials:
+    if len(found) < trials:
         err.print(f"stopped after {len(found)} of {trials} trials; they are in {directory}", style="yellow")
-        next_step(f"acclimate tune {recipe} --resume", "go on with the rest")
+        given = ["trials", "inner_lr", "inner_steps", "workers", "address", "output", "changes", "as_json"]
+        next_step(f"acclimate tune {word(recipe)} --resume", "go on with the rest", given)
         sys.exit(STOPPED)
     best = found[0]
     path = output or Path(f"{loaded.name}.tuned.yaml")

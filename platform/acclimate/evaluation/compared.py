@@ -17,13 +17,13 @@ from acclimate.evaluation.evaluate import comparisons
 from acclimate.evaluation.report import (
     Curve,
     Evaluation,
-    finite_or_none,
     label_of,
     metric_name,
     number,
 )
 from acclimate.evaluation.statistics import gain_bounds, gains_of, interval, summarize
 from acclimate.evaluation.verdict import Verdict, judge, without_learner
+from acclimate.finite import finite_or_none
 
 # Rivals that have a network; `nearest` reads features of the joint model.
 _NETWORKS: tuple[Start, ...] = ("joint", "joint_finetuned", "joint_solved", "device_only", "nearest")

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from acclimate.evaluation.contenders import LABELS, Start
 from acclimate.evaluation.details import worst_recall
 from acclimate.evaluation.statistics import Summary
+from acclimate.finite import finite_or_none
 
 FORMAT = 1
 _MOST_LEADS = 8  # of a forecast that a sentence lists; the JSON has all
@@ -347,15 +348,6 @@ def _summary(fields: Mapping[str, Any]) -> Summary:
         level: math.nan if each is None else each for level, each in fields["quantiles"].items()
     }
     return Summary(**known)
-
-
-def finite_or_none(value: Any) -> Any:
-    """A document without what JSON cannot say: an error that overflowed is null."""
-    if isinstance(value, dict):
-        return {key: finite_or_none(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite_or_none(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: float | str) -> str:

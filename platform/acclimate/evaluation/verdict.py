@@ -25,13 +25,13 @@ from acclimate.evaluation.report import (
     adapted_words,
     counted,
     errors_of,
-    finite_or_none,
     interval_words,
     label_of,
     metric_name,
     number,
     too_few,
 )
+from acclimate.finite import finite_or_none
 
 Ship = Literal["start", "joint", "rival", "record-more"]
 # Rivals a start has to be worth more than, the simplest first.

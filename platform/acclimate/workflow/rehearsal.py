@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from acclimate.finite import finite_or_none
 from acclimate.learners import ClosedFormLearner
 from acclimate.privacy import noise_for
 from acclimate.training.federated.moments import RIDGES, TAUS, device_moments, with_prior
@@ -69,11 +70,8 @@ class Rehearsal:
 
     def as_json(self) -> dict[str, Any]:
         """JSON types; what is infinite or unknown is null."""
-        told = asdict(self)
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in told.items()
-        }
+        told: dict[str, Any] = finite_or_none(asdict(self))
+        return told
 
 
 def rehearse(recipe: Recipe, fleets: Sequence[int], epsilons: Sequence[float]) -> Rehearsal:

@@ -51,3 +51,6 @@ def test_the_tuned_recipe_has_the_best_values_found(tmp_path: Path, monkeypatch:
     again = CliRunner().invoke(tune, [str(source), *options, "--resume"])
     assert again.exit_code == 0, again.output
     assert json.loads(again.stdout)["trials"] == found["trials"]
+    other = CliRunner().invoke(tune, [str(source), *options, "--set", "training.meta_batch=2", "--resume"])
+    assert other.exit_code != 0
+    assert "another recipe" in str(other.exception)

@@ -105,13 +105,20 @@ def test_a_hint_repeats_what_a_person_gave_and_nothing_else():
     @click.option("--tracking-uri")
     @click.option("--host", envvar="X_HOST")
     @click.option("--set", "changes", multiple=True)
+    @click.option("--range", "low_high", type=(float, float), default=(0.0, 1.0))
     def command(**given: object) -> None:
-        output.next_step("acclimate ui", "look", ["tracking_uri", "host", "changes"])
+        output.next_step("acclimate ui", "look", ["tracking_uri", "host", "changes", "low_high"])
 
-    said = CliRunner().invoke(
-        command, ["--tracking-uri", "sqlite:///a b.db", "--set", "a=1", "--set", "b=2"], env={"X_HOST": "h"}
+    given = ["--tracking-uri", "sqlite:///a b.db", "--set", "a=1", "--set", "b=2", "--range", "0.1", "0.5"]
+    said = CliRunner().invoke(command, given, env={"X_HOST": "h"})
+    assert (
+        "acclimate ui --tracking-uri 'sqlite:///a b.db' --set a=1 --set b=2 --range 0.1 0.5  #" in said.stderr
     )
-    assert "acclimate ui --tracking-uri 'sqlite:///a b.db' --set a=1 --set b=2  #" in said.stderr
+
+
+def test_what_overflowed_is_null_to_a_script(capsys):
+    output.print_json({"best": {"loss": float("inf")}, "trials": (float("nan"), 1.0)})
+    assert json.loads(capsys.readouterr().out) == {"best": {"loss": None}, "trials": [None, 1.0]}
 
 
 @pytest.mark.parametrize(
