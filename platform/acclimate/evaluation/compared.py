@@ -21,7 +21,7 @@ from acclimate.evaluation.report import (
     metric_name,
     number,
 )
-from acclimate.evaluation.statistics import gain_bounds, gains_of, interval, summarize
+from acclimate.evaluation.statistics import gain_bounds, gains_of, interval, mean_of, summarize
 from acclimate.evaluation.verdict import Verdict, judge, without_learner
 from acclimate.finite import finite_or_none
 
@@ -292,7 +292,7 @@ def _entry(name: str, each: tuple[Named, Start], curve: Curve, rival: Curve, eva
         worst=point.worst,
         worst_task=point.worst_task,
         validation=curve.validation,
-        gain=float(gains.mean()),
+        gain=mean_of(gains),
         gain_low=low,
         gain_high=high,
     )

@@ -11,7 +11,7 @@ from acclimate.evaluation.contenders import Choice, Contender, Start, choose, hi
 from acclimate.evaluation.details import Words, details_of
 from acclimate.evaluation.lineup import EvaluationProtocol, Trained, lineup
 from acclimate.evaluation.report import Comparison, Curve, Evaluation
-from acclimate.evaluation.statistics import Values, gain_bounds, gains_of, interval, summarize
+from acclimate.evaluation.statistics import Values, gain_bounds, gains_of, interval, mean_of, summarize
 from acclimate.learners import Loss
 from acclimate.tasks import Episodes, Sampler
 
@@ -121,7 +121,7 @@ def comparisons(
         for other in (curve for curve in curves if curve.shots == own.shots and curve.start != "meta"):
             gains = gains_of(own.judged.values, other.judged.values, higher_is_better)
             low, high = interval(gains, groups, bounds=bounds)
-            yield Comparison(other.start, own.shots, float(gains.mean()), low, high, int((gains >= 0).sum()))
+            yield Comparison(other.start, own.shots, mean_of(gains), low, high, int((gains >= 0).sum()))
 
 
 def _known(

@@ -138,4 +138,4 @@ def _draws(evaluation: Evaluation, start: Start, shots: int) -> Values:
     own, theirs = (np.array(evaluation.curve(each, shots).draws) for each in ("meta", start))
     if own.shape != theirs.shape or own.ndim != 2:
         return _NO_DRAWS
-    return own - theirs if evaluation.higher_is_better else theirs - own
+    return gains_of(own, theirs, evaluation.higher_is_better)

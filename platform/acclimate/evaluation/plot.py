@@ -6,6 +6,7 @@ everywhere, and lines are named where they end.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
@@ -19,7 +20,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from acclimate.evaluation.compared import Compared
+from acclimate.evaluation.compared import Compared, Entry
 from acclimate.evaluation.contenders import LABELS, Start
 from acclimate.evaluation.report import Curve, Evaluation, adapted_words, headline, metric_name
 from acclimate.evaluation.statistics import Summary
@@ -88,23 +89,33 @@ def save_comparison(found: Compared, name: str, path: Path) -> None:
                 color=COLOURS[entry.start],
                 markersize=11 if strong else 8,
             )
-        axis.set_yticks(
-            range(len(entries)),
-            [
-                f"{entry.name}{' (recommended)' if entry.name == found.recommended else ''}"
-                for entry in entries
-            ],
-        )
+        axis.set_yticks(range(len(entries)), [_entry_label(entry, found) for entry in entries])
         axis.set_xlabel(
             f"{metric_name(found)}, mean and 95 % interval over {found.devices} devices, each held out once"
         )
         axis.grid(axis="y", visible=False)
         axis.grid(axis="x", visible=True)
         if not found.higher_is_better:  # an error
-            axis.set_xscale("log")
+            _scale_errors(axis, [entry.mean for entry in entries if math.isfinite(entry.mean)])
         axis.set_title(f"{name}: candidates on devices that were never trained on")
         figure.savefig(path, dpi=150)
         plt.close(figure)
+
+
+def _scale_errors(axis: Axes, means: Sequence[float]) -> None:
+    """By logarithm, as far as it goes: nought has none."""
+    above = [mean for mean in means if mean > 0]
+    if above and len(above) == len(means):
+        axis.set_xscale("log")
+    elif above:
+        axis.set_xscale("symlog", linthresh=min(above))
+        axis.set_xlim(left=-min(above))
+
+
+def _entry_label(entry: Entry, found: Compared) -> str:
+    if not math.isfinite(entry.mean):
+        return f"{entry.name} (overflowed)"
+    return f"{entry.name} (recommended)" if entry.name == found.recommended else entry.name
 
 
 def draw(evaluation: Evaluation, title: str) -> Figure:
@@ -122,11 +133,12 @@ def draw(evaluation: Evaluation, title: str) -> Figure:
     )
     axes = grid[0]
     ends = [_draw_curves(axis, evaluation, number) for axis, number in zip(axes, shots, strict=False)]
-    _draw_tasks(axes[-1], evaluation, max(shots))
+    told_of = evaluation.policy_shots if evaluation.policy_shots in shots else max(shots)
+    _draw_tasks(axes[-1], evaluation, told_of)
     axes[0].set_ylabel(_axis_label(evaluation))
     figure.get_layout_engine().set(rect=(0.005, 0.01, 0.99, 0.83), wspace=0.04)
     figure.text(0.01, 0.94, title, fontsize=16, fontweight="bold", va="center")
-    told = fill(headline(evaluation, max(shots)), int(10 * figure.get_figwidth()))
+    told = fill(headline(evaluation, told_of), int(10 * figure.get_figwidth()))
     figure.text(0.01, 0.885, told, color="#404040", va="center")
     figure.canvas.draw()  # settles the shared scale, which the labels' heights depend on
     for axis, of_axis in zip(axes, ends, strict=False):

@@ -91,10 +91,16 @@ def interval(
 
 
 @np.errstate(invalid="ignore")
-def gains_of(own: Sequence[float], theirs: Sequence[float], higher_is_better: bool) -> Values:
+def gains_of(own: npt.ArrayLike, theirs: npt.ArrayLike, higher_is_better: bool) -> Values:
     """By task, above zero where `own` is better; not finite where one of the two overflowed."""
     gains: Values = np.subtract(own, theirs) if higher_is_better else np.subtract(theirs, own)
     return gains
+
+
+@np.errstate(invalid="ignore", over="ignore")
+def mean_of(values: Values) -> float:
+    """Over tasks; NaN where it has none."""
+    return float(values.mean())
 
 
 def gain_bounds(higher_is_better: bool) -> tuple[float, float]:

@@ -49,8 +49,9 @@ class Verdict:
     """What an evaluation comes to, at the policy's number of shots.
 
     Attributes:
-        ship: `start`, the meta-learned one; `joint`, the joint model; `rival`, none of both: a simple rival
-            is enough; `record-more`: nothing is proven yet.
+        ship: `start`, the meta-learned one; `joint`, one model for all: the joint model, this start as it
+            is, or pooled trees; `rival`, none of these: a simple rival is enough; `record-more`: nothing is
+            proven yet.
         sentence: the same with its figures.
         loses_to: the rival that is better by its interval; None where there is none. Such a version is no
             candidate unless somebody says so.
@@ -120,7 +121,7 @@ def without_learner(evaluation: Evaluation, rival: Start, name: str) -> Verdict:
         name: of the rival, for people.
     """
     reached = number(evaluation, evaluation.curve("meta", evaluation.policy_shots).judged.mean)
-    ship: Ship = "joint" if rival in _JOINT else "rival"
+    ship: Ship = "joint" if rival in (*_JOINT, "trees") else "rival"
     said = f"No learner could be trained; of the rivals {name} does best, and reaches {reached}"
     if evaluation.devices < ENOUGH_DEVICES:
         ship, said = "record-more", f"{said}; {too_few(evaluation.devices)}"
@@ -169,7 +170,8 @@ def _without(evaluation: Evaluation, shots: int, rival: Gain, *, proven: bool) -
         return _one_for_all(evaluation, shots, rival)
     ship: Ship
     adapted = "" if len(curve.steps) == 1 else f" ({adapted_words(curve)})"
-    name = f"{label_of(evaluation, rival.against)}{adapted} reaches {number(evaluation, curve.judged.mean)}"
+    reaches = "reach" if rival.against == "trees" else "reaches"
+    name = f"{label_of(evaluation, rival.against)}{adapted} {reaches} {number(evaluation, curve.judged.mean)}"
     versus = f"this start {_reached(evaluation, shots)}, {_gain_words(evaluation, rival)}"
     if rival.overflowed:
         versus = _overflowed(evaluation, shots)
@@ -182,6 +184,8 @@ def _without(evaluation: Evaluation, shots: int, rival: Gain, *, proven: bool) -
         head, ship = f"{_JOINT[rival.against]}, for {why}", "joint"
         if evaluation.metric == "average_precision":
             head = f"Let devices learn nothing, for {why}"
+    elif rival.against == "trees":  # of all devices' rows: they adapt to none
+        head, ship = f"One model for all is {'better' if proven else 'enough'}, and needs no network", "joint"
     else:
         head, ship = f"A simple rival is {'better' if proven else 'enough'}", "rival"
     if not proven and not rival.small() and rival.only_here():

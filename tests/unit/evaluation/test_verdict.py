@@ -35,7 +35,8 @@ def evaluation(metric: str = "accuracy", devices: int = DEVICES, **means: float)
         ({"meta": 0.8, "joint": 0.8, "support": 0.4}, "joint", None),
         ({"meta": 0.7, "joint": 0.5, "joint_finetuned": 0.8}, "joint", "joint_finetuned"),
         ({"meta": 0.8, "joint": 0.5, "support": 0.8}, "rival", None),
-        ({"meta": 0.7, "joint": 0.6, "trees": 0.8}, "rival", "trees"),
+        ({"meta": 0.7, "joint": 0.6, "nearest": 0.8}, "rival", "nearest"),
+        ({"meta": 0.7, "joint": 0.6, "trees": 0.8}, "joint", "trees"),  # one model for all, and no network
         ({"meta": 0.9, "joint": 0.7, "trees": 0.9}, "start", None),
         ({"meta": float("nan"), "joint": 0.7}, "joint", "joint"),
     ],
