@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,8 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+
+from tests.support.ports import free_port
 
 KEY, SECRET = "fleet", "secret-of-the-tests"
 READER, READER_SECRET = "reader", "another-secret-of-the-tests"
@@ -25,7 +26,7 @@ class S3Server:
 
     def __init__(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="acclimate-s3-"))
-        self._ports = _free_ports(4)
+        self._ports = [free_port() for _ in range(4)]
         self._process: subprocess.Popen[bytes] | None = None
         (self._folder / "data").mkdir()
         (self._folder / "s3.json").write_text(json.dumps({"identities": [
@@ -129,20 +130,3 @@ def _answers(url: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports whose neighbours 10,000 above are free too: there its gRPC is."""
-    found: list[int] = []
-    while len(found) < count:
-        with socket.socket() as probe, socket.socket() as above:
-            probe.bind(("127.0.0.1", 0))
-            port = int(probe.getsockname()[1])
-            if port > 55_000 or port in found:
-                continue
-            try:
-                above.bind(("127.0.0.1", port + 10_000))
-            except OSError:
-                continue
-            found.append(port)
-    return found

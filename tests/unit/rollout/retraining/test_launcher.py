@@ -1,3 +1,4 @@
+import fcntl
 import sys
 import time
 
@@ -79,12 +80,18 @@ def test_the_services_secrets_stay_with_the_service(tmp_path, monkeypatch):
 
 
 def test_stopping_ends_the_command_and_its_children(tmp_path):
-    child = (
-        "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', "
-        "'import time; time.sleep(60)'], stdout=sys.stdout); time.sleep(60)"
-    )
-    launcher = CommandLauncher(f'{sys.executable} -c "{child}"', tmp_path)
+    held = tmp_path / "held"  # locked as long as the command's child lives
+    child = f"import fcntl, time; f = open({str(held)!r}, 'w'); fcntl.flock(f, 2); f.write('x'); f.flush()"
+    script = tmp_path / "command.py"
+    begun = f"subprocess.run([sys.executable, '-c', {child + '; time.sleep(60)'!r}])"
+    script.write_text(f"import subprocess, sys\n{begun}\n")
+    launcher = CommandLauncher(f"{sys.executable} {script}", tmp_path)
     training = launcher.launch(TRIGGER)
-    time.sleep(0.3)
+    while not (held.exists() and held.read_text()):  # the suite's own limit ends what never begins
+        time.sleep(0.02)
     training.stop()
     assert not training.finished().succeeded
+    with held.open() as file:
+        began = time.monotonic()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert time.monotonic() - began < 30.0
