@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib.util
 import re
 import sys
@@ -58,10 +59,25 @@ def test_a_release_is_rehearsed(tmp_path, monkeypatch, capsys):
 
 
 def test_workflows_run_commands_that_make_knows():
-    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    makefile = (ROOT / "Makefile").read_text()
+    known = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    settings = set(re.findall(r"^([A-Z]+) \?=", makefile, re.MULTILINE))
     for path in (ROOT / ".github" / "workflows").glob("*.yml"):
         jobs = yaml.safe_load(path.read_text())["jobs"].values()
         for step in (step for job in jobs for step in job["steps"]):
             for line in step.get("run", "").splitlines():
                 if line.startswith("make "):
-                    assert set(line.split()[1:]) <= known, f"{path.name}: {line}"
+                    words = line.split()[1:]
+                    assert {word for word in words if "=" not in word} <= known, f"{path.name}: {line}"
+                    assert {word.split("=")[0] for word in words if "=" in word} <= settings
+
+
+def test_a_file_that_the_release_pushes_is_one_of_those_that_were_rehearsed():
+    made = [
+        f"acclimate-1.2.3{ending}" for ending in (".tar.gz", "-py3-none-any.whl", ".chart.tgz", ".docs.tgz")
+    ]
+    workflow = (ROOT / ".github" / "workflows" / "release.yml").read_text()
+    pushed = re.findall(r"release/(\S*\*\S*)", workflow)
+    assert pushed
+    for pattern in pushed:
+        assert len(fnmatch.filter(made, pattern)) == 1, pattern
