@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from acclimate.addresses import parts_of
 from acclimate.errors import RegistryError
-from acclimate.files import sqlite_url
+from acclimate.files import sqlite_file, sqlite_url
 from acclimate.home import home, made_home
 
 _SERVERS = ("http", "https", "databricks")
@@ -36,7 +36,8 @@ def locate(tracking_uri: str | None = None) -> StoreLocation:
     """The store to use: the argument, else `MLFLOW_TRACKING_URI`, else SQLite under `home()`.
 
     Raises:
-        RegistryError: the URI names a kind of store that cannot hold a model registry.
+        RegistryError: the URI names a kind of store that cannot hold a model registry, or a folder that is
+            not there: whoever asks what a store holds must not make one by a slip.
     """
     uri = (tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")).strip()
     if not uri:
@@ -46,6 +47,10 @@ def locate(tracking_uri: str | None = None) -> StoreLocation:
         return StoreLocation(uri, None)
     if scheme == "sqlite" and uri.rpartition("sqlite://")[2] in ("", "/", "/:memory:"):
         raise RegistryError(f"tracking URI {uri!r} is memory, which would be lost: sqlite:////path/mlflow.db")
+    file = sqlite_file(uri)
+    if file is not None and not file.parent.is_dir():
+        remedy = "make it, or check the name"
+        raise RegistryError(f"tracking URI {uri!r}: no folder {file.parent} is there: {remedy}")
     if scheme in _DATABASES:
         return StoreLocation(uri, str(home() / "artifacts"))
     raise RegistryError(

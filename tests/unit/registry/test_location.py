@@ -56,3 +56,10 @@ def test_blanks_around_an_address_are_none_of_it(monkeypatch: pytest.MonkeyPatch
     assert locate().tracking_uri == "http://here:5000"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", blank)
     assert locate().tracking_uri.startswith("sqlite:///")
+
+
+def test_a_store_in_a_folder_that_is_not_there_is_a_slip_and_makes_nothing(tmp_path: Path) -> None:
+    assert locate(f"sqlite:///{tmp_path}/mine.db").tracking_uri == f"sqlite:///{tmp_path}/mine.db"
+    with pytest.raises(RegistryError, match=r"no folder .*/absent is there: make it, or check the name"):
+        locate(f"sqlite:///{tmp_path}/absent/mlflow.db")
+    assert list(tmp_path.iterdir()) == []
