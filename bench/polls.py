@@ -1,4 +1,5 @@
-"""Polls a second, CPU a poll and p99 at 1,000 polls/s: this service beside goosebit, interleaved, one run.
+"""Polls a second, CPU a poll and p99 at 1,000 polls/s: this service beside goosebit and a bare ASGI answer,
+interleaved, in one run.
 
     python -m bench.polls [--peer /path/to/venv-with-goosebit] [--rounds 3] [--seconds 4]
 
@@ -58,9 +59,9 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start, shared")
     with tempfile.TemporaryDirectory() as folder, ours(Path(folder)) as (our_port, our_pid, our_requests):
+        beside_bare(options.rounds, options.seconds, Path(folder), our_port, our_pid, our_requests)
         if not (options.peer / "bin" / "python").exists():
-            print(f"no goosebit in {options.peer}: ours alone")
-            print_rounds("ours", [closed_loop(our_port, our_requests, b"304", options.seconds, our_pid)])
+            print(f"no goosebit in {options.peer}")
             return
         with goosebit(Path(folder), options.peer) as (peer_port, peer_pid, peer_requests):
             pairs = []
@@ -83,6 +84,27 @@ def main() -> None:
             theirs = open_loop(peer_port, peer_requests, b"200", OPEN_RATE, 2.0, peer_pid)
             print_rounds("  goosebit, 2 s of it", [theirs])
     print(f"load {os.getloadavg()[0]:.1f} at the end")
+
+
+def beside_bare(
+    rounds: int, seconds: float, folder: Path, port: int, pid: int, requests: list[bytes]
+) -> None:
+    """Our polls beside the least that an ASGI application can answer under the same server."""
+    bare_port = free_port()
+    command = [sys.executable, "-m", "bench.bare_asgi", str(bare_port)]
+    with started(command, dict(os.environ), folder, f"http://127.0.0.1:{bare_port}/readyz") as bare_pid:
+        pairs = []
+        for _ in range(rounds):
+            bare = closed_loop(bare_port, requests, b"304", seconds, bare_pid)
+            pairs.append((bare, closed_loop(port, requests, b"304", seconds, pid)))
+    print_rounds("bare ASGI answer", [bare for bare, _ in pairs])
+    print_rounds("ours, idle device", [mine for _, mine in pairs])
+    for name, ratios in (
+        ("polls/s", [mine.rate / bare.rate for bare, mine in pairs]),
+        ("CPU of a bare answer over a poll's", [bare.cpu_us / mine.cpu_us for bare, mine in pairs]),
+    ):
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        print(f"ratio to bare, {name}: {statistics.median(ratios):.2f} ({spread})")
 
 
 def print_rounds(name: str, loads: list[Load]) -> None:
