@@ -106,12 +106,11 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._address is None:
             return
-        if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
-            self._arm(HEAD_S)
         super().data_received(data)
-        if self.cycle is None or self.cycle.response_complete:
-            return  # still in the head, or answered at once
-        if not self.cycle.more_body:
+        if self.cycle is None or self.cycle.response_complete:  # still in the head; most come whole
+            if self._deadline is None:
+                self._arm(HEAD_S)
+        elif not self.cycle.more_body:
             self._disarm()
         elif not self._in_body:
             self._arm(BODY_S)
