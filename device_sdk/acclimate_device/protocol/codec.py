@@ -139,13 +139,16 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 def plain(value: Any) -> Any:
     """A field's value as JSON types."""
-    if type(value) in _SCALARS:
+    kind = type(value)
+    if kind in _SCALARS:
         return value
     if isinstance(value, tuple):
-        return [plain(item) for item in value]
+        return [item if type(item) in _SCALARS else plain(item) for item in value]
+    if hasattr(kind, "__dataclass_fields__"):
+        return write(value)
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return write(value) if dataclasses.is_dataclass(value) else value
+        return {key: item if type(item) in _SCALARS else plain(item) for key, item in value.items()}
+    return value
 
 
 def _compile(annotation: Any) -> Reader:

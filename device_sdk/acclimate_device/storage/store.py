@@ -86,21 +86,13 @@ class Store:
 
     def read(self, name: str) -> bytes | None:
         """The latest contents; None if there never were any, or no copy is whole."""
-        copies = self._copies(name)
-        if not _agree(copies):
-            with self.lock():
-                copies = self._copies(name)  # a writer may have been between its two copies
-                self._mend(name, copies)
-        latest = _latest(copies)
-        return latest.data if latest.number else None
+        number, data = self._agreed(name) or self._mended(name)
+        return data if number else None
 
     def write(self, name: str, data: bytes) -> None:
         """Replace the contents; durable in two places when this returns."""
         with self.lock():
-            copies = self._copies(name)
-            number = _latest(copies).number + 1
-            if number == 1:
-                _raise_unreadable(copies)  # their numbers may be higher
+            number = (self._agreed(name) or self._highest(name))[0] + 1
             self._put([f"{name}{ending}" for ending in _COPIES], _pack(name, number, data))
 
     def delete(self, name: str) -> None:
@@ -157,6 +149,33 @@ class Store:
         mishaps, self._mishaps = self._mishaps, []
         return mishaps
 
+    def _agreed(self, name: str) -> tuple[int, bytes] | None:
+        """Number and contents of both copies, 0 where there are none; None where they are not the same and
+        whole. Most records are read again and again, and their copies hold the same bytes."""
+        try:
+            first, second = self.flash.read(name + _COPIES[0]), self.flash.read(name + _COPIES[1])
+        except StorageError:
+            return None
+        if first != second:
+            return None
+        return (0, b"") if first is None else _checked(name, first)
+
+    def _mended(self, name: str) -> tuple[int, bytes]:
+        """Number and contents of the latest copy, from which the other is written again."""
+        with self.lock():
+            copies = self._copies(name)  # a writer may have been between its two copies
+            if not _agree(copies):
+                self._mend(name, copies)
+        latest = _latest(copies)
+        return latest.number, latest.data
+
+    def _highest(self, name: str) -> tuple[int, bytes]:
+        copies = self._copies(name)
+        latest = _latest(copies)
+        if not latest.number:
+            _raise_unreadable(copies)  # their numbers may be higher
+        return latest.number, latest.data
+
     def _copies(self, name: str) -> list[_Copy]:
         return [self._copy(name, f"{name}{ending}") for ending in _COPIES]
 
@@ -167,7 +186,7 @@ class Store:
             return _Copy(file, fault=str(error), unreadable=True)
         if raw is None:
             return _Copy(file)
-        found = _unpack_small(name, raw) if len(raw) <= _SMALL_BYTES else _unpack(name, raw)
+        found = _checked(name, raw)
         return _Copy(file, fault="its checksum does not hold") if found is None else _Copy(file, *found)
 
     def _mend(self, name: str, copies: list[_Copy]) -> None:
@@ -239,8 +258,12 @@ def _unpack(name: str, raw: bytes) -> tuple[int, bytes] | None:
     return number, body[_HEAD.size :]
 
 
+def _checked(name: str, raw: bytes) -> tuple[int, bytes] | None:
+    """What `_unpack` gives; of the same small bytes, it is worked out once."""
+    return _unpack_small(name, raw) if len(raw) <= _SMALL_BYTES else _unpack(name, raw)
+
+
 _unpack_small = functools.lru_cache(64)(_unpack)
-"""Most records are read again and again, and both copies of one are the same bytes."""
 
 
 def _digest(name: str, body: bytes) -> bytes:
