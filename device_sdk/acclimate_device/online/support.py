@@ -70,7 +70,7 @@ class Support:
         """Forget all but the newest examples; those all go into the support."""
         everything = self.in_order()
         self._shelves.clear()
-        for example in everything[len(everything) - number :] if number else []:
+        for example in everything[-number:] if number else []:
             self._shelf(example.target).support.append(example)
 
     def batches(self, size: int) -> list[Batch]:
