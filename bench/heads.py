@@ -43,11 +43,10 @@ def costs(engine: ClosedFormEngine) -> dict[str, str]:
     y = np.array([0]) if classes else rng.normal(size=(1, width)).astype(np.float32)
     start = engine.start
     seen, target = engine.features(start, x), engine._target(y)
-    feed = {**seen, **engine._fixed, **{name: start[f"state.{name}"] for name in engine._states}, "y": target}
-    feed = {name: value for name, value in feed.items() if name in engine._learn_inputs}
+    given = [*seen.values(), *(start[f"state.{name}"] for name in engine._states), target]
     state = sum(start[name].nbytes for name in engine.moving)
     features_us = least(lambda: engine.features(start, x))
-    learn_us = least(lambda: engine._learn.run(engine._next, feed))
+    learn_us = least(lambda: engine._learn(*given))
     return {
         "features.onnx": f"{features_us:.1f} us",
         "learn.onnx": f"{learn_us:.1f} us",

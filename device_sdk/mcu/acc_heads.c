@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "acc_internal.h"
+#include "acc_kernels.h"
 
 #if !ACC_GRADIENT
 
@@ -88,16 +89,29 @@ static void answer_last(const acc_device *d, const float *mean, const float *cov
 #endif
 
 #if ACC_HEAD_MEANS
+static float squared(const float *a, const float *b) {
+    float sum = 0.0f;
+    for (int32_t i = 0; i < ACC_R; i++) sum = acc_fused(a[i] - b[i], a[i] - b[i], sum);
+    return sum;
+}
+
+/* Of a softmax only differences count, so distances and variances are taken from those of the nearest class: of squared
+ * distances in hundreds of dimensions float32 keeps less than what tells classes apart. */
 static void answer_means(const acc_device *d, const float *mean, const float *cov, float *to) {
-    const float *z = d->arena + ACC_Z, *numbers = acc_numbers(d);
-    for (int32_t c = 0; c < ACC_OUTPUTS; c++) {
-        const float variance = 1.0f + cov[c * (c + 3) / 2];
-        float distance = 0.0f;
+    const float *z = d->arena + ACC_Z, *numbers = acc_numbers(d), *nearest = mean;
+    float near = squared(z, mean), its = cov[0];
+    for (int32_t c = 1; c < ACC_OUTPUTS; c++) {
+        const float distance = squared(z, mean + c * ACC_R), own = cov[c * (c + 3) / 2];
+        if (distance * (1.0f + its) < near * (1.0f + own)) near = distance, its = own, nearest = mean + c * ACC_R;
+    }
+    for (int32_t c = 0; c < ACC_OUTPUTS; c++, mean += ACC_R) {
+        const float own = cov[c * (c + 3) / 2], variance = 1.0f + own;
+        float farther = near * (its - own) / (1.0f + its);
         for (int32_t i = 0; i < ACC_R; i++) {
-            const float gap = z[i] - mean[c * ACC_R + i];
-            distance += gap * gap;
+            const float apart = mean[i] - nearest[i];
+            farther = acc_fused(apart, apart - 2.0f * (z[i] - nearest[i]), farther);
         }
-        to[c] = -numbers[ACC_AT_MEANS_SCALE] * distance / variance - numbers[ACC_AT_MEANS_POWER] * logf(variance) +
+        to[c] = -numbers[ACC_AT_MEANS_SCALE] * farther / variance - numbers[ACC_AT_MEANS_POWER] * logf(variance) +
                 numbers[ACC_AT_MEANS_BIAS + c];
     }
     log_softmax(to);
@@ -199,15 +213,15 @@ static void learn_last(acc_device *d, const float *target) {
         float row = 0.0f;
         for (int32_t j = 0; j <= i; j++, cov++, cov0++) {
             *cov = *cov * kept2 + *cov0 * gone2;
-            row += *cov * phi[j];
-            if (j < i) u[j] += *cov * phi[i];
+            row = acc_fused(*cov, phi[j], row);
+            if (j < i) u[j] = acc_fused(*cov, phi[i], u[j]);
         }
         u[i] += row;
     }
-    for (int32_t i = 0; i < ACC_D; i++) variance += u[i] * phi[i];
+    for (int32_t i = 0; i < ACC_D; i++) variance = acc_fused(u[i], phi[i], variance);
     for (int32_t c = 0; c < ACC_OUTPUTS; c++) {
         float told = 0.0f;
-        for (int32_t i = 0; i < ACC_D; i++) told += phi[i] * mean[i * ACC_OUTPUTS + c];
+        for (int32_t i = 0; i < ACC_D; i++) told = acc_fused(phi[i], mean[i * ACC_OUTPUTS + c], told);
         gap[c] = target[c] - (ACC_CLASSES ? 1.0f / (float)ACC_OUTPUTS : 0.0f) - told;
     }
     cov = d->state.last_cov;

@@ -73,8 +73,9 @@ Heads in closed form (`adaptation.kind` is `closed-form`), with d features and t
   `z (batch, r)` if there are class means.
 * `learn.onnx`: one label. `phi (1, d)`, `z (1, r)`, `y (1, C)`: one-hot, or normalized targets; for each head
   `<head>.mean` and `<head>.cov`, `<head>.gamma ()`, what of the device's own is left, and what of the fleet
-  takes its place: `pull.<head>.mean`, (1 - gamma) of the start's, and `pull.<head>.cov`, (1 - gamma^2); to
-  `next.<head>.mean` and `next.<head>.cov`. Matrix products, transpositions and the four operations only.
+  takes its place: `pull.<head>.mean`, (1 - gamma) of the start's, and `pull.<head>.cov`, (1 - gamma^2), these
+  three where it forgets; to `next.<head>.mean` and `next.<head>.cov`. Matrix products, transpositions and the
+  four operations only.
 * `params.safetensors`: `param.<name>`; `start.<head>.mean` and `start.<head>.cov`, the state before any
   label: `(d, C)` and `(d, d)` of the last layer, `(C, r)` and `(C, C)` of class means; for classes
   `prior.<head>.scale`, `prior.<head>.power`, `prior.<head>.bias (C,)` and `prior.temperature`; for real

@@ -8,7 +8,6 @@ heads in O(d^2): no learning rate, no old examples. What the tensors mean is sai
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -18,10 +17,11 @@ from onnxruntime import InferenceSession
 
 from acclimate_device.bundle import Bundle
 from acclimate_device.errors import BundleError
-from acclimate_device.protocol import FEATURES, LEARN, PARAMS, SANITY, ClosedForm, HeadName, Manifest
+from acclimate_device.protocol import FEATURES, LEARN, PARAMS, SANITY, ClosedForm, Manifest
 from acclimate_device.runtime import experts, unlabelled
+from acclimate_device.runtime.answers import READS, Answers, Double
 from acclimate_device.runtime.engine import Float, Params
-from acclimate_device.runtime.session import check_sanity, open_session, row_error
+from acclimate_device.runtime.session import Graph, check_sanity, open_session, row_error
 from acclimate_device.runtime.tensors import parse
 
 # Log of what the start weighs before any label: adaptation pays unless labels say otherwise. A class's first
@@ -30,7 +30,6 @@ _START_OF_CLASSES, _START_OF_NUMBERS = -7.0, -3.0
 _SILENT = 1e-4  # a share of the start that no prediction needs to hear
 _SPREAD_RATE = np.float32(0.02)  # fifty labels decide how wide a device's errors are beside the fleet's
 _WINDOWS = ("state.windows.number", "state.windows.total")  # what windows without labels told
-_FEATURE: dict[HeadName, str] = {"last": "phi", "means": "z"}
 
 
 class Interval(NamedTuple):
@@ -44,7 +43,7 @@ class Seen(NamedTuple):
     """Inputs before their labels: what the heads read, what every expert says, and what is said of that."""
 
     features: dict[str, Float]
-    answers: list[Float]
+    answers: Double
     outputs: Float
 
 
@@ -67,15 +66,10 @@ class ClosedFormEngine:
         self.heads = adaptation.heads
         self._classes = self.manifest.output.kind == "classification"
         tensors = {name: tensor.astype(np.float32) for name, tensor in parse(bundle.files[PARAMS]).items()}
-        self._features = self._session(bundle, FEATURES, like)
-        self._learn = self._session(bundle, LEARN, like)
-        self._feature_params = [
-            entry.name for entry in self._features.get_inputs() if entry.name.startswith("param.")
-        ]
-        self._named = [_FEATURE[head] for head in self.heads]
+        body = {name: tensor for name, tensor in tensors.items() if name.startswith("param.")}
+        self._named = [READS[head] for head in self.heads]
+        self._features = Graph(self._session(bundle, FEATURES, like), body, ["x"], self._named)
         self._states = [f"{head}.{part}" for head in self.heads for part in ("mean", "cov")]
-        self._next = [f"next.{name}" for name in self._states]
-        self._learn_inputs = {entry.name for entry in self._learn.get_inputs()}
         try:
             self._first = {name: tensors[f"start.{name}"] for name in self._states}
             self._prior = {
@@ -83,14 +77,12 @@ class ClosedFormEngine:
                 for name, tensor in tensors.items()
                 if name.startswith("prior.")
             }
-            self._fixed = self._fixed_inputs(adaptation.forgetting)
-            if self._classes:
-                self._scale = {head: float(np.exp(self._prior[f"{head}.scale"])) for head in self.heads}
-                self._power = {head: float(self._prior[f"{head}.power"]) for head in self.heads}
+            self._learn = self._learning(self._session(bundle, LEARN, like), adaptation.forgetting)
+            self._experts = Answers(self.heads, self._first, self._prior, self._classes)
             start = _START_OF_CLASSES if self._classes else _START_OF_NUMBERS
             self._trust = np.array([start, *(0.0 for _ in self.heads)], np.float32)
             self.start: Params = {
-                **{name: tensor for name, tensor in tensors.items() if name.startswith("param.")},
+                **body,
                 **{f"state.{name}": tensor for name, tensor in self._first.items()},
                 "state.trust": np.zeros(len(self._trust), np.float32),
                 "state.spread": np.ones((), np.float32),
@@ -111,16 +103,15 @@ class ClosedFormEngine:
 
     def outputs(self, params: Params, x: Float) -> Float:
         """Log probabilities, or normalized targets, (n, width) for normalized inputs (n, *shape)."""
-        shares, features = self._heard(params), self.features(params, x)
-        own = self._own(params, features)
-        return self._mixed(shares, own if len(shares) == len(own) else [self._fleet(features), *own])
+        shares, features, state = self._heard(params), self.features(params, x), self._state(params)
+        told = self._experts.own if len(shares) == len(self.heads) else self._experts.every
+        return self._experts.mixed(shares, told(state, features))
 
     def see(self, params: Params, x: Float) -> Seen:
         """What `learn` needs of its input, and `outputs` of it: the body runs once for both."""
-        features = self.features(params, x)
-        answers = [self._fleet(features), *self._own(params, features)]
-        shares = self._heard(params)
-        return Seen(features, answers, self._mixed(shares, answers[-len(shares) :]))
+        features, shares = self.features(params, x), self._heard(params)
+        answers = self._experts.every(self._state(params), features)
+        return Seen(features, answers, self._experts.mixed(shares, answers[-len(shares) :]))
 
     def learn(
         self, params: Params, x: Float, y: NDArray[np.generic], seen: Seen | None = None
@@ -134,8 +125,9 @@ class ClosedFormEngine:
         """
         seen = self.see(params, x) if seen is None else seen
         target = self._target(y)
-        moved = self._updated(params, seen.features, target, self._fixed)
-        moved["state.trust"] = experts.after(params["state.trust"], self._scores(seen.answers, target))
+        moved = self._updated(self._learn, params, seen.features, target)
+        scores = self._experts.scores(seen.answers, target)
+        moved["state.trust"] = experts.after(params["state.trust"], scores)
         if not self._classes:
             moved["state.spread"] = self._spread(params, seen.features, seen.outputs, target)
         return {**params, **moved}, seen.outputs[0]
@@ -145,7 +137,7 @@ class ClosedFormEngine:
         if "means" not in self.heads:
             return params
         features = self.features(params, x)
-        chances = np.exp(_log_softmax(self._fleet(features) / self._prior["temperature"])[0])
+        chances = self._experts.chances(features)[0]
         number, total = (params[name] for name in _WINDOWS)
         seen = unlabelled.counted(number, total, chances, features["z"][0])
         return {**params, **dict(zip(_WINDOWS, seen, strict=True))}
@@ -173,72 +165,27 @@ class ClosedFormEngine:
 
     def features(self, params: Params, x: Float) -> dict[str, Float]:
         """What the heads read, by name in `learn.onnx`: (n, d) each."""
-        feed = {name: params[name] for name in self._feature_params}
-        feed["x"] = x
-        return dict(zip(self._named, self._features.run(self._named, feed), strict=True))
+        return dict(zip(self._named, self._features(x), strict=True))
 
-    def _fleet(self, features: Mapping[str, Float]) -> Float:
-        """What the start says: log probabilities or targets, (n, width)."""
-        return _averaged([self._answer(head, self._first, features, "") for head in self.heads])
-
-    def _own(self, params: Params, features: Mapping[str, Float]) -> list[Float]:
+    def _state(self, params: Params) -> dict[str, Float]:
+        """What each head knows, of labels and of windows without them."""
+        state = {name: params[f"state.{name}"] for name in self._states}
         if _WINDOWS[0] in params and params[_WINDOWS[0]] is not self.start[_WINDOWS[0]]:
-            mean, cov, *seen = (params[name] for name in ("state.means.mean", "state.means.cov", *_WINDOWS))
-            mean, cov = unlabelled.informed(mean, cov, *seen)
-            params = {**params, "state.means.mean": mean, "state.means.cov": cov}
-        return [self._answer(head, params, features, "state.") for head in self.heads]
-
-    def _answer(
-        self, head: HeadName, state: Mapping[str, Float], features: Mapping[str, Float], at: str
-    ) -> Float:
-        mean, cov, x = state[f"{at}{head}.mean"], state[f"{at}{head}.cov"], features[_FEATURE[head]]
-        if head == "last":
-            logits = x @ mean
-            if not self._classes:
-                return logits
-            variance = 1.0 + np.add.reduce((x @ cov) * x, axis=1)
-            logits = logits * (self._scale[head] / variance ** self._power[head])[:, None]
-        else:
-            variance = 1.0 + cov.diagonal()
-            gap = x[:, None, :] - mean
-            distance = np.add.reduce(gap * gap, axis=2)
-            logits = -self._scale[head] * distance / variance - self._power[head] * np.log(variance)
-        return _log_softmax(logits + self._prior[f"{head}.bias"])
+            known = state["means.mean"], state["means.cov"]
+            informed = unlabelled.informed(*known, *(params[name] for name in _WINDOWS))
+            state["means.mean"], state["means.cov"] = informed
+        return state
 
     def _heard(self, params: Params) -> Float:
         """The experts' shares, the start's only where it is heard."""
         shares = experts.weights(params["state.trust"], self._trust)
         return shares if shares[0] > _SILENT else shares[1:]
 
-    def _mixed(self, shares: Float, answers: list[Float]) -> Float:
-        if not self._classes:
-            return np.tensordot(shares, np.stack(answers), 1).astype(np.float32)
-        chances = sum(share * np.exp(answer) for share, answer in zip(shares, answers, strict=True))
-        result: Float = np.log(np.maximum(chances, np.float32(1e-30))) / self._prior["temperature"]
-        return result.astype(np.float32)
-
-    def _scores(self, answers: list[Float], target: Float) -> Float:
-        """The log probability of the label, or minus the error in units of the usual one.
-
-        Of the start, and of the heads together: their average is better than the one that is better alone,
-        and the record of a head that began with nothing says little of what it knows by now.
-        """
-        start, own = answers[0], _averaged(answers[1:])
-        if self._classes:
-            at, temperature = int(target[0].argmax()), self._prior["temperature"]
-            told = [float(_log_softmax(each / temperature)[0, at]) for each in (start, own)]
-        else:
-            noise = self._prior["noise"]
-            told = [-float(np.mean(np.abs(each[0] - target[0]) / noise)) for each in (start, own)]
-        return np.array([told[0], *(told[1] for _ in self.heads)], np.float32)
-
     def _updated(
-        self, params: Params, features: Mapping[str, Float], target: Float, fixed: Mapping[str, Float]
+        self, learn: Graph, params: Params, features: Mapping[str, Float], target: Float
     ) -> dict[str, Float]:
-        feed = {**features, **fixed, **{name: params[f"state.{name}"] for name in self._states}, "y": target}
-        if len(feed) != len(self._learn_inputs):
-            feed = {name: value for name, value in feed.items() if name in self._learn_inputs}
-        moved = self._learn.run(self._next, feed)
+        given = [features[name] for name in self._named] + [params[f"state.{name}"] for name in self._states]
+        moved = learn(*given, target)
         return {f"state.{name}": value for name, value in zip(self._states, moved, strict=True)}
 
     def _unit(self, params: Params, features: Mapping[str, Float]) -> Float:
@@ -260,29 +207,30 @@ class ClosedFormEngine:
         one_hot[0, int(y[0])] = 1.0
         return one_hot
 
-    def _fixed_inputs(self, forgetting: tuple[float, ...]) -> dict[str, Float]:
-        """What every label is learnt with: what is forgotten, and what of the fleet takes its place."""
+    def _learning(self, session: InferenceSession, forgetting: tuple[float, ...]) -> Graph:
+        """One label; fixed is what is forgotten, and what of the fleet takes its place."""
         fixed: dict[str, Float] = {}
         for head, kept in zip(self.heads, forgetting, strict=True):
             gamma = np.asarray(kept, np.float32)
             fixed[f"{head}.gamma"] = gamma
             fixed[f"pull.{head}.mean"] = self._first[f"{head}.mean"] * (1 - gamma)
             fixed[f"pull.{head}.cov"] = self._first[f"{head}.cov"] * (1 - gamma * gamma)
-        return fixed
+        inputs = [*self._named, *self._states, "y"]
+        return Graph(session, fixed, inputs, [f"next.{name}" for name in self._states])
 
     def _session(self, bundle: Bundle, file: str, like: ClosedFormEngine | None) -> InferenceSession:
         if like is not None and like.manifest.files[file] == self.manifest.files[file]:
-            return like._features if file == FEATURES else like._learn
+            return (like._features if file == FEATURES else like._learn).session
         return open_session(bundle, file)
 
     def told(self, params: Params, xs: Float, ys: NDArray[np.generic]) -> Float:
         """The mean of the heads before each label, (labels, width), without forgetting."""
-        remembering = self._fixed_inputs((1.0,) * len(self.heads))
+        remembering = self._learning(self._learn.session, (1.0,) * len(self.heads))
         told, now = [], dict(params)
         for x, y in zip(xs, ys, strict=True):
             features = self.features(now, x[None].astype(np.float32))
-            told.append(_averaged(self._own(now, features))[0])
-            now |= self._updated(now, features, self._target(np.asarray(y)[None]), remembering)
+            told.append(self._experts.together(self._state(now), features)[0])
+            now |= self._updated(remembering, now, features, self._target(np.asarray(y)[None]))
         return np.stack(told)
 
     def _check_sanity(self, sanity: Mapping[str, NDArray[np.generic]]) -> None:
@@ -293,17 +241,3 @@ class ClosedFormEngine:
         except Exception as error:  # a graph that cannot run the vector is refused like a wrong one
             raise BundleError(f"the bundle cannot run its sanity vector ({error})") from None
         check_sanity(off, self.manifest.sanity_tolerance)
-
-
-def _averaged(answers: list[Float]) -> Float:
-    """The log of the mean of the heads' probabilities, or the one head's answer."""
-    if len(answers) == 1:
-        return answers[0]
-    result: Float = np.logaddexp(*answers) - np.float32(math.log(2.0))
-    return result
-
-
-def _log_softmax(logits: Float) -> Float:
-    raised = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
-    result: Float = raised - np.log(np.add.reduce(np.exp(raised), axis=1, keepdims=True))
-    return result

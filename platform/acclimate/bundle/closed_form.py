@@ -82,7 +82,8 @@ def closed_form_files(initialization: Initialization) -> BundleFiles:
     inputs = [*(f"param.{name}" for name in body), *["param.means.projection"][: len(projection)]]
     arguments = (*body.values(), *projection)
     seen = features(*arguments, x[:1])
-    learning = _learning(heads, start, seen, initialization.model.outputs)
+    forgetting = {name: round(float(prior.get(f"{name}.forgetting", 1.0)), 6) for name in heads.names}
+    learning = _learning(heads, start, seen, initialization.model.outputs, forgetting)
     step = _Learn(heads, list(learning))
     params = dict(zip(inputs, arguments, strict=True))
     with FlopCounterMode(display=False) as forward, torch.no_grad():
@@ -102,7 +103,7 @@ def closed_form_files(initialization: Initialization) -> BundleFiles:
         adaptation=ClosedForm(
             kind="closed-form",
             heads=heads.names,
-            forgetting=tuple(round(float(prior.get(f"{name}.forgetting", 1.0)), 6) for name in heads.names),
+            forgetting=tuple(forgetting.values()),
             shots=initialization.adaptation.shots,
             loss=learner.loss.name,  # type: ignore[arg-type]  # one of the protocol's, checked when it is read
         ),
@@ -176,16 +177,22 @@ def _tensors(initialization: Initialization, start: Mapping[str, Tensor]) -> dic
 
 
 def _learning(
-    heads: Heads, start: Mapping[str, Tensor], seen: tuple[Tensor, ...], outputs: int
+    heads: Heads,
+    start: Mapping[str, Tensor],
+    seen: tuple[Tensor, ...],
+    outputs: int,
+    forgetting: Mapping[HeadName, float],
 ) -> dict[str, Tensor]:
-    """The inputs of `learn.onnx` by name, with values to trace it by."""
+    """The inputs of `learn.onnx` by name, with values to trace it by; who forgets nothing takes fewer."""
     tensors = dict(zip((_NAMES[name] for name in heads.names), seen, strict=True))
     tensors["y"] = torch.zeros(1, outputs)
     for name in heads.names:
         own = {f"{name}.{part}": start[f"{name}.{part}"] for part in ("mean", "cov")}
         # Cloned: one tensor under two names would be traced as one input.
-        tensors |= own | {f"pull.{key}": tensor.clone() for key, tensor in own.items()}
-        tensors[f"{name}.gamma"] = torch.tensor(0.99)
+        tensors |= own
+        if forgetting[name] < 1.0:
+            tensors |= {f"pull.{key}": tensor.clone() for key, tensor in own.items()}
+            tensors[f"{name}.gamma"] = torch.tensor(0.99)
     return tensors
 
 
@@ -221,8 +228,9 @@ class _Learn(nn.Module):
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         given = dict(zip(self._names, tensors, strict=True))
         reads = {name: given[_NAMES[name]] for name in self._heads.names}
-        gamma = {name: given[f"{name}.gamma"] for name in self._heads.names}
+        one, none = torch.ones(()), torch.zeros(())  # graphs lose what is multiplied and added with these
+        gamma = {name: given.get(f"{name}.gamma", one) for name in self._heads.names}
         state = {name: given[name] for name in given if name.endswith((".mean", ".cov"))}
-        pulled = {name.removeprefix("pull."): state[name] for name in state if name.startswith("pull.")}
+        pulled = {name: given.get(f"pull.{name}", none) for name in state if not name.startswith("pull.")}
         after = self._heads.moved(pulled, state, reads, given["y"], gamma)
         return tuple(after[name.removeprefix("next.")] for name in self.outputs)

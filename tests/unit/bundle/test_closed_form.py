@@ -70,6 +70,9 @@ def test_every_body_comes_with_heads_that_agree(family: str) -> None:
     learn = onnx.load_from_string(bundle.files[LEARN])
     assert {node.op_type for node in learn.graph.node} <= PLAIN
     assert len(bundle.files[LEARN]) < 4096
+    given = {each.name for each in learn.graph.input}
+    assert {"last.gamma", "pull.last.mean", "pull.last.cov"} <= given
+    assert "means.gamma" not in given, "it forgets nothing"
     assert bundle.manifest.adaptation.forgetting == (0.995, 1.0)
     assert bundle.manifest.cost.macs_per_step >= bundle.manifest.cost.macs_per_prediction > 0
     assert not any("head" in name for name in parse(bundle.files[PARAMS]))

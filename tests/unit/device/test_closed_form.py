@@ -155,7 +155,7 @@ def test_what_was_learnt_but_is_not_used_survives_a_restart() -> None:
 def test_float32_stays_at_the_batch_posterior(updates: int) -> None:
     """Of the last layer, on one feature map: predictions within 1e-4 of their range in float64."""
     heads, rng = engine(), np.random.default_rng(0)
-    heads._fixed = heads._fixed_inputs((1.0, 1.0))
+    heads._learn = heads._learning(heads._learn.session, (1.0, 1.0))
     xs = rng.normal(size=(200, 1, 3, 8)).astype(np.float32)
     seen = [heads.features(heads.start, x) for x in xs]
     phis = np.stack([each["phi"][0] for each in seen]).astype(np.float64)
@@ -165,7 +165,7 @@ def test_float32_stays_at_the_batch_posterior(updates: int) -> None:
     params = dict(heads.start)
     for _ in range(updates):
         at, y = int(rng.integers(200)), int(rng.integers(3))
-        params |= heads._updated(params, seen[at], heads._target(np.array([y])), heads._fixed)
+        params |= heads._updated(heads._learn, params, seen[at], heads._target(np.array([y])))
         precision = precision + np.outer(phis[at], phis[at])
         total = total + np.outer(phis[at], np.eye(3)[y] - 1 / 3)
     expected = phis @ np.linalg.solve(precision, total)
@@ -197,8 +197,8 @@ def test_intervals_are_for_numbers() -> None:
 def test_another_engine_of_the_same_graphs_shares_its_sessions() -> None:
     first = engine()
     second = ClosedFormEngine(read_bundle(tiny_bundle("closed-form").get), first)
-    assert second._learn is first._learn
-    assert second._features is first._features
+    assert second._learn.session is first._learn.session
+    assert second._features.session is first._features.session
 
 
 def changed(**tensors: np.ndarray) -> Bundle:
