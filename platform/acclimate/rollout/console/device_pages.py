@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from starlette.responses import Response
 
@@ -57,52 +58,51 @@ def device(visit: Visit) -> Response:
 
 def confirm_retirement(visit: Visit) -> Response:
     """Ask before a device is retired."""
-    name, device_id = visit.fleet(), visit.path("device")
-    kept = visit.desk.store.device(name, device_id)
-    return visit.render(
-        "confirm.html",
-        section="Fleets",
-        title=f"Retire device {kept.hardware_id or kept.id}",
-        consequence="The service refuses the device from now on. It keeps working with what it has; to come "
-        "back it has to enrol again with a new token.",
-        button="Retire device",
-        danger=True,
-        reason=False,
-        back=f"/fleets/{name}/devices/{device_id}",
+    consequence = (
+        "The service refuses the device from now on. It keeps working with what it has; to come back it has "
+        "to enrol again with a new token."
     )
+    return _confirm(visit, "Retire device", consequence, "Retire device", danger=True)
 
 
 def retire(visit: Visit) -> Response:
     """Retire a device."""
-    visit.operator.require(Role.operator)
-    name, device_id = visit.fleet(), visit.path("device")
-    visit.desk.store.retire_device(name, device_id, visit.now, visit.operator.name)
-    return visit.go(f"/fleets/{name}/devices/{device_id}", f"Device {device_id} is retired.")
+    return _done(visit, visit.desk.store.retire_device, "is retired")
 
 
 def confirm_resolution(visit: Visit) -> Response:
     """Ask whether one machine has the identity again."""
-    name, device_id = visit.fleet(), visit.path("device")
-    kept = visit.desk.store.device(name, device_id)
-    return visit.render(
-        "confirm.html",
-        section="Fleets",
-        title=f"End the hold of device {kept.hardware_id or kept.id}",
-        consequence="The first machine that asks from now on is this device. Before that, switch the other "
-        "one off or give it an identity of its own: acclimate-device enrol --new-key, with a new token.",
-        button="End the hold",
-        danger=False,
-        reason=False,
-        back=f"/fleets/{name}/devices/{device_id}",
+    consequence = (
+        "The first machine that asks from now on is this device. Before that, switch the other one off or "
+        "give it an identity of its own: acclimate-device enrol --new-key, with a new token."
     )
+    return _confirm(visit, "End the hold of device", consequence, "End the hold", danger=False)
 
 
 def resolve(visit: Visit) -> Response:
     """One machine has the identity again."""
+    return _done(visit, visit.desk.store.resolve_device, "is held no more")
+
+
+def _confirm(visit: Visit, title: str, consequence: str, button: str, danger: bool) -> Response:
+    kept = visit.desk.store.device(visit.fleet(), visit.path("device"))
+    return visit.render(
+        "confirm.html",
+        section="Fleets",
+        title=f"{title} {kept.hardware_id or kept.id}",
+        consequence=consequence,
+        button=button,
+        danger=danger,
+        reason=False,
+        back=f"/fleets/{kept.fleet}/devices/{kept.id}",
+    )
+
+
+def _done(visit: Visit, change: Callable[[str, str, float, str], object], told: str) -> Response:
     visit.operator.require(Role.operator)
     name, device_id = visit.fleet(), visit.path("device")
-    visit.desk.store.resolve_device(name, device_id, visit.now, visit.operator.name)
-    return visit.go(f"/fleets/{name}/devices/{device_id}", f"Device {device_id} is held no more.")
+    change(name, device_id, visit.now, visit.operator.name)
+    return visit.go(f"/fleets/{name}/devices/{device_id}", f"Device {device_id} {told}.")
 
 
 def enrolment(visit: Visit) -> Response:
