@@ -9,6 +9,7 @@ under ACCLIMATE_HOME: what was interrupted goes on where it was.
 from __future__ import annotations
 
 import argparse
+import re
 import time
 
 from acclimate.evaluation import Compared, compared_table
@@ -18,18 +19,20 @@ from acclimate.workflow import compare
 from bench.fields import DOCS, insert, machine
 
 PAGE = DOCS / "how-to" / "choose-a-learner.md"
-RECIPES = ("wisdm", "gas-drift", "parking", "parking-forecast")
+PLACES = tuple(re.findall(r"<!-- (\S+): generated -->", PAGE.read_text("utf-8")))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("names", nargs="*", default=RECIPES, metavar="NAME", help="shipped recipes")
+    parser.add_argument("names", nargs="*", default=PLACES, metavar="NAME", help="shipped recipes")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--learner", action="append", default=[], dest="learners")
     parser.add_argument("--model", action="append", default=[], dest="models")
     parser.add_argument("--workers", type=int, default=0, help="0: in this process")
     arguments = parser.parse_args()
+    for name in set(arguments.names) - set(PLACES):  # said before hours of training, not after
+        parser.error(f"{PAGE} has no place for the table of {name}: there is one for {', '.join(PLACES)}")
     for name in arguments.names:
         began = time.process_time()
         found = compare(
