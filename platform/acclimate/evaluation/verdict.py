@@ -240,10 +240,14 @@ def _or_longer(longer: float | None, days: float | None) -> str:
 
 
 def _alone(evaluation: Evaluation, shots: int) -> Verdict:
+    finite = np.isfinite(evaluation.curve("meta", shots).judged.values)
     alone = f"this start reaches {_reached(evaluation, shots)}, alone"
-    if not np.isfinite(evaluation.curve("meta", shots).judged.values).all():
+    if not finite.all():
         alone = _overflowed(evaluation, shots)
     said = f"Measure it again with rivals: {alone}."
+    if len(evaluation.starts) > 1:
+        odd = "" if finite.all() else f", such as {evaluation.tasks[int(finite.argmin())]}"
+        said = f"Look at the data, for every rival overflowed: {alone}{odd}."
     return Verdict("record-more", said, None, None, 0.0, 0.0, 0.0, evaluation.devices)
 
 

@@ -206,9 +206,18 @@ def _folds(problem: Problem, folds: int) -> list[list[str]]:
             f"the fleet has {groups} device(s): comparing needs one to train on, one to choose on and one to "
             "judge; record more"
         )
-    return fold_groups(
+    parts = fold_groups(
         problem.data, max(_LEAST_GROUPS, min(folds, groups)), seed=problem.recipe.data.split_seed
     )
+    for number in range(len(parts)):  # said before any job is run, not after half of them
+        try:
+            problem.again(_held_out(problem.recipe, parts, number))
+        except DataError as error:
+            raise DataError(
+                f"{error}. Comparing holds every device out once: what a single part of the fleet has cannot "
+                "be compared; record it on more devices, or leave its rows out"
+            ) from error
+    return parts
 
 
 def _held_out(recipe: Recipe, parts: Sequence[Sequence[str]], number: int) -> Recipe:
@@ -261,11 +270,11 @@ def _gather(tried: Sequence[Candidate], results: Mapping[str, Mapping[str, Any]]
         key = ("" if candidate.learner == RIVALS else candidate.learner, candidate.model)
         names[key] = candidate.name
         of_folds = [results[f"{candidate.name}, fold {number + 1}"] for number in range(folds)]
-        why = [str(each["failed"]) for each in of_folds if "failed" in each]
+        if why := [str(each["failed"]) for each in of_folds if "failed" in each]:
+            failed[key] = why[0]  # on one fold is on all: the others tell of other devices only
+            continue
         judged = [ev.Evaluation.from_json(each) for each in of_folds if "unjudged" not in each]
-        if why:
-            failed[key] = why[0]
-        elif not judged:
+        if not judged:
             failed[key] = str(of_folds[0]["unjudged"])
         else:
             evaluations[key] = judged

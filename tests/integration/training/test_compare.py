@@ -81,6 +81,32 @@ def test_the_command_writes_a_recipe_that_loads(tmp_path: Path, monkeypatch: pyt
         assert load_recipe(document["recipe"]).data == RECIPE.data
 
 
+def test_a_candidate_that_diverges_is_named_and_stops_nobody(tmp_path: Path) -> None:
+    """However many of its folds were trained before."""
+    wild = RECIPE.model_copy(
+        update={"learner": RECIPE.learner.model_copy(update={"algorithm": "maml", "inner_lr": 1e30})}
+    )
+    found = compare(wild, tmp_path, folds=3, learners=("maml",), workers=0)
+    assert found is not None
+    failed = [(entry.name, entry.failed) for entry in found.found.entries if entry.failed]
+    assert [name for name, _ in failed] == ["maml on mlp"]
+    assert "training diverged" in failed[0][1]
+    assert found.found.recommended == found.found.best_rival
+    assert found.found.verdict.sentence.startswith("No learner could be trained; ")
+
+
+def test_a_label_of_one_device_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    rows = [f"{device},{x},{x % 2 if device != 'a' else x % 3}" for device in "abcdef" for x in range(20)]
+    source = tmp_path / "fleet.csv"
+    source.write_text("\n".join(["device,x,kind", *rows]))
+    meaning = {"kind": "classification", "task": "device", "label": "kind", "channels": ["x"]}
+    data = {"source": str(source), "recordings": meaning}
+    fleet = Recipe.model_validate({**RECIPE.model_dump(), "name": "fleet", "data": data})
+    with pytest.raises(DataError, match="every device out once"):
+        compare(fleet, tmp_path / "one", workers=0)
+    assert not (tmp_path / "one").exists()
+
+
 def test_neither_other_data_nor_a_second_process_mix_into_a_comparison(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     source = tmp_path / "fleet.csv"

@@ -24,6 +24,7 @@ SHARES = st.floats(0, 1)
 ERRORS = st.one_of(
     st.floats(0, 3), st.sampled_from([0.0, 5e-324, 1e-300, 1e-30, 1e9, 3e38, math.nan, math.inf])
 )
+DEVICES = 12
 METRICS = ("accuracy", "average_precision", "mse", "mae")
 
 
@@ -83,7 +84,14 @@ def _check_figures(evaluation: Evaluation, verdict: Verdict) -> None:
     said = verdict.sentence
     told = re.search(r"(\S+?)(?: points)? (better|worse) \(95 % interval (\S+) to (\S+), \d+ devices\)", said)
     if told is None:
-        quiet = ("neither better nor worse", "one device: no interval", "overflowed", "alone.", "it is the")
+        quiet = (
+            "neither better nor worse",
+            "one device: no interval",
+            "overflowed",
+            "alone.",
+            "it is the",
+            "Look at the data",
+        )
         assert any(each in said for each in (*quiet, "adapting it brought nothing")), said
         return
     scale = 100.0 if evaluation.metric == "accuracy" else 1.0
@@ -120,6 +128,22 @@ def test_a_start_that_overflowed_anywhere_is_never_shipped(devices: int) -> None
     assert f"this start overflowed on 1 of {devices} held-out tasks" in verdict.sentence
     assert verdict.ship == ("record-more" if devices == 3 else "joint")
     assert "95 %" not in verdict.sentence
+
+
+def test_where_everybody_overflowed_the_data_are_to_blame() -> None:
+    """One device counts in other units."""
+    tasks = tuple(map(str, range(DEVICES)))
+    row = np.full(DEVICES, 0.1)
+    row[3] = np.inf
+    curves = tuple(
+        Curve(start, 5, (0,), (summarize(row, tasks, False),), 0) for start in ("meta", "joint", "support")
+    )
+    verdict = judge(Evaluation("mse", False, 5, 1, tasks, 1, (0,), "", curves, (), tasks))
+    assert verdict.sentence == (
+        "Look at the data, for every rival overflowed: "
+        "this start overflowed on 1 of 12 held-out tasks, such as 3."
+    )
+    assert verdict.ship == "record-more"
 
 
 def test_a_gain_of_next_to_nothing_needs_more_devices_than_there_are() -> None:
