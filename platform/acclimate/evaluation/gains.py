@@ -11,12 +11,14 @@ from acclimate.evaluation.contenders import Start
 from acclimate.evaluation.report import Evaluation
 from acclimate.evaluation.statistics import (
     CONFIDENCE,
+    ROUNDING,
     Summary,
     Values,
     gain_bounds,
     gains_of,
     interval,
     longer_to_decide,
+    mean_of,
     unit_means,
     units_to_decide,
 )
@@ -49,8 +51,9 @@ class Gain:
 
     @property
     def mean(self) -> float:
-        """Over tasks."""
-        return float(self.gains.mean())
+        """Over tasks; what is left of gains and losses that cancel out, but for rounding, is none."""
+        mean = mean_of(self.gains)
+        return 0.0 if abs(mean) <= ROUNDING * np.abs(self.gains).max() and not self.overflowed else mean
 
     @property
     def overflowed(self) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogFormatter
 
 from acclimate.evaluation.compared import Compared, Entry
 from acclimate.evaluation.contenders import LABELS, Start
@@ -107,6 +108,11 @@ def _scale_errors(axis: Axes, means: Sequence[float]) -> None:
     above = [mean for mean in means if mean > 0]
     if above and len(above) == len(means):
         axis.set_xscale("log")
+        chosen = LogFormatter(labelOnlyBase=False)  # which ticks have room for a label
+        plain = FuncFormatter(lambda value, at: f"{value:g}" if chosen(value, at) else "")
+        chosen.set_axis(axis.xaxis)
+        axis.xaxis.set_major_formatter(plain)
+        axis.xaxis.set_minor_formatter(plain)
     elif above:
         axis.set_xscale("symlog", linthresh=min(above))
         axis.set_xlim(left=-min(above))

@@ -8,7 +8,7 @@ import pytest
 from acclimate.evaluation import Evaluation, judge
 from acclimate.evaluation.contenders import Start
 from acclimate.evaluation.report import Curve
-from acclimate.evaluation.statistics import interval, longer_to_decide, summarize, units_to_decide
+from acclimate.evaluation.statistics import gains_of, interval, longer_to_decide, summarize, units_to_decide
 from acclimate.workflow import alias_of
 
 DEVICES = 12
@@ -196,3 +196,17 @@ def test_an_unproven_gain_that_validation_devices_did_not_see_is_none(
     assert verdict.low < 0 < verdict.gain
     assert verdict.ship == ship
     assert ("but no better on the validation devices" in verdict.sentence) == (ship != "record-more")
+
+
+def test_what_differs_by_rounding_does_not_differ() -> None:
+    """A mean gain of 1e-9 asked for 460 devices."""
+    tasks = tuple(map(str, range(DEVICES)))
+    gains = 0.1 * np.tile([1.0, -1.0], DEVICES // 2)
+    assert gains_of([0.8, 1 / 3], [0.8 + 1e-9, float(np.float32(1 / 3))], True).tolist() == [0.0, 0.0]
+    assert gains_of([1e-30], [2e-30], False).tolist() == [1e-30]
+    curves = tuple(
+        Curve(start, 5, (0,), (summarize(values, tasks, True),), 0)
+        for start, values in (("meta", 0.8 + gains + 1e-9), ("support", np.full(DEVICES, 0.8)))
+    )
+    verdict = judge(Evaluation("accuracy", True, 5, 1, tasks, 1, (0,), "", curves, (), tasks))
+    assert (verdict.ship, verdict.against) == ("rival", "support")
