@@ -28,12 +28,18 @@ class Load:
     count: int
 
 
-class _Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One keep-alive connection with one request under way at a time."""
 
     def __init__(self) -> None:
         self.buffer = bytearray()
         self.answered: asyncio.Future[bytes] | None = None
+
+    @classmethod
+    async def to(cls, port: int) -> Connection:
+        """One to a server on loopback."""
+        _, connection = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
+        return connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # uvloop's derives from none of asyncio's
@@ -66,14 +72,14 @@ def closed_loop(
 ) -> Load:
     """`connections` clients, each asking again as soon as it was answered."""
 
-    async def run() -> Load:
+    async def measure() -> Load:
         latencies: list[float] = []
         odd = 0
         until = time.perf_counter() + seconds
 
         async def client(number: int) -> None:
             nonlocal odd
-            connection = await _connect(port)
+            connection = await Connection.to(port)
             index = number
             while (started := time.perf_counter()) < until:
                 status = await connection.ask(requests[index % len(requests)])
@@ -85,9 +91,9 @@ def closed_loop(
         cpu, started = cpu_s(pid), time.perf_counter()
         await asyncio.gather(*(client(number) for number in range(connections)))
         elapsed = time.perf_counter() - started
-        return _load(latencies, elapsed, cpu_s(pid) - cpu, odd)
+        return load_of(latencies, elapsed, cpu_s(pid) - cpu, odd)
 
-    return _runner(run())
+    return run(measure())
 
 
 def open_loop(
@@ -95,10 +101,10 @@ def open_loop(
 ) -> Load:
     """`rate` requests a second whatever happens; those without a free connection wait, and that counts."""
 
-    async def run() -> Load:
-        free: asyncio.LifoQueue[_Connection] = asyncio.LifoQueue()
+    async def measure() -> Load:
+        free: asyncio.LifoQueue[Connection] = asyncio.LifoQueue()
         for _ in range(64):
-            free.put_nowait(await _connect(port))
+            free.put_nowait(await Connection.to(port))
         latencies: list[float] = []
         odd = 0
 
@@ -123,9 +129,9 @@ def open_loop(
         unanswered = sum(not task.done() for task in tasks)
         for task in tasks:
             task.cancel()
-        return _load(latencies + [math.inf] * unanswered, elapsed, cpu_s(pid) - cpu, odd)
+        return load_of(latencies + [math.inf] * unanswered, elapsed, cpu_s(pid) - cpu, odd)
 
-    return _runner(run())
+    return run(measure())
 
 
 def cpu_s(pid: int) -> float:
@@ -134,13 +140,8 @@ def cpu_s(pid: int) -> float:
     return sum(map(int, fields[11:15])) / 100
 
 
-async def _connect(port: int) -> _Connection:
-    loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(_Connection, "127.0.0.1", port)
-    return connection
-
-
-def _load(latencies: list[float], elapsed: float, cpu: float, odd: int) -> Load:
+def load_of(latencies: list[float], elapsed: float, cpu: float, odd: int) -> Load:
+    """Of latencies in seconds, infinite where no answer came."""
     ordered = sorted(latencies) or [math.inf]
 
     def quantile(share: float) -> float:
@@ -150,7 +151,8 @@ def _load(latencies: list[float], elapsed: float, cpu: float, odd: int) -> Load:
     return Load(count / elapsed, quantile(0.5), quantile(0.99), cpu / count * 1e6, odd, count)
 
 
-def _runner(main: Coroutine[None, None, Load]) -> Load:
+def run(main: Coroutine[None, None, Load]) -> Load:
+    """On the quickest event loop."""
     import uvloop
 
     return uvloop.run(main)

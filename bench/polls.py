@@ -119,14 +119,14 @@ def print_rounds(name: str, loads: list[Load]) -> None:
 
 
 @contextmanager
-def ours(folder: Path) -> Iterator[tuple[int, int, list[bytes]]]:
+def ours(folder: Path, count: int = DEVICES) -> Iterator[tuple[int, int, list[bytes]]]:
     """`acclimate serve` with a fleet of enrolled devices."""
     home, port = folder / "acclimate", free_port()
     home.mkdir()
     store = open_store(f"sqlite:///{home / 'rollout.db'}")
     now = time.time()
     store.add_fleet(Fleet("bench", created_at=now), "bench")
-    devices = [Device("bench", f"d-{index:06d}", f"{index:064x}", now) for index in range(DEVICES)]
+    devices = [Device("bench", f"d-{index:06d}", f"{index:064x}", now) for index in range(count)]
     store.add_devices(devices, now, "bench")
     store.set_baseline("bench", "", Release("press", 1, "a" * 64), now, "bench")
     store.close()

@@ -229,9 +229,9 @@ def _router(service: Service) -> Starlette:
 
     app = Starlette(
         routes=[
-            *health.routes(service.store, service.roster, registry, service.door, READY_AGE_S),
-            *service.devices.routes(),
+            *service.devices.routes(),  # first: what is asked for most is found soonest
             *service.contributing.routes(),
+            *health.routes(service.store, service.roster, registry, service.door, READY_AGE_S),
             Mount("/api", KeepUp(operator_app(service), service)),
             Mount("/console", KeepUp(pages, service)),
             Route("/", to_console, methods=["GET"]),
