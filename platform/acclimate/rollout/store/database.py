@@ -40,6 +40,9 @@ from acclimate.traces import trace_statements
 BUSY_TIMEOUT_S = 30.0
 LOCK_TIMEOUT_S = 5
 """How long a statement waits for a lock that somebody else holds, and a thread for a connection."""
+IDLE_S = 20
+"""How long a transaction may do nothing before the server ends it: a replica whose machine stands still, with
+its network alive, would keep all others from what it has locked."""
 NETWORK = {
     "connect_timeout": 5,
     "keepalives_idle": 10,
@@ -83,7 +86,7 @@ class Database:
                 pool_timeout=LOCK_TIMEOUT_S,
             )
             event.listen(engine, "connect", _know_session)
-            event.listen(engine, "begin", _wait_for_no_lock_for_ever)
+            event.listen(engine, "begin", _limit_transaction)
             event.listen(engine, "handle_error", _leave_read_only_server)
         trace_statements(engine)
         return Database(engine)
@@ -159,14 +162,25 @@ def _know_session(connection: Any, record: ConnectionPoolEntry) -> None:
         if record.info[_LENT]:
             connection.prepare_threshold = None
         else:
-            cursor.execute(f"SET lock_timeout = '{LOCK_TIMEOUT_S}s'")
+            cursor.execute(_limits("false"))
     connection.commit()
 
 
-def _wait_for_no_lock_for_ever(connection: Connection) -> None:
-    """A table that an operator's session keeps locked must not take all threads and connections with it."""
+def _limit_transaction(connection: Connection) -> None:
     if connection.info.get(_LENT):
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
+        connection.exec_driver_sql(_limits("true"))
+
+
+def _limits(for_transaction: str) -> str:
+    """A table that an operator's session keeps locked must not take all threads and connections with it."""
+    limits = {"lock_timeout": LOCK_TIMEOUT_S, "idle_in_transaction_session_timeout": IDLE_S}
+    return "SELECT " + ", ".join(f"set_config('{n}', '{s}s', {for_transaction})" for n, s in limits.items())
+
+
+def unhurried(connection: Connection) -> None:
+    """Let a transaction take its time between two statements: it waits for a disk, and nobody for it."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
 
 
 def _leave_read_only_server(context: ExceptionContext) -> None:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, LargeBinary, MetaData, Table, func, select, t
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.store import tables
-from acclimate.rollout.store.database import Database
+from acclimate.rollout.store.database import Database, unhurried
 from acclimate.rollout.store.sql import migrate
 
 PAGE = 1_000
@@ -38,6 +38,7 @@ def dump(database: Database, folder: Path) -> Dump:
     """Write every table below `folder` as `<table>.jsonl.gz`, all of one moment."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with database.read() as connection:
+        unhurried(connection)
         revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
         counts = {table.name: _write(connection, table, folder) for table in _all()}
     return Dump(str(revision), counts)
@@ -50,6 +51,7 @@ def load(database: Database, folder: Path, dumped: Dump) -> None:
         RolloutError: the database holds something, or a file holds other than `dumped` says.
     """
     with database.write() as connection:
+        unhurried(connection)
         migrate(connection, dumped.revision)
         _refuse_filled(connection)
         found = MetaData()

@@ -3,6 +3,7 @@
 import socket
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import psycopg
@@ -10,6 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
 
 from acclimate.errors import RolloutError
 from acclimate.files import sqlite_file
@@ -18,8 +20,8 @@ from acclimate.rollout.domain.access import EnrolmentToken
 from acclimate.rollout.domain.fleet import Fleet
 from acclimate.rollout.server import prepare
 from acclimate.rollout.settings import ServiceSettings
-from acclimate.rollout.store import open_store
-from acclimate.rollout.store.database import Database
+from acclimate.rollout.store import database, open_store
+from acclimate.rollout.store.database import Database, unhurried
 from acclimate.rollout.store.sql import migrate
 from acclimate.rollout.store.tables import metadata
 from tests.support.pgbouncer import PgBouncer
@@ -169,3 +171,45 @@ def test_a_pooler_may_lend_each_transaction_another_session(postgres: PostgresSe
     store.close()
     pooler.close()
     assert failed == []
+
+
+@pytest.mark.slow
+def test_a_replica_that_stands_still_in_a_transaction_keeps_no_other_waiting_for_long(
+    postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(database, "IDLE_S", 1)
+    name = postgres.new_database().rpartition("/")[2]
+    pooler = PgBouncer(postgres)
+    for url in (postgres.url(name), pooler.url(name)):
+        stopped, other = open_store(url), open_store(url)
+        locked, go_on, failed = threading.Event(), threading.Event(), list[Exception]()
+        thread = threading.Thread(target=stand_still, args=(stopped._database, locked, go_on, failed))
+        thread.start()
+        locked.wait()
+        with other._database.write() as connection:
+            other._database.order_reports(connection)
+        go_on.set()
+        thread.join()
+        assert len(failed) == 1
+        stopped.ping(NOW)
+        with stopped._database.read() as connection:
+            unhurried(connection)
+            time.sleep(1.2)
+            connection.exec_driver_sql("SELECT 1")
+        for store in (stopped, other):
+            store.close()
+    pooler.close()
+
+
+def stand_still(
+    stopped: Database, locked: threading.Event, go_on: threading.Event, failed: list[Exception]
+) -> None:
+    """Lock what all write, then do nothing until `go_on`, as a replica whose machine is paused."""
+    try:
+        with stopped.write() as connection:
+            stopped.order_reports(connection)
+            locked.set()
+            go_on.wait(30)
+            stopped.order_reports(connection)
+    except DBAPIError as error:
+        failed.append(error)
