@@ -6,9 +6,11 @@ never refused half-way; it syncs at every commit. PostgreSQL reads in one snapsh
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import sqlite3
+import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -267,6 +269,7 @@ def _prepare_file(path: Path) -> None:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     if not path.is_file():
         raise RolloutError(f"{path} is no file: name another for the database")
+    _need_locks(path)
     if not path.stat().st_size:
         return
     tables = _tables(path)
@@ -277,6 +280,19 @@ def _prepare_file(path: Path) -> None:
             f"{path} has {path.stat().st_size} bytes and no table: a copy that left the data behind in "
             f"{path.name}-wal. Restore a backup with `acclimate restore`, or remove the file to begin anew"
         )
+
+
+def _need_locks(path: Path) -> None:
+    """Without them SQLite says for half a minute that the database is locked. A file beside it is tried: who
+    closes the database's own gives up all locks that this process has on it."""
+    with suppress(OSError), tempfile.TemporaryFile(dir=path.parent) as beside:
+        try:
+            fcntl.lockf(beside, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RolloutError(
+                f"{path}: its file system has no locks ({error.strerror}): put the database on a local disk, "
+                "or use PostgreSQL"
+            ) from error
 
 
 def check_ours(tables: Collection[str], where: str) -> None:
@@ -306,6 +322,7 @@ def _tables(path: Path) -> list[str]:
 def unreachable(url: str, error: DBAPIError) -> RolloutError:
     """The user's words for a database that does not answer, without its password."""
     reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
-    return RolloutError(
-        f"the database {without_password(url)} cannot be reached ({reason}): start it, or mend the URL"
-    )
+    remedy = "start it, or mend the URL"
+    if url.startswith("sqlite"):
+        remedy = "see what else has it open, and that its disk is neither full nor read-only"
+    return RolloutError(f"the database {without_password(url)} cannot be reached ({reason}): {remedy}")

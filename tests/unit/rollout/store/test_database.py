@@ -1,7 +1,10 @@
 """Opening a database: its schema, and what is told of one that cannot be opened."""
 
+import os
 import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -139,6 +142,40 @@ def test_a_device_enrols_at_the_same_cost_in_a_fleet_of_any_size(tmp_path: Path)
         costs.append(len(spent))
     store.close()
     assert costs[1] < 1.2 * costs[0]
+
+
+WITHOUT_LOCKS = """
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int fcntl64(int file, int command, ...) {
+  va_list rest;
+  va_start(rest, command);
+  void *argument = va_arg(rest, void *);
+  va_end(rest);
+  if (command == F_SETLK || command == F_SETLKW) { errno = ENOLCK; return -1; }
+  return syscall(SYS_fcntl, file, command, argument);
+}
+int fcntl(int file, int command, ...) __attribute__((alias("fcntl64")));
+"""
+
+
+def test_a_file_system_without_locks_is_told_at_once(tmp_path: Path):
+    (tmp_path / "nolock.c").write_text(WITHOUT_LOCKS)
+    library = tmp_path / "nolock.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, tmp_path / "nolock.c"], check=True)
+    program = "import sys; from acclimate.rollout.store import open_store; open_store(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, f"sqlite:///{tmp_path / 'rollout.db'}"],
+        env=os.environ | {"LD_PRELOAD": str(library)},
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert "rollout.db: its file system has no locks" in done.stderr
+    assert "a local disk, or use PostgreSQL" in done.stderr
 
 
 @pytest.mark.slow
