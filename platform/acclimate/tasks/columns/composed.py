@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BETWEEN = " + "
 """Parts the names of the columns in the name of the one that they make."""
-_HOUR = r"\d{1,2}:\d\d(:\d\d([.,]\d+)?)?( ?[AaPp][Mm])?"
+_HOUR = r"\d{1,2}(:\d\d(:\d\d([.,]\d+)?)?|[.]\d\d[.]\d\d)( ?[AaPp][Mm])?"
 _DAY = r"\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3})[-/. ]\d{1,4}|\d{8}"
 
 _PARTS = (
@@ -152,14 +152,14 @@ def _ending(source: Source, parts: tuple[str, ...]) -> str | None:
 def halves(frame: pd.DataFrame, texts: Sequence[str]) -> str | None:
     """The name of the column that a date and a time of day make, of a sample's texts; None where none do."""
     hours = [name for name in texts if _all(frame[name], _HOUR)]
-    days = [name for name in texts if _is_day(frame[name])]
+    days = [name for name in texts if name not in hours and _is_day(frame[name])]
     return days[0] + BETWEEN + hours[0] if len(hours) == 1 and len(days) == 1 else None
 
 
 def day_and_hour(frame: pd.DataFrame, texts: Sequence[str]) -> str | None:
     """The name of the column that a date, an hour and what follows in numbers make; None where none do."""
     days = [name for name in texts if _is_day(frame[name])]
-    hours = [name for name in frame.columns if "hour" in words(name) and _lies(frame[name], 0, 24)]
+    hours = [name for name in frame.columns if {"hour", "hr"} & words(name) and _lies(frame[name], 0, 24)]
     if len(days) != 1 or len(hours) != 1 or any(_is_moment(frame[name]) for name in {*frame} - {*days}):
         return None
     of_day = frame.groupby(days[0], observed=True)[hours[0]].nunique()

@@ -14,7 +14,7 @@ import pyarrow as pa
 from acclimate.errors import DataError
 from acclimate.tasks.columns.clock import ClockReader
 from acclimate.tasks.columns.sample import stamps_of
-from acclimate.tasks.columns.words import QUANTITIES, QUANTITY, READING, TIME, words
+from acclimate.tasks.columns.words import PARTS, QUANTITIES, QUANTITY, READING, TIME, words
 from acclimate.tasks.sources import Source
 
 _MOMENT = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}:\d\d|\d{6}"
@@ -53,6 +53,16 @@ def is_dated(files: pd.Series) -> bool:
     return bool(files.astype(str).str.contains(r"(?:19|20)\d\d[-_]?[01]\d[-_]?[0-3]\d").all())
 
 
+def are_numbered(names: pd.Series) -> bool:
+    """Whether most names hold a number, as those of devices do and those of classes do not."""
+    return bool(names.drop_duplicates().astype(str).str.contains("[0-9]").mean() > 0.5)
+
+
+def are_parts(names: pd.Series) -> bool:
+    """Whether folders or files are the parts of an experiment, such as `train` and `test`."""
+    return set(names.astype(str).str.lower()) <= set(PARTS.split())
+
+
 def why_no_number(values: pd.Series) -> str:
     """Why a column is no input channel, in words, with an example of what it holds."""
     if is_text(values):
@@ -68,6 +78,8 @@ def why_no_number(values: pd.Series) -> str:
         if texts.str.fullmatch(r"[-+]?\d+").all():
             return f"holds whole numbers that no float64 keeps, such as {first!r}"
         numbers = texts.str.fullmatch(_NUMBER_FIRST)
+        if numbers.mean() > 0.5 and not numbers.all():
+            return f"holds text such as {texts[~numbers].iloc[0]!r} among numbers"
         return told + (": write bare numbers to use it" if len(numbers) and numbers.mean() > 0.5 else "")
     if pd.api.types.is_datetime64_any_dtype(values):
         return "holds moments, not numbers"
@@ -198,15 +210,21 @@ def refuse_readings(frame: pd.DataFrame, free: Sequence[str]) -> None:
         )
 
 
+def name_quantities(names: pd.Series) -> bool:
+    """Whether each of several names is that of another quantity, such as temperature and humidity."""
+    known = names.dropna().astype(str).unique()
+    said = [words(name) & set(QUANTITIES.split()) for name in known[: len(QUANTITIES.split()) + 1]]
+    return len(said) > 1 and all(said) and len(set().union(*said)) == sum(map(len, said))
+
+
 def refuse_quantities(names: pd.Series) -> None:
     """Refuse to take what is measured for who measures it.
 
     Raises:
         DataError: every name is that of another quantity, as of the channels of one device.
     """
-    known = names.dropna().astype(str).unique()
-    said = [words(name) & set(QUANTITIES.split()) for name in known[: len(QUANTITIES.split()) + 1]]
-    if all(said) and len(set().union(*said)) == sum(map(len, said)):
+    if name_quantities(names):
+        known = names.dropna().astype(str).unique()
         raise DataError(
             f"column {names.name!r} names quantities ({', '.join(map(repr, known[:4]))}) and no devices, so "
             "all rows are of one device: add a column that names the device, or give a folder with a file "
@@ -226,6 +244,11 @@ def no_task(frame: pd.DataFrame, named: Iterator[str]) -> str:
         "no column looks like a device, person or site, and each of them is one task: name it with --task; "
         f"there are {', '.join(map(repr, frame.columns[:30]))}"
     )
+    if all(re.fullmatch("column [0-9]+|file|folder", name) for name in frame.columns):
+        return (
+            "there is no header, and no column looks like a device, person or site: write one, or name a "
+            "column by its place, such as --task 'column 1'"
+        )
     numbers = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
     moments = [name for name in numbers if re.fullmatch(r"(19|20)\d\d([-/.]?\d\d){0,2}", name)]
     if len(moments) > 2:
@@ -238,6 +261,17 @@ def no_task(frame: pd.DataFrame, named: Iterator[str]) -> str:
     stem, times = stems.most_common(1)[0] if stems else ("", 0)
     if times > 2 and stem:
         return f"{told}; if each of {times} columns is a device, say --wide {stem + '*'!r}"
+    ending = _ending(numbers).lstrip("0123456789")
+    if len(numbers) > 2 and len(ending) > 2:
+        return f"{told}; if each of {len(numbers)} columns is a device, say --wide {'*' + ending!r}"
     if len(numbers) > 2 and len(others) == 1 and pd.api.types.is_datetime64_any_dtype(frame[others[0]]):
         return f"{told}; if each but the time is a device, say --wide '*' --time {others[0]!r}"
     return f"{told}; if all rows are of one device, add recordings of others: a start is learned over several"
+
+
+def _ending(names: Sequence[str]) -> str:
+    """What all names end with."""
+    first = names[0] if names else ""
+    return next(
+        (first[at:] for at in range(len(first)) if all(one.endswith(first[at:]) for one in names)), ""
+    )

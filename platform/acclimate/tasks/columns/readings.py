@@ -15,13 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from acclimate.errors import DataError
-from acclimate.tasks.columns.looks import is_dated, is_float, is_text
+from acclimate.tasks.columns.looks import is_dated, is_float, is_text, name_quantities
 from acclimate.tasks.columns.words import QUANTITY, READING, TASK, names_one, words
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.around import PartAround
-from acclimate.tasks.sources.parquet import FILE
-from acclimate.tasks.sources.types import Column, is_number
+from acclimate.tasks.sources.types import FILE, Column, is_number
 
 MOST_CHANNELS = 64
 
@@ -86,6 +85,11 @@ def by_channel(source: Source, readings: Sequence[str], names: tuple[str, ...]) 
     )
 
 
+def _names_channels(values: pd.Series) -> bool:
+    """Whether a column is called so, or each of its values names another quantity."""
+    return bool({*words(values.name), values.name} & set(QUANTITY.split())) or name_quantities(values)
+
+
 def find_readings(frame: pd.DataFrame, device: str | None) -> tuple[str, str, tuple[str, ...]] | None:
     """The column that names channels, the one that holds their values, and the channels, of a sample.
 
@@ -95,7 +99,7 @@ def find_readings(frame: pd.DataFrame, device: str | None) -> tuple[str, str, tu
     texts = [name for name in frame.columns if is_text(frame[name]) and frame[name].nunique() > 1]
     numbers = [name for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name])]
     values = [name for name in numbers if words(name) & set(READING.split())]
-    keys = [name for name in texts if name != device and {*words(name), name} & set(QUANTITY.split())]
+    keys = [name for name in texts if name != device and _names_channels(frame[name])]
     devices = [name for name in texts if words(name) & set(TASK.split())]
     devices += [name for name in numbers if names_one(name, TASK.split()) and not is_float(frame[name])]
     devices += [FILE] if FILE in frame.columns and not is_dated(frame[FILE]) else []

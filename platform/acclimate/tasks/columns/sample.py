@@ -83,7 +83,8 @@ def _stamps(name: str, values: Any, dates: str | None) -> Any:
     clock = guess_clock(name, known, dates)
     if clock is None or not clock.dated:
         return None
-    if (_is_float(values) or clock.form == "digits") and not words(name) & set(TIME.split()):
+    named = bool(words(name) & set(TIME.split()))
+    if not named and (_is_float(values) or clock.form == "digits" or not _runs_on(known)):
         return None  # a number such as 20260131 may name something, or be measured
     return stamps_of(clock, values)
 
@@ -94,6 +95,15 @@ def stamps_of(clock: Clock, values: Any) -> Any:
     held = pc.is_valid(values).to_numpy(zero_copy_only=False)
     stamps[held] = (np.round(clock.read(values.drop_null(), str) * 1e6)).astype("datetime64[us]")
     return stamps
+
+
+def _runs_on(values: Any) -> bool:
+    """Whether text is written as moments are, or whole numbers change and rise as a clock does."""
+    if pa.types.is_string(values.type):
+        return True
+    steps = np.diff(values.to_numpy(zero_copy_only=False).astype(np.float64))
+    steps = steps[steps != 0]
+    return len(steps) > 0 and float((steps > 0).mean()) > 0.75
 
 
 def _is_float(values: Any) -> bool:

@@ -16,9 +16,9 @@ from acclimate.tasks.columns.words import TASK, words
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.around import PartAround
-from acclimate.tasks.sources.parquet import FILE, repeated
+from acclimate.tasks.sources.parquet import repeated
 from acclimate.tasks.sources.source import Part
-from acclimate.tasks.sources.types import Column, is_number
+from acclimate.tasks.sources.types import FILE, Column, is_number
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 TASK = "device sensor machine unit asset turbine pump vehicle robot meter node station site plant house room"
 TASK += " home server host well account customer person people subject user participant patient farm plot"
 TASK += " wearer serial system mac imei eui motor engine bearing truck car drone inverter boiler animal cow"
-TASK += " elevator driver batch id location battery instance client topic entity"
+TASK += " elevator driver batch id location battery instance client topic entity urn"
 TIME = "timestamp datetime datenum time ts t epoch seconds hour_index cycle step tick minute hour"
 TIME += " day date year week"
 OF_DAY = "time timestamp hour minute"
@@ -19,19 +19,21 @@ RECORDING = "recording session run trial segment sequence bout"
 LABEL = (
     "label class activity state status fault failure mode exercise gesture condition category event anomaly"
 )
-TARGET = "target y rul remaining"
+EVENT = "occupancy occupied presence alarm attack defect leak fire fall detection detected"  # or none
+TARGET = "target y rul remaining soh"
 NAMING = "id no nr num number name code key serial uid uuid index label tag"  # make a thing's word its name
 IDENTIFIER = "id idx"
 COUNTER = "index row unnamed level i no nr num number"  # of rows, where such a column counts them
 PLACE = "lat latitude lon lng long longitude"
 NORMAL = "0 normal ok healthy good fine false no none n nominal sound"  # labels of what is not strange
 QUANTITY = "field sensor variable parameter metric measurement channel tag signal quantity attribute element"
-QUANTITY += " pollutant analyte __name__"  # the last is that of a metric of Prometheus
+QUANTITY += " pollutant analyte phenomenon __name__"  # the last is that of a metric of Prometheus
 QUANTITIES = (
     "temperature temp humidity pressure flow voltage current power energy co2 speed vibration level ph"
 )
 QUANTITIES += " light illuminance torque rpm frequency acceleration"
 READING = "value reading val values measurement"
+PARTS = "train test val valid validation training testing eval dev holdout . data"  # folders of such parts
 PART = "split subset fold partition"  # of an experiment someone made, not of the world
 
 

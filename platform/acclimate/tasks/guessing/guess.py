@@ -26,8 +26,7 @@ from acclimate.tasks.guessing.guessed import Guess
 from acclimate.tasks.guessing.guesser import Guesser
 from acclimate.tasks.guessing.roles import ROLES
 from acclimate.tasks.sources import Source
-from acclimate.tasks.sources.parquet import FILE
-from acclimate.tasks.sources.types import is_number
+from acclimate.tasks.sources.types import FILE, is_number
 
 __all__ = ["Guess", "guess"]
 

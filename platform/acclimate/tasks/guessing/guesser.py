@@ -8,6 +8,8 @@ import pandas as pd
 from acclimate.errors import DataError
 from acclimate.tasks.columns.channels import useless
 from acclimate.tasks.columns.looks import (
+    are_numbered,
+    are_parts,
     counts_down,
     follows_the_week,
     is_float,
@@ -19,12 +21,13 @@ from acclimate.tasks.columns.looks import (
 )
 from acclimate.tasks.columns.rhythm import LONGEST_WINDOW, runs, seconds
 from acclimate.tasks.columns.spelled import switch
-from acclimate.tasks.columns.words import LABEL, NORMAL, PART, PLACE, RECORDING, TARGET
+from acclimate.tasks.columns.words import EVENT, LABEL, NORMAL, PART, PLACE, RECORDING, TARGET
 from acclimate.tasks.guessing.fitting import fitted
 from acclimate.tasks.guessing.guessed import ORDER, Guess
 from acclimate.tasks.guessing.roles import ROLES, Roles
 from acclimate.tasks.guessing.seasons import forecast_entries
 from acclimate.tasks.report.oddities import sentinels
+from acclimate.tasks.sources.types import FILE, FOLDER
 
 MOST_LABELS = 50
 MOST_CODES = 12
@@ -83,10 +86,12 @@ class Guesser(Roles):
             return
         best = None
         parts = set(self._named(PART))
-        texts = [one for one in self.free if self._may_be_class(one) and one not in (*parts, self.file)]
+        files = () if self.crossed else (self.file,)
+        texts = [one for one in self.free if self._may_be_class(one) and one not in (*parts, *files)]
         if self.given.get("kind") == "regression":
             texts = []
-        for column in dict.fromkeys([*self._named(LABEL), *self._named(TARGET), *texts]):
+        events = [one for one in self._named(EVENT) if self.frame[one].nunique() == 2]
+        for column in dict.fromkeys([*self._named(LABEL), *self._named(TARGET), *events, *texts]):
             values = self.frame[column]
             if not 2 <= values.nunique() <= MOST_LABELS or is_float(values):
                 continue
@@ -179,6 +184,8 @@ class Guesser(Roles):
         """Whether it holds words or marks that neither the calendar nor the compass has."""
         values = self.frame[column]
         if not is_text(values) and not pd.api.types.is_bool_dtype(values):
+            return False
+        if column in (FILE, FOLDER) and (are_numbered(values) or are_parts(values)):
             return False
         time = self.frame[self.found["time"]] if "time" in self.found else None
         dated = time is not None and pd.api.types.is_datetime64_any_dtype(time)

@@ -10,6 +10,8 @@ import pandas as pd
 from acclimate.errors import DataError
 from acclimate.tasks.columns.composed import BETWEEN, together
 from acclimate.tasks.columns.looks import (
+    are_numbered,
+    are_parts,
     counts_rows,
     is_dated,
     is_float,
@@ -35,10 +37,12 @@ from acclimate.tasks.columns.words import (
     words,
 )
 from acclimate.tasks.guessing.apart import finer_task
-from acclimate.tasks.sources.parquet import FILE
+from acclimate.tasks.sources.types import FILE, FOLDER
 
 SELDOM = 0.05
 """Share of the rows whose moment may come twice."""
+EVEN = 0.7
+"""Share of the steps that are like the usual one from which on numbers are a clock's."""
 ROLES = ("task", "group", "time", "recording", "label", "target")
 
 
@@ -52,6 +56,7 @@ class Roles:
         self.free = [column for column in self.frame.columns if column not in spoken]
         named_by_file = FILE in self.free and is_text(self.frame[FILE])
         self.file = FILE if named_by_file else None  # the name of each file
+        self.crossed = FOLDER in self.free and self.file is not None and _recur(self.frame)
         self.found: dict[str, Any] = {}
         self.reasons: dict[str, str] = {}
         self.left_out: dict[str, str] = {}
@@ -93,11 +98,12 @@ class Roles:
                 one
                 for one in repeated
                 if is_text(self.frame[one])
-                and one not in (*unlike, self.file)
+                and one not in (*unlike, self.file, FOLDER)
                 and self.frame[one].nunique() > 2
             ]
-            if self.file in self.free and not is_dated(self.frame[FILE]):
-                best = FILE, f"a file each: {self.frame[FILE].nunique()} of them in the sample"
+            place = self._place()
+            if place is not None:
+                best = place, f"a {place} each: {self.frame[place].nunique()} of them in the sample"
             elif texts:
                 best = (
                     texts[0],
@@ -113,6 +119,14 @@ class Roles:
         if "task" not in self.given:
             refuse_quantities(self.frame[self.found["task"]])
         self._name_of_each_row(self.found["task"])
+
+    def _place(self) -> str | None:
+        """The folder or file that stands for the device; None where files hold days or all devices."""
+        files = self.file in self.free and not is_dated(self.frame[FILE])
+        folders = FOLDER in self.free and not are_parts(self.frame[FOLDER])
+        if folders and (not files or (self.crossed and not are_numbered(self.frame[FILE]))):
+            return FOLDER
+        return FILE if files else None
 
     def _name_of_each_row(self, task: str) -> None:
         """Refuse a device that only the first row of its block names, as merged cells are saved."""
@@ -134,7 +148,9 @@ class Roles:
         for time in times:
             for column in columns if self.frame[time].duplicated().any() else ():
                 whole = is_text(self.frame[column]) or pd.api.types.is_integer_dtype(self.frame[column])
-                if column != time and whole and not self.frame.duplicated([column, time]).any():
+                if column == time or not whole or numbers_a_day(self.frame[column]):
+                    continue
+                if not self.frame.duplicated([column, time]).any():
                     return column, f"it tells the rows of one {time!r} apart; check that it is the device"
         return None
 
@@ -153,11 +169,20 @@ class Roles:
         counts = [one for one in self.free if counts_rows(self.frame[one], owners)]
         once = [one for one in [*numbers, *counts] if not self.frame.duplicated([task, one]).any()]
         # A year beside months, or an hour beside days, is no order: what numbers the rows is a better one.
-        named = [(one, "its name says so") for one in numbers]
+        named = [(one, "its name says so") for one in numbers if self._runs(one)]
         first = [one for one in named if one[0] in once and mostly_rises(self.frame[one[0]], owners)]
         found = [*first, *_counting(one for one in counts if one in once)]
         found += [one for one in named if one[0] in once] + _counting(counts) + named
         return next(iter(found), None)
+
+    def _runs(self, column: str) -> bool:
+        """Whether a number can be a clock: what falls as often as it rises, in all steps, is measured."""
+        values, owners = self.frame[column], self.frame[self.found["task"]]
+        if not is_float(values) or mostly_rises(values, owners):
+            return True
+        steps = values.sort_values().groupby(owners, observed=True).diff().dropna()
+        steps = steps[steps > 0]
+        return bool(len(steps) and steps.between(0.5 * steps.median(), 1.5 * steps.median()).mean() > EVEN)
 
     def _finer(self) -> None:
         """Devices that share one name of the task's column, for they were measured at the same time."""
@@ -226,6 +251,11 @@ class Roles:
             self.left_out["time"] = (
                 f"{time!r} comes again within a task, and no column parts its runs: rows keep their order"
             )
+
+
+def _recur(frame: pd.DataFrame) -> bool:
+    """Whether names of files come again in several folders."""
+    return bool(frame.groupby(FILE, observed=True)[FOLDER].nunique().gt(1).any())
 
 
 def _counting(columns: Iterable[str]) -> list[tuple[str, str]]:

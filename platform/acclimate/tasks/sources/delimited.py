@@ -91,7 +91,8 @@ class DelimitedPart:
             return self._scanned(dialect)
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             if dialect.encoding != "utf-8" or not _is_encoding(error):
-                raise DataError(f"{self.name}: {error}: correct or remove the line") from error
+                told = "holds no rows of a table" if "Could not skip" in str(error) else error
+                raise DataError(f"{self.name}: {told}: correct or remove the line") from error
         dialect = detect(self.name, head, whole, "cp1252")
         try:
             return self._scanned(dialect)
@@ -178,7 +179,10 @@ class DelimitedPart:
             [f"columns that InfluxDB adds left out: {', '.join(_BOOKKEEPING)}"] if self._annotated else []
         )
         notes += [f"a line after the last row left out: {told}" for told in scan.footer]
-        left_out = {"hold comments or nothing": scan.comments, "repeat the header": len(scan.headers)}
+        left_out = {
+            "hold comments or nothing": scan.comments,
+            "hold nothing or repeat the header": len(scan.headers),
+        }
         notes += [f"lines that {what} left out: {lines}" for what, lines in left_out.items() if lines]
         for name, one in scan.readings.items():
             notes.extend(f"column {name!r}: {told}" for told in one.notes())
@@ -202,7 +206,7 @@ class DelimitedPart:
 
 
 def _headers(batch: Any, dialect: Dialect) -> npt.NDArray[np.int64]:
-    """The rows that say the names of the columns once more, as in files that were strung together."""
+    """The rows that say the names of the columns once more, as in files strung together, or nothing."""
     again = np.zeros(batch.num_rows, dtype=bool)
     if dialect.annotated:
         again |= _mask(pc.is_in(batch.column(dialect.names[0]), pa.array(_ANNOTATIONS)))
@@ -213,7 +217,17 @@ def _headers(batch: Any, dialect: Dialect) -> npt.NDArray[np.int64]:
             if not same.any():
                 break
         again |= same
-    return np.flatnonzero(again)
+    return np.flatnonzero(again | _empty(batch, dialect))
+
+
+def _empty(batch: Any, dialect: Dialect) -> npt.NDArray[np.bool_]:
+    """Rows of delimiters alone, as below the tables of workbooks."""
+    found = np.ones(batch.num_rows, dtype=bool)
+    for name in dialect.names if len(dialect.names) > 1 else ():
+        found &= _mask(pc.equal(batch.column(name), ""))
+        if not found.any():
+            return found
+    return found & (len(dialect.names) > 1)
 
 
 def _mask(found: Any) -> npt.NDArray[np.bool_]:

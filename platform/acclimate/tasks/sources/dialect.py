@@ -43,6 +43,12 @@ _BINARY = (
     (b"PK\x03\x04", "a zip or a workbook: call it .zip, or save the sheet as CSV"),
     (b"\x89HDF", "HDF5: write its tables as Parquet or CSV"),
     (b"ARROW1", "an Arrow file: write it as Parquet"),
+    (b"RIFF", "sound or video: write its samples as Parquet or CSV"),
+    (b"TDSm", "TDMS of LabVIEW: write its channels as Parquet or CSV"),
+    (b"MDF   ", "MDF of a car's or test bench's logger: write its channels as Parquet or CSV"),
+    (b"CDF", "NetCDF: write its tables as Parquet or CSV"),
+    (b"MATLAB 5.0 MAT", "a MAT-file: write its tables as CSV, such as with `writetable`"),
+    (b"\x93NUMPY", "an array of numpy: write it as Parquet or CSV with names of its columns"),
     (b"SQLite format 3", "a database: write its table as Parquet or CSV"),
 )
 """How files begin that are called otherwise than they are."""
@@ -59,7 +65,7 @@ _NO_TABLE = (
     (rf"({_LOGGED}){{3}}", "a log of messages: write what they tell as a table, or as JSON lines"),
 )
 """How texts begin that hold no table of columns."""
-_NEVER_TEXT = tuple(magic for magic, _ in _BINARY if not magic.decode("latin-1").isprintable())
+_NEVER_TEXT = tuple(magic for magic, _ in _BINARY)
 
 
 @dataclass(frozen=True)
@@ -116,12 +122,14 @@ def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> 
         raise DataError(f"{name}: {_what_binary(head)}")
     encoding = encoding or _encoding(head, whole)
     text = codecs.getincrementaldecoder(encoding)("replace").decode(head, final=whole).rstrip("\0")
-    if "\0" in text:
+    if re.search("[\0-\x08\x0e-\x1a\x1c-\x1f]", text):
         raise DataError(f"{name}: {_what_binary(head)}")
     other = next((told for begins, told in _NO_TABLE if re.match(begins, text, re.IGNORECASE)), None)
     if other is not None:
         raise DataError(f"{name}: is {other}")
     escapes = re.search(r'\\"[^,;\t|\r\n"]', text) is not None
+    if re.match(r"(\s*(%.*)?\n)*\s*@relation", text, re.IGNORECASE):
+        return _arff(name, encoding, text)
     lines = _whole_cells((text.replace('\\"', '""') if escapes else text).splitlines())
     if not whole and len(lines) > 1:
         lines = lines[:-1]
@@ -150,6 +158,19 @@ def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> 
     others = tuple(line for index, line in enumerate(lines[:begin]) if index != at)
     names = _named(name, header, table[begin:])
     return Dialect(encoding, delimiter, names, skipped + _height(lines[:begin]), begin > 0, others, escapes)
+
+
+def _arff(name: str, encoding: str, text: str) -> Dialect:
+    """The dialect of Weka's format: a line `@attribute` for each column, rows behind `@data`."""
+    lines = text.splitlines()
+    data = next((at for at, line in enumerate(lines) if line.strip().lower() == "@data"), None)
+    if data is None or any(line.startswith("{") for line in lines[data + 1 :]):
+        raise DataError(f"{name}: is ARFF without plain rows behind @data: write them as CSV")
+    found = (
+        re.match(r"""\s*@attribute\s+('[^']*'|"[^"]*"|\S+)""", line, re.IGNORECASE) for line in lines[:data]
+    )
+    names = [one[1].strip("'\"") for one in found if one is not None]
+    return Dialect(encoding, ",", _named(name, names, []), data + 1, has_header=False)
 
 
 def _whole_cells(lines: list[str]) -> list[str]:
@@ -275,6 +296,10 @@ def _named_by_numbers(rows: list[list[str]], numbers: list[int]) -> bool:
 def _unlike_the_rest(rows: list[list[str]], numbers: list[int]) -> bool:
     """Whether columns are called by whole numbers or nothing, and one by a word above cells with digits."""
     digits = re.compile(r"[0-9]")
+    names = [rows[0][at] for at in numbers]
+    spelled = [cell for cell in names if cell not in MISSING and not _is_number(cell)]
+    if spelled and len({*names}) == len(names) and all(cell.isdigit() for cell in {*names} - {*spelled}):
+        return True
     if not all(cell in MISSING or cell.isdigit() for cell in (rows[0][at] for at in numbers)):
         return False
     for at in set(range(len(rows[0]))) - set(numbers):
@@ -308,8 +333,11 @@ def _delimiter(lines: list[str]) -> str:
         best = max(_DELIMITERS, key=lambda delimiter: fit(delimiter, some))
         if 2 * fit(best, some)[0] > len(some):
             return best
-        widths = {len(line.split()) for line in some[1:] if line.strip()} or {len(some[0].split())}
-        if len(widths) == 1 and min(widths) > 2:
+        rows = [line.split() for line in some[1:] if line.strip()] or [some[0].split()]
+        widths = {len(row) for row in rows}
+        if len(widths) == 1 and (
+            min(widths) > 2 or (widths == {2} and all(_is_number(row[0]) for row in rows))
+        ):
             return " "
     return best
 

@@ -12,10 +12,7 @@ import pyarrow.parquet as pq
 
 from acclimate.errors import DataError
 from acclimate.tasks.sources.source import BATCH_ROWS
-from acclimate.tasks.sources.types import Column, cast, plain
-
-FILE = "file"
-"""The column with each file's name, where there is more than one file."""
+from acclimate.tasks.sources.types import FILE, FOLDER, Column, cast, plain
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,8 @@ def flat(table: Any) -> Any:
 
 
 def stated(given: Mapping[str, str | None], own: Collection[str]) -> dict[str, str | None]:
-    """What a file's place says that counts: a partition always, the file's name unless a column is `file`."""
-    return {name: value for name, value in given.items() if name != FILE or name not in own}
+    """What a file's place says that counts: a partition always, names of files unless a column has them."""
+    return {name: value for name, value in given.items() if name not in (FILE, FOLDER) or name not in own}
 
 
 def overruled(given: Mapping[str, str | None], own: Collection[str]) -> tuple[str, ...]:

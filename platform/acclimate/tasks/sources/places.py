@@ -18,8 +18,9 @@ from acclimate.object_store import open_store, reaching
 from acclimate.tasks.sources.delimited import DelimitedPart
 from acclimate.tasks.sources.dialect import LINE_PROTOCOL
 from acclimate.tasks.sources.lines import LinesPart
-from acclimate.tasks.sources.parquet import FILE, ParquetPart
+from acclimate.tasks.sources.parquet import ParquetPart
 from acclimate.tasks.sources.source import Part, Source
+from acclimate.tasks.sources.types import FILE, FOLDER
 
 PARQUET = (".parquet", ".pq", ".parq")
 DELIMITED = (".csv", ".tsv", ".tab")
@@ -64,7 +65,8 @@ def from_files(location: str, absent: Sequence[str] = ()) -> Source:
     """Parquet, CSV or JSON: a file, a folder or zip of them (flat, nested, partitioned), or a pattern.
 
     Every row of a file in a folder has its partitions' values as text, and, where there are several files and
-    no column has that name already, its file's name in a column `file`. Hidden and unfinished files are left
+    no column has that name already, its file's name in a column `file`; in `folder` the one it lies in, if
+    there are several. Hidden and unfinished files are left
     alone.
 
     Args:
@@ -214,8 +216,13 @@ def _given(files: Sequence[str], root: str) -> dict[str, dict[str, str | None]]:
             )
         return given
     if len(files) > 1:
-        for path in files:
-            given[path] = {FILE: _stem(posixpath.relpath(path, root))}
+        stems = {path: _stem(posixpath.relpath(path, root)) for path in files}
+        several = len({posixpath.dirname(stem) for stem in stems.values()}) > 1
+        again = len({posixpath.basename(stem) for stem in stems.values()}) < len(files)
+        for path, stem in stems.items():
+            # a name that comes again in another folder says something by itself
+            given[path] = {FILE: posixpath.basename(stem) if again else stem}
+            given[path] |= {FOLDER: posixpath.dirname(stem) or "."} if several else {}
     return given
 
 

@@ -13,6 +13,10 @@ import pyarrow.compute as pc
 
 from acclimate.errors import DataError
 
+FILE = "file"
+"""The column with each file's name, where there is more than one file."""
+FOLDER = "folder"
+"""The column with the folder that each file lies in, where there is more than one."""
 _UNITS = ("s", "ms", "us", "ns")
 
 
@@ -39,15 +43,17 @@ class Unfit(Exception):  # noqa: N818 - the source turns it into a DataError wit
 
 def plain(type_: Any) -> Any:
     """The type of a column's values, whatever their encoding: text is one type, decimals are fractions,
-    durations are seconds, times of day are as people write them.
+    durations are seconds, times of day as people write them, bytes are text, those of one length hexadecimal.
     """
+    if isinstance(type_, pa.BaseExtensionType):
+        return plain(type_.storage_type)
     if pa.types.is_dictionary(type_) or pa.types.is_run_end_encoded(type_):
         return plain(type_.value_type)
     if _is_text(type_):
         return pa.string()
     if pa.types.is_decimal(type_) or pa.types.is_duration(type_):
         return pa.float64()
-    if pa.types.is_time(type_):
+    if pa.types.is_time(type_) or _is_bytes(type_):
         return pa.string()
     if pa.types.is_float16(type_):
         return pa.float32()
@@ -107,6 +113,13 @@ def _refuse_spellings(parts: Sequence[tuple[str, Mapping[str, Column], int]]) ->
                 )
     named = [part for part, columns, _ in parts if not _is_nameless(columns)]
     nameless = [part for part, columns, _ in parts if _is_nameless(columns)]
+    widths = {len(_own(columns)): part for part, columns, _ in reversed(parts) if part in nameless}
+    if len(widths) > 1:
+        (few, one), (many, other) = sorted(widths.items())[:2]
+        raise DataError(
+            f"{one} and {other} have no header, and {few} and {many} columns, so nothing says which are the "
+            "same: join what belongs together in one file, with a header, or name files of one kind"
+        )
     if named and nameless:
         raise DataError(
             f"{nameless[0]} has no header, and {named[0]} has one: write the same header in every file"
@@ -114,7 +127,12 @@ def _refuse_spellings(parts: Sequence[tuple[str, Mapping[str, Column], int]]) ->
 
 
 def _is_nameless(columns: Mapping[str, Column]) -> bool:
-    return "column 1" in columns and "column 2" in columns
+    return all(name == f"column {at + 1}" for at, name in enumerate(_own(columns)))
+
+
+def _own(columns: Mapping[str, Column]) -> list[str]:
+    """The columns that are in a file and not told by its place."""
+    return [name for name in columns if name not in (FILE, FOLDER)]
 
 
 def spoken(type_: Any) -> str:
@@ -138,6 +156,10 @@ def cast(column: str, values: Any, target: Any) -> Any:
     """
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
+    if isinstance(values.type, pa.BaseExtensionType):
+        values = values.storage
+    if pa.types.is_fixed_size_binary(values.type):
+        return _hexadecimal(values)
     if pa.types.is_dictionary(values.type) and _is_text(target):
         return values  # as short as it came; its values are taken one by one
     if pa.types.is_dictionary(values.type):
@@ -157,6 +179,13 @@ def cast(column: str, values: Any, target: Any) -> Any:
         index = first_failing(values, convert)
         remedy = "it would change; repair it, or write the column with one type in every file"
         raise Unfit(column, index, values[index].as_py(), spoken(target), remedy) from None
+
+
+def _hexadecimal(values: Any) -> Any:
+    """Bytes as text, made once of each that differs, for they name something."""
+    encoded = values.dictionary_encode()
+    names = [one.hex() for one in encoded.dictionary.to_pylist()]
+    return pa.DictionaryArray.from_arrays(encoded.indices, pa.array(names, pa.string()))
 
 
 def first_failing(values: Any, convert: Callable[[Any], Any]) -> int:
@@ -202,6 +231,13 @@ def _common(one: Any, other: Any) -> Any:
 def is_number(type_: Any) -> bool:
     """Whether it holds numbers, or booleans, which are 0 and 1."""
     return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_boolean(type_))
+
+
+def _is_bytes(type_: Any) -> bool:
+    """Whether it holds bytes, which some writers make of text, and all of names of one length."""
+    return bool(
+        pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_)
+    )
 
 
 def _is_text(type_: Any) -> bool:
