@@ -280,3 +280,12 @@ def test_a_receipt_that_settles_nothing_writes_nothing() -> None:
     queue.acknowledge(batch, set())
     assert flash.calls == calls
     assert queue.next_batch() == batch
+
+
+def test_a_record_inside_any_other_is_superseded_and_goes() -> None:
+    queue, made = records(2, 4, 3)
+    store = queue._store
+    for number in (0, 3, 4, 8):  # as a power cut leaves them while neighbours are packed
+        store.write(f"outbox/{number:010d}-{number:010d}", dumps(report(number)))
+    assert list(queue.reports()) == [one for each in made for one in each]
+    assert len(store.names("outbox/")) == 3
