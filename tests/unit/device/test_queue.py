@@ -289,3 +289,16 @@ def test_a_record_inside_any_other_is_superseded_and_goes() -> None:
         store.write(f"outbox/{number:010d}-{number:010d}", dumps(report(number)))
     assert list(queue.reports()) == [one for each in made for one in each]
     assert len(store.names("outbox/")) == 3
+
+
+def test_a_report_is_sealed_as_it_comes_only_while_all_before_it_are() -> None:
+    store = Store(SimulatedFlash())
+    queue = ReportQueue(store, batch=4)
+    for number in range(6):
+        queue.add(report(number))
+        assert store.read("sealed") == str(min(number, 3)).encode()
+    batch = queue.next_batch()
+    queue.acknowledge(batch, {one.id for one in batch.reports})
+    queue.add(report(6))  # behind two that may still be merged
+    assert store.read("sealed") == b"3"
+    assert queue.next_batch().reports == tuple(report(number) for number in (4, 5, 6))
