@@ -178,6 +178,8 @@ def test_a_summary_of_two_is_the_summary_of_all_numbers() -> None:
     assert merged.summary() == sketch(*few, *many).summary()
     merged.merge(Sketch())
     assert merged.summary() == sketch(*few, *many).summary()
+    huge = sketch(LIMITS.number / 2, LIMITS.number / 2).summary()
+    assert (huge.sum, huge.sum_of_squares) == (LIMITS.number, float(f"{LIMITS.number**2 / 2:.7g}"))
     full = Summary(LIMITS.count, LIMITS.number, LIMITS.number**2, 5.0, ((0, LIMITS.count),))
     assert merge_summaries(full, full) == full
 
