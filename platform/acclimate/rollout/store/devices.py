@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from acclimate.errors import RolloutError
@@ -17,6 +17,15 @@ from acclimate.rollout.store.fleets import audit_fleet, next_fleet, raised, read
 
 DEVICES, ENROLMENTS, MACHINES = tables.devices, tables.enrolment_tokens, tables.machines
 ASK = "ask an operator for a new one"
+# Made once: to make a statement costs as much as to run it.
+_TOKEN = select(ENROLMENTS).where(ENROLMENTS.c.hash == bindparam("hash"))
+_LET_IN = select(DEVICES).where(
+    DEVICES.c.enrolment == bindparam("enrolment"), DEVICES.c.public_key == bindparam("public_key")
+)
+_WITH_KEY = select(DEVICES).where(
+    DEVICES.c.fleet == bindparam("fleet"), DEVICES.c.public_key == bindparam("public_key")
+)
+_DEVICE = select(DEVICES).where(DEVICES.c.fleet == bindparam("fleet"), DEVICES.c.id == bindparam("id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +53,13 @@ class DeviceTable:
 
     def enrol(self, token_hash: str, device: Device, now: float) -> Device:
         with self._database.write() as connection:
-            token = connection.execute(select(ENROLMENTS).where(ENROLMENTS.c.hash == token_hash)).mappings()
-            row = token.first()
+            row = connection.execute(_TOKEN, {"hash": token_hash}).mappings().first()
             if row is None:
                 raise EnrolmentRefusedError(f"the enrolment token is unknown: {ASK}")
             before = read_fleet(connection, row["fleet"], lock=True)  # two devices never share a last use
             fleet = raised(before, now)
-            known = connection.execute(
-                select(DEVICES).where(
-                    DEVICES.c.enrolment == row["id"], DEVICES.c.public_key == device.public_key
-                )
-            ).mappings()
-            again = known.first()
+            known = {"enrolment": row["id"], "public_key": device.public_key}
+            again = connection.execute(_LET_IN, known).mappings().first()
             if again is not None:
                 return rows.device_of(again)
             tally = _tally(connection, self._tallies.get(fleet.name), before, row)
@@ -161,8 +165,7 @@ class DeviceTable:
 
 def read_device(connection: Connection, fleet: str, device_id: str) -> Device:
     """One device of a fleet."""
-    query = select(DEVICES).where(DEVICES.c.fleet == fleet, DEVICES.c.id == device_id)
-    row = connection.execute(query).mappings().first()
+    row = connection.execute(_DEVICE, {"fleet": fleet, "id": device_id}).mappings().first()
     if row is None:
         remedy = f"list them with: acclimate device list {fleet}"
         raise NotFoundError(f"fleet {fleet!r} has no device {device_id!r}: {remedy}")
@@ -217,8 +220,7 @@ def _check_enrolment(token: rows.Row, tally: Tally, now: float) -> None:
 
 
 def _with_key(connection: Connection, fleet: str, public_key: str) -> Device | None:
-    query = select(DEVICES).where(DEVICES.c.fleet == fleet, DEVICES.c.public_key == public_key)
-    found = connection.execute(query).mappings().first()
+    found = connection.execute(_WITH_KEY, {"fleet": fleet, "public_key": public_key}).mappings().first()
     return None if found is None else rows.device_of(found)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Connection, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
 from acclimate.errors import RolloutError
@@ -25,6 +25,9 @@ from acclimate.rollout.store.database import Database
 from acclimate_device.protocol import Release
 
 FLEETS, DEVICES, ROLLOUTS, GIVEN = tables.fleets, tables.devices, tables.rollouts, tables.given_releases
+
+_FLEET = select(FLEETS).where(FLEETS.c.name == bindparam("name"))
+_LOCKED = _FLEET.with_for_update()
 
 
 class FleetTables:
@@ -106,8 +109,7 @@ class FleetTables:
 
 def read_fleet(connection: Connection, name: str, lock: bool = False) -> Fleet:
     """A fleet, for the rest of this transaction if `lock`."""
-    query = select(FLEETS).where(FLEETS.c.name == name)
-    row = connection.execute(query.with_for_update() if lock else query).mappings().first()
+    row = connection.execute(_LOCKED if lock else _FLEET, {"name": name}).mappings().first()
     if row is None:
         raise NotFoundError(f"there is no fleet {name!r}: create it, or list them with: acclimate fleet list")
     return rows.fleet_of(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from acclimate.rollout.domain.fleet import Device
 from acclimate.rollout.domain.machines import Machine, started
@@ -17,6 +17,9 @@ from acclimate_device.protocol import Start
 
 DEVICES, MACHINES = tables.devices, tables.machines
 COLUMNS = rows.names(Machine)
+_MACHINE = select(MACHINES).where(
+    MACHINES.c.fleet == bindparam("fleet"), MACHINES.c.device == bindparam("device")
+)
 
 
 class MachineTable:
@@ -26,9 +29,9 @@ class MachineTable:
 
     def start(self, fleet: str, device_id: str, start: Start, now: float, late: bool = False) -> Device:
         with self._database.read() as connection:
-            device, known = read_device(connection, fleet, device_id), _read(connection, fleet, device_id)
-        if started(known, start, now, late) == (known, ""):
-            return device
+            known = _read(connection, fleet, device_id)
+            if started(known, start, now, late) == (known, ""):
+                return read_device(connection, fleet, device_id)
         with self._database.write() as connection:
             owner = next_fleet(connection, fleet, now)  # locks: two starts are judged one after the other
             device, known = read_device(connection, fleet, device_id), _read(connection, fleet, device_id)
@@ -64,12 +67,8 @@ class MachineTable:
             return [rows.device_of(row) for row in found.mappings()]
 
 
-def _here(fleet: str, device_id: str) -> ColumnElement[bool]:
-    return (MACHINES.c.fleet == fleet) & (MACHINES.c.device == device_id)
-
-
 def _read(connection: Connection, fleet: str, device_id: str) -> Machine | None:
-    row = connection.execute(select(MACHINES).where(_here(fleet, device_id))).mappings().first()
+    row = connection.execute(_MACHINE, {"fleet": fleet, "device": device_id}).mappings().first()
     if row is None:
         return None
     return Machine(**{name: row[name] for name in COLUMNS} | {"earlier": tuple(json.loads(row["earlier"]))})
