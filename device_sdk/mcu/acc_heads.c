@@ -107,7 +107,7 @@ static void answer_means(const acc_device *d, const float *mean, const float *co
     for (int32_t c = 0; c < ACC_OUTPUTS; c++, mean += ACC_R) {
         const float own = cov[c * (c + 3) / 2], variance = 1.0f + own;
         float farther = near * (its - own) / (1.0f + its);
-        for (int32_t i = 0; i < ACC_R; i++) {
+        for (int32_t i = 0; i < ACC_R && mean != nearest; i++) {
             const float apart = mean[i] - nearest[i];
             farther = acc_fused(apart, apart - 2.0f * (z[i] - nearest[i]), farther);
         }

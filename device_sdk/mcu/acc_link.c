@@ -58,6 +58,7 @@ static void report(acc_link *l, uint8_t sequence, const uint8_t *body, uint32_t 
     const int32_t made =
         acc_report(l->device, id, word(body), word(body + 4), (char *)l->buffer.bytes, ACC_REPORT_BYTES);
     l->report_bytes = made > 0 ? (uint32_t)made : 0;
+    l->example_at = 0; /* the buffer was the example's */
     answer(l, ASK_REPORT, sequence, made, 0, 0);
 }
 
@@ -88,18 +89,29 @@ static void numbers(acc_link *l, uint8_t sequence, const uint8_t *body, uint32_t
 }
 #endif
 
+/* Whether a piece goes on where the one before it ended, by the gateway's next frame: not after a restart, and not where
+ * two gateways send at once. */
+static int follows(const acc_link *l, uint8_t kind, uint8_t sequence, uint32_t at) {
+    return !at || (at == l->example_at && kind == l->example_kind && sequence == (uint8_t)(l->example_sequence + 1u));
+}
+
 /* Body: a place, then bytes of the example from there on: the label or the values, then the input. The last piece has
  * it predicted or learnt; each one before is answered ACC_OK. */
 static void example(acc_link *l, uint8_t kind, uint8_t sequence, const uint8_t *body, uint32_t count) {
     uint8_t *to = l->buffer.bytes + (kind == ASK_PREDICT ? offsetof(acc_example, x) : 0);
     const uint32_t whole = (uint32_t)(sizeof(acc_example) - (kind == ASK_PREDICT ? offsetof(acc_example, x) : 0));
+    const uint32_t at = count < 4 ? UINT32_MAX : word(body), next = at + count - 4;
     l->report_bytes = 0; /* the buffer was the report's */
-    if (count < 4 || word(body) > whole || count - 4 > whole - word(body)) {
+    if (at > whole || count - 4 > whole - at || !follows(l, kind, sequence, at)) {
+        l->example_at = 0;
         answer(l, kind, sequence, ACC_FRAME, 0, 0);
         return;
     }
-    memcpy(to + word(body), body + 4, count - 4);
-    if (word(body) + count - 4 < whole) {
+    memcpy(to + at, body + 4, count - 4);
+    l->example_at = next < whole ? next : 0;
+    l->example_kind = kind;
+    l->example_sequence = sequence;
+    if (next < whole) {
         answer(l, kind, sequence, ACC_OK, 0, 0);
     } else if (kind == ASK_PREDICT) {
         float outputs[ACC_OUTPUTS];

@@ -280,7 +280,8 @@ typedef struct {
     uint32_t filled, report_bytes;
     uint32_t last; /* checksum of the frame obeyed last, and what was answered */
     int32_t told;
-    uint8_t overflow, obeyed;
+    uint32_t example_at; /* where the example that is coming in goes on, and by which frame; 0: with a new one */
+    uint8_t example_kind, example_sequence, overflow, obeyed;
     uint8_t frame[ACC_FRAME_BYTES];
     union { /* one at a time */
         uint8_t bytes[sizeof(acc_example) > ACC_REPORT_BYTES ? sizeof(acc_example) : ACC_REPORT_BYTES];

@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 _STEP_S = 5.0
 _ENROL_S = 60.0
 """Between two attempts to enrol a child."""
+_MOST_S = 300.0
+"""Between two attempts at a child that does not answer: each may take fifteen seconds, and others wait."""
 _PATHS = ("bundle", "token_file")
 _KEYS = {**dict.fromkeys(("port", "hardware_id", *_PATHS), str), "baud": int, "contribute": bool}
 
@@ -132,12 +134,20 @@ def _signs(path: Path) -> Sign:
 
 @dataclass
 class _Place:
-    """One child as far as it is open, and when its agent's next round is due."""
+    """One child as far as it is open, when its agent's next round is due, and when a failed one is tried."""
 
     agent: Agent | None = None
     child: Child | None = None
     port: Port | None = None
     due: float = 0.0
+    again: float = 0.0
+    wait_s: float = 0.0
+
+    def put_off(self, now: float) -> None:
+        """Try a child that failed again later, and later still where it fails again."""
+        self.close()
+        self.wait_s = min(max(_STEP_S, 2.0 * self.wait_s), _MOST_S)
+        self.again = now + self.wait_s
 
     def close(self) -> None:
         """Give the line up, to open it anew; what was learnt and counted is on the child and in its queue."""
@@ -180,12 +190,15 @@ class Gateway:
         place, trouble = self._open[config.name], ""
         if due := always or self._clock() >= place.due:
             trouble = self._ask(config, place)
+        if not always and self._clock() < place.again:
+            return trouble
         try:
             (place.child or self._connected(config, place)).step()
+            place.wait_s = place.again = 0.0
             if due and place.agent is not None and not trouble:
                 place.agent.send_reports()
         except DeviceError as error:
-            place.close()
+            place.put_off(self._clock())
             logger.warning("event=child_failed child=%s error=%s", config.name, error)
             trouble = trouble or str(error)
         return trouble

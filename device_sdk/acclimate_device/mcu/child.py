@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
 from acclimate_device.bundle import Bundle
+from acclimate_device.clock import Clock
 from acclimate_device.errors import BundleError, ProtocolError, TransportError
 from acclimate_device.federated import LEAST_EXAMPLES
 from acclimate_device.mcu.line import REFUSALS, Hello, Line
@@ -55,7 +55,7 @@ class Child:
         store: on the gateway's flash, for this child alone, shared with its agent.
         factory: reads a file of the bundle that its firmware was generated from.
         sign: the Ed25519 signature that its firmware trusts.
-        clock: Unix seconds.
+        clock: the gateway's, which may be set right while a window is open.
         new_id: makes ids of reports: 32 hexadecimal digits.
         on_report: is shown each report before it is queued.
     """
@@ -66,18 +66,18 @@ class Child:
         store: Store,
         factory: ReadFile,
         sign: Sign,
-        clock: Callable[[], float] = time.time,
+        clock: Clock | None = None,
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
         on_report: Callable[[Report], None] = lambda report: None,
     ) -> None:
-        self._line, self._sign, self._clock, self._new_id = line, sign, clock, new_id
+        self._line, self._sign, self._clock, self._new_id = line, sign, clock or Clock(), new_id
         self._on_report = on_report
         self._queue = ReportQueue(store, new_id=new_id)
         self._contributing, self._silent = Contributing(store), ""
         self._versions = Versions(Slots(store), factory, 3, _packed)
         self._running = self._versions.start()
         self._notes: list[Note] = []
-        self._began = clock()
+        self._began = self._clock.elapsed()
 
     @property
     def manifest(self) -> Manifest:
@@ -118,8 +118,7 @@ class Child:
             self._notes.append(("reset", "assignment", ""))
         self._notes += self._versions.take_notes()
         self._contribute()
-        elapsed = self._clock() - self._began
-        if not 0.0 <= elapsed < (self._versions.report_s or 900.0):  # a clock may be set back
+        if self._clock.elapsed() - self._began >= (self._versions.report_s or 900.0):
             self._line.save()
             self._report(self._versions.boot.counter)
 
@@ -151,7 +150,7 @@ class Child:
 
     def _contribute(self) -> None:
         """Answer a campaign, where the agent left what it asks for: moments that the child itself adds up."""
-        asked = self._contributing.asked(self._clock())
+        asked = self._contributing.asked(self._clock.now())
         if asked is None or asked.id == self._silent:
             return
         given, why = self._moments(asked)
@@ -175,9 +174,9 @@ class Child:
 
     def _report(self, counter: int) -> None:
         """Close the child's window as one of the assignment `counter`, and queue it."""
-        now = self._clock()
-        raw = self._line.report(int(self._began), int(now))
-        self._began = now
+        now, elapsed = self._clock.now(), self._clock.elapsed()
+        raw = self._line.report(int(now - (elapsed - self._began)), int(now))
+        self._began = elapsed
         try:
             report = loads(Report, raw, _REPORT_BYTES)
         except ProtocolError as error:

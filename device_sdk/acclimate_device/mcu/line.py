@@ -24,6 +24,8 @@ _TIMES = 3
 _ANSWER_S = 5.0
 _FRAME = 512
 _REPORT_BYTES = 16 * 1024
+_LOST = (-7, -11)
+"""What a child says to pieces of a blob that it knows nothing of, or not where it goes on."""
 
 
 class Ask(IntEnum):
@@ -113,13 +115,21 @@ class Line:
         return Hello(topology.hex(), counter, version, content.hex(), bool(adapted))
 
     def send_weights(self, blob: bytes) -> int:
-        """A signed blob, in pieces; 0, or why it is refused (see `REFUSALS`)."""
+        """A signed blob, in pieces; 0, or why it is refused (see `REFUSALS`).
+
+        Raises:
+            TransportError: the child was restarted meanwhile, or another gateway sends it a blob: that is no
+                refusal, and may go well the next time.
+        """
         told, _ = self.ask(Ask.BEGIN, struct.pack("<I", len(blob)), 60.0)
+        if told:
+            return told
         for at in range(0, len(blob), BODY - 4):
-            if told:
-                return told
-            told, _ = self.ask(Ask.DATA, struct.pack("<I", at) + blob[at : at + BODY - 4])
-        return told or self.ask(Ask.FINISH, b"", 60.0)[0]
+            told = told or self.ask(Ask.DATA, struct.pack("<I", at) + blob[at : at + BODY - 4])[0]
+        told = told or self.ask(Ask.FINISH, b"", 60.0)[0]
+        if told in _LOST:
+            raise TransportError("the child lost the weights on the way: it was restarted, or two send to it")
+        return told
 
     def report(self, started: int, ended: int) -> bytes:
         """The window's report as JSON; the child's next window begins."""

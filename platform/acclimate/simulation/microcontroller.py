@@ -18,6 +18,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from acclimate_device.clock import Clock
 from acclimate_device.errors import InputError, LabelError, TransportError
 from acclimate_device.mcu.child import Child
 from acclimate_device.mcu.examples import packed, packed_labelled
@@ -81,7 +82,7 @@ class Microcontroller:
         port = Port(near.detach(), f"microcontroller {flash.name}")
         self.halt = weakref.finalize(self, _halt, process, port)
         self._line = Line(port, answer_s=_ANSWER_S)
-        self._child = Child(self._line, store, factory, program.key.sign, clock, new_id, on_report)
+        self._child = Child(self._line, store, factory, program.key.sign, Clock(clock), new_id, on_report)
         self._waiting: OrderedDict[Hashable, Any] = OrderedDict()
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import pty
@@ -23,6 +24,7 @@ from acclimate_device.agent.agent import Agent
 from acclimate_device.agent.config import AgentConfig
 from acclimate_device.agent.gateway import Gateway, GatewayConfig
 from acclimate_device.bundle import parse_manifest
+from acclimate_device.clock import Clock
 from acclimate_device.errors import ConfigError, TransportError
 from acclimate_device.mcu import ports
 from acclimate_device.mcu.line import Ask, Line, decoded, encoded
@@ -148,7 +150,7 @@ def test_a_child_is_a_device_like_any_other(world, board) -> None:
     service.assign("run", release)
     assert through.round() == {"pump-1": ""}
     assert Line(open_port(port)).hello().content_hash == release.content_hash
-    through._open["pump-1"].child._began = 0.0
+    through._open["pump-1"].child._began = -1e9
     assert through.round() == {"pump-1": ""}
     told = [report for report in service.reports.values() if report.release == release]
     assert told
@@ -169,7 +171,7 @@ def test_a_child_that_trusts_another_key_keeps_what_it_runs(world, board) -> Non
     assert through.round() == {"pump-1": ""}
     assert Line(open_port(port)).hello().version == 1
     events = [event for report in service.reports.values() for event in report.events]
-    through._open["pump-1"].child._began = 0.0
+    through._open["pump-1"].child._began = -1e9
     through.round()
     events = [event for report in service.reports.values() for event in report.events]
     assert any(event.kind == "returned" and "signature" in event.detail for event in events)
@@ -288,7 +290,7 @@ def test_a_child_is_heard_while_the_service_is_away_and_asks_it_as_often_as_that
     assert service.requests == requests
     service.offline = True
     now[0] += 100.0
-    place.child._began = 0.0
+    place.child._began = -1e9
     assert "network is down" in through._turn(config, False)
     assert place.child._began > 0.0  # its report was fetched, and waits
     assert place.due > now[0]
@@ -298,13 +300,18 @@ def test_a_child_is_heard_while_the_service_is_away_and_asks_it_as_often_as_that
     assert service.reports
 
 
+def child_began(through: Gateway) -> float:
+    return through._open["pump-1"].child._began
+
+
 def test_a_clock_that_was_set_back_or_is_far_ahead_stops_no_report(world, board) -> None:
     service, _, gateway = world
     through = gateway(board())
     assert through.round() == {"pump-1": ""}
-    child = through._open["pump-1"].child
+    child, steady = through._open["pump-1"].child, [child_began(through)]
     for shown in (1.0, 2.0**33, -5.0):
-        child._clock = lambda shown=shown: shown
+        steady[0] += 1000.0
+        child._clock = Clock(itertools.repeat(shown).__next__, lambda: steady[0])
         before = len(service.reports)
         assert through.round() == {"pump-1": ""}
         assert len(service.reports) == before + 1

@@ -1,0 +1,163 @@
+"""What the world does to a child and its gateway: brown-outs, two gateways, dead children, clocks of 1970."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+
+import numpy as np
+import pytest
+
+from acclimate_device.agent import gateway as gateways
+from acclimate_device.agent.config import AgentConfig
+from acclimate_device.agent.gateway import ChildConfig, Gateway, GatewayConfig
+from acclimate_device.clock import Clock
+from acclimate_device.errors import TransportError
+from acclimate_device.mcu.child import Child
+from acclimate_device.mcu.line import Ask, decoded
+from acclimate_device.storage import Store
+from acclimate_device.testing import SimulatedFlash, tiny_bundle
+from tests.support.mcu_host import GESTURES, HostDevice
+from tests.unit.mcu.conftest import KEY, verify
+from tests.unit.mcu.test_decisions import stream
+from tests.unit.mcu.test_gateway import newer, world  # noqa: F401
+from tests.unit.mcu.test_moments import Wire, line_to
+
+NOT_UNDERSTOOD = -11
+
+
+def child_of(gestures) -> HostDevice:
+    made, library = gestures
+    public = KEY.public_key().public_bytes_raw()
+    return HostDevice(library, made.files["weights.blob"], verify=verify, key=public)
+
+
+def labelled() -> bytes:
+    windows, classes = stream(0, 1)
+    return struct.pack("<i", classes[0]) + np.asarray(windows[0], "<f4").tobytes()
+
+
+def piece(line, data: bytes, first: int, last: int) -> int:
+    return line.ask(Ask.LEARN, struct.pack("<I", first) + data[first:last])[0]
+
+
+def test_a_restart_amid_an_example_teaches_nothing(gestures) -> None:
+    device, data = child_of(gestures), labelled()
+    line = line_to(device)
+    assert piece(line, data, 0, 40) == 0
+    device.restart()
+    assert piece(line, data, 40, 100) == NOT_UNDERSTOOD
+    assert device.counts["steps"] == 0
+    assert line.example(Ask.LEARN, data)[0] == 0
+    assert device.counts["steps"] == 1
+
+
+def test_the_examples_of_two_gateways_are_not_mixed(gestures) -> None:
+    device, data = child_of(gestures), labelled()
+    one, two = line_to(device), line_to(device)
+    one._sequence, two._sequence = 10, 200
+    assert piece(one, data, 0, 40) == piece(two, data, 0, 40) == 0
+    assert piece(one, data, 40, 100) == NOT_UNDERSTOOD
+    assert piece(two, data, 0, 40) == piece(two, data, 40, 100) == 0
+    line_to(device).report(0, 60)  # takes the memory that pieces wait in
+    assert piece(two, data, 0, 40) == 0
+    one.report(0, 60)
+    assert piece(two, data, 40, 100) == NOT_UNDERSTOOD
+
+
+class BrownOut(Wire):
+    """A line to a child that restarts at some pieces of weights, counted from 1."""
+
+    def __init__(self, device: HostDevice, at: tuple[int, ...]) -> None:
+        super().__init__(device)
+        self.at, self.pieces = at, 0
+
+    def write(self, data: bytes) -> None:
+        plain = decoded(data.strip(b"\0"))
+        if plain is not None and plain[0] in (Ask.DATA, Ask.FINISH):
+            self.pieces += 1
+            if self.pieces in self.at:
+                self.device.restart()
+        super().write(data)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("at", [1, 5, 9])
+def test_an_update_that_a_brown_out_stopped_is_sent_again(at: int, world, gestures, monkeypatch) -> None:  # noqa: F811
+    """At a piece, the first or a later one, or at the end: the child refused nothing."""
+    service, repository, gateway = world
+    device = child_of(gestures)
+    wire = BrownOut(device, ())
+    monkeypatch.setattr(gateways, "open_port", lambda name, baud: wire)
+    through = gateway("in this process")
+    assert through.round() == {"pump-1": ""}
+    release, files = newer(2)
+    repository.publish(files)
+    service.assign("run", release)
+    pieces = -(-len(child_blob(gestures)) // 236) + 1
+    wire.at = (min(at, pieces),)
+    assert "lost the weights" in through.round()["pump-1"]
+    assert through.round() == {"pump-1": ""}
+    assert line_to(device).hello().content_hash == release.content_hash
+    kinds = {event.kind for report in service.reports.values() for event in report.events}
+    assert "returned" not in kinds
+
+
+def child_blob(gestures) -> bytes:
+    return gestures[0].files["weights.blob"]
+
+
+def test_a_dead_child_does_not_hold_up_the_others(tmp_path) -> None:
+    """Its line is tried less and less often: silence costs its gateway fifteen seconds each time."""
+    tries, now = [], [0.0]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            while True:
+                try:
+                    server.accept()[0].close()
+                except OSError:
+                    return
+                tries.append(now[0])
+
+        thread = threading.Thread(target=hang_up, daemon=True)
+        thread.start()
+        port = f"tcp:127.0.0.1:{server.getsockname()[1]}"
+        own = AgentConfig("https://service.invalid", tmp_path / "state", tmp_path / "root.json")
+        child = ChildConfig("pump-1", port, 115200, GESTURES, own)
+
+        def no_agent(config: AgentConfig):
+            raise TransportError("the service is away")
+
+        through = Gateway(GatewayConfig(KEY.sign, (child,)), no_agent, lambda: now[0])
+        for at in range(0, 3600, 5):
+            now[0] = float(at)
+            through._turn(child, False)
+        assert 8 <= len(tries) <= 20
+        assert max(np.diff(tries)) <= 300.0
+        before = len(tries)
+        assert "pump-1" in through.round()
+        assert len(tries) == before + 1, "a person who asks is not put off"
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(5.0)
+
+
+def test_a_gateway_without_a_clock_reports_windows_that_were(gestures) -> None:
+    """It boots in 1970 and is set right by the network ten seconds later."""
+    wall, steady, reports = [30.0], [30.0], []
+    clock = Clock(lambda: wall[0], lambda: steady[0])
+    child = Child(
+        line_to(child_of(gestures)), Store(SimulatedFlash()), tiny_bundle("closed-form").get, KEY.sign, clock,
+        on_report=reports.append,
+    )  # fmt: skip
+    child.step()
+    wall[0], steady[0] = 1.7e9, 40.0
+    child.step()
+    assert reports == [], "ten seconds are no window of fifteen minutes"
+    wall[0], steady[0] = 1.7e9 + 900.0, 940.0
+    child.step()
+    (told,) = reports
+    assert (told.started_at, told.ended_at) == (1.7e9 - 10.0, 1.7e9 + 900.0)
