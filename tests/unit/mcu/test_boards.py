@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from acclimate.bundle.limits import DeviceLimits
 from acclimate.errors import BundleError
+from bench.microcontrollers import learnt, models
 from tests.support.mcu_board import BOARDS, run
 from tests.support.mcu_host import GESTURES, STRICT, HostDevice, generate
 from tests.unit.mcu.test_decisions import KINDS, stream
@@ -44,6 +47,38 @@ def test_a_board_decides_as_the_host(board: str, kind: str, tmp_path, request) -
     if kind == "gradient" and board == "M4":
         assert abs(made.footprint.instructions_per_step / ran.said["step"] - 1) < 0.15
     print(board, ran.said, "ram", ran.ram, "flash", ran.flash)
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "microcontrollers.md"
+ROWS = {
+    "gestures, closed form": "sample gestures, 3 x 8, 3 classes, closed form, M4",
+    "gestures, gradient steps": "sample gestures, gradient steps of 12 examples, M4",
+    "wisdm, closed form": "wisdm, 91 features, 18 classes, closed form, M4",
+    "watch, closed form": "watch (the demo's), 6 x 100, 7 classes, closed form, M4",
+}
+"""Of the page's table, by the models of `bench.microcontrollers`."""
+
+
+@pytest.mark.parametrize("few", [2, pytest.param(4, marks=pytest.mark.nightly)])
+def test_the_page_tells_what_the_command_measures(few: int, tmp_path) -> None:
+    """Of the samples what the exporter says, within 5 %; of all, by night, what the emulated board does."""
+    for name, folder in itertools.islice(models(tmp_path), few):
+        ram, flash, prediction, label, *_ = told(ROWS[name])
+        firmware = tmp_path / "firmware" / name.replace(", ", "-")
+        footprint = generate(folder, firmware).footprint
+        assert abs(footprint.ram_bytes / ram - 1) < 0.05, name
+        assert abs(footprint.flash_bytes / flash - 1) < 0.05, name
+        if few == len(ROWS):
+            ran = run(firmware, tmp_path / "board", "M4", *learnt(folder)[:2])
+            assert ran.ram == ram, name
+            measured = (ran.flash, ran.said["predict"], ran.said["learn"])
+            np.testing.assert_allclose(measured, (flash, prediction, label), rtol=0.02, err_msg=name)
+
+
+def told(row: str) -> list[int]:
+    """The numbers of one row of the page's table."""
+    (line,) = (line for line in PAGE.read_text().splitlines() if line.startswith(f"| {row} |"))
+    return [int(cell.replace(",", "")) for cell in line.split("|")[2:] if cell.strip()]
 
 
 def test_the_same_bundle_gives_the_same_bytes(gestures, tmp_path) -> None:

@@ -12,7 +12,7 @@ from acclimate.bundle.mcu.graph import Call, Program
 from acclimate.errors import BundleError
 from acclimate_device.protocol import Manifest
 
-_CODE_BYTES = 23_400
+_CODE_BYTES = 24_200
 """The runtime and newlib's maths, half of it in double for ADWIN, on a Cortex-M4 with -Os."""
 _LIBRARY_BYTES = 1_080
 """Of RAM: what newlib's `errno` brings along; other libraries need less."""
