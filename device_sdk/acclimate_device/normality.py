@@ -10,10 +10,13 @@ window a device is judged by the fleet alone; with many it is judged by itself.
     m = m0 + G (x - m0)
     C = (weight W + S + n (x - m)(x - m)') / (weight + n) + B - G B
 
-The score of a window is its predictive log density below that of the mode: with D2 = (z - m)' C^-1 (z - m)
-and f = weight + n, `(f + d) / 2 log(1 + D2 / f)` for d features (Student's t). A window that scores above
-the alarm's threshold is learned with weight D2 of the threshold over its own, so that a few anomalies among a
-device's normal windows move little (Huber 1964).
+The score of a window is its log density below that of the mode, under tails as heavy as the fleet's windows
+have. With u = C^(-1/2) (z - m), what each of d features says beyond the others in deviations, it is the sum
+of `(tail + 1) / 2 log(1 + u_i^2 / knee)`: Student's t of `tail` degrees of freedom for each of them, of scale
+sqrt(knee / tail). So one wild reading counts less than many strange ones. The square root is that of the
+correlations, symmetric, which leaves every u_i as near its feature as can be. A window that scores above
+the alarm's threshold is learned with weight A / |u|^2, A = |u|^2 at the threshold with all u_i alike, so that
+a few anomalies among a device's normal windows move little (Huber 1964).
 
 The covariance takes O(d^2) a window and is factorized, in O(d^3), only when an eighth of what is known is
 new.
@@ -33,7 +36,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _NEWS = 0.125
-_NUMBERS = ("weight", "stray", "shrink", "memory", "threshold", "quiet")
+_NUMBERS = ("weight", "stray", "shrink", "memory", "tail", "knee", "threshold", "quiet")
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class Prior:
         stray: k; neighbouring windows resemble each other, and a device's mean wanders.
         shrink: share of the correlations that is taken off, so that C can be inverted.
         memory: windows after which older ones fade.
+        tail: degrees of freedom of a feature's residual; few: normal windows have wild readings, too.
+        knee: its square from which on it counts by its logarithm, in squared deviations.
         threshold: score from which on a window is an alarm.
         quiet: windows without an alarm after which a further one counts as new.
     """
@@ -59,6 +64,8 @@ class Prior:
     stray: float
     shrink: float
     memory: float
+    tail: float = 30.0
+    knee: float = 30.0
     threshold: float = math.inf
     quiet: float = 0.0
 
@@ -106,24 +113,25 @@ class Normality:
 
     def score(self, z: Floats) -> float:
         """The score of one window's features (d,): 0 at the mode, above the threshold an anomaly."""
-        return self._scored(self._distance(z))
+        return float(self.scores(z[None])[0])
 
     def scores(self, z: Floats) -> Floats:
         """The scores of windows (n, d)."""
-        whitened = (z - self._centre) @ self._whiten
-        distance = np.einsum("nd,nd->n", whitened, whitened)
-        scored: Floats = 0.5 * (self._freedom + z.shape[1]) * np.log1p(distance / self._freedom)
-        return scored
+        return tailed(self.residuals(z), self.prior.tail, self.prior.knee)
+
+    def residuals(self, z: Floats) -> Floats:
+        """u of windows (n, d): without correlations, in deviations."""
+        whitened: Floats = (z - self._centre) @ self._whiten
+        return whitened
 
     @property
     def log_volume(self) -> float:
         """Half the log determinant of the covariance: what makes scores of different priors comparable."""
-        return -float(np.log(np.diag(self._whiten)).sum())
+        return self._log_volume
 
     def learn(self, z: Floats) -> None:
         """Take one window (d,) as normal."""
-        distance, state = self._distance(z), self.state
-        weight = min(1.0, self._allowed / distance) if distance > 0.0 else 1.0
+        state, weight = self.state, self._weight(z)
         fade = min(1.0, (self.prior.memory - 1.0) / state.count) if state.count > 0.0 else 1.0
         kept = state.count * fade
         state.count = kept + weight
@@ -146,12 +154,16 @@ class Normality:
         for one in z:
             self.learn(one)
 
-    def _distance(self, z: Floats) -> float:
-        whitened = (z - self._centre) @ self._whiten
-        return float(whitened @ whitened)
-
-    def _scored(self, distance: float) -> float:
-        return 0.5 * (self._freedom + len(self._centre)) * math.log1p(distance / self._freedom)
+    def _weight(self, z: Floats) -> float:
+        """What a window counts in learning."""
+        prior = self.prior
+        if math.isinf(prior.threshold):
+            return 1.0
+        u = self.residuals(z[None])
+        if tailed(u, prior.tail, prior.knee)[0] <= prior.threshold:
+            return 1.0
+        allowed = prior.knee * math.expm1(2.0 * prior.threshold / ((prior.tail + 1.0) * u.size))
+        return min(1.0, allowed * u.size / float((u * u).sum()))
 
     def _refresh(self) -> None:
         """Factorize what is known now."""
@@ -166,16 +178,19 @@ class Normality:
             unsure = prior.between - trust @ prior.between
             off = state.mean - self._centre
             scatter = scatter + n * np.outer(off, off)
-        self._freedom = prior.weight + n
-        covariance = (prior.weight * prior.within + scatter) / self._freedom + unsure
+        covariance = (prior.weight * prior.within + scatter) / (prior.weight + n) + unsure
         spread = np.sqrt(np.diag(covariance))
         correlation = (1.0 - prior.shrink) * covariance / np.outer(spread, spread)
         correlation[np.diag_indices_from(correlation)] = 1.0
-        lower = np.linalg.cholesky(correlation)
-        self._whiten: Floats = np.linalg.inv(lower).T / spread[:, None]
-        size = len(self._centre)
-        if math.isinf(prior.threshold):
-            self._allowed = math.inf
-        else:
-            self._allowed = self._freedom * math.expm1(2.0 * prior.threshold / (self._freedom + size))
+        values, vectors = np.linalg.eigh(correlation)
+        if not values[0] > 0.0:
+            raise np.linalg.LinAlgError(f"the correlations have an eigenvalue of {values[0]:.3g}")
+        self._whiten: Floats = (vectors / np.sqrt(values)) @ vectors.T / spread[:, None]
+        self._log_volume = float(np.log(spread).sum() + np.log(values).sum() / 2.0)
         self._news = 0.0
+
+
+def tailed(residuals: Floats, tail: float, knee: float) -> Floats:
+    """Scores of residuals (n, d), see the module."""
+    scored: Floats = 0.5 * (tail + 1.0) * np.log1p(residuals * residuals / knee).sum(-1)
+    return scored

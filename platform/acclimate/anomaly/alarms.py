@@ -14,6 +14,7 @@ Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
 MONTH_S = 30.44 * 86_400
+CONFIDENCE = 0.95
 _LEVELS = 200
 
 
@@ -77,12 +78,15 @@ def found(scores: Floats, normal: Mask, threshold: float) -> tuple[int, int]:
 def threshold_within(devices: Sequence[tuple[Floats, Mask]], budget: Budget) -> float:
     """The lowest threshold at which devices give at most the budget of false alarms, mean and spread.
 
-    What is held against the budget is the mean over devices plus its standard error, for the devices to come
-    are others. The candidates are high quantiles of the normal scores.
+    What is held against the budget is the upper end of Student's one-sided 95 % interval of the mean over
+    devices, for the devices to come are others. The candidates are high quantiles of the normal scores.
 
     Args:
         devices: scores of each device in time order, and which windows are normal.
     """
+    from scipy.stats import t  # a second of imports, for one kind of data
+
+    errors = float(t.ppf(CONFIDENCE, len(devices) - 1)) if len(devices) > 1 else 0.0
     everything = np.concatenate([scores[normal] for scores, normal in devices])
     levels = 1 - np.geomspace(0.2, 0.2 / max(len(everything), 2), _LEVELS)
     best = float(everything.max())
@@ -94,7 +98,7 @@ def threshold_within(devices: Sequence[tuple[Floats, Mask]], budget: Budget) -> 
             ]
         )
         error = rates.std(ddof=1) / len(rates) ** 0.5 if len(rates) > 1 else 0.0
-        if rates.mean() + error > budget.a_month:
+        if rates.mean() + errors * error > budget.a_month:
             return best
         best = float(candidate)
     return best

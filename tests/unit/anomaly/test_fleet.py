@@ -8,7 +8,9 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from acclimate.anomaly.alarms import MONTH_S, Budget, alarms, false_alarms, found, threshold_within
+from acclimate.anomaly.fleet import fit
 from acclimate.anomaly.judge import auroc, average_precision
+from acclimate.anomaly.windows import Windows
 from acclimate.errors import DataError, RecipeError, TrainingError
 from acclimate.tasks import RecordingSchema, from_frame
 from acclimate.tasks.building.build import build_in_memory
@@ -43,6 +45,32 @@ def test_the_threshold_is_the_lowest_that_keeps_the_budget():
     assert HOUR.months(7306) == pytest.approx(7306 * 3600 / MONTH_S)
     assert 20 < np.mean(rates) <= 30
     assert threshold_within(devices, Budget(1.0, 2, 3600.0)) > threshold
+
+
+def test_few_devices_that_differ_keep_the_budget_by_a_wider_margin():
+    random = np.random.default_rng(0)
+    months = [np.ones(7306, bool)] * 4
+    alike = [(random.exponential(size=7306), each) for each in months]
+    apart = [
+        (scores * scale, normal) for scale, (scores, normal) in zip((0.7, 0.9, 1, 1.4), alike, strict=True)
+    ]
+    rates = []
+    for devices in (alike, apart):
+        threshold = threshold_within(devices, HOUR)
+        rates.append(np.mean([false_alarms(*one, threshold, 2) / 10 for one in devices]))
+    assert rates[1] < 0.6 * rates[0] < 30
+
+
+@pytest.mark.parametrize(("freedom", "tails"), [(2.0, (1.0, 1.5, 2.0, 3.0)), (np.inf, (10.0, 30.0, 100.0))])
+def test_tails_are_as_heavy_as_those_of_later_windows(freedom, tails):
+    random = np.random.default_rng(1)
+
+    def device() -> Windows:
+        rows = random.standard_t(freedom, (800, 3)) if np.isfinite(freedom) else random.normal(size=(800, 3))
+        return Windows(rows + random.normal(size=3), np.ones(800, bool), 400, 400)
+
+    found = fit([device() for _ in range(6)], 200, HOUR)
+    assert found.prior.tail in tails
 
 
 def test_a_budget_needs_to_know_how_long_a_row_lasts():
@@ -129,8 +157,8 @@ def test_compare_judges_every_device_beside_the_fleet_and_the_device_alone(tmp_p
     assert found is not None
     assert (found.found.metric, found.found.devices) == ("average_precision", 10)
     assert [(entry.start, entry.model) for entry in found.found.entries if not entry.failed] == [
-        ("device_only", "levels"),
         ("meta", "levels"),
+        ("device_only", "levels"),
         ("joint", "levels"),
     ]
     assert all(entry.validation is not None for entry in found.found.entries)
