@@ -183,8 +183,17 @@ def recipe_text(
         *_learner(guessed, body),
         f"  meta_batch: {batch}  # tasks a step",
         f"  shard: {shard}  # tasks a worker computes at a time",
+        "evaluation:",
+        f"  shots: {_value(_measured(guessed.declaration['kind'], shots))}  # first labels, and all",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _measured(kind: str, shots: int) -> list[int]:
+    """Supports the report is of: what a device adapts on among them, for the verdict is at that."""
+    if kind == "anomaly":
+        return [shots]
+    return sorted({min(1 if kind == "classification" else 5, shots), shots})
 
 
 def _learner(guessed: Guess, body: Body) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from acclimate.errors import ModelError
+from acclimate.learners import last_layer
 from acclimate.learners.backend import Backend, choose_backend
 from acclimate.learners.config import LearnerConfig
 from acclimate.learners.gradients import Summed, under
@@ -21,6 +22,7 @@ from acclimate.learners.headless import headless
 from acclimate.learners.heads import CHOICES, Heads
 from acclimate.learners.inner import Batch, Forward, Params
 from acclimate.learners.losses import Loss, weighted_mean
+from acclimate.learners.mixed_effects import mixed_effects_prior
 from acclimate.learners.moments import class_mean_prior
 from acclimate.learners.objectives import detached, figures
 from acclimate.learners.stacked import stacked_forward
@@ -67,12 +69,16 @@ class ClosedFormLearner:
             params: of the joint model.
             examples: many of every training task.
         """
-        meta = self.init(params)
-        if "means" in self.heads.names:
-            x, y, w = examples
-            with torch.no_grad():
-                moments = class_mean_prior(self.features(meta, x), y, w, self.heads.outputs)
-            meta |= {f"prior.means.{name}": tensor for name, tensor in moments.items()}
+        meta, (x, y, w) = self.init(params), examples
+        with torch.no_grad():
+            features = self.features(meta, x)
+            if "means" in self.heads.names:
+                moments = class_mean_prior(features, y, w, self.heads.outputs)
+                meta |= {f"prior.means.{name}": tensor for name, tensor in moments.items()}
+            if not self.heads.classes:
+                phi, joint = last_layer.extended(features), self.start(meta)["last.mean"]
+                mean, meta["prior.last.factor"] = mixed_effects_prior(phi, y, w, joint)
+                meta |= self._head(meta, mean)
         return meta
 
     def meta_gradient(
@@ -137,6 +143,11 @@ class ClosedFormLearner:
     def _solved(self, meta: Params, start: Params, support: Batch) -> dict[str, Tensor]:
         x, y, w = support
         return self.heads.adapted(under(meta, "prior."), start, self.features(meta, x), y, w)
+
+    def _head(self, meta: Params, mean: Tensor) -> dict[str, Tensor]:
+        """The network's own head of W0; without a bias it has none."""
+        parts = {"weight": mean[:-1].T.contiguous(), "bias": mean[-1]}
+        return {name: parts[name.rpartition(".")[2]].clone() for name in self._of_head(meta)}
 
     def _of_head(self, meta: Params) -> list[str]:
         return [name for name in meta if self._is_head(name.removeprefix("param."))]
