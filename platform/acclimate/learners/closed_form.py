@@ -70,16 +70,24 @@ class ClosedFormLearner:
             examples: many of every training task.
         """
         meta, (x, y, w) = self.init(params), examples
-        with torch.no_grad():
-            features = self.features(meta, x)
-            if "means" in self.heads.names:
-                moments = class_mean_prior(features, y, w, self.heads.outputs)
-                meta |= {f"prior.means.{name}": tensor for name, tensor in moments.items()}
-            if not self.heads.classes:
-                phi, joint = last_layer.extended(features), self.start(meta)["last.mean"]
-                mean, meta["prior.last.factor"] = mixed_effects_prior(phi, y, w, joint)
-                meta |= self._head(meta, mean)
+        if "means" in self.heads.names:
+            with torch.no_grad():
+                moments = class_mean_prior(self.features(meta, x), y, w, self.heads.outputs)
+            meta |= {f"prior.means.{name}": tensor for name, tensor in moments.items()}
         return meta
+
+    def solved(self, params: Params, examples: Batch) -> dict[str, Tensor]:
+        """`warm` of what is not meta-trained: of real targets, the last layer's prior is of the tasks, too.
+
+        Meta-training begins wider, for a variance near zero grows slowly.
+        """
+        meta, (x, y, w) = self.warm(params, examples), examples
+        if self.heads.classes:
+            return meta
+        with torch.no_grad():
+            phi = last_layer.extended(self.features(meta, x))
+        mean, factor = mixed_effects_prior(phi, y, w, self.start(meta)["last.mean"])
+        return meta | self._head(meta, mean) | {"prior.last.factor": factor}
 
     def meta_gradient(
         self, meta: Params, support: Batch, query: Batch, step: int
