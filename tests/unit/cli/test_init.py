@@ -313,7 +313,10 @@ def test_a_device_with_little_of_a_class_does_not_leave_all_others_few_examples(
     assert (episodes.shots, episodes.query_shots) == (5, 15)
 
 
-@pytest.mark.parametrize(("rows", "window", "options"), [(1, 1, {"hidden": [40, 40], "far": 3}), (16, 16, {"hidden": [64], "far": 3})])
+@pytest.mark.parametrize(
+    ("rows", "window", "options"),
+    [(1, 1, {"hidden": [40, 40], "far": 3}), (16, 16, {"hidden": [64], "far": 3})],
+)
 def test_a_number_is_told_from_as_many_rows_as_it_takes(pumps, rows, window, options):
     pressure = pumps.groupby("pumpId").pressure
     level = 4 * pressure.transform(lambda one: one.rolling(rows, min_periods=1).mean())
