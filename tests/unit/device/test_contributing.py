@@ -11,6 +11,11 @@ import pytest
 from acclimate_device import Device
 from acclimate_device.agent import Agent, AgentConfig, Response
 from acclimate_device.errors import ConfigError, UntrustedError
+from acclimate_device.federated import LEAST_BATCH
+from acclimate_device.online.adaptation import take_steps
+from acclimate_device.online.contributing import contribution
+from acclimate_device.online.learner import Active
+from acclimate_device.online.support import Example, Support
 from acclimate_device.protocol import (
     CONTRIBUTION_PATH,
     PROBLEM_PREFIX,
@@ -21,6 +26,7 @@ from acclimate_device.protocol import (
     loads,
     seal,
 )
+from acclimate_device.runtime import ClosedFormEngine, GradientEngine
 from acclimate_device.storage import CONTRIBUTED, CONTRIBUTION, ROUND, Store
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
 from acclimate_device.testing.repository import SimulatedRepository
@@ -221,3 +227,57 @@ def test_consent_is_a_word_of_the_owners(tmp_path) -> None:
     assert AgentConfig.of(needed | {"contribute": True}, tmp_path).contribute
     with pytest.raises(ConfigError, match="contribute is 'yes'"):
         AgentConfig.of(needed | {"contribute": "yes"}, tmp_path)
+
+
+def learnt(bundle: Mapping[str, bytes], number: int) -> tuple[Active, list[Example]]:
+    """What a device that knows nothing yet would give, and some of its examples."""
+    active = Device(bundle.get, SimulatedFlash())._life.active
+    stream = GestureDevice(1).examples(number)
+    checked = [(active.schema.input(x), active.schema.target(y)) for x, y in stream]
+    return active, [Example(order, *one) for order, one in enumerate(checked)]
+
+
+def asks(active: Active, numbers: int, **fields: object) -> Round:
+    return Round("campaign-1", "fleet", active.running.release, numbers, 1e5, 12, 8, 3, 4e9, **fields)
+
+
+def numbers_of(given: Contribution | None) -> np.ndarray:
+    assert given is not None
+    return np.frombuffer(given.raw, "<i4") / 2.0**12
+
+
+@pytest.mark.parametrize("number", [16, 17])
+def test_moments_are_those_of_the_bodys_features_and_of_labels_less_an_even_share(number: int) -> None:
+    active, examples = learnt(BUNDLE, number)
+    engine, schema = active.running.engine, active.schema
+    assert isinstance(engine, ClosedFormEngine)
+    phi = engine.features(engine.start, schema.normalize(np.stack([one.x for one in examples])))["phi"]
+    labels = np.eye(3)[[one.target for one in examples]] - 1 / 3
+    wanted = np.concatenate(
+        [(phi.T @ phi / number)[np.triu_indices(phi.shape[1])], (phi.T @ labels / number).ravel()]
+    )
+    given = contribution(active, examples, asks(active, len(wanted)))
+    np.testing.assert_allclose(numbers_of(given), wanted, atol=2.0**-12)
+    assert given.tried == -(-number // 4)
+    assert contribution(active, examples, asks(active, len(wanted) + 1)) is None
+    assert contribution(active, examples[:7], asks(active, len(wanted))) is None
+
+
+@pytest.mark.parametrize("number", [LEAST_BATCH, LEAST_BATCH + 1])
+def test_a_gradient_is_the_way_from_all_examples_back_to_the_start(number: int) -> None:
+    active, examples = learnt(tiny_bundle(), number)
+    engine, schema = active.running.engine, active.schema
+    assert isinstance(engine, GradientEngine)
+    support = Support(schema, number, 1, 10**6)  # everything supports
+    for one in examples:
+        support.add(one.x, one.target)
+    ends = take_steps(engine, engine.start, support.batches(engine.adaptation.batch))
+    wanted = np.concatenate([(engine.start[name] - ends[name]).ravel() for name in engine.moving])
+    assert np.abs(wanted).max() > 0.01
+    given = contribution(active, examples, asks(active, len(wanted), kind="gradients"))
+    np.testing.assert_allclose(numbers_of(given), wanted, atol=2.0**-12)
+    moments = asks(active, len(wanted), kind="moments")
+    assert contribution(active, examples, moments) is None  # a bundle of gradient steps has no such thing
+    assert (
+        contribution(active, examples[: LEAST_BATCH - 1], asks(active, len(wanted), kind="gradients")) is None
+    )

@@ -269,6 +269,7 @@ def test_adaptation_that_does_not_pay_is_not_used() -> None:
     assert adapt(engine, schema, batches, judges, hurt, judge_from=4).params is engine.start
     unjudged = adapt(engine, schema, batches, [], None, judge_from=4)
     assert unjudged.adapted, "the bundle's curve says that adapting pays"
+    assert (unjudged.judged, unjudged.start_loss, unjudged.loss) == (False, 0.0, 0.0)
 
 
 @BOTH_KINDS
