@@ -50,17 +50,13 @@ def choose_body(pool: TaskPool, held_out: int) -> Body:
         if len(pool.input_shape) == 2 and pool.input_shape[1] > LONGEST_WINDOW:
             return Body("spectral", f"windows of {pool.input_shape[1]} rows are signals")
         return Body("levels", "last value, mean and spread of each channel; or spectral")
-    if len(pool.input_shape) == 1 and pool.schema.kind == "regression":
-        reason = "the row itself, far-off values drawn in, beside layers on top; or mlp"
-        return Body("levels", reason, {"hidden": [40, 40], "far": 3})
     if len(pool.input_shape) == 1:
         return Body("mlp", "single rows; or package.module:callable")
     if len(pool.input_shape) == 3:
         return Body("conv4", "images; or package.module:callable")
     long = pool.input_shape[1] > LONGEST_WINDOW
     if pool.schema.kind == "regression" and pool.input_shape[1] < LONGEST_WINDOW:
-        reason = "the latest row, mean and spread of few rows; or conv1d, gru"
-        return Body("levels", reason, {"hidden": [64], "far": 3})
+        return Body("levels", "the latest row, mean and spread of few rows; or conv1d, gru", {"hidden": [64]})
     # Group norm predicts each window alone, as a device has to; a head reads how a sensor sits, too.
     conv1d = {"filters": 24, "norm": "group", "readout": "blocks"}
     evidence = None
