@@ -179,6 +179,14 @@ class TestReports:
             "home", [OLD.content_hash, NEW.content_hash], NOW
         )
 
+    def test_the_text_of_a_report_comes_back_to_the_character(self, store: Store):
+        a_fleet_with(store, devices=1)
+        text = '{"a":["\\"NULL\\" {,} \\\\ %s %(b)s ü\u2028", null]}'
+        sent = [replace(a_report("device-00000", n), payload=text, latency_ms=None) for n in (1, 2)]
+        assert store.add_reports(sent) == 2
+        found = store.device_reports("home", "device-00000")
+        assert [(one.payload, one.latency_ms) for one in found] == [(text, None)] * 2
+
     def test_a_report_counts_once_however_often_it_comes(self, store: Store):
         a_fleet_with(store)
         report = a_report("device-00001", 1)
