@@ -66,7 +66,7 @@ class ClosedFormEngine:
         self.heads = adaptation.heads
         self._classes = self.manifest.output.kind == "classification"
         tensors = {name: tensor.astype(np.float32) for name, tensor in parse(bundle.files[PARAMS]).items()}
-        body = {name: tensor for name, tensor in tensors.items() if name.startswith("param.")}
+        self._body = body = {name: tensor for name, tensor in tensors.items() if name.startswith("param.")}
         self._named = [READS[head] for head in self.heads]
         self._features = Graph(self._session(bundle, FEATURES, like), body, ["x"], self._named)
         self._states = [f"{head}.{part}" for head in self.heads for part in ("mean", "cov")]
@@ -165,7 +165,9 @@ class ClosedFormEngine:
 
     def features(self, params: Params, x: Float) -> dict[str, Float]:
         """What the heads read, by name in `learn.onnx`: (n, d) each."""
-        return dict(zip(self._named, self._features(x), strict=True))
+        same = all(params[name] is own for name, own in self._body.items())
+        read = self._features(x) if same else self._features.instead(params, x)
+        return dict(zip(self._named, read, strict=True))
 
     def _state(self, params: Params) -> dict[str, Float]:
         """What each head knows, of labels and of windows without them."""

@@ -194,6 +194,15 @@ def test_intervals_are_for_numbers() -> None:
         learner.predict_interval_one(GestureDevice(1).example()[0], level=1.0)
 
 
+def test_an_engine_reads_with_the_parameters_it_is_given() -> None:
+    """Those of another version too: a simulation makes versions so."""
+    made, x = engine(), np.random.default_rng(0).normal(size=(1, 3, 8)).astype(np.float32)
+    own = made.features(made.start, x)["phi"]
+    moved = {name: 2 * each if name.startswith("param.") else each for name, each in made.start.items()}
+    assert not np.allclose(made.features(moved, x)["phi"], own)
+    np.testing.assert_array_equal(made.features(dict(made.start), x)["phi"], own)
+
+
 def test_another_engine_of_the_same_graphs_shares_its_sessions() -> None:
     first = engine()
     second = ClosedFormEngine(read_bundle(tiny_bundle("closed-form").get), first)
