@@ -260,6 +260,7 @@ def test_readings_in_a_file_for_each_device(tmp_path):
     pool, declared = opened(tmp_path)
     assert (declared["task"], declared["readings"]) == ("file", ["sensor", "value"])
     as_written(pool, frame, ["flow", "pressure"])
+    assert not [line for line in pool.info.intake if "of another, but other values" in line]
 
 
 def home(folder: Path, frame: pd.DataFrame) -> Path:

@@ -68,9 +68,10 @@ def _ordered(
         )
     if keys.clock is not None and not keys.clock.zoned and keys.clock.dated and not schema.time_zone:
         _refuse_an_hour_twice(times, task)
-    ledger.count(
-        "rows with the recording and time of another, but other values, kept", int((same & ~whole).sum())
-    )
+    if not schema.readings:  # of which each channel has a row of its own at one moment
+        ledger.count(
+            "rows with the recording and time of another, but other values, kept", int((same & ~whole).sum())
+        )
     if schema.repeated == "drop":
         ledger.count("rows equal to another in all that is declared, left out", int(whole.sum()))
         return Rows(span, ~whole)
