@@ -19,13 +19,14 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogFormatter
+from matplotlib.ticker import LogLocator, NullLocator
 
 from acclimate.evaluation.compared import Compared, Entry
 from acclimate.evaluation.contenders import LABELS, Start
 from acclimate.evaluation.report import Curve, Evaluation, adapted_words, headline, metric_name
 from acclimate.evaluation.statistics import Summary
 
+_FAR = 3.0  # between errors: from there on an axis goes by their logarithm
 COLOURS: dict[Start, str] = {
     "meta": "#0072B2",
     "joint_finetuned": "#D55E00",
@@ -104,16 +105,16 @@ def save_comparison(found: Compared, name: str, path: Path) -> None:
 
 
 def _scale_errors(axis: Axes, means: Sequence[float]) -> None:
-    """By logarithm, as far as it goes: nought has none."""
+    """By logarithm where they differ much, as far as it goes: nought has none."""
     above = [mean for mean in means if mean > 0]
-    if above and len(above) == len(means):
+    if not above or max(above) < _FAR * min(above):
+        return
+    if len(above) == len(means):
         axis.set_xscale("log")
-        chosen = LogFormatter(labelOnlyBase=False)  # which ticks have room for a label
-        plain = FuncFormatter(lambda value, at: f"{value:g}" if chosen(value, at) else "")
-        chosen.set_axis(axis.xaxis)
-        axis.xaxis.set_major_formatter(plain)
-        axis.xaxis.set_minor_formatter(plain)
-    elif above:
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        axis.xaxis.set_major_formatter("{x:g}")
+        axis.xaxis.set_minor_locator(NullLocator())
+    else:
         axis.set_xscale("symlog", linthresh=min(above))
         axis.set_xlim(left=-min(above))
 

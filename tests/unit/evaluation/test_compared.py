@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from acclimate.evaluation import Evaluation
 from acclimate.evaluation.compared import Compared, compared
 from acclimate.evaluation.contenders import Start
+from acclimate.evaluation.plot import save_comparison
 from acclimate.evaluation.report import Curve
 from acclimate.evaluation.statistics import summarize
 
@@ -70,3 +72,13 @@ def test_what_overflowed_is_null_in_its_json() -> None:
     [own] = [entry for entry in document["entries"] if entry["start"] == "meta"]
     assert own["mean"] is None
     assert found.recommended == "joint model on mlp"
+
+
+def test_a_picture_shows_errors_of_nought_and_of_any_size(tmp_path: Path) -> None:
+    for number, means in enumerate(
+        ({"joint": 0.9}, {"joint": 9e3}, {"joint": 0.0, "trees": 1e9}, {"joint": 0.0})
+    ):
+        found = compared({MAML: folds("mse", meta=float("inf")), RIVALS: folds("mse", **means)}, {}, NAMES)
+        picture = tmp_path / f"{number}.png"
+        save_comparison(found, "fleet", picture)
+        assert picture.read_bytes().startswith(b"\x89PNG")
