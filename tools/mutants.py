@@ -65,7 +65,7 @@ ROOMS = {
     ),
     "online": Room(
         "device_sdk/acclimate_device/online",
-        of_device("online given inputs realign device anomaly contributing forecaster closed_form"),
+        of_device("online given clocks inputs realign device anomaly contributing forecaster closed_form"),
     ),
     "telemetry": Room(
         "device_sdk/acclimate_device/telemetry",

@@ -170,8 +170,8 @@ def test_many_predicted_by_parameters_that_give_nan_are_predicted_by_the_start()
 def test_after_a_drift_a_device_adapts_four_times_as_often_for_a_while() -> None:
     """As long as `hurry` says, in labelled examples."""
     counts = []
-    for hurry in (0, 32):
-        policy = OnlinePolicy(every=16, hurry=hurry, on_warning="report", on_drift="adapt")
+    for every, hurry in ((16, 0), (16, 32), (2, 6)):
+        policy = OnlinePolicy(every=every, hurry=hurry, on_warning="report", on_drift="adapt")
         stream, learner = GestureDevice(10), device(policy=policy)
         learn(learner, stream, 32)
         learner._life.learner._detector = Scripted([1])
@@ -184,6 +184,7 @@ def test_after_a_drift_a_device_adapts_four_times_as_often_for_a_while() -> None
         counts.append(adapted)
     assert counts[0] == [1, 17, 33, 49]
     assert counts[1] == [1, 5, 9, 13, 17, 21, 25, 29, 45, 61]
+    assert counts[2][:8] == [1, 2, 3, 4, 5, 6, 8, 10]  # no more often than at each label
 
 
 class Scripted:
