@@ -85,6 +85,9 @@ def test_each_wave_is_judged_by_its_own_rules_and_from_its_own_opening():
     )
     late = decide(second, [], 4, NOW + 90)
     assert (late.action, late.reason) == (Action.HOLD, "no verdict after 90 s: there is no evidence")
+    early_days = replace(second, opened=(OpenWave(0.1, 0.1, 0.0, 5), OpenWave(0.5, 0.1, 40.0, 6)))
+    assert decide(early_days, [], 4, 130.0).action is Action.HOLD
+    assert decide(early_days, [PASS], 3, 69.0).reason.startswith("29 of 30 s watched")
     held = decide(second, [PASS], 4, NOW + 30)
     assert held.reason == "every gate passes; wave 3 waits for a person's approval"
     assert (
