@@ -36,6 +36,9 @@ MOMENTS = {
     "ms": ("timestamp", "ms"),
     "ns": ("timestamp", "ns"),
     "text": ("text", ""),
+    "day first": ("text", "%d.%m.%Y %H:%M:%S"),
+    "month first": ("text", "%m/%d/%y, %I:%M:%S %p"),
+    "month by name": ("text", "%a %d %b %Y %H.%M.%S"),
     "epoch ms": ("number", "ms"),
     "epoch s": ("number", "s"),
 }
@@ -78,8 +81,10 @@ def as_arrow(drawn: dict, kind: str) -> pa.Table:
     if how == "timestamp":
         time = stamps.cast(pa.timestamp(unit, drawn["zone"]))
     elif how == "text":
-        suffix = "Z" if drawn["zone"] else ""
-        time = pa.array([str(np.datetime64(one, "s")) + suffix for one in drawn["seconds"]])
+        written = pd.Series(pd.to_datetime(drawn["seconds"], unit="s")).dt.strftime(
+            unit or "%Y-%m-%dT%H:%M:%S"
+        )
+        time = pa.array((written + ("Z" if drawn["zone"] else "")).tolist(), pa.string())
     else:
         time = pa.array([one * (1000 if unit == "ms" else 1) for one in drawn["seconds"]])
     device = pa.array(drawn["device"])
