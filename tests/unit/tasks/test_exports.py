@@ -86,6 +86,7 @@ RIGHT = {
         lambda rows: [f",{rows[0]}", *(f"{at},{row}" for at, row in enumerate(rows[1:]))]
     ),
     "UTF-16 without a mark": bytes_of(lambda text: text.encode("utf-16-le")),
+    "the end of a file of DOS": bytes_of(lambda text: text.encode() + b"\x1a"),
     "zeros after a power cut": bytes_of(lambda text: text.encode() + b"\0" * 512),
     "a unit behind every number": measured,
     "numbers and times as text": as_text,

@@ -65,6 +65,8 @@ _NO_TABLE = (
     (rf"({_LOGGED}){{3}}", "a log of messages: write what they tell as a table, or as JSON lines"),
 )
 """How texts begin that hold no table of columns."""
+_CONTROL = re.compile(r"[\x01-\x08\x0e-\x1f]")
+"""Of which text has at most a few, such as the one that ends a file of DOS."""
 _NEVER_TEXT = tuple(magic for magic, _ in _BINARY)
 
 
@@ -122,7 +124,7 @@ def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> 
         raise DataError(f"{name}: {_what_binary(head)}")
     encoding = encoding or _encoding(head, whole)
     text = codecs.getincrementaldecoder(encoding)("replace").decode(head, final=whole).rstrip("\0")
-    if re.search("[\0-\x08\x0e-\x1a\x1c-\x1f]", text):
+    if "\0" in text or len(_CONTROL.findall(text)) > 0.01 * len(text):
         raise DataError(f"{name}: {_what_binary(head)}")
     other = next((told for begins, told in _NO_TABLE if re.match(begins, text, re.IGNORECASE)), None)
     if other is not None:
