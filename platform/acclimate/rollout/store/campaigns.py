@@ -123,7 +123,7 @@ class CampaignTables:
         query = select(CONTRIBUTORS).where(CONTRIBUTORS.c.fleet == fleet)
         if campaign is not None:
             query = query.where(CONTRIBUTORS.c.campaign == campaign)
-        with self._database.read() as connection:
+        with self._database.read(long=True) as connection:
             found = connection.execute(query.order_by(CONTRIBUTORS.c.device, CONTRIBUTORS.c.campaign))
             return [Contributor(**row) for row in found.mappings()]
 

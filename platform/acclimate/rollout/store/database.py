@@ -111,13 +111,19 @@ class Database:
             yield connection
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """A transaction that sees one moment of the database and changes nothing."""
+    def read(self, long: bool = False) -> Iterator[Connection]:
+        """A transaction that sees one moment of the database and changes nothing.
+
+        Args:
+            long: it reads as many rows as a fleet has devices, and may take its time with them.
+        """
         with self.engine.connect() as connection:
             options: dict[str, Any] = (
                 {"deferred": True} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
             )
             with connection.execution_options(**options).begin():
+                if long:
+                    unhurried(connection)
                 yield connection
 
     def insert(self, table: Table) -> sqlite.Insert | postgresql.Insert:
@@ -181,7 +187,7 @@ def _limits(for_transaction: str) -> str:
 
 
 def unhurried(connection: Connection) -> None:
-    """Let a transaction take its time between two statements: it waits for a disk, and nobody for it."""
+    """Let a transaction take its time between two statements: it is at work, and nobody waits for it."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
 

@@ -110,7 +110,7 @@ class DeviceTable:
 
     def members(self, fleet: str) -> list[Member]:
         query = select(DEVICES).where(DEVICES.c.fleet == fleet, DEVICES.c.retired_at.is_(None))
-        with self._database.read() as connection:
+        with self._database.read(long=True) as connection:
             return [rows.member_of(row) for row in connection.execute(query).mappings()]
 
     def set_attributes(

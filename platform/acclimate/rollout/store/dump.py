@@ -37,8 +37,7 @@ class Dump:
 def dump(database: Database, folder: Path) -> Dump:
     """Write every table below `folder` as `<table>.jsonl.gz`, all of one moment."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with database.read() as connection:
-        unhurried(connection)
+    with database.read(long=True) as connection:
         revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
         counts = {table.name: _write(connection, table, folder) for table in _all()}
     return Dump(str(revision), counts)

@@ -101,7 +101,7 @@ class FleetTables:
             return read_given(connection, name)
 
     def changes(self, known: Mapping[str, int]) -> list[FleetChanges]:
-        with self._database.read() as connection:
+        with self._database.read(long=True) as connection:
             revisions = connection.execute(select(FLEETS.c.name, FLEETS.c.revision)).all()
             changed = [name for name, revision in revisions if known.get(name) != revision]
             return [_changes_of(connection, name, known.get(name)) for name in changed]

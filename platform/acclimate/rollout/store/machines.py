@@ -62,7 +62,7 @@ class MachineTable:
 
     def doubled_devices(self, fleet: str) -> list[Device]:
         query = select(DEVICES).where(DEVICES.c.fleet == fleet, DEVICES.c.doubled_at.is_not(None))
-        with self._database.read() as connection:
+        with self._database.read(long=True) as connection:
             found = connection.execute(query.where(DEVICES.c.retired_at.is_(None)).order_by(DEVICES.c.id))
             return [rows.device_of(row) for row in found.mappings()]
 

@@ -129,7 +129,7 @@ class RolloutTables:
         query, order = select(OBSERVATIONS).where(OBSERVATIONS.c.rollout == rollout), OBSERVATIONS.c.order
         if watched_since is not None:
             query = query.where(OBSERVATIONS.c.taken_at >= watched_since, order.is_(None))
-        with self._database.read() as connection:
+        with self._database.read(long=True) as connection:
             found = connection.execute(query.order_by(order.is_(None), order, OBSERVATIONS.c.device))
             return [rows.observation_of(row) for row in found.mappings()]
 

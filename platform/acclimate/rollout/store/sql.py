@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from importlib.resources import files
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError
@@ -20,6 +23,8 @@ from acclimate.rollout.store.leases import LEASES, LeaseTable
 from acclimate.rollout.store.machines import MachineTable
 from acclimate.rollout.store.reports import ReportTables
 from acclimate.rollout.store.rollouts import RolloutTables
+
+logger = logging.getLogger(__name__)
 
 READINESS = "readiness"
 MIGRATION_LOCK = 0x41_43_43_4D
@@ -78,21 +83,39 @@ def open_store(url: str) -> SqlStore:
 
 
 def migrate(connection: Connection, revision: str = "head") -> None:
-    """Apply the migrations that are missing, up to `revision`.
+    """Apply the migrations that are missing, up to `revision`; none to a schema that a newer version made.
 
     Raises:
-        RolloutError: another version of the service has been here, or something else lives here.
+        RolloutError: the schema is one of which no version knows, or something else lives here.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET LOCAL lock_timeout = 0"))  # another replica may migrate for long
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-    check_ours(inspect(connection).get_table_names(), "the database")
+    tables = inspect(connection).get_table_names()
+    check_ours(tables, "the database")
     config = Config()
     config.set_main_option("script_location", str(files("acclimate.rollout.store") / "migrations"))
     config.attributes["connection"] = connection
+    if "alembic_version" in tables and _is_newer(connection, ScriptDirectory.from_config(config)):
+        return
     try:
         command.upgrade(config, revision)
     except CommandError as error:
         raise RolloutError(
             f"the database's schema is of another version of Acclimate ({error}): run that or a newer one"
         ) from error
+
+
+def _is_newer(connection: Connection, script: ScriptDirectory) -> bool:
+    """Whether a newer version was here, as before `helm rollback`: migrations only add to what is ours."""
+    here = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    head = str(script.get_current_head())
+    if here is None or here in {known.revision for known in script.walk_revisions()}:
+        return False
+    if not re.fullmatch("[0-9]{4,}", here) or int(here) < int(head):
+        raise RolloutError(
+            f"the database's schema has the revision {here!r}, of which this version of Acclimate, made for "
+            f"{head!r}, does not know: run the version that made it, or restore a backup into an empty one"
+        )
+    logger.warning("event=schema_newer revision=%s ours=%s", here, head)
+    return True

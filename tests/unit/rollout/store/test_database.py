@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -20,10 +21,10 @@ from acclimate.errors import RolloutError
 from acclimate.files import sqlite_file
 from acclimate.rollout.api.problems import ProblemError, from_exception
 from acclimate.rollout.domain.access import EnrolmentToken
-from acclimate.rollout.domain.fleet import Fleet
+from acclimate.rollout.domain.fleet import Fleet, Member
 from acclimate.rollout.server import prepare
 from acclimate.rollout.settings import ServiceSettings
-from acclimate.rollout.store import database, open_store
+from acclimate.rollout.store import database, open_store, rows
 from acclimate.rollout.store.database import Database, unhurried
 from acclimate.rollout.store.sql import migrate
 from acclimate.rollout.store.tables import metadata
@@ -51,6 +52,35 @@ def test_replicas_that_start_together_migrate_once(url: str):
     assert [one.fleets() for one in opened] == [[]] * 4
     for one in opened:
         one.close()
+
+
+def test_a_database_that_a_newer_version_migrated_is_used_as_it_is(
+    url: str, caplog: pytest.LogCaptureFixture
+):
+    newer = open_store(url)
+    a_fleet_with(newer, devices=2)
+    with newer._database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE devices ADD COLUMN hue TEXT DEFAULT '' NOT NULL")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0999'")
+    newer.close()
+    rolled_back = open_store(url)
+    rolled_back.add_devices([a_device(7)], NOW, "ada")
+    assert rolled_back.count_devices("home") == 3
+    with rolled_back._database.read() as connection:
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "0999"
+    rolled_back.close()
+    assert "event=schema_newer revision=0999" in caplog.text
+
+
+@pytest.mark.parametrize("revision", ["0003", "1a2b3c", "-0999", "२०००"])
+def test_a_schema_of_which_no_version_knows_is_refused(tmp_path: Path, revision: str):
+    url = f"sqlite:///{tmp_path / 'rollout.db'}"
+    store = open_store(url)
+    with store._database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = ?", (revision,))
+    store.close()
+    with pytest.raises(RolloutError, match=rf"revision '{revision}'.*does not know: .*restore a backup"):
+        open_store(url)
 
 
 @pytest.mark.parametrize(
@@ -236,6 +266,34 @@ def test_a_replica_that_stands_still_in_a_transaction_keeps_no_other_waiting_for
         for store in (stopped, other):
             store.close()
     pooler.close()
+
+
+@pytest.mark.slow
+def test_a_read_of_a_whole_fleet_takes_its_time(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(database, "IDLE_S", 1)
+    name = postgres.new_database().rpartition("/")[2]
+    pooler = PgBouncer(postgres)
+    for url in (postgres.url(name), pooler.url(name)):
+        store = open_store(url)
+        if not store.fleets():
+            a_fleet_with(store, devices=1)
+            store.add_fleet(Fleet("plant", NOW), "ada")
+        with monkeypatch.context() as slow:
+            slow.setattr(rows, "member_of", slowly(rows.member_of))
+            assert [len(one.members) for one in store.changes({})] == [1, 0]
+            assert len(store.members("home")) == 1
+        store.close()
+    pooler.close()
+
+
+def slowly(member_of: Callable[[rows.Row], Member]) -> Callable[[rows.Row], Member]:
+    """Each device takes as long as a million of them."""
+
+    def made(row: rows.Row) -> Member:
+        time.sleep(1.3)
+        return member_of(row)
+
+    return made
 
 
 def stand_still(
