@@ -101,28 +101,19 @@ void acc_descend(float *to, const float *gone, float scale, const acc_axes *at) 
                         scale * gone[i * at->a[0] + j * at->a[1] + k * at->a[2] + l * at->a[3]];
 }
 
-/* Eight sums beside each other, then of those: what rounding takes from a long sum grows with the parts, not with the
- * numbers; and it is the order in which onnxruntime adds, so that what a logarithm makes much of is the same there. */
-static float added(const float *a, int32_t count, int32_t stride) {
-    float s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f, t0 = 0.0f, t1 = 0.0f, t2 = 0.0f, t3 = 0.0f;
-    for (; count >= 8; count -= 8) {
-        s0 += *a, a += stride, s1 += *a, a += stride, s2 += *a, a += stride, s3 += *a, a += stride;
-        t0 += *a, a += stride, t1 += *a, a += stride, t2 += *a, a += stride, t3 += *a, a += stride;
+/* Sixteen at a time: what rounding takes from a long sum grows with the parts, not with the numbers. */
+static float folded(acc_fold op, const float *a, int32_t count, int32_t stride) {
+    float all = op == ACC_LARGEST ? *a : 0.0f;
+    while (count > 0) {
+        float part = 0.0f;
+        const int32_t some = count < 16 ? count : 16;
+        for (int32_t l = 0; l < some; l++, a += stride) {
+            if (op != ACC_LARGEST) part += *a;
+            else if (*a > all) all = *a;
+        }
+        all += part;
+        count -= some;
     }
-    s0 += t0, s1 += t1, s2 += t2, s3 += t3;
-    if (count >= 4) {
-        s0 += *a, a += stride, s1 += *a, a += stride, s2 += *a, a += stride, s3 += *a, a += stride;
-        count -= 4;
-    }
-    s0 = (s0 + s2) + (s1 + s3);
-    for (; count > 0; count--, a += stride) s0 += *a;
-    return s0;
-}
-
-static float largest(const float *a, int32_t count, int32_t stride) {
-    float all = *a;
-    for (; count > 0; count--, a += stride)
-        if (*a > all) all = *a;
     return all;
 }
 
@@ -137,7 +128,7 @@ void acc_reduce(acc_fold op, float *out, const float *a, const acc_axes *at) {
                 for (int32_t l = 0; l < outer; l++) {
                     float *o = out + i * at->out[0] + j * at->out[1] + k * at->out[2] + l * at->out[3];
                     const float *p = a + i * at->a[0] + j * at->a[1] + k * at->a[2] + l * at->a[3];
-                    const float v = inner == 1 ? *p : op == ACC_LARGEST ? largest(p, inner, at->a[3]) : added(p, inner, at->a[3]);
+                    const float v = folded(op, p, inner, at->a[3]);
                     /* the first of each: every folded axis is at its beginning */
                     const int first = (at->out[0] || !i) && (at->out[1] || !j) && (at->out[2] || !k);
                     if (first) *o = v;
@@ -152,32 +143,13 @@ void acc_reduce(acc_fold op, float *out, const float *a, const acc_axes *at) {
                     out[i * at->out[0] + j * at->out[1] + k * at->out[2] + l * at->out[3]] /= count;
 }
 
-/* With fewer roundings in a row: four by four. */
-static float by_fours(const float *p, const float *q, const acc_product *s) {
-    const int32_t right = s->a_column, down = s->b_row;
-    float sum = 0.0f;
-    int32_t k = s->k;
-    for (; k >= 4; k -= 4) {
-        float four = *p * *q;
-        p += right, q += down, four = acc_fused(*p, *q, four);
-        p += right, q += down, four = acc_fused(*p, *q, four);
-        p += right, q += down, four = acc_fused(*p, *q, four);
-        p += right, q += down, sum += four;
-    }
-    for (; k > 0; k--, p += right, q += down) sum = acc_fused(*p, *q, sum);
-    return sum;
-}
-
-/* In the order of onnxruntime's products; of one row it has none that is the same on each processor. */
 void acc_matmul(float *out, const float *a, const float *b, const float *bias, const acc_product *s) {
     const int32_t right = s->a_column, down = s->b_row;
     for (int32_t i = 0; i < s->m; i++)
         for (int32_t j = 0; j < s->n; j++) {
             const float *p = a + i * s->a_row, *q = b + j * s->b_column;
             float sum = 0.0f;
-            if (s->m == 1) sum = by_fours(p, q, s);
-            else
-                for (int32_t k = s->k; k > 0; k--, p += right, q += down) sum = acc_fused(*p, *q, sum);
+            for (int32_t k = s->k; k > 0; k--, p += right, q += down) sum += *p * *q;
             *out++ = bias ? sum + bias[i * s->bias_row + j * s->bias_column] : sum;
         }
 }
@@ -199,7 +171,7 @@ void acc_convolve(float *out, const float *x, const float *weight, const float *
         for (int32_t i = 0; i < w->out_size[0]; i++)
             for (int32_t j = 0; j < w->out_size[1]; j++) {
                 int32_t y, y0, y1, z, z0, z1;
-                float sum = 0.0f;
+                float sum = bias ? bias[c] : 0.0f;
                 taps(w, 0, i, &y, &y0, &y1);
                 taps(w, 1, j, &z, &z0, &z1);
                 for (int32_t k = 0; k < w->in; k++)
@@ -207,9 +179,9 @@ void acc_convolve(float *out, const float *x, const float *weight, const float *
                         const float *row = group + k * plane + (y + r * w->dilation[0]) * w->in_size[1] + z;
                         const float *tap = weight + (c * w->in + k) * taps_all + r * w->kernel[1];
                         row += z0 * w->dilation[1];
-                        for (int32_t s = z0; s < z1; s++, row += w->dilation[1]) sum = acc_fused(*row, tap[s], sum);
+                        for (int32_t s = z0; s < z1; s++, row += w->dilation[1]) sum += *row * tap[s];
                     }
-                *out++ = bias ? sum + bias[c] : sum;
+                *out++ = sum;
             }
     }
 }
@@ -230,7 +202,7 @@ void acc_convolve_back(float *out, const float *x, const float *weight, const fl
                         const float *from = x + n / w->out * w->in * plane;
                         from += y / w->stride[0] * w->in_size[1] + z / w->stride[1];
                         const float *tap = weight + n % w->out * taps_all + r * w->kernel[1] + s;
-                        for (int32_t k = 0; k < w->in; k++) sum = acc_fused(from[k * plane], tap[k * w->out * taps_all], sum);
+                        for (int32_t k = 0; k < w->in; k++) sum += from[k * plane] * tap[k * w->out * taps_all];
                     }
                 }
                 *out++ = sum;

@@ -5,8 +5,8 @@
 #include <math.h>
 #include <stdint.h>
 
-/* a b + c in one rounding, as onnxruntime's products have it, where the processor does it at once. So does a double, for
- * it holds the product of two floats whole. Emulated it would cost more than it gives. */
+/* a b + c in one rounding, where the processor does it at once. A double holds the product of two floats whole, but the
+ * sum is rounded twice there, to a double and then to a float. Emulated it would cost more than it gives. */
 static inline float acc_fused(float a, float b, float c) {
 #if defined __ARM_FEATURE_FMA || defined __FMA__ || defined __aarch64__
     return fmaf(a, b, c);
