@@ -196,6 +196,8 @@ class Agent:
         boot = self._slots.boot()
         if release == boot.release:
             return boot.good
+        if release == boot.factory:
+            return "factory"
         if boot.trial is not None:
             return boot.trial.slot if release == boot.trial.release else None
         return self._fetched(state, release)
@@ -216,7 +218,7 @@ class Agent:
         return slot
 
     def _mend(self, assignment: Assignment | None) -> bool:
-        """Fetch again what the device runs by its assignment and found damaged on flash; whether it did."""
+        """Fetch what the device should run and found damaged, or gone from its image; whether it did."""
         damaged = self._slots.boot().damaged
         if damaged is None or assignment is None or assignment.state.release != damaged:
             return False

@@ -103,8 +103,9 @@ class Versions:
                 factory = replace(self.boot, good="factory", release=None, damaged=self.boot.release)
                 self._save(replace(factory, lineage=self.boot.lineage + 1))
         running = Running(self._engine(read_bundle(self._factory), None), "factory")
-        if self.boot.good == "factory" and self.boot.release != running.release:
-            self._save(replace(self.boot, release=running.release))  # so the agent need not fetch it
+        shipped = running.release
+        if self.boot.good == "factory" and (self.boot.release, self.boot.factory) != (shipped, shipped):
+            self._save(replace(self.boot, release=shipped, factory=shipped))  # so the agent need not fetch it
         return running
 
     def assigned(self, running: Running) -> Change:
@@ -131,11 +132,17 @@ class Versions:
         return self._switch(assignment, state.release, obeyed, running)
 
     def _switch(self, assignment: Assignment, release: Release, obeyed: Boot, running: Running) -> Change:
+        shipped = assignment.slot == "factory"
+        if shipped and self.boot.damaged == release:
+            return Change(None, False)  # the agent has yet to fetch it
         try:
             if assignment.slot is None:
                 raise BundleError(f"no slot holds {_name(release)}")
             loaded = self._load(assignment.slot, release, running.engine)
         except BundleError as error:
+            if shipped:  # until an update of the image: the agent fetches it instead
+                self._save(replace(self.boot, factory=None, damaged=release))
+                return Change(None, False)
             self.notes.append(("refused", _name(release), str(error)))
             self._save(replace(obeyed, failed=(release.content_hash,)))
             return Change(None, False)

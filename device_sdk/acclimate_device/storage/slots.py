@@ -61,7 +61,9 @@ class Boot:
         counter: of the last assignment obeyed.
         lineage: of the adapted state that may be restored.
         failed: content hashes of versions that failed their trials under `counter`.
-        damaged: the good version whose files were found damaged; the agent fetches them again.
+        damaged: the good version whose files were found damaged, or the assigned one that an update of the
+            image took away; the agent fetches them.
+        factory: what the image holds, as far as the application saw it.
     """
 
     good: Slot = "factory"
@@ -71,6 +73,7 @@ class Boot:
     lineage: int = 0
     failed: Annotated[tuple[str, ...], Items(8)] = ()
     damaged: Release | None = None
+    factory: Release | None = None
 
     @property
     def in_use(self) -> set[str]:
