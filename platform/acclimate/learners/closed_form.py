@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from acclimate.errors import ModelError
-from acclimate.learners import last_layer
 from acclimate.learners.backend import Backend, choose_backend
 from acclimate.learners.config import LearnerConfig
 from acclimate.learners.gradients import Summed, under
@@ -22,7 +21,6 @@ from acclimate.learners.headless import headless
 from acclimate.learners.heads import CHOICES, Heads
 from acclimate.learners.inner import Batch, Forward, Params
 from acclimate.learners.losses import Loss, weighted_mean
-from acclimate.learners.mixed_effects import mixed_effects_prior
 from acclimate.learners.moments import class_mean_prior
 from acclimate.learners.objectives import detached, figures
 from acclimate.learners.stacked import stacked_forward
@@ -69,25 +67,13 @@ class ClosedFormLearner:
             params: of the joint model.
             examples: many of every training task.
         """
-        meta, (x, y, w) = self.init(params), examples
+        meta = self.init(params)
         if "means" in self.heads.names:
+            x, y, w = examples
             with torch.no_grad():
                 moments = class_mean_prior(self.features(meta, x), y, w, self.heads.outputs)
             meta |= {f"prior.means.{name}": tensor for name, tensor in moments.items()}
         return meta
-
-    def solved(self, params: Params, examples: Batch) -> dict[str, Tensor]:
-        """`warm` of what is not meta-trained: of real targets, the last layer's prior is of the tasks, too.
-
-        Meta-training begins wider, for a variance near zero grows slowly.
-        """
-        meta, (x, y, w) = self.warm(params, examples), examples
-        if self.heads.classes:
-            return meta
-        with torch.no_grad():
-            phi = last_layer.extended(self.features(meta, x))
-        mean, factor = mixed_effects_prior(phi, y, w, self.start(meta)["last.mean"])
-        return meta | self._head(meta, mean) | {"prior.last.factor": factor}
 
     def meta_gradient(
         self, meta: Params, support: Batch, query: Batch, step: int
@@ -151,11 +137,6 @@ class ClosedFormLearner:
     def _solved(self, meta: Params, start: Params, support: Batch) -> dict[str, Tensor]:
         x, y, w = support
         return self.heads.adapted(under(meta, "prior."), start, self.features(meta, x), y, w)
-
-    def _head(self, meta: Params, mean: Tensor) -> dict[str, Tensor]:
-        """The network's own head of W0; without a bias it has none."""
-        parts = {"weight": mean[:-1].T.contiguous(), "bias": mean[-1]}
-        return {name: parts[name.rpartition(".")[2]].clone() for name in self._of_head(meta)}
 
     def _of_head(self, meta: Params) -> list[str]:
         return [name for name in meta if self._is_head(name.removeprefix("param."))]

@@ -19,18 +19,9 @@ class Levels(nn.Module):
     """The last value, the mean and the log deviation of each channel of a window; single rows as they are.
 
     `(examples, channels, samples)` to `(examples, 3 * channels)`.
-
-    Args:
-        far: inputs beyond it grow as their square root; None leaves all as they are.
     """
 
-    def __init__(self, far: float | None = None) -> None:
-        super().__init__()
-        self.far = far
-
     def forward(self, x: Tensor) -> Tensor:
-        if self.far is not None:
-            x = x / (1 + (x / self.far).square()).sqrt().sqrt()
         if x.dim() == 2:
             return x
         mean = x.mean(-1)
@@ -39,27 +30,18 @@ class Levels(nn.Module):
 
 
 def levels(
-    input_shape: Sequence[int],
-    outputs: int,
-    *,
-    hidden: Sequence[int] = (),
-    activation: str = "relu",
-    far: float | None = None,
+    input_shape: Sequence[int], outputs: int, *, hidden: Sequence[int] = (), activation: str = "relu"
 ) -> Network:
     """Last value, mean and log deviation of each channel, for rows or windows of shape `(channels, samples)`.
 
     Args:
         hidden: widths of layers on top; their output stands beside the levels. Empty: the levels alone.
         activation: of those layers: relu, silu or tanh.
-        far: in normalized units; inputs beyond it grow as their square root, so that no head is carried away
-            by a value that no training device had. All count as they are where it is left out.
 
     Raises:
-        ModelError: the inputs are images, `far` is not above zero, or there is no such activation.
+        ModelError: the inputs are images, or there is no such activation.
     """
     if len(input_shape) > 2:
         raise ModelError(f"model levels takes rows or windows, not inputs of shape {tuple(input_shape)}")
-    if far is not None and not far > 0:
-        raise ModelError(f"model levels: far is {far}; it must be above zero, for example 3")
     features = input_shape[0] * (3 if len(input_shape) == 2 else 1)
-    return beside("levels", Levels(far), features, outputs, hidden, activation)
+    return beside("levels", Levels(), features, outputs, hidden, activation)

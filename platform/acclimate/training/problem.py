@@ -169,8 +169,7 @@ class Problem:
         """
         learner = self.learner()
         assert isinstance(learner, ClosedFormLearner)
-        prepare = learner.solved if self.recipe.training.stop_at == 0 else learner.warm
-        return prepare(under(joint, "param."), self.training_examples())
+        return learner.warm(under(joint, "param."), self.training_examples())
 
     def training_examples(self) -> Examples:
         """Many of every training task, of both halves of its time."""

@@ -40,22 +40,6 @@ def test_group_norm_predicts_each_window_on_its_own_and_batch_norm_does_not() ->
         assert torch.allclose(model(x)[:1], model(x[:1]), atol=1e-5) is alone
 
 
-def test_levels_draw_in_what_is_far_off_and_leave_the_rest() -> None:
-    front = build(ModelSpec("levels", (4,), 1, {"far": 3})).body
-    near, far = torch.tensor([[0.0, 0.3, -0.5, 1.0]]), torch.tensor([[30.0, -30.0, 300.0, 3000.0]])
-    torch.testing.assert_close(front(near), near, rtol=0.03, atol=0)
-    torch.testing.assert_close(front(far), far.sign() * (3 * far.abs()).sqrt(), rtol=0.01, atol=0)
-    with pytest.raises(ModelError, match="far is 0; it must be above zero"):
-        build(ModelSpec("levels", (4,), 1, {"far": 0}))
-
-
-def test_a_head_reads_the_row_itself_beside_the_layers_on_top() -> None:
-    body = build(ModelSpec("levels", (4,), 1, {"hidden": [8, 6]})).body
-    x = torch.randn(3, 4)
-    assert body(x).shape == (3, 10)
-    assert torch.equal(body(x)[:, :4], x)
-
-
 def test_gru_agrees_with_torch() -> None:
     model = build(ModelSpec("gru", (3, 7), 2, {"hidden": 5}))
     theirs = nn.GRU(3, 5, batch_first=True)
