@@ -75,7 +75,8 @@ class Child:
         self._queue = ReportQueue(store, new_id=new_id)
         self._contributing, self._silent = Contributing(store), ""
         self._versions = Versions(Slots(store), factory, 3, _packed)
-        self._running = self._versions.start()
+        self._running = self._versions.last_good()  # one on trial starts once the child answers
+        self._refused = ""
         self._notes: list[Note] = []
         self._began = self._clock.elapsed()
 
@@ -106,16 +107,18 @@ class Child:
         """
         there = self._line.hello()
         before = self._versions.boot.counter
-        if self._versions.on_trial:  # the gateway stopped amid an update
+        if self._versions.on_trial:  # the gateway or the line stopped amid an update
             self._settle(self._versions.start(), there)
-        change = self._versions.assigned(self._running)
+            there = self._line.hello()
+        change = self._versions.assigned(self._running, self._line.reset)
         if self._versions.boot.counter != before:
             self._report(before)
         if change.running is not None:
             self._settle(change.running, there)
         elif change.fresh:
-            self._line.reset()
             self._notes.append(("reset", "assignment", ""))
+        elif there.content_hash not in (self._running.release.content_hash, self._refused):
+            self._settle(self._running, there)  # another board, another gateway's weights, or given up here
         self._notes += self._versions.take_notes()
         self._contribute()
         if self._clock.elapsed() - self._began >= (self._versions.report_s or 900.0):
@@ -130,10 +133,11 @@ class Child:
             if refused:
                 logger.warning("event=weights_refused release=%s reason=%s", release.path, refused)
                 self._versions.give_up(refused)
+                self._refused = there.content_hash  # not sent at every step: each costs its flash
                 self._running = self._versions.last_good()
                 return
         self._versions.confirm()
-        self._running = running
+        self._running, self._refused = running, ""
 
     def _send(self, running: Running, there: Hello) -> str:
         """Why the child does not take the weights; empty where it did."""

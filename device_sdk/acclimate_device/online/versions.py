@@ -108,8 +108,12 @@ class Versions:
             self._save(replace(self.boot, release=shipped, factory=shipped))  # so the agent need not fetch it
         return running
 
-    def assigned(self, running: Running) -> Change:
-        """Obey the latest assignment, once: load what it asks for and record that it is obeyed."""
+    def assigned(self, running: Running, reset: Callable[[], object] = lambda: None) -> Change:
+        """Obey the latest assignment, once: load what it asks for and record that it is obeyed.
+
+        Args:
+            reset: is called before it is recorded that `running` starts afresh; where it raises, nothing is.
+        """
         try:
             assignment = self._slots.assignment()
         except StorageError as error:
@@ -126,7 +130,8 @@ class Versions:
             self._save(obeyed)
             return Change(None, False)
         if state.release == running.release:
-            fresh = state.action == "reset"
+            if fresh := state.action == "reset":
+                reset()
             self._save(replace(obeyed, lineage=obeyed.lineage + fresh))
             return Change(None, fresh)
         return self._switch(assignment, state.release, obeyed, running)

@@ -12,10 +12,13 @@ import pytest
 from acclimate_device.agent import gateway as gateways
 from acclimate_device.agent.config import AgentConfig
 from acclimate_device.agent.gateway import ChildConfig, Gateway, GatewayConfig
+from acclimate_device.bundle import Bundle, parse_manifest
 from acclimate_device.clock import Clock
 from acclimate_device.errors import TransportError
 from acclimate_device.mcu.child import Child
-from acclimate_device.mcu.line import Ask, decoded
+from acclimate_device.mcu.line import Ask, Line, decoded
+from acclimate_device.mcu.weights import blob
+from acclimate_device.protocol import MANIFEST
 from acclimate_device.storage import Store
 from acclimate_device.testing import SimulatedFlash, tiny_bundle
 from tests.support.mcu_host import GESTURES, HostDevice
@@ -67,14 +70,18 @@ def test_the_examples_of_two_gateways_are_not_mixed(gestures) -> None:
 
 
 class BrownOut(Wire):
-    """A line to a child that restarts at some pieces of weights, counted from 1."""
+    """A line to a child that restarts at some pieces of weights, counted from 1; the next `broken` frames, or
+    those of one kind, do not leave."""
 
     def __init__(self, device: HostDevice, at: tuple[int, ...]) -> None:
         super().__init__(device)
-        self.at, self.pieces = at, 0
+        self.at, self.pieces, self.broken, self.kind = at, 0, 0, 0
 
     def write(self, data: bytes) -> None:
         plain = decoded(data.strip(b"\0"))
+        if self.broken and plain is not None and self.kind in (0, plain[0]):
+            self.broken -= 1
+            raise TransportError("the line is broken")
         if plain is not None and plain[0] in (Ask.DATA, Ask.FINISH):
             self.pieces += 1
             if self.pieces in self.at:
@@ -104,6 +111,111 @@ def test_an_update_that_a_brown_out_stopped_is_sent_again(at: int, world, gestur
     assert line_to(device).hello().content_hash == release.content_hash
     kinds = {event.kind for report in service.reports.values() for event in report.events}
     assert "returned" not in kinds
+
+
+@pytest.fixture
+def updated(world, gestures, monkeypatch):  # noqa: F811
+    """A child in touch, and a release that is assigned to it and not yet sent."""
+    service, repository, gateway = world
+    device = child_of(gestures)
+    wire = BrownOut(device, ())
+    monkeypatch.setattr(gateways, "open_port", lambda name, baud: wire)
+    through = gateway("in this process")
+    assert through.round() == {"pump-1": ""}
+    release, files = newer(2)
+    repository.publish(files)
+    service.assign("run", release)
+    return service, through, wire, release
+
+
+def runs(wire: BrownOut) -> str:
+    return line_to(wire.device).hello().content_hash
+
+
+def told(service, through) -> dict[str, str]:
+    """The events reported, once the window is over."""
+    through._open["pump-1"].child._began = -1e9
+    assert through.round() == {"pump-1": ""}
+    return {event.kind: event.detail for report in service.reports.values() for event in report.events}
+
+
+@pytest.mark.parametrize(("times", "taken"), [(2, True), (3, False)])
+def test_a_brown_out_costs_one_of_three_starts_and_silence_none(times: int, taken: bool, updated) -> None:
+    service, through, wire, release = updated
+    for _ in range(times):
+        wire.at = (wire.pieces + 2,)
+        assert "lost the weights" in through.round()["pump-1"]
+        wire.broken = 3
+        assert [through.round()["pump-1"] for _ in range(3)] == ["the line is broken"] * 3
+    assert through.round() == {"pump-1": ""}
+    assert (runs(wire) == release.content_hash) is taken
+    events = told(service, through)
+    assert ("confirmed" in events, "did not prove" in events.get("returned", "")) == (taken, not taken)
+
+
+def test_a_child_that_took_a_version_and_fell_silent_runs_what_is_reported(updated, monkeypatch) -> None:
+    service, through, wire, release = updated
+    sent = Line.send_weights
+
+    def then_silent(line: Line, data: bytes) -> int:
+        taken, wire.broken = sent(line, data), 3
+        return taken
+
+    monkeypatch.setattr(Line, "send_weights", then_silent)
+    assert [through.round()["pump-1"] for _ in range(3)] == ["the line is broken"] * 3
+    assert through.round() == {"pump-1": ""}
+    assert "confirmed" in told(service, through)
+    assert runs(wire) == list(service.reports.values())[-1].release.content_hash == release.content_hash
+
+
+def test_a_board_that_takes_anothers_place_is_sent_what_that_ran(updated, gestures) -> None:
+    _, through, wire, release = updated
+    assert through.round() == {"pump-1": ""}
+    wire.device = child_of(gestures)
+    assert runs(wire) != release.content_hash
+    assert through.round() == {"pump-1": ""}
+    assert runs(wire) == release.content_hash
+
+
+def test_a_child_that_runs_what_its_gateway_does_not_hold_is_sent_that(updated) -> None:
+    _, through, wire, release = updated
+    assert through.round() == {"pump-1": ""}
+    assert runs(wire) == release.content_hash
+    _, files = newer(3)
+    other = Bundle(parse_manifest(files[MANIFEST]), files)
+    assert line_to(wire.device).send_weights(blob(other, 100, KEY.sign)) == 0
+    assert through.round() == {"pump-1": ""}
+    assert runs(wire) == release.content_hash
+
+
+def test_a_child_that_refuses_what_its_gateway_holds_is_sent_it_once(updated) -> None:
+    service, through, wire, _ = updated
+    place = through._open["pump-1"]
+    place.child._sign = lambda message: bytes(64)
+    _, files = newer(3)
+    other = Bundle(parse_manifest(files[MANIFEST]), files)
+    assert line_to(wire.device).send_weights(blob(other, 100, KEY.sign)) == 0
+    assert through.round() == {"pump-1": ""}
+    pieces = wire.pieces
+    assert through.round() == {"pump-1": ""}
+    assert wire.pieces == pieces
+    assert "signature" in told(service, through)["returned"]
+
+
+def test_a_reset_that_did_not_reach_a_child_is_asked_again(updated) -> None:
+    service, through, wire, release = updated
+    assert through.round() == {"pump-1": ""}
+    device = wire.device
+    windows, classes = stream(0, 40)
+    device.stream(windows, classes)
+    assert line_to(device).hello().adapted
+    service.assign("reset", release)
+    wire.broken, wire.kind = 2, Ask.RESET
+    assert [through.round()["pump-1"] for _ in range(2)] == ["the line is broken"] * 2
+    assert line_to(device).hello().adapted
+    assert through.round() == {"pump-1": ""}
+    assert not line_to(device).hello().adapted
+    assert "reset" in told(service, through)
 
 
 def child_blob(gestures) -> bytes:
