@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
@@ -13,7 +14,7 @@ from acclimate.rollout.domain.fleet import Attributes, Device, Fleet, Member
 from acclimate.rollout.store import rows, tables
 from acclimate.rollout.store.contract import ConflictError, EnrolmentRefusedError, NotFoundError
 from acclimate.rollout.store.database import Database
-from acclimate.rollout.store.fleets import audit_fleet, next_fleet, raised, read_fleet, write_fleet
+from acclimate.rollout.store.fleets import audit_fleet, fleet_row, next_fleet, raised, write_fleet
 
 DEVICES, ENROLMENTS, MACHINES = tables.devices, tables.enrolment_tokens, tables.machines
 ASK = "ask an operator for a new one"
@@ -30,7 +31,8 @@ _DEVICE = select(DEVICES).where(DEVICES.c.fleet == bindparam("fleet"), DEVICES.c
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What limits enrolments, counted once: any change of a fleet's devices raises its revision.
+    """What limits enrolments, counted once and kept with the fleet: any change of its devices raises its
+    revision.
 
     Attributes:
         revision: of the fleet when this was true.
@@ -49,20 +51,19 @@ class DeviceTable:
     """The part of `Store` about devices."""
 
     _database: Database
-    _tallies: dict[str, Tally]
 
     def enrol(self, token_hash: str, device: Device, now: float) -> Device:
         with self._database.write() as connection:
             row = connection.execute(_TOKEN, {"hash": token_hash}).mappings().first()
             if row is None:
                 raise EnrolmentRefusedError(f"the enrolment token is unknown: {ASK}")
-            before = read_fleet(connection, row["fleet"], lock=True)  # two devices never share a last use
-            fleet = raised(before, now)
+            kept = fleet_row(connection, row["fleet"], lock=True)  # two devices never share a last use
+            fleet = raised(rows.fleet_of(kept), now)
             known = {"enrolment": row["id"], "public_key": device.public_key}
             again = connection.execute(_LET_IN, known).mappings().first()
             if again is not None:
                 return rows.device_of(again)
-            tally = _tally(connection, self._tallies.get(fleet.name), before, row)
+            tally = _tally(connection, kept, row)
             _check_enrolment(row, tally, now)
             held = _with_key(connection, fleet.name, device.public_key)
             if held is not None:
@@ -70,9 +71,9 @@ class DeviceTable:
             _check_room(fleet, tally.devices, 1)
             device = replace(device, fleet=fleet.name, enrolment=row["id"], revision=fleet.revision)
             _insert_devices(connection, [device])
-            write_fleet(connection, fleet)
+            counted = Tally(fleet.revision, tally.devices + 1, tally.token, tally.used + 1)
+            write_fleet(connection, fleet, tally=json.dumps(astuple(counted)))
             audit_fleet(connection, fleet, now, f"enrolment {row['id']}", "device.enrol", device.id)
-        self._tallies[fleet.name] = Tally(fleet.revision, tally.devices + 1, tally.token, tally.used + 1)
         return device
 
     def add_devices(self, devices: Sequence[Device], now: float, actor: str) -> None:
@@ -194,14 +195,15 @@ def _insert_devices(connection: Connection, devices: Sequence[Device]) -> None:
         ) from None
 
 
-def _tally(connection: Connection, known: Tally | None, fleet: Fleet, token: rows.Row) -> Tally:
+def _tally(connection: Connection, fleet: rows.Row, token: rows.Row) -> Tally:
     """The tally of the fleet as it is now, locked: to count takes longer the more devices there are."""
-    same = known is not None and known.revision == fleet.revision
-    devices = known.devices if known and same else _count_devices(connection, fleet.name)
+    known = Tally(*json.loads(fleet["tally"])) if fleet["tally"] else None
+    same = known is not None and known.revision == fleet["revision"]
+    devices = known.devices if known and same else _count_devices(connection, fleet["name"])
     if known and same and known.token == token["id"]:
         return known
     query = select(func.count()).select_from(DEVICES).where(DEVICES.c.enrolment == token["id"])
-    return Tally(fleet.revision, devices, token["id"], connection.scalar(query) or 0)
+    return Tally(fleet["revision"], devices, token["id"], connection.scalar(query) or 0)
 
 
 def _check_enrolment(token: rows.Row, tally: Tally, now: float) -> None:

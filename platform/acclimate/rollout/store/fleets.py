@@ -109,10 +109,15 @@ class FleetTables:
 
 def read_fleet(connection: Connection, name: str, lock: bool = False) -> Fleet:
     """A fleet, for the rest of this transaction if `lock`."""
+    return rows.fleet_of(fleet_row(connection, name, lock))
+
+
+def fleet_row(connection: Connection, name: str, lock: bool = False) -> rows.Row:
+    """A fleet with its tally, likewise."""
     row = connection.execute(_LOCKED if lock else _FLEET, {"name": name}).mappings().first()
     if row is None:
         raise NotFoundError(f"there is no fleet {name!r}: create it, or list them with: acclimate fleet list")
-    return rows.fleet_of(row)
+    return row
 
 
 def note_given(database: Database, connection: Connection, fleet: str, release: Release, at: float) -> None:
@@ -138,10 +143,10 @@ def raised(fleet: Fleet, now: float) -> Fleet:
     return replace(fleet, revision=next_revision(fleet.revision, now))
 
 
-def write_fleet(connection: Connection, fleet: Fleet) -> None:
-    """Store a fleet that exists, but its name: for a name it is given, SQLite looks through all that refer to
-    it."""
-    values = rows.fleet_values(fleet)
+def write_fleet(connection: Connection, fleet: Fleet, **more: str) -> None:
+    """Store a fleet that exists, with `more` columns, but not its name: for a name it is given, SQLite looks
+    through all that refer to it."""
+    values = rows.fleet_values(fleet) | more
     del values["name"]
     connection.execute(update(FLEETS).where(FLEETS.c.name == fleet.name).values(values))
 

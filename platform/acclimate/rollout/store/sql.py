@@ -46,7 +46,6 @@ class SqlStore(
     def __init__(self, database: Database) -> None:
         self._database = database
         self._watched = {}
-        self._tallies = {}
 
     @property
     def kind(self) -> str:

@@ -42,6 +42,7 @@ fleets = Table(
     Column("baselines", Text, nullable=False),
     Column("poll_interval_s", Double, nullable=False),
     Column("device_quota", Integer, nullable=False),
+    Column("tally", Text, nullable=False, server_default=""),
 )
 
 given_releases = Table(
