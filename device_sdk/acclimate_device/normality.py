@@ -77,11 +77,20 @@ class Prior:
 
     @staticmethod
     def of(tensors: Mapping[str, NDArray[Any]]) -> Prior:
-        """What `tensors` gave."""
+        """What `tensors` gave.
+
+        Raises:
+            ValueError: it is of a version that knew other numbers.
+        """
         mean, between, within, numbers = (
             np.asarray(tensors[f"normal.{name}"], dtype=np.float64)
             for name in ("mean", "between", "within", "numbers")
         )
+        if len(numbers) != len(_NUMBERS):
+            raise ValueError(
+                f"the fleet's normal has {len(numbers)} numbers where {len(_NUMBERS)} are read, for another "
+                "version of Acclimate trained it: train it again"
+            )
         return Prior(mean, between, within, **dict(zip(_NUMBERS, numbers.tolist(), strict=True)))
 
 

@@ -88,8 +88,8 @@ Anomalies (`adaptation.kind` is `normal`), with d features:
 
 * `features.onnx`: `param.<name>` and `x (batch, *shape)`, to `z (batch, d)`.
 * `params.safetensors`: `param.<name>`; `prior.normal.mean (d,)`, `prior.normal.between (d, d)` and
-  `prior.normal.within (d, d)`, and `prior.normal.numbers`: weight, stray, shrink, memory, threshold and
-  quiet, as in `acclimate_device.normality`.
+  `prior.normal.within (d, d)`, and `prior.normal.numbers`: weight, stray, shrink, memory, tail, knee,
+  threshold and quiet, as in `acclimate_device.normality`.
 * `sanity.safetensors`: `x (S, *shape)` and `outputs (S,)`: the score of each window before it is learned.
 """
 

@@ -74,7 +74,11 @@ def _told(initialization: Initialization, body: nn.Module, params: dict[str, Ten
     wide = {name: tensor.double() for name, tensor in params.items()}
     with torch.no_grad():
         seen = functional_call(body, wide, (x.double(),)).numpy()
-    model = Normality(Prior.of({name: tensor.numpy() for name, tensor in initialization.prior.items()}))
+    try:
+        prior = Prior.of({name: tensor.numpy() for name, tensor in initialization.prior.items()})
+    except ValueError as error:
+        raise BundleError(str(error)) from None
+    model = Normality(prior)
     told = []
     for z in seen:
         told.append(model.score(z))

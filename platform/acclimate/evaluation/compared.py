@@ -6,12 +6,14 @@ together. A recommendation is chosen by the validation devices of the folds; hel
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from acclimate.errors import ModelError
 from acclimate.evaluation.contenders import Start
 from acclimate.evaluation.evaluate import comparisons
 from acclimate.evaluation.report import (
@@ -115,6 +117,9 @@ def compared(
         folds: by candidate, the evaluation of every fold, in the same order for all.
         failed: candidates that could not be trained, and why.
         names: of the candidates, for people.
+
+    Raises:
+        ModelError: no rival could be measured on any network.
     """
     pooled = {
         (key, curve.start): curve
@@ -131,6 +136,11 @@ def compared(
     ]
     rivals = _best_bodies({each: curve for each, curve in pooled.items() if each[1] != "meta"}, first[0])
     learners = {each: curve for each, curve in pooled.items() if each[1] == "meta"}
+    if not rivals:
+        raise ModelError(
+            "no rival could be measured, and without one nothing can be recommended: "
+            + "; ".join(f"{names[key]}: {why}" for key, why in failed.items())
+        )
     best_learner = max(learners, key=lambda each: _merit(learners[each], first[0]), default=None)
     best_rival = max(rivals, key=lambda each: _merit(rivals[each], first[0]))
     judged = best_learner or best_rival
@@ -149,7 +159,7 @@ def compared(
         for each, curve in {**learners, **rivals}.items()
     ]
     sign = -1.0 if whole.higher_is_better else 1.0
-    entries.sort(key=lambda entry: sign * entry.mean)
+    entries.sort(key=lambda entry: (not math.isfinite(entry.mean), sign * entry.mean))
     entries += [Entry(name(each), each[0][1], each[0][0], each[1], failed=why) for each, why in lacking]
     entries += [Entry(names[key], key[1], key[0], "meta", failed=why) for key, why in failed.items()]
     return Compared(

@@ -133,7 +133,7 @@ def _aside(evaluation: Evaluation, start: Start, shots: int) -> float | None:
     own, theirs = (evaluation.curve(each, shots).validation for each in ("meta", start))
     if own is None or theirs is None:
         return None
-    return own - theirs if evaluation.higher_is_better else theirs - own
+    return float(gains_of(own, theirs, evaluation.higher_is_better))
 
 
 def _draws(evaluation: Evaluation, start: Start, shots: int) -> Values:

@@ -120,10 +120,17 @@ def without_learner(evaluation: Evaluation, rival: Start, name: str) -> Verdict:
     Args:
         name: of the rival, for people.
     """
-    reached = number(evaluation, evaluation.curve("meta", evaluation.policy_shots).judged.mean)
+    mean = evaluation.curve("meta", evaluation.policy_shots).judged.mean
     ship: Ship = "joint" if rival in (*_JOINT, "trees") else "rival"
-    said = f"No learner could be trained; of the rivals {name} does best, and reaches {reached}"
-    if evaluation.devices < ENOUGH_DEVICES:
+    said = (
+        f"No learner could be trained; of the rivals {name} does best, and reaches {number(evaluation, mean)}"
+    )
+    if not np.isfinite(mean):
+        ship, said = (
+            "record-more",
+            "Look at the data: no learner could be trained, and every rival overflowed",
+        )
+    elif evaluation.devices < ENOUGH_DEVICES:
         ship, said = "record-more", f"{said}; {too_few(evaluation.devices)}"
     return Verdict(ship, f"{said}.", rival, rival, 0.0, 0.0, 0.0, evaluation.devices)
 

@@ -115,6 +115,12 @@ def test_a_prior_survives_its_tensors(prior):
     np.testing.assert_allclose(Normality(again).scores(z), Normality(prior).scores(z), rtol=1e-4)
 
 
+def test_a_prior_of_another_version_says_to_train_again(prior):
+    older = prior.tensors() | {"normal.numbers": np.ones(6, np.float32)}
+    with pytest.raises(ValueError, match=r"has 6 numbers where 8 are read.*: train it again"):
+        Prior.of(older)
+
+
 def test_many_windows_stay_finite_and_exact(prior):
     model = Normality(prior)
     model.learn_many(np.tile(windows(100), (200, 1)))

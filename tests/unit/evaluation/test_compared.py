@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from acclimate.errors import ModelError
 from acclimate.evaluation import Evaluation
 from acclimate.evaluation.compared import Compared, compared
 from acclimate.evaluation.contenders import Start
@@ -82,3 +83,19 @@ def test_a_picture_shows_errors_of_nought_and_of_any_size(tmp_path: Path) -> Non
         picture = tmp_path / f"{number}.png"
         save_comparison(found, "fleet", picture)
         assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_where_no_rival_could_be_measured_it_says_so() -> None:
+    with pytest.raises(ModelError, match=r"no rival could be measured.*rivals on mlp: it diverged"):
+        compared({MAML: folds(meta=0.9)}, {RIVALS: "it diverged"}, NAMES)
+
+
+def test_rivals_that_all_overflowed_are_not_shipped_and_come_last() -> None:
+    beyond = float("inf")
+    found = compared({RIVALS: folds("mse", joint=beyond, support=beyond)}, {MAML: "it diverged"}, NAMES)
+    assert found.verdict.ship == "record-more"
+    assert found.verdict.sentence.startswith("Look at the data")
+    found = compared(
+        {MAML: folds("mse", meta=0.5), RIVALS: folds("mse", joint=float("nan"), support=0.3)}, {}, NAMES
+    )
+    assert [entry.mean for entry in found.entries][:2] == pytest.approx([0.3, 0.5])
