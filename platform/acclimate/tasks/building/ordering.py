@@ -68,15 +68,34 @@ def _ordered(
         )
     if keys.clock is not None and not keys.clock.zoned and keys.clock.dated and not schema.time_zone:
         _refuse_an_hour_twice(times, task)
-    if not schema.readings:  # of which each channel has a row of its own at one moment
-        ledger.count(
-            "rows with the recording and time of another, but other values, kept", int((same & ~whole).sum())
-        )
+    unlike = same & ~whole
+    if schema.readings:  # of which each channel has a row of its own at one moment
+        unlike = _unlike_readings(times, recordings, others)
+    ledger.count("rows with the recording and time of another, but other values, kept", int(unlike.sum()))
     if schema.repeated == "drop":
         ledger.count("rows equal to another in all that is declared, left out", int(whole.sum()))
         return Rows(span, ~whole)
     ledger.count("rows equal to another in all that is declared, kept", int(whole.sum()))
     return Rows(span, np.ones(len(whole), dtype=bool))
+
+
+def _unlike_readings(
+    times: npt.NDArray[np.float64] | None, recordings: Integers | None, others: list[npt.NDArray[Any]]
+) -> Mask:
+    """Which rows have another value than the reading before of the same channel, recording and time."""
+    found = np.zeros(len(others[0]), dtype=bool)
+    for column in others:
+        flat = column.reshape(len(found), -1)
+        for channel in flat.T if np.issubdtype(flat.dtype, np.floating) else ():
+            held = np.flatnonzero(~np.isnan(channel))
+            if len(held):
+                same, whole = repeats(
+                    None if times is None else times[held],
+                    None if recordings is None else recordings[held],
+                    [channel[held]],
+                )
+                found[held[same & ~whole]] = True
+    return found
 
 
 @dataclass(frozen=True)

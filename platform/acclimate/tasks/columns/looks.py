@@ -14,7 +14,7 @@ import pyarrow as pa
 from acclimate.errors import DataError
 from acclimate.tasks.columns.clock import ClockReader
 from acclimate.tasks.columns.sample import stamps_of
-from acclimate.tasks.columns.words import PARTS, QUANTITIES, QUANTITY, READING, TIME, words
+from acclimate.tasks.columns.words import PARTS, QUANTITIES, QUANTITY, READING, SENSORS, TASK, TIME, words
 from acclimate.tasks.sources import Source
 
 _MOMENT = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}:\d\d|\d{6}"
@@ -56,6 +56,12 @@ def is_dated(files: pd.Series) -> bool:
 def are_numbered(names: pd.Series) -> bool:
     """Whether most names hold a number, as those of devices do and those of classes do not."""
     return bool(names.drop_duplicates().astype(str).str.contains("[0-9]").mean() > 0.5)
+
+
+def are_of_one_thing(names: pd.Series) -> bool:
+    """Whether folders or files are called by the sensors, quantities or sides of one device."""
+    known = names.drop_duplicates().astype(str)
+    return all(words(name) & set(f"{QUANTITIES} {SENSORS}".split()) for name in known)
 
 
 def are_parts(names: pd.Series) -> bool:
@@ -221,9 +227,11 @@ def refuse_quantities(names: pd.Series) -> None:
     """Refuse to take what is measured for who measures it.
 
     Raises:
-        DataError: every name is that of another quantity, as of the channels of one device.
+        DataError: every name is that of another quantity, as of the channels of one device, and the column is
+            not called as devices are.
     """
-    if name_quantities(names):
+    called = words(names.name) & set(TASK.split()) - set(QUANTITY.split())
+    if not called and name_quantities(names):
         known = names.dropna().astype(str).unique()
         raise DataError(
             f"column {names.name!r} names quantities ({', '.join(map(repr, known[:4]))}) and no devices, so "

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from acclimate.errors import DataError
 from acclimate.tasks.columns.looks import is_dated, is_float, is_text, name_quantities
-from acclimate.tasks.columns.words import QUANTITY, READING, TASK, names_one, words
+from acclimate.tasks.columns.words import LABEL, QUANTITY, READING, TASK, names_one, words
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.around import PartAround
@@ -86,8 +86,10 @@ def by_channel(source: Source, readings: Sequence[str], names: tuple[str, ...]) 
 
 
 def _names_channels(values: pd.Series) -> bool:
-    """Whether a column is called so, or each of its values names another quantity."""
-    return bool({*words(values.name), values.name} & set(QUANTITY.split())) or name_quantities(values)
+    """Whether a column is called so, or each of its values names another quantity, and it is no label."""
+    if {*words(values.name), values.name} & set(QUANTITY.split()):
+        return True
+    return not words(values.name) & set(LABEL.split()) and name_quantities(values)
 
 
 def find_readings(frame: pd.DataFrame, device: str | None) -> tuple[str, str, tuple[str, ...]] | None:

@@ -32,6 +32,10 @@ QUANTITIES = (
     "temperature temp humidity pressure flow voltage current power energy co2 speed vibration level ph"
 )
 QUANTITIES += " light illuminance torque rpm frequency acceleration"
+SENSORS = (
+    "accelerometer acc gyroscope gyro magnetometer mag barometer microphone ecg emg eeg ppg gps imu wind"
+)
+SENSORS += " rain left right port starboard front rear"  # or sides, of one device
 READING = "value reading val values measurement"
 PARTS = "train test val valid validation training testing eval dev holdout . data"  # folders of such parts
 PART = "split subset fold partition"  # of an experiment someone made, not of the world

@@ -31,6 +31,8 @@ from acclimate.tasks.sources.types import FILE, is_number
 __all__ = ["Guess", "guess"]
 
 WIDE_TASK, WIDE_VALUE = "series", "value"
+NOTHING = ("unavailable", "unknown", "offline", "error", "err", "invalid", "no data", "undefined")
+"""Words of an entity that measured nothing all the time, as Home Assistant and loggers write them."""
 LISTS = "holds lists: write a column for each channel and a row for each moment, or declare `image_shape`"
 
 
@@ -118,15 +120,21 @@ def _refuse_unlike_tasks(
 ) -> None:
     """Refuse a column that holds numbers of some tasks and nothing but words of others.
 
+    Nothing at all says nothing else, nor do words such as `unavailable`, or those among the numbers.
+
     Raises:
         DataError: there is one: what a door says is no temperature.
     """
     task = declaration["task"]
     for name, (numbers, strange) in spelled.items() if task in frame.columns else ():
         of_numbers = numbers.notna().groupby(frame[task], observed=True).any()
-        if name in declaration["channels"] and strange and not of_numbers.all():
-            one, other = of_numbers.index[of_numbers][0], of_numbers.index[~of_numbers][0]
-            word = frame[name][frame[task] == other].iloc[0]
+        text = frame[name].astype("string").str.strip()
+        among = set(text[frame[task].isin(of_numbers.index[of_numbers])])
+        says = text.isin([word for word in strange if word not in among and word.lower() not in NOTHING])
+        of_words = says.groupby(frame[task], observed=True).any() & ~of_numbers
+        if name in declaration["channels"] and of_numbers.any() and of_words.any():
+            one, other = of_numbers.index[of_numbers][0], of_words.index[of_words][0]
+            word = text[says & (frame[task] == other)].iloc[0]
             raise DataError(
                 f"column {name!r} holds numbers of {one!r} and only words, such as {word!r}, of {other!r}: "
                 "their rows say different things; keep tasks that say the same, or write device and quantity "

@@ -9,6 +9,7 @@ from acclimate.errors import DataError
 from acclimate.tasks.columns.channels import useless
 from acclimate.tasks.columns.looks import (
     are_numbered,
+    are_of_one_thing,
     are_parts,
     counts_down,
     follows_the_week,
@@ -185,7 +186,9 @@ class Guesser(Roles):
         values = self.frame[column]
         if not is_text(values) and not pd.api.types.is_bool_dtype(values):
             return False
-        if column in (FILE, FOLDER) and (are_numbered(values) or are_parts(values)):
+        if column in (FILE, FOLDER) and (
+            are_numbered(values) or are_parts(values) or are_of_one_thing(values)
+        ):
             return False
         time = self.frame[self.found["time"]] if "time" in self.found else None
         dated = time is not None and pd.api.types.is_datetime64_any_dtype(time)

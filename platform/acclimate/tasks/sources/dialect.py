@@ -53,21 +53,25 @@ _BINARY = (
 )
 """How files begin that are called otherwise than they are."""
 LINE_PROTOCOL = "InfluxDB line protocol: export it as CSV, such as with `influx query --raw` or `format=csv`"
-_FIELD = r"[^\s,=]+=(\"[^\"\n]*\"|[^\s,=]+)"
+_FIELD = r"[^\s,=]+=(\"[^\"\n]*\"|[^\s,=\"][^\s,=]*)"
 _POINT = rf"[^\s,=]+(,[^\s,=]+=[^\s,=]+)* {_FIELD}(,{_FIELD})*( \d{{9,19}})?"
 _LEVEL = r"(\b(INFO|DEBUG|TRACE|ERROR|NOTICE)\b|\[(info|debug|warn|error)\])"
-_LOGGED = rf"[^\n,;\t]*[0-9](,[0-9]{{3}})?[^\n,;\t]*{_LEVEL}[^\n]*\n"
+_LOGGED = re.compile(rf"[^\n,;\t]*[0-9](,[0-9]{{3}})?[^\n,;\t]*{_LEVEL}", re.IGNORECASE)
+_LOG = "a log of messages: write what they tell as a table, or as JSON lines"
+_LEVEL_WITHIN = 300
+"""Characters of a line in which a log says how grave its message is; the search is of their square."""
 _NO_TABLE = (
     (r"\s*<(!doctype|html|\?xml)", "a page of the web, or XML: download or export the data itself"),
     (r"version https://git-lfs", "a pointer of Git LFS: fetch the file with `git lfs pull`"),
     (r"# (HELP|TYPE) \w+ ", "what Prometheus scrapes: query it for a time, and save the answer (JSON)"),
     (rf"(#.*\n)*{_POINT}\s*(\n|$)", LINE_PROTOCOL),
-    (rf"({_LOGGED}){{3}}", "a log of messages: write what they tell as a table, or as JSON lines"),
 )
 """How texts begin that hold no table of columns."""
 _CONTROL = re.compile(r"[\x01-\x08\x0e-\x1f]")
 """Of which text has at most a few, such as the one that ends a file of DOS."""
-_NEVER_TEXT = tuple(magic for magic, _ in _BINARY)
+_NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1f]")
+"""What a binary file soon has where text, as a header that begins with `CDF,`, has letters."""
+_RELATION = re.compile(r"(?:[ \t]*(?:%.*)?\n)*[ \t]*@relation", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,9 @@ class Dialect:
             yield f"columns are parted by {_SPOKEN[self.delimiter]}"
         if not self.has_header and self.names[:1] == ("column 1",):
             yield "there is no header: columns are called 'column 1', 'column 2', ..."
+        numbers = [one for one in self.names if one.isdigit()] if self.has_header else []
+        if numbers:
+            yield f"the first line of the table names its columns, some by numbers: {', '.join(numbers[:5])}"
         before = self.skipped - self.has_header - len(self.others)
         if before:
             yield f"{before} line(s) before the table left out"
@@ -120,17 +127,18 @@ def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> 
     Raises:
         DataError: it is not text, or has two columns of one name.
     """
-    if head.startswith(_NEVER_TEXT):
+    if _is_binary(head):
         raise DataError(f"{name}: {_what_binary(head)}")
     encoding = encoding or _encoding(head, whole)
     text = codecs.getincrementaldecoder(encoding)("replace").decode(head, final=whole).rstrip("\0")
     if "\0" in text or len(_CONTROL.findall(text)) > 0.01 * len(text):
         raise DataError(f"{name}: {_what_binary(head)}")
     other = next((told for begins, told in _NO_TABLE if re.match(begins, text, re.IGNORECASE)), None)
+    other = other or (_LOG if _is_log(text) else None)
     if other is not None:
         raise DataError(f"{name}: is {other}")
     escapes = re.search(r'\\"[^,;\t|\r\n"]', text) is not None
-    if re.match(r"(\s*(%.*)?\n)*\s*@relation", text, re.IGNORECASE):
+    if _RELATION.match(text.replace("\r\n", "\n")):
         return _arff(name, encoding, text)
     lines = _whole_cells((text.replace('\\"', '""') if escapes else text).splitlines())
     if not whole and len(lines) > 1:
@@ -160,6 +168,18 @@ def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> 
     others = tuple(line for index, line in enumerate(lines[:begin]) if index != at)
     names = _named(name, header, table[begin:])
     return Dialect(encoding, delimiter, names, skipped + _height(lines[:begin]), begin > 0, others, escapes)
+
+
+def _is_binary(head: bytes) -> bool:
+    """Whether it begins as a binary file does, and not with a text in which these letters come first."""
+    magic = next((magic for magic, _ in _BINARY if head.startswith(magic)), None)
+    return magic is not None and (not magic.isascii() or _NO_TEXT.search(head[:512]) is not None)
+
+
+def _is_log(text: str) -> bool:
+    """Whether each of the first three lines tells a number and then a level, and no cells before it."""
+    first = text.split("\n", 3)
+    return len(first) > 3 and all(_LOGGED.match(line[:_LEVEL_WITHIN]) for line in first[:3])
 
 
 def _arff(name: str, encoding: str, text: str) -> Dialect:
@@ -295,12 +315,22 @@ def _named_by_numbers(rows: list[list[str]], numbers: list[int]) -> bool:
     return rises(rows[0]) and not any(map(rises, rows[1:]))
 
 
+def _counts(cells: list[str]) -> bool:
+    """Whether cells number columns, from 0 or 1 or in even steps, and do not happen to be whole numbers."""
+    if not all(cell.isascii() and cell.isdigit() for cell in cells):
+        return False
+    steps = {int(b) - int(a) for a, b in itertools.pairwise(cells)}
+    if len(cells) < 3:
+        return steps <= {1} and cells[:1] in ([], ["0"], ["1"])
+    return len(steps) == 1 and min(steps) > 0
+
+
 def _unlike_the_rest(rows: list[list[str]], numbers: list[int]) -> bool:
     """Whether columns are called by whole numbers or nothing, and one by a word above cells with digits."""
     digits = re.compile(r"[0-9]")
     names = [rows[0][at] for at in numbers]
     spelled = [cell for cell in names if cell not in MISSING and not _is_number(cell)]
-    if spelled and len({*names}) == len(names) and all(cell.isdigit() for cell in {*names} - {*spelled}):
+    if spelled and len({*names}) == len(names) and _counts([one for one in names if one not in spelled]):
         return True
     if not all(cell in MISSING or cell.isdigit() for cell in (rows[0][at] for at in numbers)):
         return False

@@ -85,8 +85,10 @@ def _lists(value: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
 
 def _points(series: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """A row for each point of a series as Prometheus answers with it; other objects as they are."""
-    if not isinstance(series.get("metric"), dict) or not {"value", "values"} & set(series):
+    points = series.get("values", [series["value"]] if "value" in series else None)
+    pairs = isinstance(points, list) and all(isinstance(one, list) and len(one) == 2 for one in points)
+    if not isinstance(series.get("metric"), dict) or not pairs:
         yield series
         return
-    for timestamp, value in series.get("values") or [series["value"]]:
+    for timestamp, value in points or ():
         yield {**series["metric"], "timestamp": timestamp, "value": float(value)}
