@@ -58,7 +58,8 @@ def test_few_devices_that_differ_keep_the_budget_by_a_wider_margin():
     for devices in (alike, apart):
         threshold = threshold_within(devices, HOUR)
         rates.append(np.mean([false_alarms(*one, threshold, 2) / 10 for one in devices]))
-    assert rates[1] < 0.6 * rates[0] < 30
+    assert rates[0] <= 30
+    assert rates[1] < 0.6 * rates[0]
 
 
 @pytest.mark.parametrize(("freedom", "tails"), [(2.0, (1.0, 1.5, 2.0, 3.0)), (np.inf, (10.0, 30.0, 100.0))])
