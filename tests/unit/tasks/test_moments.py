@@ -53,7 +53,7 @@ def test_is_read_as_it_was_meant(form):
 
 @pytest.mark.parametrize(
     ("written", "hours"),
-    [("+0200", 2), ("-03:30", -3.5), ("CET", 1), ("CEST", 2), ("EDT", -4), ("GMT+05:30", 5.5)],
+    [("+0200", 2), ("-03:30", -3.5), ("CET", 1), ("CEST", 2), ("PDT", -7), ("GMT+05:30", 5.5)],
 )
 def test_zones_by_offset_or_by_letters_that_name_one(written, hours):
     found, clock = read(moments().dt.strftime(f"%d.%m.%Y %H:%M:%S {written}"))
@@ -116,8 +116,87 @@ def test_an_order_that_nothing_shows_is_refused_until_a_person_says_it(times):
         ("2026-01-27 13:00 PM", "no time"),
         ("yesterday at 10:00", "no time"),
         ("1/2/3/4 10:00", "no time"),
+        ("2026-01-31 14.5", "no time"),
+        ("31.01.2026 14:00:00:5", "no time"),
+        ("2026-01-31-14-00-00-50", "no time"),
+        ("31.01.2026 14:00 -99:99", "-99:99 names no zone"),
+        *(
+            (f"27.01.2026 10:00 {zone}", f"{zone} names no zone, or several")
+            for zone in ("EST", "MST", "PST")
+        ),
     ],
 )
 def test_what_is_no_moment_is_refused(text, why):
     with pytest.raises(DataError, match=f"holds '.*', {why}"):
         read([text])
+
+
+def test_a_time_of_day_in_brackets_is_none_to_leave_out():
+    with pytest.raises(DataError, match=r"1: .* holds '05.01.2026 \(15h\)', no time"):
+        read(["05.01.2026 (14:00)", "05.01.2026 (15h)"])
+
+
+NAMES = """
+decanter-05   dec05         outlet_01     outlet_2001   generator 01  Gen-10        Mark 12       marker 2001
+set 10        SET-16        out 10        maiden 2021   WTG-2021-07   SN2021-05     PV 2019/3     Q4 2025
+T1 2026       2026-W05      KW 5 2026     CW 05-2026    SN-2021-05-03  monitor 2021-05            10.1.20.1
+10.1.20.12    Monitor 5.1.2026            mayor 5 2026  v5.1.2026     2026-01-31 上午 10:00
+"""
+
+
+@pytest.mark.parametrize("text", re.split(r"\s{2,}|\n", NAMES.strip()))
+def test_a_name_with_numbers_is_no_moment(text):
+    with pytest.raises(DataError, match=r"holds '.*', no time"):
+        read([text])
+
+
+@pytest.mark.parametrize("text", ["Jan 26 14:00:01", "26 Jan 14:00:01", "<Jan 26 14:00:01>"])
+def test_a_month_and_a_day_without_a_year_are_refused(text):
+    with pytest.raises(DataError, match="no time"):
+        read([text])
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("May 2026", "2026-05-01"),
+        ("Sept 5, 2026", "2026-09-05"),
+        ("5. März 2026 14:00 Uhr", "2026-03-05 14:00"),
+        ("31/01/2026 à 14h30", "2026-01-31 14:30"),
+        ("31 de enero de 2026", "2026-01-31"),
+        ("2026年1月31日 9时5分", "2026-01-31 09:05"),
+        ("31.01.2026 14 Uhr", "2026-01-31 14:00"),
+        ("26 août 2026 14:00", "2026-08-26 14:00"),
+        ("Sat Jan 31 2026 14:00:00 GMT+0100 (Central European Standard Time)", "2026-01-31 13:00"),
+        ("Saturday, 31 January 2026 14:00:00 CET", "2026-01-31 13:00"),
+    ],
+)
+def test_words_of_the_calendar_are_read(text, meant):
+    assert read([text])[0] == [pd.Timestamp(meant).timestamp()]
+
+
+def test_a_short_year_may_come_before_the_name_of_a_month():
+    times = moments(31, "1D", pd.Timestamp("2026-01-01"))
+    found, _ = read(times.dt.strftime("%y-%b-%d"))
+    np.testing.assert_array_equal(found, times.map(pd.Timestamp.timestamp))
+    assert read(["26-Jan-31"])[0] == [pd.Timestamp("2031-01-26").timestamp()]
+    assert read(["26-Jan-31"], "year first")[0] == [pd.Timestamp("2026-01-31").timestamp()]
+
+
+def visits(form: str) -> list[str]:
+    """A day of every month, at some hours of it."""
+    days = [pd.Timestamp(2025, month, 1, hour) for month in range(1, 13) for hour in range(8, 19, 2)]
+    return [day.strftime(form) for day in days]
+
+
+def test_visits_once_a_month_are_no_days_that_follow_on_each_other():
+    with pytest.raises(DataError, match="day and month cannot be told apart"):
+        read(visits("%d/%m/%Y %H:%M"))
+    found, _ = read(visits("%d.%m.%Y %H:%M"))
+    assert found[-1] == pd.Timestamp("2025-12-01 18:00").timestamp()
+
+
+def test_the_time_of_day_may_come_with_later_rows():
+    for rows in (["5.1.2026", "13.1.2026 10:00"], ["1/5/2026", "1/13/2026 10:00:00"]):
+        found, _ = read(rows, batches=2)
+        assert found.tolist() == [pd.Timestamp(one).timestamp() for one in ("2026-01-05", "2026-01-13 10:00")]

@@ -67,6 +67,23 @@ def test_a_signal_called_time_is_no_clock():
     assert declared["channels"] == ["DE_time", "FE_time"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["decanter-{:02d}", "set 20{:02d}", "Gen-{:02d}", "WTG-2021-{:02d}", "2021-{:02d}", "Set 16 {:02d}"],
+)
+def test_names_that_begin_like_months_name_devices_and_programs(name):
+    names = fleet().device.str[1:].astype(int).map(lambda one: name.format(one + 1))
+    frame = fleet().assign(asset=names)
+    declared = guess(from_frame(frame.drop(columns=["device", "time"])), {}).declaration
+    assert declared["task"] == "asset"
+    assert declared.get("time") != "asset"
+    program = frame.assign(
+        program=frame.state.map({one: name.format(at + 1) for at, one in enumerate(frame.state.unique())})
+    )
+    guessed = guess(from_frame(program.drop(columns=["state", "asset"])), {"label": "program"})
+    assert (guessed.declaration["time"], guessed.declaration["label"]) == ("time", "program")
+
+
 def test_whole_numbers_of_any_size_are_no_moments():
     frame = fleet().assign(
         memory=lambda one: 2_000_000_000 + (1e6 * noise(len(one))).astype(int), capacity=4_000_787_030_016
@@ -78,6 +95,41 @@ def test_whole_numbers_of_any_size_are_no_moments():
         columns="time"
     )
     assert guess(from_frame(clock.rename(columns={"tick_of": "unix"})), {}).declaration["time"] == "unix"
+
+
+@pytest.mark.parametrize("name", ["when", "sent_at", "unix"])
+@pytest.mark.parametrize("order", ["newest first", "shuffled"])
+def test_whole_epochs_may_come_in_any_order(name, order):
+    frame = fleet().assign(**{name: lambda one: one.time.map(pd.Timestamp.timestamp).astype(int)})
+    frame = frame.drop(columns="time")
+    frame = frame.iloc[::-1] if order == "newest first" else frame.sample(frac=1, random_state=1)
+    assert guess(from_frame(frame.reset_index(drop=True)), {}).declaration["time"] == name
+
+
+@pytest.mark.parametrize("name", ["when", "sent_at", "receivedAt"])
+def test_whole_epochs_of_uneven_steps_may_come_shuffled_where_a_name_says_so(name):
+    uneven = 1_767_600_000 + np.sort(np.random.default_rng(3).choice(40_000, 360, replace=False))
+    frame = fleet().assign(**{name: uneven}).drop(columns="time").sample(frac=1, random_state=1)
+    assert guess(from_frame(frame.reset_index(drop=True)), {}).declaration["time"] == name
+
+
+@pytest.mark.parametrize("name", ["time", "seconds"])
+def test_fractional_seconds_may_come_newest_first(name):
+    uneven = np.cumsum(np.random.default_rng(2).exponential(size=360)).round(3)
+    frame = fleet().assign(**{name: uneven}).drop(columns=[one for one in ["time"] if one != name])
+    declared = guess(from_frame(frame.iloc[::-1].reset_index(drop=True)), {}).declaration
+    assert declared["time"] == name
+
+
+def test_a_number_of_a_cycle_with_letters_is_no_moment():
+    frame = fleet().assign(cycle_id=[f"CYC{1_000_000 + at}" for at in range(360)]).drop(columns="time")
+    declared = guess(from_frame(frame), {}).declaration
+    assert "time" not in declared
+
+
+def test_a_folder_called_by_a_year_is_said_to_hold_text():
+    told = guess(from_frame(fleet().assign(folder="2024", place="x")), {}).left_out["folder"]
+    assert "float64" not in told
 
 
 def test_a_header_of_numbers_and_words(tmp_path):

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from acclimate.errors import DataError
 from acclimate.tasks.columns.arrays import Where
 from acclimate.tasks.columns.days import Days
-from acclimate.tasks.columns.patterns import order, spoken
+from acclimate.tasks.columns.patterns import is_dotted, is_named, order, reaches, spoken
 from acclimate.tasks.columns.words import TIME, words
 from acclimate.tasks.columns.written import DIGITS, ISO, digits_of, fits, forms, of_digits, parsed
 from acclimate.tasks.sources.types import first_failing
@@ -177,7 +177,7 @@ class ClockReader:
         if self._forms is None and not self._units:
             every = forms(_longest(values))
             known = [form for form in every if not self.dates or order(form) in ("", self.dates)]
-        fitting = _fitting(values, known)
+        fitting = _fitting(values, known) or self._with_time_of_day(values)
         if not fitting:
             as_before = " written as the rows before" if self._forms or self._units else ""
             raise _no_time(self.column, values, known, where, as_before)
@@ -186,6 +186,19 @@ class ClockReader:
         if len({order(form) for form in fitting} - {""}) > 1:
             for form in filter(order, fitting):
                 self._readings.setdefault(form, Days()).see(_seconds(parsed(values.drop_null(), form)))
+
+    def _with_time_of_day(self, values: Any) -> list[str]:
+        """The forms of rows with a time of day, where those before are midnights that leave it out."""
+        longer = {
+            form: shorter
+            for form in _fitting(values, list(forms(_longest(values))))
+            for shorter in self._forms or []
+            if reaches(form, shorter)
+        }
+        self._readings = {
+            form: self._readings[short] for form, short in longer.items() if short in self._readings
+        }
+        return list(longer)
 
     def clock(self) -> Clock:
         """How the column is read.
@@ -211,13 +224,19 @@ class ClockReader:
         Raises:
             DataError: they do not show it.
         """
-        told = {order(form): days.days for form, days in self._readings.items()}
-        if all(days == next(iter(told.values())) for days in told.values()):
-            return next(iter(self._readings)), ""
-        sure = [form for form, days in self._readings.items() if days.follow(self._readings.values())]
+        dotted = [form for form in self._readings if is_dotted(form) and order(form) == "month first"]
+        readings = {form: days for form, days in self._readings.items() if form not in dotted}
+        first = next(iter(readings.values()))
+        if all(days.days == first.days for days in readings.values()):
+            return next(iter(readings)), ""
+        sure = [form for form, days in readings.items() if days.follow(readings.values())]
         if len(sure) == 1:
             return sure[0], f", {order(sure[0])}: so the days follow on each other"
-        ends = ", ".join(f"{np.datetime64(max(days), 'D')} ({way})" for way, days in told.items())
+        if all(map(is_named, readings)):
+            return next(iter(readings)), ", day first: as nearly everybody writes it"
+        ends = ", ".join(
+            f"{np.datetime64(max(days.days), 'D')} ({order(form)})" for form, days in self._readings.items()
+        )
         raise DataError(
             f"time column {self.column!r}: day and month cannot be told apart: its last day may be {ends}: "
             "say it with `dates`, such as `dates: day first`, or --dates"

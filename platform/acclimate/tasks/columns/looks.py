@@ -17,7 +17,7 @@ from acclimate.tasks.columns.sample import stamps_of
 from acclimate.tasks.columns.words import PARTS, QUANTITIES, QUANTITY, READING, SENSORS, TASK, TIME, words
 from acclimate.tasks.sources import Source
 
-_MOMENT = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}:\d\d|\d{6}"
+_MOMENT = r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}:\d\d|^\d{6,}[^\dA-Za-z]|\d{8}T"
 _DATE_AND_TIME = r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]+\d{1,2}:\d\d"
 """What is so written is a time, whatever its column is called."""
 _POINTS = "N Nne Ne Ene E Ese Se Sse S Ssw Sw Wsw W Wnw Nw Nnw"
@@ -81,7 +81,7 @@ def why_no_number(values: pd.Series) -> str:
             return "holds JSON as text: write its fields as columns of their own"
         told = f"holds text such as {first!r}, not numbers"
         texts = values.dropna().astype(str)
-        if texts.str.fullmatch(r"[-+]?\d+").all():
+        if texts.str.fullmatch(r"[-+]?\d{16,}").any() and texts.str.fullmatch(r"[-+]?\d+").all():
             return f"holds whole numbers that no float64 keeps, such as {first!r}"
         numbers = texts.str.fullmatch(_NUMBER_FIRST)
         if numbers.mean() > 0.5 and not numbers.all():

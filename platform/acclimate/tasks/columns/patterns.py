@@ -7,17 +7,31 @@ can be read in several orders, there is one for each.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-_ENGLISH = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_OTHERS = (
-    "mär=3 mrz=3 mai=5 okt=10 dez=12 ene=1 abr=4 ago=8 dic=12 fév=2 fev=2 avr=4 aoû=8 déc=12 gen=1 mag=5"
+_MONTHS_OF = (
+    "january jan januar januari jänner janvier janv janeiro gennaio gen enero ene",
+    "february feb februar februari février fevrier fév fev févr fevr febrero febbraio fevereiro",
+    "march mar märz mär mrz maart mrt maa mars marzo março",
+    "april apr avril avr abril abr aprile",
+    "may mai mayo maggio mag maio mei",
+    "june jun juni juin junio giugno giu junho",
+    "july jul juli juillet juil julio luglio lug julho",
+    "august aug augustus août aout aoû agosto ago",
+    "september sep sept septembre septiembre setiembre settembre setembro set",
+    "october oct oktober okt octobre octubre ottobre ott outubro out",
+    "november nov novembre noviembre novembro",
+    "december dec dezember dez décembre decembre déc diciembre dicembre dic dezembro",
 )
-_OTHERS += " giu=6 lug=7 set=9 ott=10 juin=6 juil=7 mrt=3 mei=5 maa=3 out=10"
-_MONTHS = {name: at + 1 for at, name in enumerate(_ENGLISH)}
-_MONTHS |= {name: int(number) for name, _, number in (one.partition("=") for one in _OTHERS.split())}
-"""Months by how their names begin in English, German, Spanish, French, Italian, Portuguese and Dutch."""
-_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_MONTHS = {name: at + 1 for at, names in enumerate(_MONTHS_OF) for name in names.split()}
+"""In English, German, Spanish, French, Italian, Portuguese and Dutch, whole and as people cut them short."""
+_ENGLISH_DAYS = "mon tue tues wed thu thur thurs fri sat sun"
+_ENGLISH_DAYS += " monday tuesday wednesday thursday friday saturday sunday"
+_WEEKDAYS = frozenset(_ENGLISH_DAYS.split())
+_IN_DATES = "年 月 日 년 월 일 de del di den der le the of"
+_BEHIND_DATES = "t h uhr à a at um om kl uur 時 时 分 秒 点 點 日 시 분 초 일 min m s de le"
+_DATE_WORDS, _CLOCK_WORDS = frozenset(_IN_DATES.split()), frozenset(_BEHIND_DATES.split())
+"""What is written between the parts of a date, and behind it; any other word may be a thing's name."""
 
 ZONE = r"(?P<zone>[Zz]|(?:UTC|GMT)?[+-][0-9]{1,2}(?::?[0-9]{2})?|[A-Z]{2,5})"
 _YEAR, _SHORT_YEAR = r"(?P<year>[0-9]{4})", r"(?P<year>[0-9]{2})"
@@ -27,13 +41,21 @@ _PACKED = _YEAR + r"(?P<month>[0-9]{2})(?P<day>[0-9]{2})"
 _WEEK = _YEAR + r"-?W(?P<week>[0-9]{2})-?(?P<weekday>[1-7])"
 _OF_YEAR = _YEAR + r"-(?P<yearday>[0-9]{3})"
 _FRACTION = r"(?P<fraction>[0-9]{1,9})"
-_CLOCK = (
-    rf"(?P<hour>[0-9]{{1,2}}):(?P<minute>[0-9]{{1,2}})(?::(?P<second>[0-9]{{1,2}})(?:[.,:]{_FRACTION})?)?"
-)
+_PARTED = r"(?P<fraction>[.,][0-9]{1,9}|:(?:[0-9]{3}){1,3})?"
+_CLOCK = rf"(?P<hour>[0-9]{{1,2}}):(?P<minute>[0-9]{{1,2}})(?::(?P<second>[0-9]{{1,2}}){_PARTED})?"
 _PACKED_CLOCK = rf"(?P<hour>[0-9]{{2}})(?P<minute>[0-9]{{2}})(?:(?P<second>[0-9]{{2}})(?:[.,]{_FRACTION})?)?"
 _WEEKDAY = r"\pL{2,9}\.?"
 _HALF = r"(?P<half>[AaPp]\.?\s?[Mm]\.?)"
-_STEPS = (r"(?P<hour>[0-9]{1,2})", r"(?P<minute>[0-9]{1,2})", r"(?P<second>[0-9]{1,2})", _FRACTION)
+_STEPS = (
+    r"(?P<hour>[0-9]{1,2})",
+    r"(?P<minute>[0-9]{1,2})",
+    r"(?P<second>[0-9]{1,2})",
+    r"(?P<fraction>(?:[0-9]{3}){1,3})",  # of 5 and 50 nobody knows what they count
+)
+_TWO_DIGITS = "[0-9]{2}"
+"""Of what stands behind a point, for 14.5 may be half past two."""
+_REMARK = r"\s*(?:[\[(][^0-9]*[\])])?"
+"""Says a zone once more."""
 _SPOKEN = {
     _CLOCK: "hour:minute",
     _PACKED_CLOCK: "hourminute",
@@ -49,7 +71,9 @@ _SPOKEN = {
     _HALF: " AM or PM",
     _WEEKDAY: "weekday",
     **dict(zip(_STEPS, ("hour", "minute", "second", "fraction"), strict=True)),
-    r"\s*(?:[\[(].*[\])])?\s*$": "",
+    **{f"(?P<{part}>{_TWO_DIGITS})": part for part in ("minute", "second")},
+    _REMARK: "",
+    r"\s*$": "",
     r"^\s*": "",
     r"\s+": " ",
     r"\s*": "",
@@ -76,7 +100,9 @@ _HALF_OF_DAY = re.compile("[AaPp][Mm]")
 
 def patterns(example: str) -> Iterator[str]:
     """Every way to read an example of a moment; none where it is no moment."""
-    pieces = _pieces(example.strip())
+    pieces = _pieces(_without_remark(example.strip()))
+    if any(kind == "word" for kind, _ in pieces) or _is_lone_number(pieces):
+        return
     dates = [at for at, (kind, _) in enumerate(pieces) if kind in ("date", "name", "number")]
     for order in _orders([pieces[at] for at in dates]):
         made = dict(zip(dates, order, strict=True))
@@ -85,12 +111,22 @@ def patterns(example: str) -> Iterator[str]:
         begin = _may_end_before(kinds)
         if begin is not None:
             texts = [*texts[:begin], "(?:", *texts[begin:], ")?"]
-        yield rf"^\s*{''.join(texts)}\s*(?:[\[(].*[\])])?\s*$"
+        yield rf"^\s*{''.join(texts)}{_REMARK if 'zone' in kinds else ''}\s*$"
+
+
+def _is_lone_number(pieces: Sequence[tuple[str, str]]) -> bool:
+    """Whether one number stands behind a date, as in the address 10.1.20.1, and nothing calls it an hour."""
+    kinds = [kind for kind, _ in pieces]
+    if kinds.count("step") != 1:
+        return False
+    return not any(kind == "half" or text.isalpha() for kind, text in pieces[kinds.index("step") :])
 
 
 def order(pattern: str) -> str:
     """Whether day, month or year comes first; empty where the pattern leaves no doubt."""
-    if any(sure in pattern for sure in (_NAME, _PACKED, _WEEK, _OF_YEAR)) or _DAY not in pattern:
+    if any(sure in pattern for sure in (_PACKED, _WEEK, _OF_YEAR)) or _DAY not in pattern:
+        return ""
+    if is_named(pattern) and not is_short(pattern):
         return ""
     if pattern.index("<year>") < pattern.index("<day>") and _YEAR in pattern:
         return ""
@@ -105,6 +141,24 @@ def is_short(pattern: str) -> bool:
 def is_named(pattern: str) -> bool:
     """Whether months are written by name."""
     return _NAME in pattern
+
+
+def is_dotted(pattern: str) -> bool:
+    """Whether points part day, month and year, which nobody does who writes the month first."""
+    return rf"{_MONTH}\.{_DAY}" in pattern or rf"{_DAY}\.{_MONTH}" in pattern
+
+
+def is_vague(pattern: str) -> bool:
+    """Whether names of things are written so too: a month with a year, or `Set 16 03`, and nothing more."""
+    if "<hour>" in pattern or not pattern.startswith("^"):
+        return False
+    of_month = "<month>" in pattern and "<day>" not in pattern
+    return of_month or (is_short(pattern) and pattern.startswith(rf"^\s*{_NAME}"))
+
+
+def reaches(longer: str, shorter: str) -> bool:
+    """Whether a pattern is another with a time of day behind it that may be left out."""
+    return longer.startswith(shorter.removesuffix(r"\s*$") + "(?:")
 
 
 def spoken(pattern: str) -> str:
@@ -128,9 +182,17 @@ def _pieces(text: str) -> list[tuple[str, str]]:
         else:
             found = _TOKEN.match(text, at)
             assert found is not None  # `other` takes anything
-            pieces.append(_piece(found.lastgroup or "", found[0], kinds))
+            behind_point = bool(pieces) and pieces[-1][1] in (r"\.", ",")
+            pieces.append(_piece(found.lastgroup or "", found[0], kinds, behind_point))
         at = found.end()
     return pieces
+
+
+def _without_remark(text: str) -> str:
+    """Without what is said in brackets behind a zone, such as the zone's name."""
+    found = re.search(_REMARK + r"\s*$", text)
+    bare = text[: found.start()] if found is not None else text
+    return bare if any(kind == "zone" for kind, _ in _pieces(bare)) else text
 
 
 def _zone(text: str, at: int, kinds: Sequence[str]) -> re.Match[str] | None:
@@ -152,7 +214,7 @@ def _is_dated(kinds: Sequence[str]) -> bool:
     return "date" in kinds or sum(kind in ("number", "name") for kind in kinds) >= 3
 
 
-def _piece(kind: str, text: str, before: Sequence[str]) -> tuple[str, str]:
+def _piece(kind: str, text: str, before: Sequence[str], behind_point: bool) -> tuple[str, str]:
     timed = "clock" in before or "step" in before
     if kind == "clock" and not timed:
         return "clock", _CLOCK
@@ -160,27 +222,29 @@ def _piece(kind: str, text: str, before: Sequence[str]) -> tuple[str, str]:
         return "date", {"packed": _PACKED, "week": _WEEK, "ofyear": _OF_YEAR}[kind]
     steps = before.count("step")
     if kind == "number" and _is_dated(before) and "clock" not in before and steps < len(_STEPS):
-        return "step", _STEPS[steps]
+        return "step", _STEPS[steps].replace("[0-9]{1,2}", _TWO_DIGITS if behind_point else "[0-9]{1,2}")
     if kind == "number":
         return "number", text
     if kind == "half" and timed:
         return "half", _HALF
+    if kind == "word" and "zone" in before and text.isupper():
+        return "mark", text  # names the zone once more
     if kind == "word":
-        return _word(text)
+        return _word(text, _CLOCK_WORDS if timed or _is_dated(before) else _DATE_WORDS if before else ())
     return ("blank", r"\s+") if kind == "blank" else ("mark", re.escape(text))
 
 
-def _word(text: str) -> tuple[str, str]:
-    if month(text) and len(text) > 2:
+def _word(text: str, known: Collection[str]) -> tuple[str, str]:
+    """What a word of a moment says; `word` where it may be part of a name."""
+    if month(text):
         return "name", text
-    if text.lower()[:3] in _WEEKDAYS and len(text) > 2:
+    if text.lower() in _WEEKDAYS:
         return "weekday", _WEEKDAY
-    return "mark", re.escape(text)
+    return "mark" if text.lower() in known else "word", re.escape(text)
 
 
 def month(text: str) -> int | None:
-    lower = text.lower()
-    return _MONTHS.get(lower[:4], _MONTHS.get(lower[:3]))
+    return _MONTHS.get(text.lower())
 
 
 def _orders(tokens: Sequence[tuple[str, str]]) -> Iterator[tuple[str, ...]]:
@@ -197,10 +261,12 @@ def _orders(tokens: Sequence[tuple[str, str]]) -> Iterator[tuple[str, ...]]:
         return
     if "name" in kinds:
         year = full[0] if full else len(tokens) - 1
-        if kinds[year] == "name":
+        if kinds[year] == "name" or (len(tokens) == 2 and not full):
             return
         roles = {kinds.index("name"): _NAME, year: _YEAR if full else _SHORT_YEAR}
         yield tuple(roles.get(at, _DAY) for at in range(len(tokens)))
+        if not full and kinds[1] == "name" and lengths[0] == 2:
+            yield _SHORT_YEAR, _NAME, _DAY
     elif len(tokens) == 2:
         if full:
             yield (_YEAR, _MONTH) if full == [0] else (_MONTH, _YEAR)

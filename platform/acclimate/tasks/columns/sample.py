@@ -12,12 +12,15 @@ import pyarrow.compute as pc
 
 from acclimate.errors import DataError
 from acclimate.tasks.columns.clock import Clock, guess_clock, may_be_clock
-from acclimate.tasks.columns.words import TIME, words
+from acclimate.tasks.columns.patterns import is_vague
+from acclimate.tasks.columns.words import TIME, WHEN, words
 from acclimate.tasks.sources import Source
 
 SAMPLE_ROWS = 400_000
 SAMPLE_CELLS = 16_000_000
 """At most, whatever the number of columns: 128 MB as float64."""
+EVEN = 0.7
+"""Share of the steps that are like the usual one from which on numbers are a clock's."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,10 @@ def _stamps(name: str, values: Any, dates: str | None) -> Any:
     if clock is None or not clock.dated:
         return None
     named = bool(words(name) & set(TIME.split()))
-    if not named and (_is_float(values) or clock.form == "digits" or not _runs_on(known)):
-        return None  # a number such as 20260131 may name something, or be measured
+    if not named and (
+        _is_float(values) or clock.form == "digits" or is_vague(clock.form) or not _runs_on(name, known)
+    ):
+        return None  # 20260131 or `Set 2010` may name something, or a number be measured
     return stamps_of(clock, values)
 
 
@@ -97,13 +102,21 @@ def stamps_of(clock: Clock, values: Any) -> Any:
     return stamps
 
 
-def _runs_on(values: Any) -> bool:
-    """Whether text is written as moments are, or whole numbers change and rise as a clock does."""
-    if pa.types.is_string(values.type):
+def _runs_on(name: str, values: Any) -> bool:
+    """Whether text is written as moments are, or whole numbers change as a clock does, in whatever order.
+
+    They nearly all rise or fall, or a name says when something was, or they are even steps apart.
+    """
+    if pa.types.is_string(values.type) or words(name) & set(WHEN.split()):
         return True
-    steps = np.diff(values.to_numpy(zero_copy_only=False).astype(np.float64))
-    steps = steps[steps != 0]
-    return len(steps) > 0 and float((steps > 0).mean()) > 0.75
+    numbers = values.to_numpy(zero_copy_only=False).astype(np.float64)
+    steps = np.diff(numbers)
+    rises = steps[steps != 0] > 0
+    if len(rises) == 0:
+        return False
+    apart = np.diff(np.unique(numbers))
+    even = float((np.abs(apart - np.median(apart)) <= 0.5 * np.median(apart)).mean()) > EVEN
+    return even or max(rises.mean(), 1 - rises.mean()) > 0.75
 
 
 def _is_float(values: Any) -> bool:

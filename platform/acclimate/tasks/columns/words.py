@@ -15,6 +15,7 @@ OF_DAY = "time timestamp hour minute"
 LATER = (
     "uploaded received updated inserted ingested modified created stored logged end ended"  # than measured
 )
+WHEN = "at when"  # and not `sent`, for bytes are
 RECORDING = "recording session run trial segment sequence bout"
 LABEL = (
     "label class activity state status fault failure mode exercise gesture condition category event anomaly"

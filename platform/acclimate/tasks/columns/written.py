@@ -20,10 +20,10 @@ DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 ISO = ("ISO 8601 with a zone", "ISO 8601")
 
 
-_AHEAD = "Z=0 UTC=0 GMT=0 UT=0 WET=0 WEST=1 CET=1 CEST=2 MET=1 MEST=2 MEZ=1 MESZ=2 EET=2 EEST=3 MSK=3 EST=-5"
-_AHEAD += " EDT=-4 CDT=-5 MST=-7 MDT=-6 PST=-8 PDT=-7 JST=9 KST=9 AEST=10 AEDT=11 NZST=12 NZDT=13"
+_AHEAD = "Z=0 UTC=0 GMT=0 UT=0 WET=0 WEST=1 CET=1 CEST=2 MET=1 MEST=2 MEZ=1 MESZ=2 EET=2 EEST=3 MSK=3"
+_AHEAD += " CDT=-5 MDT=-6 PDT=-7 JST=9 KST=9 AEST=10 AEDT=11 NZST=12 NZDT=13"
 _ZONES = {name: 60 * int(hours) for name, _, hours in (one.partition("=") for one in _AHEAD.split())}
-"""Minutes ahead of UTC where letters name one zone; CST, IST and BST name several."""
+"""Minutes ahead of UTC where letters name one zone; CST, EST, EDT, MST, PST, IST and BST name several."""
 _DAY_US = 86_400_000_000
 
 
@@ -99,8 +99,9 @@ def _by_pattern(values: Any, pattern: str) -> Any:
         seconds = seconds - 60 * _numbers(groups.texts("zone", "Z"), _minutes_ahead)
     micros = 1_000_000 * (86_400 * _days(groups) + seconds)
     if "fraction" in groups:
-        digits = pc.utf8_length(groups.texts("fraction", "0")).to_numpy(zero_copy_only=False)
-        fraction = groups.number("fraction", 0, 0, 999_999_999)
+        texts = pc.utf8_ltrim(groups.texts("fraction", "0"), ".,:")
+        digits = pc.utf8_length(texts).to_numpy(zero_copy_only=False)
+        fraction = pc.cast(texts, pa.int64()).to_numpy(zero_copy_only=False)
         micros = micros + np.round(fraction * 10.0 ** (6 - digits)).astype(np.int64)
     absent = pc.is_null(values).to_numpy(zero_copy_only=False)
     return pa.array(micros, pa.timestamp("us"), mask=absent)
@@ -158,10 +159,11 @@ def _minutes_ahead(zone: str) -> int:
     Raises:
         pyarrow.ArrowInvalid: the letters name no zone, or several.
     """
-    offset = re.fullmatch(r"(?:UTC|GMT)?([+-])(\d{1,2}):?(\d{2})?", zone)
+    offset = re.fullmatch(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::(\d\d)|(?<=\d\d)(\d\d))?", zone)
     if offset is not None:
-        minutes = 60 * int(offset[2]) + int(offset[3] or 0)
-        return -minutes if offset[1] == "-" else minutes
+        hours, minutes = int(offset[2]), int(offset[3] or offset[4] or 0)
+        if hours <= 14 and minutes < 60:
+            return (-1 if offset[1] == "-" else 1) * (60 * hours + minutes)
     if zone.upper() not in _ZONES:
         raise pa.ArrowInvalid(f"{zone} names no zone, or several")
     return _ZONES[zone.upper()]

@@ -22,7 +22,7 @@ from acclimate.tasks.columns.looks import (
     refuse_quantities,
 )
 from acclimate.tasks.columns.rhythm import Rhythm
-from acclimate.tasks.columns.sample import Sample
+from acclimate.tasks.columns.sample import EVEN, Sample
 from acclimate.tasks.columns.words import (
     LABEL,
     LATER,
@@ -41,8 +41,6 @@ from acclimate.tasks.sources.types import FILE, FOLDER
 
 SELDOM = 0.05
 """Share of the rows whose moment may come twice."""
-EVEN = 0.7
-"""Share of the steps that are like the usual one from which on numbers are a clock's."""
 ROLES = ("task", "group", "time", "recording", "label", "target")
 
 
@@ -178,7 +176,7 @@ class Roles:
     def _runs(self, column: str) -> bool:
         """Whether a number can be a clock: what falls as often as it rises, in all steps, is measured."""
         values, owners = self.frame[column], self.frame[self.found["task"]]
-        if not is_float(values) or mostly_rises(values, owners):
+        if not is_float(values) or mostly_rises(values, owners) or mostly_rises(-values, owners):
             return True
         steps = values.sort_values().groupby(owners, observed=True).diff().dropna()
         steps = steps[steps > 0]
