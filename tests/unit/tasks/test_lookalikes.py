@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from acclimate.errors import DataError
-from acclimate.tasks import from_files, from_frame
+from acclimate.tasks import RecordingSchema, build_in_memory, from_files, from_frame
 from acclimate.tasks.guessing.guess import guess
 from acclimate.tasks.sources.dialect import detect
 from tests.support.fleets import as_written, csv, fleet, opened
@@ -121,3 +121,17 @@ def test_readings_of_one_channel_and_moment_that_differ_are_counted(tmp_path):
     again = long[(long.sensor == "flow") & (long.time == np.datetime64("2026-01-10T00:05"))]
     pool, _ = opened(csv(tmp_path, pd.concat([long, again.assign(value=99.0)])))
     assert [line for line in pool.info.intake if told in line] == [f"{told}: {len(again)} row(s)"]
+
+
+def test_a_file_of_each_folder_stays_a_task_of_its_own(tmp_path):
+    for (device, state), rows in fleet().groupby(["device", "state"]):
+        (tmp_path / state).mkdir(exist_ok=True)
+        rows.drop(columns=["device", "state"]).to_csv(tmp_path / state / f"{device}.csv", index=False)
+    _, declared = opened(tmp_path)
+    assert (declared["task"], declared["label"]) == ("filename", "folder")
+    source = from_files(str(tmp_path))
+    schema = RecordingSchema.from_dict({**declared, "task": "file"})
+    assert len(build_in_memory(source, schema).task_ids) == 12
+    declared = guess(source, {"task": "file"}).declaration
+    assert declared["task"] == "file"
+    assert "filename" not in declared.values()

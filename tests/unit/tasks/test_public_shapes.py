@@ -29,12 +29,12 @@ def placed(folder: Path, frame: pd.DataFrame, name) -> Path:
 
 def test_files_called_by_classes_in_folders_of_devices(tmp_path):
     _, declared = opened(placed(tmp_path, fleet(), lambda device, state: f"{device}/{state}.csv"))
-    assert (declared["task"], declared["label"]) == ("folder", "file")
+    assert (declared["task"], declared["label"]) == ("folder", "filename")
 
 
 def test_files_called_by_devices_in_folders_of_classes(tmp_path):
     pool, declared = opened(placed(tmp_path, fleet(), lambda device, state: f"{state}/{device}.csv"))
-    assert (declared["task"], declared["label"]) == ("file", "folder")
+    assert (declared["task"], declared["label"]) == ("filename", "folder")
     assert pool.info.labels == ("idle", "run")
     as_written(pool, fleet(), ["pressure", "flow"])
 

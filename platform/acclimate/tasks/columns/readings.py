@@ -20,7 +20,7 @@ from acclimate.tasks.columns.words import LABEL, QUANTITY, READING, TASK, names_
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.around import PartAround
-from acclimate.tasks.sources.types import FILE, Column, is_number
+from acclimate.tasks.sources.types import FILE, NAME, Column, is_number
 
 MOST_CHANNELS = 64
 
@@ -104,7 +104,8 @@ def find_readings(frame: pd.DataFrame, device: str | None) -> tuple[str, str, tu
     keys = [name for name in texts if name != device and _names_channels(frame[name])]
     devices = [name for name in texts if words(name) & set(TASK.split())]
     devices += [name for name in numbers if names_one(name, TASK.split()) and not is_float(frame[name])]
-    devices += [FILE] if FILE in frame.columns and not is_dated(frame[FILE]) else []
+    called = NAME if NAME in frame.columns else FILE
+    devices += [FILE] if FILE in frame.columns and not is_dated(frame[called]) else []
     keys = keys if device else keys[-1:] if set(devices) - set(keys[-1:]) else []
     if len(values) != 1 or len(keys) != 1:
         return None

@@ -26,7 +26,7 @@ from acclimate.tasks.guessing.guessed import Guess
 from acclimate.tasks.guessing.guesser import Guesser
 from acclimate.tasks.guessing.roles import ROLES
 from acclimate.tasks.sources import Source
-from acclimate.tasks.sources.types import FILE, is_number
+from acclimate.tasks.sources.types import FILE, NAME, is_number
 
 __all__ = ["Guess", "guess"]
 
@@ -110,7 +110,7 @@ def _moment(frame: pd.DataFrame, source: Source, named: Set[str], dated: bool) -
 def _numbers_in_text(frame: pd.DataFrame, named: Set[str]) -> dict[str, tuple[pd.Series, list[str]]]:
     """The columns of text that hold numbers, as numbers, each with the words in it."""
     texts = (name for name in frame.columns if is_text(frame[name]) and name not in named)
-    unnamed = (name for name in texts if name != FILE and not words(name) & set(TASK.split()))
+    unnamed = (name for name in texts if name not in (FILE, NAME) and not words(name) & set(TASK.split()))
     found = ((name, numbers_in(frame[name])) for name in unnamed)
     return {name: one for name, one in found if one is not None}
 

@@ -28,7 +28,7 @@ from acclimate.tasks.guessing.guessed import ORDER, Guess
 from acclimate.tasks.guessing.roles import ROLES, Roles
 from acclimate.tasks.guessing.seasons import forecast_entries
 from acclimate.tasks.report.oddities import sentinels
-from acclimate.tasks.sources.types import FILE, FOLDER
+from acclimate.tasks.sources.types import PLACES
 
 MOST_LABELS = 50
 MOST_CODES = 12
@@ -186,9 +186,7 @@ class Guesser(Roles):
         values = self.frame[column]
         if not is_text(values) and not pd.api.types.is_bool_dtype(values):
             return False
-        if column in (FILE, FOLDER) and (
-            are_numbered(values) or are_parts(values) or are_of_one_thing(values)
-        ):
+        if column in PLACES and (are_numbered(values) or are_parts(values) or are_of_one_thing(values)):
             return False
         time = self.frame[self.found["time"]] if "time" in self.found else None
         dated = time is not None and pd.api.types.is_datetime64_any_dtype(time)

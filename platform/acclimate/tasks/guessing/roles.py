@@ -37,7 +37,7 @@ from acclimate.tasks.columns.words import (
     words,
 )
 from acclimate.tasks.guessing.apart import finer_task
-from acclimate.tasks.sources.types import FILE, FOLDER
+from acclimate.tasks.sources.types import FILE, FOLDER, NAME
 
 SELDOM = 0.05
 """Share of the rows whose moment may come twice."""
@@ -52,14 +52,24 @@ class Roles:
         named = [str(given[key]) for key in ROLES if key in given]
         spoken = {*named, *(part for name in named for part in name.split(BETWEEN))}
         self.free = [column for column in self.frame.columns if column not in spoken]
-        named_by_file = FILE in self.free and is_text(self.frame[FILE])
-        self.file = FILE if named_by_file else None  # the name of each file
-        self.crossed = FOLDER in self.free and self.file is not None and _recur(self.frame)
+        self.crossed = {FILE, FOLDER, NAME} <= {*self.free} and _recur(self.frame)
+        name = NAME if self.crossed else FILE
+        self.file = name if name in self.free and is_text(self.frame[name]) else None  # of each file
         self.found: dict[str, Any] = {}
         self.reasons: dict[str, str] = {}
         self.left_out: dict[str, str] = {}
+        self._files_once(spoken)
         self.rhythm = Rhythm(sampled, self.found, given)
         self.whole = sampled.share >= 1.0
+
+    def _files_once(self, spoken: set[str]) -> None:
+        """What names files is one column: what a person said, or the one that says something by itself."""
+        named = next((one for one in (FILE, NAME) if one in spoken), self.file)
+        if named is None or not _names_files(self.frame):
+            return
+        for other in {FILE, NAME} & {*self.free} - {named}:
+            self.free.remove(other)
+            self.left_out[other] = f"names the files, as {named!r} does"
 
     def _set(self, key: str, value: Any, reason: str) -> None:
         self.found[key], self.reasons[key] = value, reason
@@ -120,11 +130,11 @@ class Roles:
 
     def _place(self) -> str | None:
         """The folder or file that stands for the device; None where files hold days or all devices."""
-        files = self.file in self.free and not is_dated(self.frame[FILE])
+        files = self.file in self.free and not is_dated(self.frame[self.file])
         folders = FOLDER in self.free and not are_parts(self.frame[FOLDER])
-        if folders and (not files or (self.crossed and not are_numbered(self.frame[FILE]))):
+        if folders and (not files or (self.crossed and not are_numbered(self.frame[self.file]))):
             return FOLDER
-        return FILE if files else None
+        return self.file if files else None
 
     def _name_of_each_row(self, task: str) -> None:
         """Refuse a device that only the first row of its block names, as merged cells are saved."""
@@ -205,7 +215,7 @@ class Roles:
             return
         known = [self.found["recording"]] if "recording" in self.found else []
         label = [self.found["label"]] if "label" in self.found else []
-        columns = [*([FILE] if self.file in self.free else []), *label, *self._several()]
+        columns = [*([self.file] if self.file in self.free else []), *label, *self._several()]
         best = self.rhythm.restarts(columns, *known)
         if best is not None:
             self._refuse_times_of_day(best[0])
@@ -253,7 +263,16 @@ class Roles:
 
 def _recur(frame: pd.DataFrame) -> bool:
     """Whether names of files come again in several folders."""
-    return bool(frame.groupby(FILE, observed=True)[FOLDER].nunique().gt(1).any())
+    return _names_files(frame) and bool(frame.groupby(NAME, observed=True)[FOLDER].nunique().gt(1).any())
+
+
+def _names_files(frame: pd.DataFrame) -> bool:
+    """Whether a column says the names of the files, and is none of the recordings that is called so."""
+    if not {FILE, FOLDER, NAME} <= {*frame.columns}:
+        return False
+    if not is_text(frame[FILE]):  # days in the names of folders read as moments
+        return True
+    return bool((frame[FILE].astype(str).str.rpartition("/")[2] == frame[NAME].astype(str)).all())
 
 
 def _counting(columns: Iterable[str]) -> list[tuple[str, str]]:

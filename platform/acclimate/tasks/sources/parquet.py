@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from acclimate.errors import DataError
 from acclimate.tasks.sources.source import BATCH_ROWS
-from acclimate.tasks.sources.types import FILE, FOLDER, Column, cast, plain
+from acclimate.tasks.sources.types import PLACES, Column, cast, plain
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def flat(table: Any) -> Any:
 
 def stated(given: Mapping[str, str | None], own: Collection[str]) -> dict[str, str | None]:
     """What a file's place says that counts: a partition always, names of files unless a column has them."""
-    return {name: value for name, value in given.items() if name not in (FILE, FOLDER) or name not in own}
+    return {name: value for name, value in given.items() if name not in PLACES or name not in own}
 
 
 def overruled(given: Mapping[str, str | None], own: Collection[str]) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from acclimate.tasks.sources.dialect import LINE_PROTOCOL
 from acclimate.tasks.sources.lines import LinesPart
 from acclimate.tasks.sources.parquet import ParquetPart
 from acclimate.tasks.sources.source import Part, Source
-from acclimate.tasks.sources.types import FILE, FOLDER
+from acclimate.tasks.sources.types import FILE, FOLDER, NAME
 
 PARQUET = (".parquet", ".pq", ".parq")
 DELIMITED = (".csv", ".tsv", ".tab")
@@ -65,8 +65,8 @@ def from_files(location: str, absent: Sequence[str] = ()) -> Source:
     """Parquet, CSV or JSON: a file, a folder or zip of them (flat, nested, partitioned), or a pattern.
 
     Every row of a file in a folder has its partitions' values as text, and, where there are several files and
-    no column has that name already, its file's name in a column `file`; in `folder` the one it lies in, if
-    there are several. Hidden and unfinished files are left
+    no column has that name already, its file's path in a column `file`; in `folder` the one it lies in, if
+    there are several; in `filename` the bare name, if one comes again. Hidden and unfinished files are left
     alone.
 
     Args:
@@ -220,9 +220,10 @@ def _given(files: Sequence[str], root: str) -> dict[str, dict[str, str | None]]:
         several = len({posixpath.dirname(stem) for stem in stems.values()}) > 1
         again = len({posixpath.basename(stem) for stem in stems.values()}) < len(files)
         for path, stem in stems.items():
-            # a name that comes again in another folder says something by itself
-            given[path] = {FILE: posixpath.basename(stem) if again else stem}
+            given[path] = {FILE: stem}
             given[path] |= {FOLDER: posixpath.dirname(stem) or "."} if several else {}
+            # a name that comes again in another folder says something by itself
+            given[path] |= {NAME: posixpath.basename(stem)} if again else {}
     return given
 
 

@@ -14,9 +14,12 @@ import pyarrow.compute as pc
 from acclimate.errors import DataError
 
 FILE = "file"
-"""The column with each file's name, where there is more than one file."""
+"""The column with each file's path below the source, where there is more than one file."""
 FOLDER = "folder"
 """The column with the folder that each file lies in, where there is more than one."""
+NAME = "filename"
+"""The column with each file's bare name, where one comes again in another folder."""
+PLACES = (FILE, FOLDER, NAME)
 _UNITS = ("s", "ms", "us", "ns")
 
 
@@ -132,7 +135,7 @@ def _is_nameless(columns: Mapping[str, Column]) -> bool:
 
 def _own(columns: Mapping[str, Column]) -> list[str]:
     """The columns that are in a file and not told by its place."""
-    return [name for name in columns if name not in (FILE, FOLDER)]
+    return [name for name in columns if name not in PLACES]
 
 
 def spoken(type_: Any) -> str:
