@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from acclimate.errors import DataError
 from acclimate.tasks.columns.arrays import Where
 from acclimate.tasks.columns.days import Days
-from acclimate.tasks.columns.patterns import is_dotted, is_named, order, reaches, spoken
+from acclimate.tasks.columns.patterns import is_dotted, is_named, lacks_year, order, reaches, spoken
 from acclimate.tasks.columns.words import TIME, words
 from acclimate.tasks.columns.written import DIGITS, ISO, digits_of, fits, forms, of_digits, parsed
 from acclimate.tasks.sources.types import first_failing
@@ -327,6 +327,7 @@ def _no_time(column: str, values: Any, known: Sequence[str], where: Where, as_be
         why = "no time"
     except pa.ArrowInvalid as error:
         why = str(error) if "names no zone" in str(error) else "no time"
+        why = "no year" if lacks_year(str(values[index].as_py())) else why
     return DataError(
         f"{where(index)}: time column {column!r} holds {_short(values[index].as_py())}, {why}{as_before}: "
         "write ISO 8601, such as 2026-01-31T14:00:00Z, in every row"

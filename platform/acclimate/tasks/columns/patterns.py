@@ -122,6 +122,13 @@ def _is_lone_number(pieces: Sequence[tuple[str, str]]) -> bool:
     return not any(kind == "half" or text.isalpha() for kind, text in pieces[kinds.index("step") :])
 
 
+def lacks_year(example: str) -> bool:
+    """Whether a text holds a month's name, a day and a time of day, and no year, as syslog does."""
+    kinds = [kind for kind, _ in _pieces(example.strip())]
+    dated = sorted(kind for kind in kinds if kind in ("date", "name", "number", "word"))
+    return "clock" in kinds and dated == ["name", "number"]
+
+
 def order(pattern: str) -> str:
     """Whether day, month or year comes first; empty where the pattern leaves no doubt."""
     if any(sure in pattern for sure in (_PACKED, _WEEK, _OF_YEAR)) or _DAY not in pattern:
