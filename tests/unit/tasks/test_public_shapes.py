@@ -121,6 +121,13 @@ def test_fractional_seconds_may_come_newest_first(name):
     assert declared["time"] == name
 
 
+def test_seconds_of_which_nothing_shows_that_they_are_a_clock_are_said_to_order_no_rows():
+    frame = fleet().drop(columns="time").assign(seconds=np.random.default_rng(2).exponential(size=360))
+    guessed = guess(from_frame(frame), {})
+    assert "time" not in guessed.declaration
+    assert "say --time 'seconds'" in guessed.left_out["time"]
+
+
 def test_a_number_of_a_cycle_with_letters_is_no_moment():
     frame = fleet().assign(cycle_id=[f"CYC{1_000_000 + at}" for at in range(360)]).drop(columns="time")
     declared = guess(from_frame(frame), {}).declaration

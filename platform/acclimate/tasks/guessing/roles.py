@@ -181,6 +181,11 @@ class Roles:
         first = [one for one in named if one[0] in once and mostly_rises(self.frame[one[0]], owners)]
         found = [*first, *_counting(one for one in counts if one in once)]
         found += [one for one in named if one[0] in once] + _counting(counts) + named
+        if numbers and not found:
+            self.left_out["time"] = (
+                f"{numbers[0]!r} rises and falls as what is measured does: rows keep their order; if it is "
+                f"their clock, say --time '{numbers[0]}'"
+            )
         return next(iter(found), None)
 
     def _runs(self, column: str) -> bool:
