@@ -196,6 +196,20 @@ def test_wekas_format(tmp_path):
     as_written(pool, frame.assign(time=0), ["pressure", "flow"])
 
 
+def test_wekas_quotes_and_comments(tmp_path):
+    head = "@relation x\n@attribute device {'h 1','h, 2'}\n@attribute x numeric\n@data\n"
+    (tmp_path / "a.arff").write_text(head + "'h 1',1\n% note\n%a,b\n'h, 2',?\n'h 1',3\n")
+    source = from_files(str(tmp_path / "a.arff"))
+    (batch,) = source.batches(["device", "x"])
+    assert batch.column("device").to_pylist() == ["h 1", "h, 2", "h 1"]
+    assert batch.column("x").to_pylist() == [1, None, 3]
+    (part,) = source.parts
+    assert "read as ARFF of Weka: its lines @attribute name the columns" in part.notes
+    (tmp_path / "a.arff").write_text("@relation x\n@data\n1,2\n")
+    with pytest.raises(DataError, match=r"a\.arff: is ARFF without a line @attribute for each column"):
+        list(from_files(str(tmp_path / "a.arff")).batches([]))
+
+
 @pytest.mark.parametrize(("column", "kind"), [("SOH", "regression"), ("Occupancy", "classification")])
 def test_answers_known_by_name(column, kind):
     random = np.random.default_rng(3)

@@ -143,6 +143,7 @@ class DelimitedPart:
                 read_options=options,
                 parse_options=pv.ParseOptions(
                     delimiter="\t" if by_blanks else dialect.delimiter,
+                    quote_char=dialect.quote,
                     newlines_in_values=not by_blanks,
                     escape_char="\\" if dialect.escapes else False,
                     invalid_row_handler=odd.see,
@@ -181,7 +182,9 @@ class DelimitedPart:
         notes += [f"a line after the last row left out: {told}" for told in scan.footer]
         left_out = {
             "hold comments or nothing": scan.comments,
-            "hold nothing or repeat the header": len(scan.headers),
+            "hold nothing, or a comment of ARFF"
+            if scan.dialect.arff
+            else "hold nothing or repeat the header": len(scan.headers),
         }
         notes += [f"lines that {what} left out: {lines}" for what, lines in left_out.items() if lines]
         for name, one in scan.readings.items():
@@ -217,6 +220,8 @@ def _headers(batch: Any, dialect: Dialect) -> npt.NDArray[np.int64]:
             if not same.any():
                 break
         again |= same
+    if dialect.arff:
+        again |= _mask(pc.starts_with(batch.column(dialect.names[0]), "%"))
     return np.flatnonzero(again | _empty(batch, dialect))
 
 

@@ -71,7 +71,7 @@ _CONTROL = re.compile(r"[\x01-\x08\x0e-\x1f]")
 """Of which text has at most a few, such as the one that ends a file of DOS."""
 _NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1f]")
 """What a binary file soon has where text, as a header that begins with `CDF,`, has letters."""
-_RELATION = re.compile(r"(?:[ \t]*(?:%.*)?\n)*[ \t]*@relation", re.IGNORECASE)
+_RELATION = re.compile(r"(?:[ \t]*(?:%.*)?\n)*[ \t]*@relation\s", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,8 @@ class Dialect:
         skipped: lines before the first row: comments, the header, units.
         others: lines of the header besides the one with the names: units, descriptions.
         escapes: a quote within quotes is written as \\", not twice.
+        quote: what stands around a cell that holds a delimiter.
+        arff: Weka's format, in which lines among the rows that begin with % are comments.
     """
 
     encoding: str
@@ -93,6 +95,8 @@ class Dialect:
     has_header: bool
     others: tuple[str, ...] = ()
     escapes: bool = False
+    quote: str = '"'
+    arff: bool = False
 
     @property
     def annotated(self) -> bool:
@@ -110,6 +114,9 @@ class Dialect:
         numbers = [one for one in self.names if one.isdigit()] if self.has_header else []
         if numbers:
             yield f"the first line of the table names its columns, some by numbers: {', '.join(numbers[:5])}"
+        if self.arff:
+            yield "read as ARFF of Weka: its lines @attribute name the columns"
+            return
         before = self.skipped - self.has_header - len(self.others)
         if before:
             yield f"{before} line(s) before the table left out"
@@ -192,7 +199,11 @@ def _arff(name: str, encoding: str, text: str) -> Dialect:
         re.match(r"""\s*@attribute\s+('[^']*'|"[^"]*"|\S+)""", line, re.IGNORECASE) for line in lines[:data]
     )
     names = [one[1].strip("'\"") for one in found if one is not None]
-    return Dialect(encoding, ",", _named(name, names, []), data + 1, has_header=False)
+    if not names:
+        raise DataError(f"{name}: is ARFF without a line @attribute for each column: write it, or give CSV")
+    quoted = any(re.search(r"(^|,)\s*'", line) for line in lines[data + 1 :] if not line.startswith("%"))
+    quote = "'" if quoted else '"'
+    return Dialect(encoding, ",", _named(name, names, []), data + 1, False, quote=quote, arff=True)
 
 
 def _whole_cells(lines: list[str]) -> list[str]:
