@@ -356,3 +356,21 @@ def test_a_wide_table_names_the_row_of_the_file(tmp_path):
     )
     with pytest.raises(DataError, match=r"fleet.csv, row 41: time column 'time' holds 'soon'"):
         build_in_memory(place, schema)
+
+
+@pytest.mark.parametrize("names", [("TRUE", "FALSE"), ("true", "false"), ("True", "False")])
+def test_devices_and_classes_called_true_keep_their_spelling_and_channels_are_1_and_0(names, tmp_path):
+    frame = fleet()
+    frame["device"] = np.where(frame.device < "p03", *names)
+    frame["open"] = np.where(frame.flow > 20, *names)
+    frame["time"] = pd.Timestamp("2026-01-10") + np.tile(np.arange(3 * ROWS), 2) * pd.Timedelta("1min")
+    given = {"kind": "classification", "task": "device", "label": "open"}
+    place = from_files(str(csv(tmp_path, frame)))
+    meaning = {"time": "time", "channels": ["pressure", "flow"]}
+    pool = build_in_memory(place, RecordingSchema.from_dict(given | meaning))
+    assert sorted(pool.task_ids) == sorted(names)
+    assert sorted(pool.info.labels) == sorted(names)
+    meaning = {"kind": "regression", "task": "device", "time": "time", "channels": ["open"]}
+    pool = build_in_memory(place, RecordingSchema.from_dict(meaning | {"targets": ["flow"]}))
+    wanted = frame.sort_values(["device", "time"], kind="stable").open == names[0]
+    np.testing.assert_array_equal(np.asarray(pool.values)[:, 0], wanted.to_numpy(dtype=np.float32))

@@ -48,6 +48,9 @@ _GROUPED = {
 """By the mark of thousands and that of fractions: every number so written, one that leaves no doubt, and one
 that leaves none beside a number below a thousand without a fraction."""
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_SPELLED_BACK = ("True", "False")
+"""Whose text comes back as it stood where such a column names devices or classes; `TRUE` and `false` stay
+text, which channels read as a switch's words."""
 _MEASURED = (
     r"^\s*(?P<number>[-+]?[0-9][0-9.,]*(?:[eE][-+]?[0-9]+)?)\s*(?P<unit>[^0-9\s.,:/+-][^0-9:]{0,11})\s*$"
 )
@@ -133,7 +136,7 @@ class Reading:
 
     def _widen(self, present: Any) -> None:
         if self.kind in ("nothing", "boolean"):
-            if pc.all(pc.is_in(present, pa.array(list(_BOOLEANS)))).as_py():
+            if pc.all(pc.is_in(present, pa.array(_SPELLED_BACK))).as_py():
                 self.kind = "boolean"
                 return
             if self.kind == "boolean":
