@@ -59,6 +59,8 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"holds a list"):
         load_recipe(written(tmp_path, "- name\n"))
     with pytest.raises(RecipeError, match="one of air, gas-drift, parking"):
+        load_recipe("turbines")
+    with pytest.raises(RecipeError, match="did you mean 'watch'"):
         load_recipe("wacth")
 
 

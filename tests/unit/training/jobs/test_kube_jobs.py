@@ -75,7 +75,9 @@ def test_calls_that_fail_on_the_way_are_told_apart_from_refusals(api: KubeApi, t
     monkeypatch.setenv("KUBECONFIG", str(api.kubeconfig(tmp_path / "stranger", token="no")))
     with pytest.raises(TrainingError, match=r"refuses.*Unauthorized"):
         KubeJobs(None).all()
-    with pytest.raises(TrainingError, match="no context 'there': it has here"):
+    with pytest.raises(TrainingError, match="no context 'production': it has here"):
+        KubeJobs(None, context="production")
+    with pytest.raises(TrainingError, match="no context 'there': did you mean 'here'"):
         KubeJobs(None, context="there")
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     with pytest.raises(TrainingError, match="set KUBECONFIG"):
