@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
+
+import pytest
 
 from tests.support.ports import free_port
 
@@ -19,3 +22,8 @@ def test_a_port_at_which_somebody_listens_is_not_given() -> None:
     before = free_port()
     with socket.create_server(("127.0.0.1", 10_000 + (before + 1) % 10_000)):
         assert free_port() != before + 1
+
+
+@pytest.mark.parametrize("body", [gzip.compress(b"packed in some second")])
+def test_bytes_give_a_test_no_name_of_their_own(body: bytes, request: pytest.FixtureRequest) -> None:
+    assert request.node.callspec.id == "body"

@@ -92,27 +92,6 @@ class BrownOut(Wire):
         pass
 
 
-@pytest.mark.parametrize("at", [1, 5, 9])
-def test_an_update_that_a_brown_out_stopped_is_sent_again(at: int, world, gestures, monkeypatch) -> None:  # noqa: F811
-    """At a piece, the first or a later one, or at the end: the child refused nothing."""
-    service, repository, gateway = world
-    device = child_of(gestures)
-    wire = BrownOut(device, ())
-    monkeypatch.setattr(gateways, "open_port", lambda name, baud: wire)
-    through = gateway("in this process")
-    assert through.round() == {"pump-1": ""}
-    release, files = newer(2)
-    repository.publish(files)
-    service.assign("run", release)
-    pieces = -(-len(child_blob(gestures)) // 236) + 1
-    wire.at = (min(at, pieces),)
-    assert "lost the weights" in through.round()["pump-1"]
-    assert through.round() == {"pump-1": ""}
-    assert line_to(device).hello().content_hash == release.content_hash
-    kinds = {event.kind for report in service.reports.values() for event in report.events}
-    assert "returned" not in kinds
-
-
 @pytest.fixture
 def updated(world, gestures, monkeypatch):  # noqa: F811
     """A child in touch, and a release that is assigned to it and not yet sent."""
@@ -126,6 +105,19 @@ def updated(world, gestures, monkeypatch):  # noqa: F811
     repository.publish(files)
     service.assign("run", release)
     return service, through, wire, release
+
+
+@pytest.mark.parametrize("at", [1, 5, 9])
+def test_an_update_that_a_brown_out_stopped_is_sent_again(at: int, updated, gestures) -> None:
+    """At a piece, the first or a later one, or at the end: the child refused nothing."""
+    service, through, wire, release = updated
+    pieces = -(-len(child_blob(gestures)) // 236) + 1
+    wire.at = (min(at, pieces),)
+    assert "lost the weights" in through.round()["pump-1"]
+    assert through.round() == {"pump-1": ""}
+    assert line_to(wire.device).hello().content_hash == release.content_hash
+    kinds = {event.kind for report in service.reports.values() for event in report.events}
+    assert "returned" not in kinds
 
 
 def runs(wire: BrownOut) -> str:
