@@ -16,6 +16,7 @@ from acclimate.errors import ModelError
 from acclimate.evaluation.contenders import Descent, higher_is_better, measure
 from acclimate.evaluation.report import Curve, Evaluation
 from acclimate.evaluation.statistics import gain_bounds, gains_of, interval, summarize
+from acclimate.finite import finite_or_none
 from acclimate.learners import Learner, MetaParams
 from acclimate.tasks import Sampler
 
@@ -68,8 +69,9 @@ class Challenge:
     worst_gain: float
 
     def as_json(self) -> dict[str, Any]:
-        """As JSON types."""
-        return asdict(self)
+        """As JSON types; what overflowed is null."""
+        fields: dict[str, Any] = finite_or_none(asdict(self))
+        return fields
 
 
 def measure_start(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -60,6 +61,13 @@ def test_a_start_that_overflowed_does_not_pass() -> None:
     verdict = challenge(measured([0.9, float("nan")], "mse"), measured([1.0, 1.0], "mse"), Requirement())
     assert not verdict.passed
     assert verdict.worst_task == "task 1"
+
+
+def test_what_overflowed_is_null_in_a_challenge_s_json() -> None:
+    verdict = challenge(measured([np.inf, 0.2], "mse"), measured([0.3, 0.3], "mse"), Requirement())
+    document = json.loads(json.dumps(verdict.as_json(), allow_nan=False))
+    assert document["challenger"] is None
+    assert not document["passed"]
 
 
 @pytest.mark.parametrize(
