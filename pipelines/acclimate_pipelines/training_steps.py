@@ -158,7 +158,8 @@ def gate(
     version, judged = found
     document = {**judged.as_json(), "champion_version": version.version}
     names = ("challenger", "champion", "gain", "low", "high", "worst_gain")
-    return _gated(document, {name: document[name] for name in names}, verdict, must_pass)
+    finite = {name: document[name] for name in names if document[name] is not None}
+    return _gated(document, finite, verdict, must_pass)
 
 
 @step
