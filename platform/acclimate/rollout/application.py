@@ -43,6 +43,7 @@ from acclimate.rollout.api.rounds import RoundDesk
 from acclimate.rollout.api.state import Gatekeeper, StateEndpoint
 from acclimate.rollout.api.taken import TakenLog
 from acclimate.rollout.api.tokens import AccessTokens
+from acclimate.rollout.connections import Prompt
 from acclimate.rollout.console.app import console
 from acclimate.rollout.faults import Faults
 from acclimate.rollout.file_store import FileStore
@@ -182,6 +183,12 @@ def application(service: Service) -> ASGIApp:
     bare = {STATE_PATH: service.state, REPORT_PATH: observed(service.report_endpoint)}
     app = BareFirst(bare, proxied)
     return Prefixed(app, settings.prefix) if settings.prefix else app
+
+
+def prompt_answers(service: Service) -> dict[bytes, Prompt]:
+    """What of `application` the server may answer by itself, by path, below a proxy's prefix as well."""
+    paths = {STATE_PATH, f"{service.settings.prefix}{STATE_PATH}"}
+    return {path.encode(): service.state.answer for path in paths}
 
 
 class Prefixed:

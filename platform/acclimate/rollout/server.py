@@ -23,7 +23,7 @@ from acclimate.errors import RolloutError
 from acclimate.files import making
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.operator.operators import first_admin
-from acclimate.rollout.application import Service, application
+from acclimate.rollout.application import Service, application, prompt_answers
 from acclimate.rollout.certificate import ServerCertificate
 from acclimate.rollout.connections import RESERVE, ConnectionGuard, GuardedProtocol, raise_descriptor_limit
 from acclimate.rollout.controller import Controller
@@ -167,7 +167,9 @@ def _config(
         host=settings.host,
         port=settings.port,
         ssl_context_factory=(lambda config, default: certificate.context) if certificate else None,
-        http=partial(GuardedProtocol, guard=guard),  # type: ignore[arg-type] # called, never subclassed
+        http=partial(  # type: ignore[arg-type] # called, never subclassed
+            GuardedProtocol, guard=guard, prompt=prompt_answers(service)
+        ),
         ws="none",
         proxy_headers=False,  # done inside, where polls do not pay for it
         server_header=False,

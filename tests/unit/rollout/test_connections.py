@@ -7,9 +7,11 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 import uvicorn
+from starlette.types import ASGIApp
 
 from acclimate.rollout import connections
 from acclimate.rollout.connections import ConnectionGuard, GuardedProtocol
@@ -29,12 +31,19 @@ async def echo(scope, receive, send):
     await send({"type": "http.response.body", "body": b"ok"})
 
 
+def prompt(scope):
+    """What is answered from memory; as `echo` it is the same answer by the server's own way."""
+    if (b"x-fault", b"1") in scope["headers"]:
+        raise RuntimeError("a fault of ours")
+    return 200, [(b"content-length", b"2"), (b"x-way", b"prompt")], b"ok"
+
+
 @asynccontextmanager
-async def serving(guard: ConnectionGuard) -> AsyncIterator[int]:
+async def serving(guard: ConnectionGuard, app: ASGIApp = echo, **options: Any) -> AsyncIterator[int]:
     """A real server on loopback, in this loop."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        protocol = partial(GuardedProtocol, guard=guard)
-        config = uvicorn.Config(echo, http=protocol, ws="none", lifespan="off", log_config=None)
+        protocol = partial(GuardedProtocol, guard=guard, **options)
+        config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None)
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve(sockets=[listening]))
         while not server.started:
@@ -72,3 +81,80 @@ async def test_between_requests_a_connection_may_rest_and_too_many_are_told(monk
         for each in (writer, more):
             each.close()
     assert (guard.open, guard.refused, guard.timed_out) == (0, 1, 0)
+
+
+GET, BODY = b"GET /now HTTP/1.1\r\nHost: x\r\n%b\r\n", b"Content-Length: 3\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+
+@pytest.mark.parametrize(
+    ("chunks", "ways"),
+    [
+        ([GET % b""], "p"),
+        ([GET % b""] * 3, "ppp"),
+        ([(GET % b"") * 3], "ppp"),
+        ([GET[:9], GET[9:] % b"", GET[:60] % b"", b""], "pp"),
+        ([GET % BODY + b"abc" + GET % b""], "pp"),
+        ([GET % BODY, b"abc" + GET % b""], "pp"),
+        ([GET % CHUNKED + b"3\r\nabc\r\n0\r\n\r\n" + GET % b""], "pp"),
+        ([WHOLE + GET % b"" + WHOLE], "sss"),  # the slow one's answer comes first
+        ([HEAD + b"123456789", GET % b""], "sp"),
+        ([GET.replace(b"GET", b"HEAD") % b"", GET % b""], "sp"),
+        ([GET.replace(b"GET", b"POST") % BODY + b"abc"], "s"),
+        ([GET.replace(b"1.1", b"1.0") % b""], "s"),
+        ([GET % b"Connection: close\r\n"], "s"),
+        ([GET.replace(b"now", b"now?a=1") % b""], "s"),
+        ([GET % b"X-Fault: 1\r\n"], "s"),
+        ([GET % b"Upgrade: websocket\r\nConnection: upgrade\r\n"], "p"),
+    ],
+)
+async def test_what_is_answered_at_once_keeps_its_place_among_the_rest(chunks: list[bytes], ways: str):
+    guard = ConnectionGuard(10)
+    async with serving(guard, prompt={b"/now": prompt}) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for chunk in chunks:
+            writer.write(chunk)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        found = ""
+        for _ in ways:
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+            assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert head.count(b"date: ") == 1
+            found += "p" if b"x-way: prompt" in head else "s"
+            if not chunks[0].startswith(b"HEAD") or found != "s":
+                assert await reader.readexactly(2) == b"ok"
+        assert found == ways
+        writer.close()
+    assert guard.timed_out == 0
+
+
+@pytest.mark.parametrize("rest", [b"", b"ab", b"abc"])
+async def test_a_body_that_dribbles_after_its_answer_holds_no_connection(rest: bytes, monkeypatch):
+    monkeypatch.setattr(connections, "HEAD_S", 0.2)
+    guard = ConnectionGuard(10)
+    async with serving(guard, prompt={b"/now": prompt}) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET % BODY)
+        await reader.readuntil(b"ok")
+        if rest:
+            writer.write(rest)
+            assert await asyncio.wait_for(reader.read(), 60) == b""
+        writer.close()
+    assert (guard.open, guard.timed_out) == (0, bool(rest))
+
+
+async def test_who_does_not_read_is_answered_no_further():
+    guard, answered = ConnectionGuard(10), 0
+
+    def large(scope):
+        nonlocal answered
+        answered += 1
+        return 200, [(b"content-length", b"100000")], bytes(100_000)
+
+    async with serving(guard, prompt={b"/now": large}) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write((GET % b"") * 2000)
+        await asyncio.sleep(0.5)
+        assert 0 < answered < 200
+        writer.transport.abort()

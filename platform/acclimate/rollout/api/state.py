@@ -211,6 +211,7 @@ def _expired() -> ProblemError:
 
 
 def _problem(problem: ProblemError) -> tuple[int, _Headers, bytes]:
-    headers = [(b"content-type", MEDIA_TYPE.encode())]
+    body = problem.body()
+    headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", b"%d" % len(body))]
     headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
-    return problem.status, headers, problem.body()
+    return problem.status, headers, body
