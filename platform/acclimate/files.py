@@ -11,6 +11,7 @@ import ctypes
 import errno
 import fcntl
 import glob
+import mmap
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from acclimate.errors import AcclimateError
@@ -136,6 +138,11 @@ def reserve(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     except OSError as error:
         raise _named(error, path) from None
+
+
+def release(mapped: Any) -> None:
+    """Take the pages of a memory-mapped array out of this process's memory; what was written stays."""
+    mapped.base.madvise(mmap.MADV_DONTNEED)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from acclimate.errors import DataError
-from acclimate.files import reserve, scratch_folder
+from acclimate.files import release, reserve, scratch_folder
 from acclimate.tasks.building.cutting import Cut, cut_tasks, refuse_nothing
 from acclimate.tasks.building.evening import even_tasks
 from acclimate.tasks.building.keys import Keys, read_keys
@@ -169,6 +169,8 @@ def _shorten(path: Path, rows: int) -> None:
     reserve(path.with_suffix(".short"))
     for begin in range(0, rows, CHUNK_ROWS):
         short[begin : begin + CHUNK_ROWS] = long[begin : min(rows, begin + CHUNK_ROWS)]
+        release(short)
+        release(long)
     short.flush()
     del short, long
     path.with_suffix(".short").replace(path)

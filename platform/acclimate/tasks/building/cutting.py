@@ -79,8 +79,7 @@ def cut_tasks(
     missing = Missing()
     counts, possible = [], []
     with path.open("wb") as file:
-        for task, name in enumerate(keys.task_ids):
-            span = slice(int(rows[task]), int(rows[task + 1]))
+        for task, (name, span) in enumerate(zip(keys.task_ids, columns.spans(rows), strict=True)):
             starts, of_class, whole = _cut(columns, schema, keys, span, name, missing)
             file.write(starts.tobytes())
             counts.append(of_class)

@@ -46,16 +46,15 @@ def even_tasks(
     progress: Callable[[str, int, int], None],
 ) -> tuple[Columns, Integers]:
     """Columns with a row for each even step in place of those in `folder`, and the first row of each task."""
-    tasks = range(len(rows) - 1)
-    spans = [slice(int(rows[task]), int(rows[task + 1])) for task in tasks]
-    begins = np.cumsum([0, *(len(_grid(columns, schema, span).moments) for span in spans)]).astype(np.int64)
+    lengths = (len(_grid(columns, schema, span).moments) for span in columns.spans(rows))
+    begins = np.cumsum([0, *lengths]).astype(np.int64)
     made = _allocated(columns, int(begins[-1]), folder)
     held = 0
-    for task in tasks:
-        grid = _grid(columns, schema, spans[task])
+    for task, (span, into) in enumerate(zip(columns.spans(rows), made.spans(begins), strict=True)):
+        grid = _grid(columns, schema, span)
         held += len(grid.place)
-        _fill(columns, made, schema, spans[task], grid, slice(int(begins[task]), int(begins[task + 1])))
-        progress("evening steps", task + 1, len(tasks))
+        _fill(columns, made, schema, span, grid, into)
+        progress("evening steps", task + 1, len(begins) - 1)
     ledger.count(f"rows gathered into steps of {schema.resample_s:g} s", int(rows[-1]))
     ledger.count("even steps without a row, which are gaps", int(begins[-1]) - held)
     return made, begins

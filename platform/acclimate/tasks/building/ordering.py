@@ -37,8 +37,7 @@ def order_tasks(
         DataError: rows are repeated and the schema refuses that, or a clock cannot be read.
     """
     begins = [0]
-    for task, name in enumerate(keys.task_ids):
-        span = slice(int(rows[task]), int(rows[task + 1]))
+    for task, (name, span) in enumerate(zip(keys.task_ids, columns.spans(rows), strict=True)):
         span = _closed_up(columns, _ordered(columns, schema, keys, span, name, ledger), begins[-1])
         begins.append(span.stop)
         progress("ordering rows", task + 1, len(keys.task_ids))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acclimate.errors import DataError
-from acclimate.files import reserve
+from acclimate.files import release, reserve
 from acclimate.tasks.building.keys import Keys
 from acclimate.tasks.building.ledger import Ledger
 from acclimate.tasks.columns.arrays import read_lists, read_numbers
@@ -22,6 +23,12 @@ from acclimate_device.preprocessing import spellings
 
 DISTINCT_ROWS = 8192
 """Rows of a batch that are looked at for steps that float32 loses."""
+HELD_BYTES = 1 << 24
+"""Of rows that are written together: where those of many tasks alternate, each is on a page of its own."""
+PIECE_ROWS = 8192
+"""Rows, in the order of their places, that touch pages before those leave this process's memory."""
+TOUCHED_ROWS = 1 << 18
+"""Rows, of one task after the other, likewise."""
 ROUNDING = 1e-12
 SAME = 1e-9
 """What arithmetic in float64 leaves behind is smaller, of a number and of all numbers' range."""
@@ -44,6 +51,29 @@ class Columns:
     def present(self) -> list[Mapped]:
         every = (self.values, self.targets, self.times, self.recordings, self.labels)
         return [column for column in every if column is not None]
+
+    def write(self, order: Integers, place: Integers, arrays: Sequence[npt.NDArray[Any]]) -> None:
+        """Put rows to their places, in this order: an array for each column that is present."""
+        for begin in range(0, len(order), PIECE_ROWS):
+            some = slice(begin, begin + PIECE_ROWS)
+            for column, values in zip(self.present, arrays, strict=True):
+                column[place[some]] = values[order[some]]
+            self.release()
+
+    def spans(self, rows: Integers) -> Iterator[slice]:
+        """Of each task its rows; what was touched of many leaves this process's memory."""
+        touched = 0
+        for begin, end in itertools.pairwise(rows.tolist()):
+            yield slice(begin, end)
+            touched += end - begin
+            if touched >= TOUCHED_ROWS:
+                self.release()
+                touched = 0
+
+    def release(self) -> None:
+        """Take what was touched out of this process's memory; it stays in the files."""
+        for column in self.present:
+            release(column)
 
 
 def place_rows(
@@ -96,58 +126,73 @@ def _placed(
     total = int(rows[-1])
     cursor = rows[:-1].copy()
     columns: Columns | None = None
-    done = 0
+    held: list[list[npt.NDArray[Any]]] = []
+    done = size = 0
     for batch in source.batches(schema.columns):
         if batch.num_rows == 0:
             continue
-        values = _read_values(batch, schema)
-        times = keys.clock.read(batch.column(keys.clock.column), batch.where) if keys.clock else None
-        if dtype == np.float32 and values.dtype == np.float64:
-            for index in _finer_than_float32(values):
-                raise _Finer(schema.channels[index])
-        if schema.calendar and times is not None:
-            moments = times * schema.time_unit_s
-            values = np.concatenate([values, calendar.inputs(moments, schema.calendar)], axis=1)
-        if columns is None:
-            columns = _allocate(schema, values, dtype, total, folder)
         task = keys.tasks_of(batch)
-        ours = slice(None) if (task >= 0).all() else task >= 0
-        place = _next_places(cursor, task[ours], rows, source)
-        done += len(place)
-        columns.values[place] = values[ours]
-        if columns.targets is not None:
-            columns.targets[place] = _targets(batch, schema)[ours]
-        if columns.times is not None and times is not None:
-            columns.times[place] = times[ours]
-        if columns.recordings is not None:
-            columns.recordings[place] = keys.recordings_of(batch)[ours]
-        if columns.labels is not None:
-            columns.labels[place] = keys.labels_of(batch)[ours]
+        arrays = _arrays(batch, schema, keys, dtype)
+        if columns is None:
+            columns = _allocate(schema, arrays[0], total, folder)
+        held.append([one if (task >= 0).all() else one[task >= 0] for one in (task, *arrays)])
+        size += sum(one.nbytes for one in held[-1])
+        done += len(held[-1][0])
+        if size >= HELD_BYTES:
+            _write(columns, held, cursor, rows, source)
+            held, size = [], 0
+        done += len(held[-1][0]) if held else 0
         progress("placing rows", done, total)
-    if columns is None or done != total:
+    if held and columns is not None:
+        _write(columns, held, cursor, rows, source)
+    if columns is None or (cursor != rows[1:]).any():
         raise _changed(source)
     return columns
 
 
-def _next_places(cursor: Integers, task: Integers, rows: Integers, source: Source) -> Integers:
-    """The place of each row of a batch, in the order of the batch; advances `cursor`."""
+def _write(
+    columns: Columns, held: list[list[npt.NDArray[Any]]], cursor: Integers, rows: Integers, source: Source
+) -> None:
+    """Place the rows of some batches, each its tasks and its columns."""
+    task, *arrays = (np.concatenate(parts) for parts in zip(*held, strict=True))
+    columns.write(*_next_places(cursor, task, rows, source), arrays)
+
+
+def _arrays(batch: Batch, schema: RecordingSchema, keys: Keys, dtype: Any) -> list[npt.NDArray[Any]]:
+    """What `Columns.present` will hold of a batch."""
+    values = _read_values(batch, schema)
+    times = keys.clock.read(batch.column(keys.clock.column), batch.where) if keys.clock else None
+    if dtype == np.float32 and values.dtype == np.float64:
+        for index in _finer_than_float32(values):
+            raise _Finer(schema.channels[index])
+    if schema.calendar and times is not None:
+        moments = times * schema.time_unit_s
+        values = np.concatenate([values, calendar.inputs(moments, schema.calendar)], axis=1)
+    made = [values if values.dtype == np.uint8 else values.astype(dtype)]
+    made += [_targets(batch, schema).astype(np.float32)] if schema.targets else []
+    made += [times] if times is not None else []
+    made += [keys.recordings_of(batch)] if schema.recording else []
+    return made + ([keys.labels_of(batch)] if schema.label else [])
+
+
+def _next_places(
+    cursor: Integers, task: Integers, rows: Integers, source: Source
+) -> tuple[Integers, Integers]:
+    """Rows by task, and the place of each, which then rises; advances `cursor`."""
     order = np.argsort(task, kind="stable")
     in_order = task[order]
-    place = np.empty(len(task), dtype=np.int64)
-    place[order] = cursor[in_order] + np.arange(len(task)) - np.searchsorted(in_order, in_order)
+    place = cursor[in_order] + np.arange(len(task)) - np.searchsorted(in_order, in_order)
     cursor += np.bincount(task, minlength=len(cursor))
     if (cursor > rows[1:]).any():
         raise _changed(source)
-    return place
+    return order, place
 
 
 def _changed(source: Source) -> DataError:
     return DataError(f"{source.name} changed while it was read: build again when it is complete")
 
 
-def _allocate(
-    schema: RecordingSchema, values: npt.NDArray[Any], dtype: Any, total: int, folder: Path
-) -> Columns:
+def _allocate(schema: RecordingSchema, values: npt.NDArray[Any], total: int, folder: Path) -> Columns:
     def column(name: str, dtype: Any, *axes: int) -> Mapped:
         path = folder / f"{name}.npy"
         mapped = np.lib.format.open_memmap(path, "w+", dtype, (total, *axes))
@@ -155,7 +200,7 @@ def _allocate(
         return mapped
 
     return Columns(
-        values=column("values", np.uint8 if values.dtype == np.uint8 else dtype, *values.shape[1:]),
+        values=column("values", values.dtype, *values.shape[1:]),
         targets=column("targets", np.float32, len(schema.targets)) if schema.targets else None,
         times=column("times", np.float64) if schema.time else None,
         recordings=column("recordings", np.int64) if schema.recording else None,

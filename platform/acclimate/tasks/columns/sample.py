@@ -54,7 +54,8 @@ def sample(source: Source, dates: str | None = None, rows: int = SAMPLE_ROWS) ->
     pieces = []
     for batch in source.batches(columns):
         some = max(1, round(share * batch.num_rows))
-        arrays = [_scalars(batch.column(name).slice(0, some)) for name in columns]
+        first = pa.array(range(some))  # taken, for a slice would keep all of its batch in memory
+        arrays = [_scalars(batch.column(name).take(first)) for name in columns]
         pieces.append(pa.table(arrays, names=columns))
     if not pieces:
         raise DataError(f"{source.name}: holds no row")
