@@ -14,11 +14,13 @@ import asyncio
 import ipaddress
 import logging
 import resource
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+import httptools
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -119,6 +121,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._address: str | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._in_body = False
+        self._received = self._again = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -133,7 +136,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._address is None:
             return
-        super().data_received(data)
+        while data:
+            self._received, self._again = data, b""
+            super().data_received(data)
+            data = self._again
         if self._answered:  # most requests come whole: then the time to rest runs already
             if self._deadline is None and self.timeout_keep_alive_task is None:
                 self._arm(HEAD_S)
@@ -144,8 +150,30 @@ class GuardedProtocol(HttpToolsProtocol):
             self._in_body = True
 
     def on_headers_complete(self) -> None:
-        if not self._answer_promptly():
+        if not self.parser.should_upgrade() and not self._answer_promptly():
             super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Pass over the offer of another protocol, as Java's HTTP client makes with every request.
+
+        The parser takes what follows such a head for that protocol's, so the request would lose its body and
+        the connection all later ones: a new parser reads the head without its offer, and then the rest
+        (RFC 9110, section 7.8).
+        """
+        offer, method = sys.exc_info()[1], self.parser.get_method()
+        if offer is None or method == b"CONNECT":
+            self.send_400_response("This is no proxy.")
+            return
+        kept = [b"%b: %b\r\n" % each for each in self.headers if each[0] != b"upgrade"]
+        version = self.parser.get_http_version().encode()
+        head = (method, b" ", self.url, b" HTTP/", version, b"\r\n", *kept, b"\r\n")
+        self._again = b"".join((*head, self._received[offer.args[0] :]))
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as the server's own
 
     def _answer_promptly(self) -> bool:
         """Answer here and now, if that is all there is to do on this connection."""

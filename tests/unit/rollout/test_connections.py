@@ -85,6 +85,7 @@ async def test_between_requests_a_connection_may_rest_and_too_many_are_told(monk
 
 GET, BODY = b"GET /now HTTP/1.1\r\nHost: x\r\n%b\r\n", b"Content-Length: 3\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n"
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ CHUNKED = b"Transfer-Encoding: chunked\r\n"
         ([GET % b"Connection: close\r\n"], "s"),
         ([GET.replace(b"now", b"now?a=1") % b""], "s"),
         ([GET % b"X-Fault: 1\r\n"], "s"),
-        ([GET % b"Upgrade: websocket\r\nConnection: upgrade\r\n"], "p"),
+        ([GET % OFFER, GET % OFFER + GET % b"", WHOLE], "ppps"),
     ],
 )
 async def test_what_is_answered_at_once_keeps_its_place_among_the_rest(chunks: list[bytes], ways: str):
@@ -158,3 +159,42 @@ async def test_who_does_not_read_is_answered_no_further():
         await asyncio.sleep(0.5)
         assert 0 < answered < 200
         writer.transport.abort()
+
+
+@pytest.mark.parametrize("offer", [OFFER, b"Connection: upgrade\r\nUpgrade: websocket\r\n"])
+@pytest.mark.parametrize("body", [BODY + b"\r\nabc", CHUNKED + b"\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"])
+@pytest.mark.parametrize("piece", [1, 7, 1000])
+async def test_an_offer_of_another_protocol_costs_a_request_nothing(offer: bytes, body: bytes, piece: int):
+    """As Java's client makes it with every request in clear."""
+    sent = (b"POST / HTTP/1.1\r\nHost: x\r\n" + offer + body) * 9 + WHOLE
+    bodies: list[bytes] = []
+
+    async def kept(scope, receive, send):
+        parts, more = [], True
+        while more:
+            message = await receive()
+            parts.append(message["body"])
+            more = message["more_body"]
+        bodies.append(b"".join(parts))
+        await echo(scope, no_body, send)
+
+    async def no_body():
+        return {"type": "http.request", "body": b""}
+
+    async with serving(ConnectionGuard(10), kept) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for start in range(0, len(sent), piece):
+            writer.write(sent[start : start + piece])
+            await asyncio.sleep(0)
+        for _ in range(10):
+            assert (await asyncio.wait_for(reader.readuntil(b"ok"), 20)).startswith(b"HTTP/1.1 200")
+        writer.close()
+    assert bodies == [b"abc"] * 9 + [b""]
+
+
+async def test_it_is_no_proxy():
+    async with serving(ConnectionGuard(10)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n" + WHOLE)
+        assert (await asyncio.wait_for(reader.read(), 20)).startswith(b"HTTP/1.1 400")
+        writer.close()
