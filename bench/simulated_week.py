@@ -1,23 +1,25 @@
 """One simulated week of ten thousand devices: how long it takes, and where the time goes.
 
-    python -m bench.simulated_week [--devices 10000] [--days 7] [--profile]
+    python -m bench.simulated_week [--devices 10000] [--days 7] [--processes N] [--profile]
 
 Every device is the real SDK: it enrols with its own key, predicts and learns, polls, reports, downloads and
-verifies a new version from the signed repository in the middle of the week, and adapts it. The service is the
-real one in this process (SQLite in memory-backed files, controller, gates, ASGI application) on a simulated
-clock. Battery-powered devices: two predictions a day, one label in two, two polls and reports a day.
+verifies a new version from the signed repository in the middle of the week, and adapts it. The devices are
+divided over processes; the service is the real one in this process (SQLite in memory-backed files,
+controller, gates, ASGI application) on a simulated clock. Battery-powered devices: two predictions a day, one
+label in two, two polls and reports a day.
 """
 
 from __future__ import annotations
 
 import argparse
-import cProfile
 import os
 import platform
-import pstats
 import resource
+import signal
 import time
+from collections import Counter
 from contextlib import nullcontext
+from types import FrameType
 
 from acclimate.simulation import Happening, Outcome, Scenario, simulate
 
@@ -50,19 +52,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--devices", type=int, default=10_000)
     parser.add_argument("--days", type=float, default=7.0)
-    parser.add_argument("--profile", action="store_true", help="say where the time goes (twice as slow)")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="that devices live in")
+    parser.add_argument("--profile", action="store_true", help="say where the time goes, in one process")
     options = parser.parse_args()
     scenario = week(options.devices, options.days)
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start, shared")
     marks = Marks()
-    profile = cProfile.Profile() if options.profile else None
-    started, cpu = time.perf_counter(), time.process_time()
+    profile = Profile() if options.profile else None
+    processes = 1 if profile else options.processes
+    started, cpu = time.perf_counter(), cpu_s()
     with profile or nullcontext():
-        outcome = simulate(scenario, None, marks)
-    wall, cpu = time.perf_counter() - started, time.process_time() - cpu
+        outcome = simulate(scenario, None, marks, processes=processes)
+    wall, cpu = time.perf_counter() - started, cpu_s() - cpu
     tell(outcome, wall, cpu, marks, started)
     if profile:
-        by_room(profile)
+        profile.tell(cpu / len(outcome.devices) * 1000)
+
+
+def cpu_s() -> float:
+    """Of this process and of those that it started and that ended."""
+    used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def week(devices: int, days: float) -> Scenario:
@@ -109,16 +119,35 @@ def tell(outcome: Outcome, wall: float, cpu: float, marks: Marks, started: float
         print(f"  {at - started:7.1f} s  {name}")
 
 
-def by_room(profile: cProfile.Profile) -> None:
-    """CPU by room: each function's own time, under the first name its file matches."""
-    totals: dict[str, float] = {}
-    for (file, _, name), (_, _, own, _, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
-        text = name if file == "~" else file
-        room = next((room for part, room in ROOMS.items() if part in text), "the rest of Python")
-        totals[room] = totals.get(room, 0.0) + own
-    whole = sum(totals.values())
-    for room, seconds in sorted(totals.items(), key=lambda pair: -pair[1]):
-        print(f"  {seconds / whole:6.1%}  {seconds:7.1f} s  {room}")
+class Profile:
+    """CPU by room, sampled: where this process is each time it has used two milliseconds more.
+
+    A sample counts for the room of the innermost file that belongs to one.
+    """
+
+    def __init__(self) -> None:
+        self._samples: Counter[str] = Counter()
+
+    def __enter__(self) -> None:
+        signal.signal(signal.SIGPROF, self._sample)
+        signal.setitimer(signal.ITIMER_PROF, 0.002, 0.002)
+
+    def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
+
+    def tell(self, device_ms: float) -> None:
+        """Print the rooms, and the milliseconds that a device spends in each."""
+        whole = self._samples.total()
+        for room, samples in self._samples.most_common():
+            print(f"  {samples / whole:6.1%}  {samples / whole * device_ms:6.2f} ms a device  {room}")
+
+    def _sample(self, _signal: int, frame: FrameType | None) -> None:
+        room = None
+        while frame is not None and room is None:
+            file = frame.f_code.co_filename
+            room = next((room for part, room in ROOMS.items() if part in file), None)
+            frame = frame.f_back
+        self._samples[room or "the rest of Python"] += 1
 
 
 if __name__ == "__main__":

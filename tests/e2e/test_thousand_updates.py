@@ -1,7 +1,7 @@
 """One device through a thousand updates by the real service, every other one a version it has to leave."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -9,9 +9,10 @@ import pytest
 from acclimate.simulation import SharedEngines, next_version
 from acclimate.simulation.agenda import SimulatedClock
 from acclimate.simulation.local_service import LocalService
+from acclimate.simulation.share import Call
 from acclimate.simulation.world import release_of
 from acclimate_device import Device, OnlinePolicy
-from acclimate_device.agent import Agent
+from acclimate_device.agent import Agent, Response
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
 
 pytestmark = pytest.mark.slow
@@ -26,6 +27,19 @@ def scratch() -> Iterator[Path]:
         yield Path(folder)
 
 
+class AtOnce:
+    """The connection of the only device there is: it waits for nobody."""
+
+    def __init__(self, service: LocalService) -> None:
+        self._service = service
+
+    def request(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, max_bytes: int
+    ) -> Response:
+        call = Call(self._service.clock(), 0, method, path, dict(headers), body)
+        return Response(*self._service.serve([call])[0])
+
+
 def test_a_thousand_updates_with_alternating_rollbacks(scratch: Path):
     factory = tiny_bundle()
     versions = [next_version(factory, number) for number in (2, 3, 4)]
@@ -33,7 +47,7 @@ def test_a_thousand_updates_with_alternating_rollbacks(scratch: Path):
     policy = OnlinePolicy(trial_starts=2, trial_predictions=3)
     service = LocalService(scratch / "service", versions, clock, 60.0, 0)
     service.operator.add_fleet("one", 60.0)
-    agent = Agent(service, flash, service.root, scratch / "tuf", clock=clock)
+    agent = Agent(AtOnce(service), flash, service.root, scratch / "tuf", clock=clock)
     agent.service.enrol(service.operator.enrolment_token("one", 1), "one", {}, "")
     gestures = GestureDevice(0)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import statistics
 import tempfile
 from collections import Counter
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 STOPPED = 130  # what a shell reports for Ctrl-C
 _ROWS = 12
+_WORTH_A_PROCESS = 250
+"""Devices."""
 
 
 @click.command()
@@ -32,6 +35,12 @@ _ROWS = 12
 )
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key, as in devices=500.")
 @click.option("--seed", type=click.IntRange(0), help="Of everything random; the same seed replays.")
+@click.option(
+    "--processes",
+    type=click.IntRange(1),
+    help="That the devices of a simulated clock are divided over; by default one a core, for large fleets. "
+    "The outcome is the same for any number.",
+)
 @click.option(
     "--join",
     "root",
@@ -45,6 +54,7 @@ def simulate(
     bundle: Path | None,
     changes: tuple[str, ...],
     seed: int | None,
+    processes: int | None,
     root: Path | None,
     as_json: bool,
 ) -> None:
@@ -66,7 +76,7 @@ def simulate(
     try:
         with _program(loaded, factory) as program:
             if root is None:
-                outcome = run(loaded, factory, progress, program)
+                outcome = run(loaded, factory, progress, program, processes or _processes(loaded.devices))
             else:
                 outcome = join(loaded, _world(root), factory, progress, program)
     except KeyboardInterrupt:
@@ -77,6 +87,11 @@ def simulate(
         return
     _show(outcome)
     next_step(f"acclimate simulate {scenario} --seed {loaded.seed + 1}", "the same story with other dice")
+
+
+def _processes(devices: int) -> int:
+    """One a core, where starting another one costs less than it saves."""
+    return max(1, min(os.cpu_count() or 1, devices // _WORTH_A_PROCESS))
 
 
 class _Progress:

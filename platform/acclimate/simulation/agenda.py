@@ -1,7 +1,7 @@
 """When things happen: a clock that is set by hand, and the list of what is due.
 
-On a simulated clock one agenda holds the whole fleet and the service, and time jumps from one entry to the
-next. On the wall clock each thread has an agenda of its own and waits.
+On a simulated clock each device has an agenda of its own, and time jumps from one entry to the next. On the
+wall clock each thread has one for its devices, and waits.
 """
 
 from __future__ import annotations
@@ -35,6 +35,11 @@ class Agenda:
     def __init__(self) -> None:
         self._entries: list[tuple[float, int, Act]] = []
         self._order = count()
+
+    @property
+    def due(self) -> float | None:
+        """When the next is due; None where nothing is."""
+        return self._entries[0][0] if self._entries else None
 
     def enter(self, due: float, act: Act) -> None:
         """Do `act` at `due`. Any thread may enter it: pushing holds the interpreter lock."""

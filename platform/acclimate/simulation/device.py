@@ -18,6 +18,7 @@ from acclimate.simulation.distortion import Distortion, distortion
 from acclimate.simulation.events import Happening, Kind, Tell
 from acclimate.simulation.microcontroller import Microcontroller, Program
 from acclimate.simulation.network import Network
+from acclimate.simulation.outcome import DeviceOutcome
 from acclimate.simulation.scenario import DriftSection, FaultSection, Scenario
 from acclimate.simulation.streams import Feed, Float
 from acclimate_device import Device, OnlinePolicy
@@ -163,11 +164,15 @@ class SimulatedDevice:
         self.network.online = True
         return self._agent.send_reports()
 
-    def waiting(self) -> int:
-        """Reports on its flash that the service has not acknowledged."""
-        return len(ReportQueue(Store(self.flash)).reports())
+    def describe(self, outcome: DeviceOutcome, restarted: bool) -> None:
+        """Say what it is and runs, or what it would run if it were `restarted` now."""
+        outcome.device_id, outcome.task, outcome.begun = self.device_id, self.feed.task, dict(self.begun)
+        outcome.waiting = len(ReportQueue(Store(self.flash)).reports())
+        running = self._reopened() if restarted else self.device
+        if running is not None:
+            outcome.runs, outcome.adapted, outcome.slot = running.release, running.adapted, running.slot
 
-    def reopened(self) -> Device | Microcontroller | None:
+    def _reopened(self) -> Device | Microcontroller | None:
         """What would run if it started again now, from its flash alone; None if nothing loads, which a device
         must never come to."""
         if self.device is None:
@@ -360,6 +365,15 @@ class SimulatedDevice:
 
     def _say(self, kind: Kind, detail: str = "") -> None:
         self._tell(Happening(self._clock(), self.number, kind, detail))
+
+
+def handed_in(device: SimulatedDevice) -> bool:
+    """Whether every report of a device that was switched off reached the service."""
+    try:
+        device.hand_in()
+    except TransportError:
+        return False
+    return True
 
 
 def _label(number: int, label: object, device: Device | Microcontroller) -> None:

@@ -1,4 +1,4 @@
-"""A fleet of simulated devices: on one agenda and a simulated clock, or in threads on the wall clock."""
+"""A fleet of simulated devices in threads, on the wall clock."""
 
 from __future__ import annotations
 
@@ -9,21 +9,20 @@ from functools import partial
 from types import TracebackType
 
 from acclimate.errors import ScenarioError
-from acclimate.simulation.agenda import Agenda, SimulatedClock
+from acclimate.simulation.agenda import Agenda
 from acclimate.simulation.conditions import conditions, dice
-from acclimate.simulation.device import Equipment, SimulatedDevice
+from acclimate.simulation.device import Equipment, SimulatedDevice, handed_in
 from acclimate.simulation.events import Happening, Tell
 from acclimate.simulation.outcome import DeviceOutcome, Outcome
 from acclimate.simulation.scenario import Scenario
 from acclimate.simulation.streams import Streams
-from acclimate_device.errors import TransportError
 
 _HAND_IN_S = 60.0
 _LOOK_S = 0.25
 
 
 class Fleet:
-    """The devices of a scenario, one after the other or all at once.
+    """The devices of a scenario, in `scenario.threads` threads from `start` to `stop`.
 
     with Fleet(scenario, streams, equipment, time.time) as fleet:
         fleet.run(60)                       # a minute: arrivals, predictions, labels, polls
@@ -32,8 +31,7 @@ class Fleet:
     fleet.outcome()
 
     Args:
-        clock: a `SimulatedClock` runs everything here, in order; any other is taken for the wall clock, and
-            the devices live in `scenario.threads` threads from `start` to `stop`.
+        clock: the wall's.
         tell: is called with everything that happens, from the thread in which it does.
     """
 
@@ -48,7 +46,7 @@ class Fleet:
         self.scenario, self.clock, self._tell = scenario, clock, tell
         self._outcome = Outcome(scenario.name, scenario.seed, clock())
         self._lock = threading.Lock()
-        count = 1 if isinstance(clock, SimulatedClock) else min(scenario.threads, scenario.devices)
+        count = min(scenario.threads, scenario.devices)
         self.agendas = [Agenda() for _ in range(count)]
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -81,9 +79,7 @@ class Fleet:
         self.stop()
 
     def start(self) -> None:
-        """Let the threads of the wall clock go; nothing to do on a simulated one."""
-        if isinstance(self.clock, SimulatedClock):
-            return
+        """Let the threads go."""
         for number, agenda in enumerate(self.agendas):
             thread = threading.Thread(target=self._work, args=(agenda,), name=f"fleet-{number}", daemon=True)
             self._threads.append(thread)
@@ -95,9 +91,6 @@ class Fleet:
         Raises:
             BaseException: what a device's thread died of, which is a defect.
         """
-        if isinstance(self.clock, SimulatedClock):
-            self.agendas[0].advance(self.clock, self.clock.now + seconds)
-            return
         until = time.time() + seconds
         while (left := until - time.time()) > 0 and not self._failures:
             time.sleep(min(left, _LOOK_S))
@@ -144,7 +137,7 @@ class Fleet:
         until = time.monotonic() + at_most_s
         left = [device for device in self.devices if device.device is not None and device.device_id]
         while left:
-            left = [device for device in left if not _handed_in(device)]
+            left = [device for device in left if not handed_in(device)]
             if time.monotonic() > until:
                 break
         return len(left)
@@ -152,12 +145,7 @@ class Fleet:
     def outcome(self) -> Outcome:
         """What came of it so far; after `stop`, with what each device would run if it started again."""
         for device, found in zip(self.devices, self._outcome.devices, strict=True):
-            found.device_id, found.task, found.begun = device.device_id, device.feed.task, dict(device.begun)
-            found.waiting = device.waiting()
-            running = device.reopened() if self._stop.is_set() else device.device
-            if running is not None:
-                found.runs, found.adapted = running.release, running.adapted
-                found.slot = running.slot
+            device.describe(found, restarted=self._stop.is_set())
         self._outcome.acknowledged = sum(len(one.network.acknowledged) for one in self.devices)
         self._outcome.requests = sum(device.network.requests for device in self.devices)
         return self._outcome
@@ -175,11 +163,3 @@ class Fleet:
             if happening.report is not None:
                 self._outcome.devices[happening.device].reports.append((happening.at, happening.report))
         self._tell(happening)
-
-
-def _handed_in(device: SimulatedDevice) -> bool:
-    try:
-        device.hand_in()
-    except TransportError:
-        return False
-    return True

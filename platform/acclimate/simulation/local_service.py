@@ -2,7 +2,7 @@
 
 Real: store (SQLite), controller, gates, keys, the TUF repository with its signatures, and the whole device
 side of HTTP, routed, limited and answered by the service's own ASGI application. Left out: sockets, and the
-operators' REST interface, in whose place `acclimate.rollout.operations` is called. Requests come one after
+operators' REST interface, in whose place `acclimate.rollout.operations` is called. Requests begin one after
 the other, so nothing depends on the order of threads.
 """
 
@@ -13,7 +13,7 @@ import contextvars
 import dataclasses
 import functools
 import random
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,11 +31,10 @@ from acclimate.rollout.domain.access import EnrolmentToken
 from acclimate.rollout.domain.fleet import Fleet
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import Store, open_store
-from acclimate.simulation.agenda import Agenda, SimulatedClock
+from acclimate.simulation.agenda import SimulatedClock
 from acclimate.simulation.publishing import sign_repository
+from acclimate.simulation.share import Answer, Call, Line
 from acclimate.simulation.world import Files, RolloutStatus, release_of, summed
-from acclimate_device.agent import Response, Transport
-from acclimate_device.errors import TransportError
 from acclimate_device.protocol import STATE_PATH, Release
 
 _ACTOR = "simulation"
@@ -65,7 +64,8 @@ class LocalService:
             device_token_lifetime_s=_WEEKS_S,
         )
         folder.mkdir(parents=True, exist_ok=True)
-        self.clock, self._tick_s = clock, tick_s
+        self.clock, self.tick_s = clock, tick_s
+        self.connect = Line
         self.root = sign_repository(versions, settings.tuf)
         rng = random.Random(f"{seed}/service")
         key = ServiceKey(Ed25519PrivateKey.from_private_bytes(rng.randbytes(32)))
@@ -81,12 +81,6 @@ class LocalService:
         self.operator = LocalOperator(self._store, clock, rng, [release_of(files) for files in versions])
         self.refresh()
 
-    def connect(self) -> Transport:
-        return self
-
-    def attend(self, agenda: Agenda) -> None:
-        agenda.enter(self.clock(), self._tick)
-
     def refresh(self) -> None:
         """Let the service take in what changed in its store."""
         self._run(self._service.refresh())
@@ -98,22 +92,28 @@ class LocalService:
         self._loop.close()
         self._store.close()
 
-    def request(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, max_bytes: int
-    ) -> Response:
-        """A request of a device, through the service's ASGI application.
+    def serve(self, calls: list[Call]) -> list[Answer]:
+        """Answer requests of devices, each at its own time."""
+        return self._run(self._together(calls))
 
-        A poll waits for nothing, so it goes straight to the application's endpoint, without the event loop.
+    async def _together(self, calls: list[Call]) -> list[Answer]:
+        """Each runs on its turn until it waits for a commit, which all that wait share.
+
+        A poll waits for nothing, so it goes straight to the application's endpoint.
         """
-        scope = _scope(method, path, headers, body or b"")
-        if path == STATE_PATH:
-            status, given, data = self._service.state.answer(scope)
-        else:
-            status, given, data = self._run(self._exchange(scope, body or b""))
-        if len(data) > max_bytes:
-            raise TransportError(f"{method} {path}: the answer is longer than {max_bytes} bytes")
-        found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in given}
-        return Response(status, {"date": _date(int(self.clock())), **found}, data)
+        given: list[Answer | asyncio.Task[Answer]] = []
+        for call in calls:
+            if call.path == STATE_PATH:
+                self.clock.now = call.at
+                given.append(_answer(call, self._service.state.answer(_scope(call))))
+            else:
+                given.append(asyncio.create_task(self._answered(call)))
+        return [await one if isinstance(one, asyncio.Task) else one for one in given]
+
+    async def _answered(self, call: Call) -> Answer:
+        """What the application says; called on its turn, it sets the clock and runs as far as it can."""
+        self.clock.now = call.at
+        return _answer(call, await self._exchange(_scope(call), call.body or b""))
 
     async def _exchange(self, scope: dict[str, Any], body: bytes) -> _Answer:
         answer: dict[str, Any] = {}
@@ -140,11 +140,17 @@ class LocalService:
         """Let the service do something, and nothing beside it."""
         return self._loop.run_until_complete(self._loop.create_task(work, context=self._context))
 
-    def _tick(self) -> float:
+    def look(self) -> None:
+        """Let the controller look once, and every device be told what follows."""
         self._run(self._service.write_taken())
         self._controller.tick()
         self.refresh()
-        return self._tick_s
+
+
+def _answer(call: Call, answer: _Answer) -> Answer:
+    status, given, data = answer
+    found = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in given}
+    return status, {"date": _date(int(call.at)), **found}, data
 
 
 @functools.lru_cache(1)
@@ -152,19 +158,19 @@ def _date(seconds: int) -> str:
     return formatdate(seconds, usegmt=True)
 
 
-def _scope(method: str, path: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
-    given = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+def _scope(call: Call) -> dict[str, Any]:
+    given = [(name.lower().encode(), value.encode()) for name, value in call.headers.items()]
     return {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
-        "method": method,
+        "method": call.method,
         "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
+        "path": call.path,
+        "raw_path": call.path.encode(),
         "root_path": "",
         "query_string": b"",
-        "headers": [*given, (b"content-length", str(len(body)).encode())],
+        "headers": [*given, (b"content-length", str(len(call.body or b"")).encode())],
         "client": ("127.0.0.1", 1),
         "server": ("127.0.0.1", 80),
     }

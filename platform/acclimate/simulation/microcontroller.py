@@ -48,6 +48,14 @@ class Program:
         default_factory=lambda: Ed25519PrivateKey.from_private_bytes(secrets.token_bytes(32))
     )
 
+    def __reduce__(self) -> tuple[Callable[..., Program], tuple[Path, bytes]]:
+        """For the other processes of one simulation."""
+        return _program, (self.path, self.key.private_bytes_raw())
+
+
+def _program(path: Path, key: bytes) -> Program:
+    return Program(path, Ed25519PrivateKey.from_private_bytes(key))
+
 
 class Microcontroller:
     """What a simulation asks of a `Device`, asked of a child of a gateway.

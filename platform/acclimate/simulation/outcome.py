@@ -19,6 +19,10 @@ _MEASURED = ("predict_us", "adapt_us", "resources")
 """Wall time and memory: of this machine, not of the seed."""
 
 
+RolloutChange = tuple[float, int, str, int, str]
+"""Seconds after the start, version, state, wave, reason."""
+
+
 @dataclass(frozen=True)
 class Window:
     """The fleet, or some devices of it, during one stretch of time.
@@ -92,7 +96,7 @@ class Outcome:
     Attributes:
         acknowledged: reports that the service accepted in receipts that reached their device.
         counted: what the service has: `reports`, and sums by `Report` field names.
-        rollouts: `(seconds after the start, version, state, wave, reason)` at each change.
+        rollouts: at each change of one.
     """
 
     scenario: str
@@ -102,7 +106,7 @@ class Outcome:
     devices: list[DeviceOutcome] = field(default_factory=list)
     happenings: list[Happening] = field(default_factory=list)
     counted: dict[str, float] = field(default_factory=dict)
-    rollouts: list[tuple[float, int, str, int, str]] = field(default_factory=list)
+    rollouts: list[RolloutChange] = field(default_factory=list)
     acknowledged: int = 0
     requests: int = 0
 

@@ -16,7 +16,6 @@ import httpx
 from acclimate.client import ServiceClient
 from acclimate.errors import RolloutError, ScenarioError
 from acclimate.rollout.bodies import PlanBody
-from acclimate.simulation.agenda import Agenda
 from acclimate.simulation.world import RolloutStatus, summed
 from acclimate_device.agent import HttpTransport, Transport
 from acclimate_device.protocol import Release
@@ -45,9 +44,6 @@ class ServedWorld:
 
     def connect(self) -> Transport:
         return HttpTransport(self.url, timeout_s=self._timeout_s)
-
-    def attend(self, agenda: Agenda) -> None:
-        """Nothing: the service goes on by itself."""
 
 
 class HttpOperator:

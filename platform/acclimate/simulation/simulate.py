@@ -14,8 +14,9 @@ from acclimate.simulation.agenda import SimulatedClock
 from acclimate.simulation.device import Equipment, SharedEngines
 from acclimate.simulation.events import Happening, Tell
 from acclimate.simulation.fleet import Fleet
+from acclimate.simulation.lockstep import LockstepFleet, SteppedService
 from acclimate.simulation.microcontroller import Program
-from acclimate.simulation.outcome import Outcome
+from acclimate.simulation.outcome import Outcome, RolloutChange
 from acclimate.simulation.publishing import next_version, sign_repository
 from acclimate.simulation.scenario import RolloutSection, Scenario
 from acclimate.simulation.served import ServedWorld, ServiceProcess
@@ -42,6 +43,7 @@ def simulate(
     factory: Files | None = None,
     tell: Tell = lambda happening: None,
     program: Program | None = None,
+    processes: int = 1,
 ) -> Outcome:
     """Run a scenario against a service of its own, which is gone afterwards.
 
@@ -49,6 +51,8 @@ def simulate(
         factory: the bundle devices are shipped with, by file name; gestures need none.
         tell: is called with everything that happens.
         program: the C runtime, where some of the scenario's devices are microcontrollers.
+        processes: over which devices on a simulated clock are divided; any number gives the same outcome.
+            With more than one, a script that calls this needs the usual `if __name__ == "__main__"`.
 
     Raises:
         ScenarioError: the scenario does not fit its data, or the service cannot start.
@@ -61,7 +65,7 @@ def simulate(
         tempfile.TemporaryDirectory(prefix="acclimate-simulation-", dir=_scratch(scenario)) as folder,
         own_world(scenario, versions, Path(folder)) as world,
     ):
-        return run(scenario, world, files, streams, Path(folder) / "devices", tell, program)
+        return run(scenario, world, files, streams, Path(folder) / "devices", tell, program, processes)
 
 
 def join(
@@ -98,6 +102,7 @@ def run(
     metadata: Path,
     tell: Tell = lambda happening: None,
     program: Program | None = None,
+    processes: int = 1,
 ) -> Outcome:
     """Run a scenario in a world whose repository holds the factory's bundle and every version rolled out.
 
@@ -117,12 +122,17 @@ def run(
     operator.set_baseline(scenario.name, release_of(factory))
     token = operator.enrolment_token(scenario.name, scenario.devices)
     equipment = Equipment(factory, world.root, world.connect, metadata, token, SharedEngines(), program)
-    fleet = Fleet(scenario, streams, equipment, world.clock, tell)
-    world.attend(fleet.agendas[0])
+    fleet = (
+        LockstepFleet(scenario, streams, equipment, world, tell, processes)
+        if isinstance(world, SteppedService)
+        else Fleet(scenario, streams, equipment, world.clock, tell)
+    )
     with fleet:
-        _let_pass(scenario, world, fleet, release_of(factory).name, tell)
-    fleet.hand_in()
-    outcome = fleet.outcome()
+        rollouts = _let_pass(scenario, world, fleet, release_of(factory).name, tell)
+        fleet.stop()
+        fleet.hand_in()
+        outcome = fleet.outcome()
+    outcome.rollouts = rollouts
     outcome.counted = operator.counted(scenario.name)
     return outcome
 
@@ -133,9 +143,11 @@ def _scratch(scenario: Scenario) -> Path | None:
     return memory if scenario.clock == "simulated" and memory.is_dir() else None
 
 
-def _let_pass(scenario: Scenario, world: World, fleet: Fleet, name: str, tell: Tell) -> None:
-    """Time passes; rollouts start when they are due, each after the one before has ended."""
-    begun, outcome = world.clock(), fleet.outcome()
+def _let_pass(
+    scenario: Scenario, world: World, fleet: Fleet | LockstepFleet, name: str, tell: Tell
+) -> list[RolloutChange]:
+    """Time passes; rollouts start when they are due, each after the one before has ended. Their changes."""
+    begun, changes = world.clock(), []
     waiting = sorted((_Running(one) for one in scenario.rollouts), key=lambda one: one.section.at)
     live: _Running | None = None
     look = max(1.0, min(scenario.service.tick, scenario.duration / 50))
@@ -149,11 +161,12 @@ def _let_pass(scenario: Scenario, world: World, fleet: Fleet, name: str, tell: T
             if (status.state, status.wave) != live.seen:
                 live.seen = (status.state, status.wave)
                 version = live.section.version
-                outcome.rollouts.append((elapsed, version, status.state, status.wave, status.reason))
+                changes.append((elapsed, version, status.state, status.wave, status.reason))
                 detail = f"version {version} {status.state}, wave {status.wave}: {status.reason}"
                 tell(Happening(world.clock(), -1, "rollout", detail))
             live = None if status.ended else live
         fleet.run(min(look, scenario.duration - elapsed))
+    return changes
 
 
 @contextmanager

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from acclimate.rollout.bodies import PlanBody
 from acclimate.rollout.domain.rollout import ENDED
-from acclimate.simulation.agenda import Agenda
 from acclimate_device.agent import Transport
 from acclimate_device.protocol import MANIFEST, Manifest, Release, loads
 
@@ -78,9 +77,6 @@ class World(Protocol):
 
     def connect(self) -> Transport:
         """A device's connection to the service."""
-
-    def attend(self, agenda: Agenda) -> None:
-        """Put the service's own work on the agenda, where it does not go on by itself."""
 
 
 def release_of(files: Files) -> Release:
