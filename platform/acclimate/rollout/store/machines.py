@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from acclimate.rollout.domain.fleet import Device
 from acclimate.rollout.domain.machines import Machine, started
@@ -20,6 +21,11 @@ COLUMNS = rows.names(Machine)
 _MACHINE = select(MACHINES).where(
     MACHINES.c.fleet == bindparam("fleet"), MACHINES.c.device == bindparam("device")
 )
+_KEEP = {
+    made is sqlite.insert: upsert(made(MACHINES), ["fleet", "device"], COLUMNS)
+    for made in (sqlite.insert, postgresql.insert)
+}
+"""To keep a machine, on SQLite and on others: making the statement costs as much as executing it."""
 
 
 class MachineTable:
@@ -76,7 +82,4 @@ def _read(connection: Connection, fleet: str, device_id: str) -> Machine | None:
 
 def _write(database: Database, connection: Connection, fleet: str, device_id: str, machine: Machine) -> None:
     values = rows.plain(machine) | {"earlier": json.dumps(machine.earlier)}
-    insert = database.insert(MACHINES)
-    connection.execute(
-        upsert(insert, ["fleet", "device"], COLUMNS), values | {"fleet": fleet, "device": device_id}
-    )
+    connection.execute(_KEEP[database.is_sqlite], values | {"fleet": fleet, "device": device_id})
