@@ -9,11 +9,15 @@ speed; and reports that come in one round share a commit, as those of a real fle
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
+from acclimate.errors import ScenarioError
 from acclimate.simulation.agenda import SimulatedClock
 from acclimate.simulation.device import Equipment
 from acclimate.simulation.events import Tell
@@ -175,12 +179,29 @@ class _Elsewhere:
         )
 
     def ask(self, what: str, *given: Any) -> Callable[[], Any]:
-        future: Future[Any] = self._pool.submit(_do, what, given)
-        return future.result
+        with _alive():
+            future = self._pool.submit(_do, what, given)
+
+        def result() -> Any:
+            with _alive():
+                return future.result()
+
+        return result
 
     def close(self) -> None:
         """End the process."""
         self._pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _alive() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise ScenarioError(
+            "a process of the simulation was ended, as the system does where memory is short: simulate fewer "
+            "devices, or use --processes 1"
+        ) from None
 
 
 _SETTLED: list[Share] = []
@@ -188,6 +209,7 @@ _SETTLED: list[Share] = []
 
 
 def _settle(scenario: Scenario, equipment: Equipment, numbers: range, started_at: float) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us, and ends us in good order
     _SETTLED.append(Share(scenario, open_streams(scenario.stream), equipment, numbers, started_at))
 
 
