@@ -55,7 +55,7 @@ class Flash(Protocol):
     def sync_names(self, prefix: str) -> None:
         """Make creations, renames and deletions in the folder of `prefix` durable."""
 
-    def lock(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[object]:
         """Keep other threads and processes that use the same flash out of a read-change-write.
 
         A thread that holds it may take it again.

@@ -80,7 +80,7 @@ class Store:
         self.flash = flash
         self._mishaps: list[Mishap] = []
 
-    def lock(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[object]:
         """Keeps others out of several calls; a thread that holds it may call every method."""
         return self.flash.lock()
 

@@ -96,6 +96,10 @@ class ReportQueue:
         self._batch, self._new_id = batch, new_id
         self._held: list[Report] = []
         self._begun: Span | None = None  # where the oldest held one can be read, though its write failed
+        self._parsed: tuple[bytes, tuple[Report, ...]] = (
+            b"",
+            (),
+        )  # a record is read to be sent, and to be removed
         self._settled: dict[Span, set[str]] = {}  # ids to be removed as soon as the flash takes it
         self.trouble = ""
 
@@ -333,11 +337,16 @@ class ReportQueue:
         raw = self._store.read(self._path(span))
         if raw is None:
             return ()
+        known, reports = self._parsed
+        if raw == known:
+            return reports
         try:
-            return _unpacked(raw)
+            reports = _unpacked(raw)
         except (ProtocolError, zlib.error):  # whole, but written by another version of this package
             self._store.set_aside_record(self._path(span), "its reports cannot be read")
             return ()
+        self._parsed = raw, reports
+        return reports
 
     def _path(self, span: Span) -> str:
         return _PREFIX + span.name

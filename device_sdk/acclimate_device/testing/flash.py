@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Container, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -150,10 +150,8 @@ class SimulatedFlash:
             else:
                 self._changes.append(change)
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        with self._lock:
-            yield
+    def lock(self) -> AbstractContextManager[object]:
+        return self._lock
 
     def flip(self, name: str, bit: int) -> None:
         """Flip one bit of what is stored under `name`, as wear does."""

@@ -5,6 +5,7 @@ The bundle that `tiny_bundle` gives was meta-trained on it, so adapting to one d
 
 from __future__ import annotations
 
+import functools
 import math
 import random
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ class GestureDevice:
     def example(self, label: str | None = None) -> tuple[Window, str]:
         """One labelled window; of a random gesture unless one is given."""
         label = self._rng.choice(LABELS) if label is None else label
-        own = [self._wave(LABELS.index(label), axis) for axis in range(3)]
+        own = [_wave(LABELS.index(label), axis) for axis in range(3)]
         turned = [
             [sign * self._gain * value + self._rng.gauss(0.0, _NOISE_G) for value in own[axis]]
             for axis, sign in zip(self._order, self._signs, strict=True)
@@ -48,10 +49,12 @@ class GestureDevice:
     def examples(self, number: int) -> Iterator[tuple[Window, str]]:
         return (self.example() for _ in range(number))
 
-    def _wave(self, gesture: int, axis: int) -> list[float]:
-        turns = [2.0 * math.pi * step / SAMPLES for step in range(SAMPLES)]
-        if gesture == 0:
-            return [math.cos(turn + axis * math.pi / 2) if axis < 2 else 0.2 for turn in turns]
-        if gesture == 1:
-            return [math.sin(2 * turn) if axis == 0 else 0.1 for turn in turns]
-        return [(1.5 if step == 3 else 0.0) if axis == 2 else 0.1 for step in range(SAMPLES)]
+
+@functools.cache
+def _wave(gesture: int, axis: int) -> list[float]:
+    turns = [2.0 * math.pi * step / SAMPLES for step in range(SAMPLES)]
+    if gesture == 0:
+        return [math.cos(turn + axis * math.pi / 2) if axis < 2 else 0.2 for turn in turns]
+    if gesture == 1:
+        return [math.sin(2 * turn) if axis == 0 else 0.1 for turn in turns]
+    return [(1.5 if step == 3 else 0.0) if axis == 2 else 0.1 for step in range(SAMPLES)]
