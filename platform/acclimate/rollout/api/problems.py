@@ -91,7 +91,13 @@ def why_unavailable(error: BaseException) -> str:
     full = getattr(orig, "sqlstate", "") == "53100" or "disk is full" in str(orig)
     if full or getattr(error, "errno", 0) == errno.ENOSPC:
         return "the service's disk is full: an operator must make room"
+    if _is_forbidden(error):
+        return "the database's role lost its right to what this needs: an operator must give it back"
     return "the database cannot be reached"
+
+
+def _is_forbidden(error: BaseException) -> bool:
+    return getattr(getattr(error, "orig", None), "sqlstate", "") == "42501"
 
 
 def from_exception(error: Exception) -> ProblemError:
@@ -108,8 +114,10 @@ def from_exception(error: Exception) -> ProblemError:
         return ProblemError(404, "not-found", str(error))
     if isinstance(error, ConflictError):
         return ProblemError(409, "conflict", str(error))
-    if (isinstance(error, DBAPIError) and error.connection_invalidated) or isinstance(
-        error, (OperationalError, NoConnectionError)
+    if (
+        (isinstance(error, DBAPIError) and error.connection_invalidated)
+        or isinstance(error, (OperationalError, NoConnectionError))
+        or _is_forbidden(error)
     ):
         log.warning("database-unavailable", extra={"error": repr(getattr(error, "orig", error))})
         return ProblemError(503, "unavailable", why_unavailable(error), {"Retry-After": "10"})

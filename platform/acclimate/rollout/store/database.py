@@ -51,9 +51,11 @@ NETWORK = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
+    "client_encoding": "utf8",
 }
 """Of PostgreSQL's client library, which by itself waits for minutes for a server that is gone: seconds, and
-milliseconds for the last. What the URL says comes first."""
+milliseconds for the last of them; and it writes as the server would. What the URL says comes first."""
+ENCODING = "UTF8"
 READ_ONLY = ("25006", "57P01")
 """SQL states: a transaction that may only read; a server that is shutting down."""
 OURS = frozenset({"fleets", "devices", "reports", "leases"})
@@ -86,6 +88,7 @@ class Database:
                 max_overflow=10,
                 pool_pre_ping=True,
                 pool_timeout=LOCK_TIMEOUT_S,
+                isolation_level="READ COMMITTED",  # whatever the database or the role has for its usual
             )
             event.listen(engine, "connect", _know_session)
             event.listen(engine, "begin", _limit_transaction)
@@ -332,10 +335,36 @@ def _tables(path: Path) -> list[str]:
         ) from error
 
 
+def check_encoding(connection: Connection) -> None:
+    """Refuse a database that does not hold every text, or takes bytes for characters.
+
+    Raises:
+        RolloutError: it is one of PostgreSQL in another encoding than UTF-8.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    encoding = connection.scalar(text("SHOW server_encoding"))
+    if encoding != ENCODING:
+        raise RolloutError(
+            f"the database is encoded in {encoding}: give the service one made by CREATE DATABASE name "
+            f"TEMPLATE template0 ENCODING '{ENCODING}' LOCALE 'C'"
+        )
+
+
+_REMEDIES = {
+    "42501": "give its role the right to make and write tables there: ALTER DATABASE name OWNER TO role",
+    "3F000": "make the schema that the role's search_path names, or set that to one that is there",
+    "25006": "name the server that takes writes, and see the role's default_transaction_read_only",
+}
+"""By SQL state, of a database that answers."""
+
+
 def unreachable(url: str, error: DBAPIError) -> RolloutError:
-    """The user's words for a database that does not answer, without its password."""
+    """The user's words for a database that does not answer or does not let us in, without its password."""
     reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
-    remedy = "start it, or mend the URL"
+    known = _REMEDIES.get(getattr(error.orig, "sqlstate", None) or "")
+    remedy = known or "start it, or mend the URL"
     if url.startswith("sqlite"):
         remedy = "see what else has it open, and that its disk is neither full nor read-only"
-    return RolloutError(f"the database {without_password(url)} cannot be reached ({reason}): {remedy}")
+    cannot = "used" if known else "reached"
+    return RolloutError(f"the database {without_password(url)} cannot be {cannot} ({reason}): {remedy}")

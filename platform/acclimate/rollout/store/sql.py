@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from acclimate.errors import RolloutError
 from acclimate.rollout.store.access import AccessTables
 from acclimate.rollout.store.campaigns import CampaignTables
-from acclimate.rollout.store.database import Database, check_ours, unreachable
+from acclimate.rollout.store.database import Database, check_encoding, check_ours, unreachable
 from acclimate.rollout.store.devices import DeviceTable
 from acclimate.rollout.store.fleets import FleetTables
 from acclimate.rollout.store.leases import LEASES, LeaseTable
@@ -74,6 +74,7 @@ def open_store(url: str) -> SqlStore:
     database = Database.connect(url)
     try:
         with database.write() as connection:
+            check_encoding(connection)
             migrate(connection)
     except DBAPIError as error:
         database.close()

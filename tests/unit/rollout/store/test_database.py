@@ -1,6 +1,7 @@
 """Opening a database: its schema, and what is told of one that cannot be opened."""
 
 import os
+import secrets
 import socket
 import sqlite3
 import subprocess
@@ -309,3 +310,88 @@ def stand_still(
             stopped.order_reports(connection)
     except DBAPIError as error:
         failed.append(error)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_holds_not_every_text_is_refused(postgres: PostgresServer, encoding: str):
+    name = f"in_{encoding.lower()}"
+    made = f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'"
+    as_admin(postgres, made)
+    with pytest.raises(RolloutError, match=f"encoded in {encoding}.*ENCODING 'UTF8'"):
+        open_store(postgres.url(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        ("SET default_transaction_read_only = on", "cannot be used.*read-only.*takes writes"),
+        ("SET search_path = ''", "cannot be used.*no schema.*search_path"),
+        ("NOSUPERUSER", "cannot be used.*permission denied.*OWNER TO"),
+    ],
+)
+def test_a_database_that_does_not_let_us_in_is_no_server_that_is_down(
+    postgres: PostgresServer, does: str, says: str
+):
+    url, role = postgres.new_database(), f"role_{secrets.token_hex(4)}"
+    as_admin(postgres, f"CREATE ROLE {role} LOGIN SUPERUSER", f"ALTER ROLE {role} {does}")
+    with pytest.raises(RolloutError, match=says):
+        open_store(url.replace("postgres@", f"{role}@"))
+
+
+@pytest.mark.slow
+def test_what_is_usual_at_a_database_changes_nothing_of_ours(postgres: PostgresServer):
+    url = postgres.new_database()
+    usual = {
+        "default_transaction_isolation": "serializable",
+        "client_encoding": "LATIN1",
+        "standard_conforming_strings": "off",
+        "datestyle": "German",
+        "idle_session_timeout": "200ms",
+    }
+    name = url.rpartition("/")[2]
+    as_admin(postgres, *(f"ALTER DATABASE {name} SET {key} = '{value}'" for key, value in usual.items()))
+    store = open_store(url)
+    a_fleet_with(store, devices=8)
+    failed: list[Exception] = []
+
+    def work(device: str) -> None:
+        try:
+            for turn in range(12):
+                store.set_attributes("home", device, {"site": "Łódź 𝄞"}, NOW + turn, "ada")
+                store.ping(NOW + turn)
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(f"device-0000{one}",)) for one in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    time.sleep(0.5)  # longer than a session may rest
+    assert store.device("home", "device-00000").attributes == {"site": "Łódź 𝄞"}
+    store.close()
+    assert not failed
+
+
+def as_admin(postgres: PostgresServer, *statements: str) -> None:
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+@pytest.mark.slow
+def test_rights_that_are_lost_meanwhile_are_no_defect_of_ours(postgres: PostgresServer):
+    url, role = postgres.new_database(), f"role_{secrets.token_hex(4)}"
+    open_store(url).close()
+    as_admin(postgres, f"CREATE ROLE {role} LOGIN")
+    with psycopg.connect(url) as owner:
+        owner.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    store = open_store(url.replace("postgres@", f"{role}@"))
+    with pytest.raises(DBAPIError) as refused:
+        store.ping(NOW)
+    store.close()
+    problem = from_exception(refused.value)
+    assert problem.status == 503
+    assert "role lost its right" in problem.detail
