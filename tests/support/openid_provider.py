@@ -1,7 +1,7 @@
 """An OpenID provider on loopback, for tests: discovery, sign-in, tokens signed with a key that it publishes.
 
 It keeps the rules a real one keeps: a code works once, only with its PKCE verifier, its redirect URI and the
-client's secret. `tamper` lets a test have it lie.
+client's secret. `tamper` lets a test have it lie, `says` have it answer anything at a path.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
@@ -35,16 +35,23 @@ class Provider:
         self.claims: dict[str, Any] = {"sub": "ada-1", "email": "ada@example.com", "groups": ["fleet-ops"]}
         self.tamper: Callable[[dict[str, Any]], dict[str, Any]] = lambda claims: claims
         self.sign_with = self.key
+        self.says: dict[str, Response] = {}
         self.issuer = ""
         self._codes: dict[str, dict[str, str]] = {}
 
     def app(self) -> Starlette:
+        def route(path: str, usual: Callable[[Request], Awaitable[Response]], method: str = "GET") -> Route:
+            async def answer(request: Request) -> Response:
+                return self.says.get(path) or await usual(request)
+
+            return Route(path, answer, methods=[method])
+
         return Starlette(
             routes=[
-                Route("/.well-known/openid-configuration", self.discovery),
-                Route("/authorize", self.authorize),
-                Route("/token", self.token, methods=["POST"]),
-                Route("/keys", self.keys),
+                route("/.well-known/openid-configuration", self.discovery),
+                route("/authorize", self.authorize),
+                route("/token", self.token, "POST"),
+                route("/keys", self.keys),
             ]
         )
 

@@ -33,6 +33,19 @@ ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
 """Signatures by a key that only the provider has; never `none`, never a shared secret."""
 
 
+_SUBJECT = 251
+"""Characters of a subject: those of the column behind `SIGN_ON`. A shorter one could be somebody else's."""
+_NO_ANSWER = (
+    AuthlibBaseError,
+    JoseError,
+    httpx.HTTPError,
+    KeyError,
+    ValueError,
+    TypeError,  # of the libraries, where JSON of another shape comes than the specification has
+    AttributeError,
+)
+
+
 class SignOnError(RolloutError):
     """The provider does not answer as it should, or vouches for nobody who may enter."""
 
@@ -118,14 +131,16 @@ class SignOn:
                 sub={"essential": True},
             )
             expected.validate(decoded.claims)
-        except (AuthlibBaseError, JoseError, httpx.HTTPError, KeyError, ValueError) as error:
+            _check_subject(decoded.claims["sub"])
+        except _NO_ANSWER as error:
             raise SignOnError(
                 f"the OpenID provider's answer does not hold ({error}): sign in again"
             ) from error
         return dict(decoded.claims)
 
     def _operator(self, claims: Mapping[str, Any]) -> Operator:
-        name = str(claims.get("email") or claims.get("preferred_username") or claims["sub"])[:200]
+        told = [claims.get(name) for name in ("email", "preferred_username", "sub")]
+        name = next(one for one in told if isinstance(one, str) and one and one.isprintable())[:200]
         role = self._role(claims)
         if role is None:
             raise SignOnError(f"{name} is in none of the groups that may enter: ask an administrator")
@@ -135,7 +150,7 @@ class SignOn:
             if role is not Role.admin and not isinstance(fleet, str):
                 raise SignOnError(f"the OpenID provider names no fleet for {name}: ask an administrator")
             fleet = fleet if isinstance(fleet, str) else None
-        return Operator(f"{SIGN_ON}{claims['sub']}"[:256], name, role, fleet)
+        return Operator(f"{SIGN_ON}{claims['sub']}", name, role, fleet)
 
     def _role(self, claims: Mapping[str, Any]) -> Role | None:
         told = claims.get(self._settings.oidc_claim, [])
@@ -157,8 +172,8 @@ class SignOn:
         try:
             async with httpx.AsyncClient(timeout=10.0) as client:
                 answer = await client.get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-                found: dict[str, Any] = answer.raise_for_status().json()
-        except (httpx.HTTPError, ValueError) as error:
+                found: dict[str, Any] = dict(answer.raise_for_status().json())
+        except _NO_ANSWER as error:
             raise SignOnError(f"the OpenID provider {issuer} does not answer ({error})") from error
         if found.get("issuer") != issuer:
             raise SignOnError(f"the OpenID provider calls itself {found.get('issuer')!r}, not {issuer!r}")
@@ -177,3 +192,8 @@ class SignOn:
             code_challenge_method="S256",
             timeout=10.0,
         )
+
+
+def _check_subject(subject: Any) -> None:
+    if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT or not subject.isprintable():
+        raise ValueError(f"sub is no name of at most {_SUBJECT} characters")

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from joserfc.jwk import RSAKey
+from starlette.responses import JSONResponse, Response
 
 from acclimate.rollout.settings import ServiceSettings
 from tests.support import openid_provider
@@ -25,7 +26,7 @@ def issuer():
 @pytest.fixture
 def provider(issuer):
     issuer.claims = {"sub": "ada-1", "email": "ada@example.com", "groups": ["fleet-ops"]}
-    issuer.tamper, issuer.sign_with = (lambda claims: claims), issuer.key
+    issuer.tamper, issuer.sign_with, issuer.says = (lambda claims: claims), issuer.key, {}
     return issuer
 
 
@@ -92,6 +93,13 @@ async def test_whom_the_provider_vouches_for_enters_with_the_role_of_the_groups(
         (lambda claims: claims | {"nonce": "replayed"}, "does not hold"),
         (lambda claims: claims | {"exp": 1}, "does not hold"),
         (lambda claims: {name: claims[name] for name in claims if name != "sub"}, "does not hold"),
+        (lambda claims: claims | {"sub": None}, "does not hold"),
+        (lambda claims: claims | {"sub": {"id": 7}}, "does not hold"),
+        (lambda claims: claims | {"sub": "ada\0"}, "does not hold"),
+        (lambda claims: claims | {"sub": "a" * 300}, "does not hold"),
+        (lambda claims: claims | {"exp": "soon"}, "does not hold"),
+        (lambda claims: claims | {"groups": {"fleet-ops": True}}, "none of the groups"),
+        (lambda claims: claims | {"fleet": ["plant"]}, "names no fleet"),
     ],
 )
 async def test_claims_that_do_not_hold_open_nothing(signed_on, provider, lie, says):
@@ -120,3 +128,50 @@ async def test_an_answer_to_a_question_that_this_browser_never_asked_opens_nothi
 async def test_without_a_provider_there_is_no_single_sign_on(world):
     assert "single sign-on" not in (await world.http.get("/console/login")).text
     assert (await world.http.get("/console/sign-on")).status_code == 404
+
+
+NOTHING = ["a list"]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/keys", Response("<html>moved</html>")),
+        ("/keys", Response(status_code=500)),
+        ("/keys", JSONResponse(NOTHING)),
+        ("/keys", JSONResponse({"keys": None})),
+        ("/keys", JSONResponse({"keys": [{"kty": "new"}]})),
+        ("/keys", JSONResponse({"keys": NOTHING})),
+        ("/keys", JSONResponse({})),
+        ("/token", Response("<html>busy</html>")),
+        ("/token", Response(status_code=503)),
+        ("/token", JSONResponse(NOTHING)),
+        ("/token", JSONResponse({"error": {"code": 7}}, 400)),
+        ("/token", JSONResponse({"access_token": "x", "token_type": "Bearer"})),
+        ("/token", JSONResponse({"access_token": "x", "token_type": "Bearer", "id_token": None})),
+        ("/token", JSONResponse({"access_token": "x", "token_type": "Bearer", "id_token": ["x"]})),
+        ("/token", JSONResponse({"access_token": "x", "token_type": "Bearer", "id_token": "é.b.c"})),
+        ("/token", JSONResponse({"access_token": "x", "token_type": "Bearer", "id_token": "W10.W10.W10"})),
+        ("/token", JSONResponse({"access_token": "x", "token_type": "Bearer", "expires_in": "soon"})),
+    ],
+)
+async def test_whatever_a_provider_answers_it_is_told_in_words(signed_on, provider, path, says):
+    provider.says = {path: says}
+    refused = await go(signed_on)
+    assert (refused.status_code, "does not hold" in refused.text) == (403, True), refused.text
+
+
+@pytest.mark.parametrize(
+    ("says", "told"),
+    [
+        (Response("<html>moved</html>"), "does not answer"),
+        (Response(status_code=502), "does not answer"),
+        (JSONResponse(NOTHING), "does not answer"),
+        (JSONResponse("text"), "does not answer"),
+        (JSONResponse({"issuer": 7}), "calls itself 7"),
+    ],
+)
+async def test_without_a_usable_description_nobody_is_sent_away(signed_on, provider, says, told):
+    provider.says = {"/.well-known/openid-configuration": says}
+    refused = await signed_on.http.get("/console/sign-on")
+    assert (refused.status_code, told in refused.text) == (502, True), refused.text
