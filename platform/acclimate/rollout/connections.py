@@ -30,10 +30,13 @@ HEAD_S = 20.0
 """A request line and its headers must be there so soon after the connection, or after their first byte."""
 BODY_S = 300.0
 """And its body so soon: half a megabyte over the slowest modem."""
+HEAD_BYTES = 65_536
+"""So much may come that is neither a whole head nor a part of a body: headers without end, or trailers."""
 RESERVE = 128
 """Descriptors left for the database, files and the log."""
 
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 60\r\nconnection: close\r\n\r\n"
+_TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 log = logging.getLogger(__name__)
 Prompt = Callable[[Scope], tuple[int, list[tuple[bytes, bytes]], bytes]]
 """Status, headers and body of an answer to GET that waits for nothing; its length is among the headers."""
@@ -122,6 +125,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._in_body = False
         self._received = self._again = b""
+        self._moved, self._unmoved = False, 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -136,10 +140,15 @@ class GuardedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._address is None:
             return
+        self._moved = False
         while data:
             self._received, self._again = data, b""
             super().data_received(data)
+            self._unmoved = 0 if self._moved else self._unmoved + len(data)
             data = self._again
+        if self._unmoved > HEAD_BYTES and not self.transport.is_closing():
+            self.transport.write(_TOO_LONG)
+            self.transport.close()
         if self._answered:  # most requests come whole: then the time to rest runs already
             if self._deadline is None and self.timeout_keep_alive_task is None:
                 self._arm(HEAD_S)
@@ -150,10 +159,16 @@ class GuardedProtocol(HttpToolsProtocol):
             self._in_body = True
 
     def on_headers_complete(self) -> None:
+        self._moved = True
         if not self.parser.should_upgrade() and not self._answer_promptly():
             super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._moved = True
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
+        self._moved = True
         if not self.parser.should_upgrade():
             super().on_message_complete()
 

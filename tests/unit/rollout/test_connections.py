@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -197,4 +197,46 @@ async def test_it_is_no_proxy():
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n" + WHOLE)
         assert (await asyncio.wait_for(reader.read(), 20)).startswith(b"HTTP/1.1 400")
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: ", b"a" * 8192),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", b"X-Many: 1\r\n" * 800),
+        (b"GET /", b"a" * 8192),
+        (b"POST / HTTP/1.1\r\nHost: x\r\n" + CHUNKED + b"\r\n0\r\nX-Trailer: ", b"a" * 8192),
+        (b"POST / HTTP/1.1\r\nHost: x\r\n" + CHUNKED + b"\r\n1;", b"a" * 8192),
+    ],
+)
+async def test_a_head_without_end_takes_no_memory_without_end(sent: tuple[bytes, bytes]):
+    first, again = sent
+    guard = ConnectionGuard(10)
+    async with serving(guard) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(first)
+        with suppress(ConnectionError):
+            for _ in range(400):
+                writer.write(again)
+                await writer.drain()
+                await asyncio.sleep(0.001)
+                if guard.open == 0:
+                    break
+        assert guard.open == 0
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+
+async def test_heads_and_bodies_in_any_pieces_are_not_too_long():
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 60_000 + b"\r\nContent-Length: 900000\r\n\r\n"
+    async with serving(ConnectionGuard(10)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            sent = head + b"b" * 900_000
+            for start in range(0, len(sent), 40_000):
+                writer.write(sent[start : start + 40_000])
+                await writer.drain()
+            assert (await asyncio.wait_for(reader.readuntil(b"ok"), 20)).startswith(b"HTTP/1.1 200")
         writer.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -119,6 +121,18 @@ def client_address(scope: Scope) -> str:
     return network_of(str(scope["client"][0]) if scope.get("client") else "unknown")
 
 
+@functools.lru_cache(20_000)
 def network_of(address: str) -> str:
-    """An IPv4 address, or the /64 that an IPv6 address lies in."""
-    return ":".join(address.split(":")[:4]) if address.count(":") > 3 else address
+    """An IPv4 address, or the /64 that an IPv6 address lies in, however either is written.
+
+    An IPv4 address in IPv6's form is that address; a zone says which interface of ours it came by.
+    """
+    try:
+        host = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(host, ipaddress.IPv4Address):
+        return str(host)
+    if host.ipv4_mapped:
+        return str(host.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(host) >> 64 << 64))

@@ -6,7 +6,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from acclimate.rollout.api import problems
-from acclimate.rollout.api.limits import BodyLimit, RateLimit
+from acclimate.rollout.api.limits import BodyLimit, RateLimit, network_of
 from acclimate.rollout.api.problems import ProblemError
 
 
@@ -88,3 +88,23 @@ async def test_an_announced_or_streamed_body_over_the_limit_is_refused():
 async def test_a_packed_body_is_refused():
     async with client() as http:
         assert (await http.post("/", content=b"x", headers={"Content-Encoding": "gzip"})).status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("2001:db8::1", "2001:db8::2", True),
+        ("2001:db8::a:b:c:d", "2001:db8::1", True),
+        ("2001:db8:0:0:ffff::", "2001:0DB8::1", True),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::", True),
+        ("2001:db8:1:2::7", "2001:db8:1:3::7", False),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("::ffff:192.0.2.7", "192.0.2.7", True),
+        ("::ffff:c000:207", "192.0.2.7", True),
+        ("::ffff:192.0.2.7", "::ffff:192.0.2.8", False),
+        ("192.0.2.7", "192.0.2.8", False),
+        ("unknown", "2001:db8::1", False),
+    ],
+)
+def test_a_client_counts_by_its_network_however_that_is_written(first: str, second: str, same: bool):
+    assert (network_of(first) == network_of(second)) is same
