@@ -44,7 +44,7 @@ STORY = {
 def test_waves_and_drift_are_the_same_for_both(tmp_path) -> None:
     scenario = Scenario.model_validate(STORY)
     program = Program(host_program(read_bundle(tiny_bundle().get), tmp_path / "firmware"))
-    outcome = simulate(scenario, program=program)
+    outcome = simulate(scenario, program=program, processes=2)
     in_c = {n for n in range(scenario.devices) if conditions(scenario, n).microcontroller}
     assert len(in_c) == 3
     assert outcome.rollouts[-1][2] == "done"
