@@ -9,7 +9,9 @@ speed; and reports that come in one round share a commit, as those of a real fle
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -210,7 +212,16 @@ _SETTLED: list[Share] = []
 
 def _settle(scenario: Scenario, equipment: Equipment, numbers: range, started_at: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us, and ends us in good order
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     _SETTLED.append(Share(scenario, open_streams(scenario.stream), equipment, numbers, started_at))
+
+
+def _end_with_parent() -> None:
+    """Whoever started us may be killed, and would leave us waiting for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
 
 
 def _do(what: str, given: tuple[Any, ...]) -> Any:

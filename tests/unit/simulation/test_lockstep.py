@@ -1,6 +1,10 @@
 """Devices of a simulated clock in processes of their own."""
 
 import multiprocessing
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +18,17 @@ STORY = Scenario(
     stream={"every": "10min"},
     service={"poll": "10min", "tick": "10min"},
 )
+
+HELD = """
+import multiprocessing, time
+from acclimate.simulation import Scenario, simulate
+
+def hold(happening):
+    print(*(one.pid for one in multiprocessing.active_children()), flush=True)
+    time.sleep(3600)
+
+simulate(Scenario(name="two", devices=2), tell=hold, processes=2)
+"""
 
 
 def test_they_and_the_service_tell_what_happens_in_the_order_of_its_times():
@@ -34,3 +49,21 @@ def test_a_process_that_is_ended_is_told_with_a_remedy():
 
     with pytest.raises(ScenarioError, match="--processes 1"):
         simulate(STORY, tell=end, processes=2)
+
+
+def test_they_end_with_the_process_that_started_them():
+    with subprocess.Popen([sys.executable, "-c", HELD], stdout=subprocess.PIPE) as held:
+        assert held.stdout is not None
+        started = held.stdout.readline().split()
+        held.kill()
+    assert len(started) == 2
+    until = time.monotonic() + 60.0
+    while any(map(lives, started)):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def lives(process: bytes) -> bool:
+    """Whether a process runs; one that nobody asks about any more does not."""
+    stat = Path(f"/proc/{process.decode()}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
