@@ -81,7 +81,7 @@ def serve(
     for path, may in settings.exposed.items():
         log.warning("open-to-others", extra={"path": str(path), "others_may": may})
     try:
-        key = ServiceKey.load_or_create(settings.key_file)
+        key = key_of(settings, store)
         admin_token = first_admin(store, settings.admin_token, time.time())
         faults = Faults()
         retrainer = retrainer_of(settings, store, faults)
@@ -110,6 +110,22 @@ def serve(
     finally:
         store.close()
         log.info("stopped")
+
+
+def key_of(settings: ServiceSettings, store: SqlStore) -> ServiceKey:
+    """The service's key, made where no device knows another one yet.
+
+    Raises:
+        RolloutError: there is none, and devices that enrolled would refuse all that a new one signs.
+    """
+    file = settings.key_file
+    if not file.exists() and any(store.count_devices(fleet.name) for fleet in store.fleets()):
+        raise RolloutError(
+            f"{file} is missing, and devices obey no other key: bring it back from a backup or from another "
+            f"replica. If it is lost, `openssl genpkey -algorithm ed25519 -out {file}` makes one, and every "
+            "device must enrol again"
+        )
+    return ServiceKey.load_or_create(file)
 
 
 def _run(server: uvicorn.Server, sockets: list[socket.socket]) -> None:

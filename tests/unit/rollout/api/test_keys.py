@@ -8,6 +8,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from acclimate.errors import RolloutError
 from acclimate.rollout.api.keys import ServiceKey
+from acclimate.rollout.server import key_of, prepare
+from acclimate.rollout.settings import ServiceSettings
+from tests.support.rollout_samples import a_fleet_with
 
 
 def test_the_key_is_made_once_and_read_by_its_owner_alone(tmp_path):
@@ -48,3 +51,17 @@ def test_another_kind_of_key_is_refused_with_its_name(tmp_path):
 def test_a_key_that_can_be_made_nowhere_is_named_with_a_remedy(path: str):
     with pytest.raises(RolloutError, match=f"key {path} cannot be made .*name another place"):
         ServiceKey.load_or_create(Path(path))
+
+
+def test_a_key_that_devices_know_is_never_replaced_in_silence(tmp_path: Path):
+    settings = ServiceSettings(home=tmp_path)
+    store = prepare(settings)
+    first = key_of(settings, store)
+    a_fleet_with(store, devices=1)
+    settings.key_file.rename(tmp_path / "moved.pem")
+    with pytest.raises(RolloutError, match=r"service-key.pem is missing.*backup.*openssl genpkey"):
+        key_of(settings, store)
+    assert not settings.key_file.exists()
+    (tmp_path / "moved.pem").rename(settings.key_file)
+    assert key_of(settings, store).public_bytes == first.public_bytes
+    store.close()
