@@ -77,6 +77,14 @@ async def test_a_poll_costs_no_database_and_no_body_while_nothing_changes(world,
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == first.headers["etag"]
     assert (await device.poll()).content == first.content
+    tag = first.headers["etag"]
+    for known, status in (
+        (f"W/{tag}", 304),
+        (f'"other", {tag}', 304),
+        (tag[1:-1], 200),
+        (f'"x{tag[1:]}', 200),
+    ):
+        assert (await device.poll(known)).status_code == status
 
 
 async def test_what_is_said_under_one_counter_never_changes(world):
