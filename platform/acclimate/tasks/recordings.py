@@ -68,8 +68,9 @@ class RecordingSchema:
             `month first` or `year first`.
         repeated: rows that are equal in all that is declared, time included: `keep` them, `drop` all but the
             first, or refuse them (`error`).
-        wide: the table has a column for each task: a pattern such as `home_*` of their names. `task` and the
-            one channel then name what the table does not.
+        wide: the table has a column for each task, or for each moment: a pattern such as `home_*` or `2026-*`
+            of their names. `task`, or `time` where the table has the task, and the one channel then name what
+            the table does not.
         readings: the table has a row for each reading: the column that names its channel, and the one that
             holds its value. Even steps (`resample_s`) gather them.
         relative: channels of which a window holds only the rise since its first row: counters.

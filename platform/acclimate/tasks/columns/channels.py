@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from acclimate.tasks.columns.looks import counts_rows, starts_again, why_no_number
+from acclimate.tasks.columns.looks import counts_rows, permutes, starts_again, why_no_number
 from acclimate.tasks.columns.words import COUNTER, IDENTIFIER, words
 
 LONG_STRETCH = 1024  # rows of a recording from which on it is a signal, not a table
@@ -16,6 +16,8 @@ COPY = 0.9999
 """Correlation with a target from which on a channel is the target in disguise."""
 UNSEEN = 0.2
 """Share of the rows long after a channel's last value from which on it costs more than it says."""
+FEWEST_NUMBERED = 20
+"""Rows from which on whole numbers without a gap, each once, are no coincidence."""
 STALE = 32
 """Rows after which a value says nothing of a channel any more."""
 
@@ -75,6 +77,8 @@ def _unlike_a_channel(frame: pd.DataFrame, name: str, found: Mapping[str, Any], 
         return "counts the rows"
     if named and counts_rows(values, frame[found["task"]]):
         return "counts the rows of each task"
+    if pd.api.types.is_integer_dtype(values) and len(values) > FEWEST_NUMBERED and permutes(values):
+        return "numbers the rows, in whatever order"
     if values.nunique() < 2:
         return "never changes"
     if found.get("kind") == "regression" and _is_copy(values, frame[found["targets"][0]]):

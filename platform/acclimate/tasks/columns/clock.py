@@ -26,8 +26,15 @@ from acclimate.tasks.sources.types import first_failing
 
 Seconds = npt.NDArray[np.float64]
 TICKS: dict[str, float] = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
-_DAYS = {"workbooks": 25_569.0, "Matlab": 719_529.0}
+_DAYS = {
+    "workbooks": 25_569.0,
+    "Matlab": 719_529.0,
+    "astronomers": 2_440_587.5,
+    "astronomers (modified)": 40_587.0,
+}
 """Days that some count at the beginning of 1970."""
+_MODIFIED = "mjd"
+"""What a column is called whose days are those and no workbook's, which are as many 41 years later."""
 _DAY_S = 86_400.0
 _FIRST_S, _LAST_S = 631_152_000.0, 4_102_444_800.0  # 1990 to 2100: what a number must lie in to be a date
 
@@ -168,7 +175,9 @@ class ClockReader:
         seconds = numbers * _DAY_S
         whole = bool((np.abs(seconds - np.round(seconds)) < 0.1).all())
         fine = bool((np.abs(numbers * 1e4 - np.round(numbers * 1e4)) > 1e-3).mean() > 0.2)
+        modified = _MODIFIED in words(self.column)
         for who, begin in _DAYS.items():
+            self._of_days[who] &= modified == who.endswith("(modified)")
             inside = (numbers >= begin + _FIRST_S / _DAY_S) & (numbers <= begin + _LAST_S / _DAY_S)
             self._of_days[who] &= whole and fine and bool(inside.all())
 

@@ -129,6 +129,11 @@ def counts_rows(values: pd.Series, tasks: pd.Series | None = None) -> bool:
     return bool(usual > 0 and (known == usual).mean() > 0.95)
 
 
+def permutes(values: pd.Series) -> bool:
+    """Whether whole numbers are those of a stretch, each once, in any order."""
+    return values.is_unique and int(values.max()) - int(values.min()) + 1 == len(values)
+
+
 def mostly_rises(values: pd.Series, tasks: pd.Series) -> bool:
     """Whether numbers rise from row to row of a task more often than chance has them rise."""
     return bool((values.groupby(tasks, observed=True).diff().dropna() > 0).mean() > 0.75)

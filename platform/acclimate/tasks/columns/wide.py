@@ -1,4 +1,4 @@
-"""A table with a column for each task, read as one with a row for each task and time."""
+"""A table with a column for each task, or for each moment, read as one with a row for each task and time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from acclimate.errors import DataError
+from acclimate.tasks.columns.clock import guess_clock
 from acclimate.tasks.columns.words import TASK, words
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
@@ -23,15 +24,15 @@ from acclimate.tasks.sources.types import FILE, Column, is_number
 
 @dataclass(frozen=True)
 class LongPart(PartAround):
-    """A part whose columns `tasks` become rows: `key` holds the column's name, `value` what stood in it."""
+    """A part of which columns become rows: `key` holds the column's name, `value` what stood in it."""
 
-    tasks: tuple[str, ...]
+    wide: tuple[str, ...]
     key: str
     value: str
 
     @property
     def columns(self) -> Mapping[str, Column]:
-        own = {name: one for name, one in self.part.columns.items() if name not in self.tasks}
+        own = {name: one for name, one in self.part.columns.items() if name not in self.wide}
         return own | {self.key: Column(pa.string()), self.value: Column(pa.float64())}
 
     @property
@@ -44,7 +45,7 @@ class LongPart(PartAround):
 
     @property
     def _held(self) -> tuple[str, ...]:
-        return tuple(name for name in self.tasks if name in self.part.columns)
+        return tuple(name for name in self.wide if name in self.part.columns)
 
     def batches(self, types: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         shared = {name: type_ for name, type_ in types.items() if name not in (self.key, self.value)}
@@ -52,10 +53,10 @@ class LongPart(PartAround):
         read = shared | {name: pa.float64() for name in wanted}
         for arrays in self.part.batches(read):
             rows = len(next(iter(arrays.values())))
-            for task in self._held:
+            for column in self._held:
                 long = {name: arrays[name] for name in shared}
-                long |= {self.key: repeated(task, rows)} if self.key in types else {}
-                long |= {self.value: arrays[task]} if self.value in types else {}
+                long |= {self.key: repeated(column, rows)} if self.key in types else {}
+                long |= {self.value: arrays[column]} if self.value in types else {}
                 yield long
 
 
@@ -68,7 +69,10 @@ def melted(source: Source, schema: RecordingSchema) -> Source:
     if schema.wide is None:
         return source
     kept = {name for name in schema.columns if name not in (schema.task, *schema.channels, *schema.targets)}
-    return long_form(source, schema.wide, schema.task, schema.channels[0], kept)
+    key = schema.task
+    if schema.time is not None and schema.task in source.columns and schema.time not in source.columns:
+        key, kept = schema.time, {*kept, schema.task}
+    return long_form(source, schema.wide, key, schema.channels[0], kept)
 
 
 def long_form(source: Source, pattern: str, key: str, value: str, kept: Set[str]) -> Source:
@@ -77,10 +81,10 @@ def long_form(source: Source, pattern: str, key: str, value: str, kept: Set[str]
     Raises:
         DataError: no column fits the pattern, or one that does holds no numbers.
     """
-    tasks = tuple(name for name in source.columns if fnmatchcase(name, pattern) and name not in kept)
-    if not tasks:
+    wide = fitting(source, pattern, kept)
+    if not wide:
         raise DataError(f"wide is {pattern!r}: no column is called so; there are {source.columns[:20]}")
-    for name in tasks:
+    for name in wide:
         if not is_number(source.types[name]) and not pa.types.is_null(source.types[name]):
             raise DataError(
                 f"wide is {pattern!r}: column {name!r} holds {source.types[name]}, not numbers: choose a "
@@ -88,19 +92,32 @@ def long_form(source: Source, pattern: str, key: str, value: str, kept: Set[str]
             )
 
     def open_parts() -> Sequence[Part]:
-        return [LongPart(part, tasks, key, value) for part in source.parts]
+        return [LongPart(part, wide, key, value) for part in source.parts]
 
-    said = f"{len(tasks)} columns that fit {pattern!r} read as tasks, a row for each of their times"
+    said = f"{len(wide)} columns that fit {pattern!r} read as rows, with what they are called in {key!r}"
     return Source(source.name, source.fingerprint, open_parts, (*source.said, said))
 
 
+def fitting(source: Source, pattern: str, kept: Set[str]) -> tuple[str, ...]:
+    """The columns that fit a pattern."""
+    return tuple(name for name in source.columns if fnmatchcase(name, pattern) and name not in kept)
+
+
+def are_moments(names: Sequence[str]) -> bool:
+    """Whether columns are called by when their values were measured."""
+    clock = guess_clock("moment", pa.array(names, pa.string()), None) if names else None
+    return clock is not None and clock.dated
+
+
 def wide_pattern(source: Source) -> str | None:
-    """The pattern of the columns of a table that has one for each device; None where there seems none."""
+    """The pattern of the columns of a table that has one for each device or moment; None without any."""
     numbers = [name for name, type_ in source.types.items() if is_number(type_)]
-    texts = [name for name in source.columns if name not in numbers and words(name) & set(TASK.split())]
     stems = Counter(re.sub(r"[0-9]+", "*", name) for name in numbers if re.search(r"[0-9]", name))
-    if texts or not stems or FILE in source.columns:
+    pattern, times = next(iter(stems.most_common(1)), ("", 0))
+    if times < 4 or times < 0.6 * len(numbers):
         return None
-    pattern, times = stems.most_common(1)[0]
-    alike = times >= 4 and times >= 0.6 * len(numbers) and bool(words(pattern) & set(TASK.split()))
-    return pattern if alike else None
+    if are_moments([name for name in numbers if fnmatchcase(name, pattern)]):
+        return pattern
+    named = any(words(name) & set(TASK.split()) for name in source.columns if name not in numbers)
+    of_devices = not named and FILE not in source.columns and bool(words(pattern) & set(TASK.split()))
+    return pattern if of_devices else None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 TASK = "device sensor machine unit asset turbine pump vehicle robot meter node station site plant house room"
 TASK += " home server host well account customer person people subject user participant patient farm plot"
 TASK += " wearer serial system mac imei eui motor engine bearing truck car drone inverter boiler animal cow"
 TASK += " elevator driver batch id location battery instance client topic entity urn"
 TIME = "timestamp datetime datenum time ts t epoch seconds hour_index cycle step tick minute hour"
-TIME += " day date year week"
+TIME += " day date year week jd mjd julian"
 OF_DAY = "time timestamp hour minute"
 LATER = (
     "uploaded received updated inserted ingested modified created stored logged end ended"  # than measured
@@ -42,7 +43,8 @@ PARTS = "train test val valid validation training testing eval dev holdout . dat
 PART = "split subset fold partition"  # of an experiment someone made, not of the world
 
 
-def words(column: str) -> set[str]:
+@lru_cache(maxsize=1 << 14)  # thousands of columns are each asked for many a word
+def words(column: str) -> frozenset[str]:
     """The words of a column's name: `deviceId2` and `device_id` have `device` and `id`.
 
     A single letter is one in a short name only: `t_ms` has `t`, and `acc_y` no `y`.
@@ -50,7 +52,8 @@ def words(column: str) -> set[str]:
     found: Sequence[str] = _in_order(column)
     if any(len(word) > 2 for word in found):
         found = [word for word in found if len(word) > 1]
-    return {*found, *(word.removesuffix("s") for word in found), *(word.removesuffix("id") for word in found)}
+    singular = (word.removesuffix("s") for word in found)
+    return frozenset((*found, *singular, *(word.removesuffix("id") for word in found)))
 
 
 def names_one(column: str, wanted: Collection[str]) -> bool:

@@ -20,7 +20,7 @@ from acclimate.tasks.columns.looks import is_text, refuse_unreadable_times
 from acclimate.tasks.columns.readings import by_channel, find_readings
 from acclimate.tasks.columns.sample import sample
 from acclimate.tasks.columns.spelled import numbers_in
-from acclimate.tasks.columns.wide import long_form, wide_pattern
+from acclimate.tasks.columns.wide import are_moments, fitting, long_form, wide_pattern
 from acclimate.tasks.columns.words import TASK, words
 from acclimate.tasks.guessing.guessed import Guess
 from acclimate.tasks.guessing.guesser import Guesser
@@ -30,7 +30,7 @@ from acclimate.tasks.sources.types import FILE, NAME, is_number
 
 __all__ = ["Guess", "guess"]
 
-WIDE_TASK, WIDE_VALUE = "series", "value"
+WIDE_TASK, WIDE_TIME, WIDE_VALUE = "series", "moment", "value"
 NOTHING = ("unavailable", "unknown", "offline", "error", "err", "invalid", "no data", "undefined")
 """Words of an entity that measured nothing all the time, as Home Assistant and loggers write them."""
 LISTS = "holds lists: write a column for each channel and a row for each moment, or declare `image_shape`"
@@ -49,8 +49,12 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
     asked = source, given
     pattern = str(given["wide"]) if "wide" in given else wide_pattern(source)
     if pattern is not None:
-        source = long_form(source, pattern, WIDE_TASK, WIDE_VALUE, {str(given.get("time", ""))})
-        given = {"task": WIDE_TASK, **given}
+        kept = {str(given[key]) for key in ("time", "task") if key in given}
+        role, key = (
+            ("time", WIDE_TIME) if are_moments(fitting(source, pattern, kept)) else ("task", WIDE_TASK)
+        )
+        source = long_form(source, pattern, key, WIDE_VALUE, kept)
+        given = {role: key, **given}
     named = {key: str(given[key]) for key in ROLES if key in given}
     source = composed(source, {key: named.get(key) for key in ("time", "task", "group", "recording")})
     for key, column in named.items():
@@ -93,7 +97,7 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
     if found:
         guessed = _with_words(guessed, spelled)
     if pattern is not None:
-        told = "as you said" if "wide" in given else "columns named alike, and none that names a device"
+        told = "as you said" if "wide" in given else "columns named alike, by devices or moments"
         guessed.declaration["wide"], guessed.reasons["wide"] = pattern, told
     return guessed
 

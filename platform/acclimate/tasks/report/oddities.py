@@ -24,13 +24,11 @@ SENTINELS = (
     2147483647,
     -2147483648,
     4294967295,
-    1e20,
-    -1e20,
-    1e30,
-    1e36,
     9.96921e36,
 )
 """What instruments and archives write where they measured nothing, besides nines such as -99 and 9999.9."""
+_BEYOND = tuple(10.0**exponent for exponent in range(20, 39))
+"""Powers of ten, of either sign, that nothing measures."""
 _NINES = re.compile(r"-99+([.]9+)?|9999+|999+[.]9+|99[.]99+")
 _MOST = 4
 """Such values of one column, on either side of it, that are looked for."""
@@ -88,7 +86,8 @@ def sentinels(column: npt.NDArray[np.float64]) -> list[float]:
 def _says_nothing(value: np.float64) -> bool:
     short = np.float32(value)  # 9999.9, also where it was stored so
     nines = _NINES.fullmatch(np.format_float_positional(short, trim="-"))
-    return bool(np.isin(short, np.asarray(SENTINELS, np.float32))) or nines is not None
+    beyond = np.abs(short) in np.asarray(_BEYOND, np.float32)
+    return beyond or bool(np.isin(short, np.asarray(SENTINELS, np.float32))) or nines is not None
 
 
 def _unset_clocks(pool: TaskPool) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ import pyarrow.csv as pv
 
 from acclimate.errors import DataError
 from acclimate.tasks.sources.blanks import WithoutBlanks
-from acclimate.tasks.sources.dialect import COMMENTS, HEAD_BYTES, Dialect, detect
+from acclimate.tasks.sources.dialect import COMMENTS, HEAD_BYTES, HEAD_LINES, Dialect, detect
 from acclimate.tasks.sources.parquet import overruled, repeated, stated
 from acclimate.tasks.sources.text import Reading, typed
 from acclimate.tasks.sources.types import Column
@@ -29,6 +30,8 @@ _ANNOTATIONS = ("#group", "#datatype", "#default")
 _BOOKKEEPING = ("column 1", "result", "table", "_start", "_stop")
 """Columns that InfluxDB adds to those of the recordings: which query and table, from when to when."""
 _LONGEST_FOOTER = 5
+_FEWEST_PAIRS = 5
+"""Lines with one delimiter, as prose has too, from which on they are rows of two columns."""
 
 
 @dataclass
@@ -37,10 +40,12 @@ class _Odd:
 
     Attributes:
         rows: what each says that is no comment, and its number among the lines that are in order.
+        runs_on: one of them goes over several lines of the file.
     """
 
     seen: int = 0
     comments: int = 0
+    runs_on: bool = False
     rows: list[tuple[int, str]] = field(default_factory=list)
 
     def see(self, row: Any) -> str:
@@ -48,6 +53,7 @@ class _Odd:
             self.comments += 1
         elif len(self.rows) < 100:
             told = row.text[:_SPOKEN_CELLS].strip()
+            self.runs_on |= len(row.text.split("\n", 2)) > 2
             told = f"{told!r} has {row.actual_columns} cell(s), not {row.expected_columns}"
             self.rows.append((row.number - self.seen, told))
         self.seen += 1
@@ -85,8 +91,18 @@ class DelimitedPart:
     def _scan(self) -> _Scan:
         with self.open() as file:
             head = file.read(HEAD_BYTES)
+            while head.count(b"\n") < HEAD_LINES and len(head) < BLOCK_BYTES:
+                more = file.read(len(head))
+                head += more
+                if not more:
+                    break
             whole = not file.read(1)
-        dialect = detect(self.name, head, whole)
+        try:
+            dialect = detect(self.name, head, whole)
+        except csv.Error as error:
+            raise DataError(
+                f"{self.name}: {error} in its first lines: is a quote left open, or is it no table?"
+            ) from error
         try:
             return self._scanned(dialect)
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
@@ -110,18 +126,32 @@ class DelimitedPart:
         for batch in self._strings(dialect, dialect.names, odd):
             again = _headers(batch, dialect)
             headers.update((lines + again).tolist())
-            lines += batch.num_rows
             for name, reading in readings.items():
                 reading.see(_without(batch.column(name), again))
+                if reading.kind == "text":
+                    self._refuse_rows_in_a_cell(name, batch.column(name), dialect, lines)
+            lines += batch.num_rows
         places = [(number - dialect.skipped, told) for number, told in odd.rows]
-        if places and (places[0][0] <= lines or len(places) > _LONGEST_FOOTER):
+        if places and (places[0][0] <= lines or len(places) > _LONGEST_FOOTER or odd.runs_on):
             place, told = places[0]
             raise DataError(
                 f"{self.name}, row {place}: {told}: give every line as many cells as the header has, and "
-                "a second table a file of its own"
+                "a second table a file of its own; close every quote"
             )
         footer = tuple(told for _, told in odd.rows)
         return _Scan(dialect, readings, lines - len(headers), odd.comments, footer, frozenset(headers))
+
+    def _refuse_rows_in_a_cell(self, name: str, values: Any, dialect: Dialect, before: int) -> None:
+        """Raise a DataError where a cell holds whole rows, as behind a quote that is left open."""
+        fewest = 1 if len(dialect.names) > 2 else _FEWEST_PAIRS
+        for index in np.flatnonzero(_mask(pc.match_substring(values, "\n"))):
+            lines = values[index].as_py().splitlines()[1:]
+            rows = sum(line.count(dialect.delimiter) == len(dialect.names) - 1 for line in lines)
+            if rows >= max(fewest, len(lines) / 2):
+                raise DataError(
+                    f"{self.name}, row {before + index + 1}: column {name!r} holds a cell of "
+                    f"{len(lines) + 1} lines that look like rows: close the quote in it"
+                )
 
     def _strings(self, dialect: Dialect, names: Sequence[str], odd: _Odd) -> Iterator[Any]:
         """Batches of every cell as it is written, headers that come again among them."""

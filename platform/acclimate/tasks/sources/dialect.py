@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from acclimate.errors import DataError
+from acclimate.tasks.sources.foreign import is_binary, no_table, what_binary
 from acclimate.tasks.sources.text import MISSING
 
 HEAD_BYTES = 1 << 16
-_SEEN = 100
+HEAD_LINES = 100
 """Lines by which delimiter and header are told."""
 _DELIMITERS = (",", ";", "\t", "|")
 COMMENTS = ("#", "%")
@@ -34,43 +35,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_BINARY = (
-    (b"PAR1", "Parquet: call it .parquet"),
-    (b"\x1f\x8b", "compressed by gzip: call it .csv.gz"),
-    (b"BZh", "compressed by bzip2: call it .csv.bz2"),
-    (b"\xfd7zXZ", "compressed by xz: call it .csv.xz"),
-    (b"\x28\xb5\x2f\xfd", "compressed by Zstandard: call it .csv.zst"),
-    (b"PK\x03\x04", "a zip or a workbook: call it .zip, or save the sheet as CSV"),
-    (b"\x89HDF", "HDF5: write its tables as Parquet or CSV"),
-    (b"ARROW1", "an Arrow file: write it as Parquet"),
-    (b"RIFF", "sound or video: write its samples as Parquet or CSV"),
-    (b"TDSm", "TDMS of LabVIEW: write its channels as Parquet or CSV"),
-    (b"MDF   ", "MDF of a car's or test bench's logger: write its channels as Parquet or CSV"),
-    (b"CDF", "NetCDF: write its tables as Parquet or CSV"),
-    (b"MATLAB 5.0 MAT", "a MAT-file: write its tables as CSV, such as with `writetable`"),
-    (b"\x93NUMPY", "an array of numpy: write it as Parquet or CSV with names of its columns"),
-    (b"SQLite format 3", "a database: write its table as Parquet or CSV"),
-)
-"""How files begin that are called otherwise than they are."""
-LINE_PROTOCOL = "InfluxDB line protocol: export it as CSV, such as with `influx query --raw` or `format=csv`"
-_FIELD = r"[^\s,=]+=(\"[^\"\n]*\"|[^\s,=\"][^\s,=]*)"
-_POINT = rf"[^\s,=]+(,[^\s,=]+=[^\s,=]+)* {_FIELD}(,{_FIELD})*( \d{{9,19}})?"
-_LEVEL = r"(\b(INFO|DEBUG|TRACE|ERROR|NOTICE)\b|\[(info|debug|warn|error)\])"
-_LOGGED = re.compile(rf"[^\n,;\t]*[0-9](,[0-9]{{3}})?[^\n,;\t]*{_LEVEL}", re.IGNORECASE)
-_LOG = "a log of messages: write what they tell as a table, or as JSON lines"
-_LEVEL_WITHIN = 300
-"""Characters of a line in which a log says how grave its message is; the search is of their square."""
-_NO_TABLE = (
-    (r"\s*<(!doctype|html|\?xml)", "a page of the web, or XML: download or export the data itself"),
-    (r"version https://git-lfs", "a pointer of Git LFS: fetch the file with `git lfs pull`"),
-    (r"# (HELP|TYPE) \w+ ", "what Prometheus scrapes: query it for a time, and save the answer (JSON)"),
-    (rf"(#.*\n)*{_POINT}\s*(\n|$)", LINE_PROTOCOL),
-)
-"""How texts begin that hold no table of columns."""
 _CONTROL = re.compile(r"[\x01-\x08\x0e-\x1f]")
 """Of which text has at most a few, such as the one that ends a file of DOS."""
-_NO_TEXT = re.compile(rb"[\0-\x08\x0e-\x1f]")
-"""What a binary file soon has where text, as a header that begins with `CDF,`, has letters."""
 _RELATION = re.compile(r"(?:[ \t]*(?:%.*)?\n)*[ \t]*@relation\s", re.IGNORECASE)
 
 
@@ -83,6 +49,7 @@ class Dialect:
         names: of the columns, blanks around them cut off.
         skipped: lines before the first row: comments, the header, units.
         others: lines of the header besides the one with the names: units, descriptions.
+        joined: names are made of the other line too.
         escapes: a quote within quotes is written as \\", not twice.
         quote: what stands around a cell that holds a delimiter.
         arff: Weka's format, in which lines among the rows that begin with % are comments.
@@ -97,6 +64,7 @@ class Dialect:
     escapes: bool = False
     quote: str = '"'
     arff: bool = False
+    joined: bool = False
 
     @property
     def annotated(self) -> bool:
@@ -121,7 +89,8 @@ class Dialect:
         if before:
             yield f"{before} line(s) before the table left out"
         for line in self.others:
-            yield f"a second line of the header left out: {line!r}"
+            how = "read as part of the names" if self.joined else "left out"
+            yield f"a second line of the header {how}: {line!r}"
 
 
 def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> Dialect:
@@ -134,20 +103,23 @@ def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> 
     Raises:
         DataError: it is not text, or has two columns of one name.
     """
-    if _is_binary(head):
-        raise DataError(f"{name}: {_what_binary(head)}")
+    if is_binary(head):
+        raise DataError(f"{name}: {what_binary(head)}")
     encoding = encoding or _encoding(head, whole)
     text = codecs.getincrementaldecoder(encoding)("replace").decode(head, final=whole).rstrip("\0")
-    if "\0" in text or len(_CONTROL.findall(text)) > 0.01 * len(text):
-        raise DataError(f"{name}: {_what_binary(head)}")
-    other = next((told for begins, told in _NO_TABLE if re.match(begins, text, re.IGNORECASE)), None)
-    other = other or (_LOG if _is_log(text) else None)
+    strange = text.count("\0") + len(_CONTROL.findall(text))
+    if strange > 0.01 * len(text):
+        raise DataError(f"{name}: {what_binary(head)}")
+    if "\0" in text:
+        line = len(_lines(text[: text.index("\0")] + "."))
+        raise DataError(f"{name}: line {line} holds a byte that is no text (0): repair or remove the line")
+    other = no_table(text)
     if other is not None:
         raise DataError(f"{name}: is {other}")
     escapes = re.search(r'\\"[^,;\t|\r\n"]', text) is not None
     if _RELATION.match(text.replace("\r\n", "\n")):
         return _arff(name, encoding, text)
-    lines = _whole_cells((text.replace('\\"', '""') if escapes else text).splitlines())
+    lines = _whole_cells(_lines(text.replace('\\"', '""') if escapes else text))
     if not whole and len(lines) > 1:
         lines = lines[:-1]
     skipped, delimiter, comment = 0, None, ""
@@ -162,9 +134,9 @@ def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> 
         return Dialect(encoding, ",", (), skipped, has_header=False)
     lines = [line for line in lines if not line.startswith(COMMENTS)]
     delimiter = delimiter or _delimiter(lines)
-    before = _before_the_table(lines[:_SEEN], delimiter)
+    before = _before_the_table(lines[:HEAD_LINES], delimiter)
     lines, skipped = lines[before:], skipped + _height(lines[:before])
-    table = _cells(lines[:_SEEN], delimiter)
+    table = _cells(lines[:HEAD_LINES], delimiter)
     begin, at = _header(table)
     if begin == 0 and len(table) > 1:
         above = _cells([comment], delimiter)[:1]
@@ -173,25 +145,17 @@ def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> 
             return Dialect(encoding, delimiter, names, skipped, has_header=False, escapes=escapes)
     header = table[at] if begin else [""] * len(table[0])
     others = tuple(line for index, line in enumerate(lines[:begin]) if index != at)
-    names = _named(name, header, table[begin:])
-    return Dialect(encoding, delimiter, names, skipped + _height(lines[:begin]), begin > 0, others, escapes)
-
-
-def _is_binary(head: bytes) -> bool:
-    """Whether it begins as a binary file does, and not with a text in which these letters come first."""
-    magic = next((magic for magic, _ in _BINARY if head.startswith(magic)), None)
-    return magic is not None and (not magic.isascii() or _NO_TEXT.search(head[:512]) is not None)
-
-
-def _is_log(text: str) -> bool:
-    """Whether each of the first three lines tells a number and then a level, and no cells before it."""
-    first = text.split("\n", 3)
-    return len(first) > 3 and all(_LOGGED.match(line[:_LEVEL_WITHIN]) for line in first[:3])
+    joined = None
+    if len({*header}) < len(header) and begin == 2:
+        joined = _of_two_lines(*table[:begin])
+    names = _named(name, joined or header, table[begin:])
+    height = skipped + _height(lines[:begin])
+    return Dialect(encoding, delimiter, names, height, begin > 0, others, escapes, joined=joined is not None)
 
 
 def _arff(name: str, encoding: str, text: str) -> Dialect:
     """The dialect of Weka's format: a line `@attribute` for each column, rows behind `@data`."""
-    lines = text.splitlines()
+    lines = _lines(text)
     data = next((at for at, line in enumerate(lines) if line.strip().lower() == "@data"), None)
     if data is None or any(line.startswith("{") for line in lines[data + 1 :]):
         raise DataError(f"{name}: is ARFF without plain rows behind @data: write them as CSV")
@@ -204,6 +168,26 @@ def _arff(name: str, encoding: str, text: str) -> Dialect:
     quoted = any(re.search(r"(^|,)\s*'", line) for line in lines[data + 1 :] if not line.startswith("%"))
     quote = "'" if quoted else '"'
     return Dialect(encoding, ",", _named(name, names, []), data + 1, False, quote=quote, arff=True)
+
+
+def _lines(text: str) -> list[str]:
+    """As the reader of rows parts them, to which a form feed or a paragraph's mark ends none."""
+    lines = re.split("\r\n|\n|\r", text)
+    return lines if lines[-1] else lines[:-1]
+
+
+def _of_two_lines(above: list[str], below: list[str]) -> list[str] | None:
+    """Names of a header in two lines, the first of which may name several columns; None if they are alike.
+
+    `accel,,,gyro,,` above `x,y,z,x,y,z` are `accel x` to `gyro z`.
+    """
+    if len(above) != len(below):
+        return None
+    wide: list[str] = []
+    for one in above:
+        wide.append(one or (wide[-1] if wide else ""))
+    names = [f"{one} {two}".strip() for one, two in zip(wide, below, strict=True)]
+    return names if len({*names}) == len(names) else None
 
 
 def _whole_cells(lines: list[str]) -> list[str]:
@@ -232,13 +216,6 @@ def _encoding(head: bytes, whole: bool) -> str:
         if len(pairs) > 8 and of_text.count(0) > 0.9 * len(of_text) and head.count(0) < 0.6 * len(head):
             return encoding
     return "utf-8" if _is_utf8(head, whole) else "cp1252"
-
-
-def _what_binary(head: bytes) -> str:
-    for magic, told in _BINARY:
-        if head.startswith(magic):
-            return f"is {told}"
-    return "holds binary data, not text: give CSV or Parquet"
 
 
 def _named(name: str, header: list[str], rows: list[list[str]]) -> tuple[str, ...]:
@@ -294,6 +271,7 @@ def _header(rows: list[list[str]]) -> tuple[int, int]:
     A line of the header holds words, or nothing, in all columns that hold numbers below.
     """
     below = rows[max(1, len(rows) // 2) :]
+    below = [row for row in below if len(row) > 1 or len(rows[0]) < 2] or below  # no footers
     numbers = [
         index
         for index in range(len(rows[0]))
@@ -303,7 +281,7 @@ def _header(rows: list[list[str]]) -> tuple[int, int]:
     if not numbers:
         return (0, 0) if any(map(_is_number, rows[0])) else (1, 0)
     last = -1
-    for index, row in enumerate(rows[: len(rows) - len(below)]):
+    for index, row in enumerate(rows[: max(1, len(rows) // 2)]):
         held = [row[at] for at in numbers if at < len(row) and row[at] not in MISSING]
         if any(map(_is_number, held)):
             break
@@ -372,7 +350,7 @@ def _delimiter(lines: list[str]) -> str:
         width, lines_of_it = max(widths.items(), key=lambda one: (one[0] > 1, one[1], one[0]))
         return (lines_of_it, width) if width > 1 else (0, 0)
 
-    for some in (lines[:_SEEN], lines[len(lines) // 2 :][:_SEEN]):
+    for some in (lines[:HEAD_LINES], lines[len(lines) // 2 :][:HEAD_LINES]):
         best = max(_DELIMITERS, key=lambda delimiter: fit(delimiter, some))
         if 2 * fit(best, some)[0] > len(some):
             return best

@@ -5,11 +5,14 @@ from __future__ import annotations
 import codecs
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
 _BETWEEN = re.compile(r"[\s,\[\]]*")
+_ROWS = ("values", "data", "dataset", "rows")
+"""What people call the rows beside `columns`."""
 _BLANKS = b"\xef\xbb\xbf \t\r\n"
 
 
@@ -64,7 +67,17 @@ def _objects(text: str) -> tuple[list[dict[str, Any]], str]:
 
 
 def _inside(value: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a document that is one object: the one list of objects in it, however deep, or itself."""
+    """The rows of a document that is one object: the one list of objects in it, however deep, or itself.
+
+    Raises:
+        ValueError: it holds several such lists, or an object for each column.
+    """
+    if _is_table(value):
+        return [value]
+    if _is_telemetry(value):
+        return list(_moments(value, {}))
+    if value and all(isinstance(one, dict) and _is_telemetry(one) for one in value.values()):
+        return [row for entity, one in value.items() for row in _moments(one, {"entity": entity})]
     lists = list(_lists(value))
     if len(lists) > 1:
         raise ValueError("it holds several lists of objects")
@@ -83,8 +96,62 @@ def _lists(value: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
             yield one
 
 
+def _is_telemetry(value: dict[str, Any]) -> bool:
+    """Whether it holds a list of moments and values for each key, as ThingsBoard exports an entity."""
+    return bool(value) and all(
+        isinstance(points, list)
+        and all(isinstance(one, dict) and {*one} == {"ts", "value"} for one in points)
+        for points in value.values()
+    )
+
+
+def _moments(telemetry: dict[str, Any], entity: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """A row for each moment, with the values of all keys; what one key has twice is a row of its own."""
+    rows: dict[tuple[Any, int], dict[str, Any]] = {}
+    for key, points in telemetry.items():
+        seen: Counter[Any] = Counter()
+        for one in points:
+            row = rows.setdefault((one["ts"], seen[one["ts"]]), {**entity, "ts": one["ts"]})
+            row[key] = one["value"]
+            seen[one["ts"]] += 1
+    yield from rows.values()
+
+
+def _is_table(value: dict[str, Any]) -> bool:
+    """Whether it holds the names of columns, and a list of cells for each row."""
+    rows = next((value[name] for name in _ROWS if name in value), None)
+    return isinstance(value.get("columns"), list) and _is_lists(rows)
+
+
+def _is_lists(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, list) for one in value)
+
+
+def _rows(table: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    names = [one.get("name") if isinstance(one, dict) else one for one in table["columns"]]
+    for cells in next(table[name] for name in _ROWS if name in table):
+        if len(cells) != len(names):
+            raise ValueError(f"a row has {len(cells)} cell(s) for {len(names)} columns")
+        yield {**table.get("tags", {}), **dict(zip(map(str, names), cells, strict=True))}
+
+
 def _points(series: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A row for each point of a series as Prometheus answers with it; other objects as they are."""
+    """A row for each of those within an object: a table as pandas, SQL over HTTP and InfluxDB answer with it,
+    a series of Prometheus; other objects as they are.
+    """
+    if _is_table(series):
+        yield from _rows(series)
+        return
+    tables = series.get("series")
+    if (
+        isinstance(tables, list)
+        and tables
+        and all(isinstance(one, dict) and _is_table(one) for one in tables)
+    ):
+        for table in tables:
+            name = {"measurement": table["name"]} if "name" in table else {}
+            yield from ({**name, **row} for row in _rows(table))
+        return
     points = series.get("values", [series["value"]] if "value" in series else None)
     pairs = isinstance(points, list) and all(isinstance(one, list) and len(one) == 2 for one in points)
     if not isinstance(series.get("metric"), dict) or not pairs:

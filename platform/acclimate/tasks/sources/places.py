@@ -16,7 +16,7 @@ import pyarrow as pa
 from acclimate.errors import AcclimateError, DataError
 from acclimate.object_store import open_store, reaching
 from acclimate.tasks.sources.delimited import DelimitedPart
-from acclimate.tasks.sources.dialect import LINE_PROTOCOL
+from acclimate.tasks.sources.foreign import LINE_PROTOCOL
 from acclimate.tasks.sources.lines import LinesPart
 from acclimate.tasks.sources.parquet import ParquetPart
 from acclimate.tasks.sources.source import Part, Source
@@ -30,8 +30,10 @@ TEXTS = (".txt", ".dat", ".data", ".asc", ".prn", ".log", ".out", ".tbl", ".json
 _OTHERS = {
     (".xlsx", ".xls", ".ods"): "is a workbook: save the sheet as CSV",
     (".feather", ".arrow", ".ipc", ".orc", ".avro"): "is read by pyarrow or pandas: write it as Parquet",
-    (".h5", ".hdf5", ".mat", ".npz", ".npy", ".pkl", ".pickle", ".db", ".sqlite"): "is no table of rows by "
-    "itself: write one as Parquet or CSV",
+    (
+        *(".h5", ".hdf5", ".mat", ".npz", ".npy", ".pkl", ".pickle", ".db", ".sqlite", ".nc", ".edf", ".bdf"),
+        *(".dta", ".sav", ".sas7bdat", ".rds", ".rdata", ".bag", ".mcap", ".pcap", ".mf4", ".tdms", ".fit"),
+    ): "is no table of rows by itself: write one as Parquet or CSV",
     (".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".zip", ".7z", ".rar"): "is an archive: unpack it",
     (".lp", ".line"): f"is {LINE_PROTOCOL}",
 }
@@ -83,7 +85,11 @@ def from_files(location: str, absent: Sequence[str] = ()) -> Source:
                 f"{location}: is a table of {kind}, whose log says which of its files count: write it out as "
                 "Parquet with what made it, such as Spark, into a folder of its own"
             )
-    read = {path: info for path, info in found.items() if root == path or not _is_hidden(path, root)}
+    read = {
+        path: info
+        for path, info in found.items()
+        if (root == path or not _is_hidden(path, root)) and info.get("type") != "other"
+    }
     formats = {path: _format(path, alone=len(found) == 1) for path in read}
     if not any(formats.values()):
         formats = _texts(read)
@@ -138,7 +144,6 @@ def _find(location: str) -> tuple[Any, str, dict[str, Mapping[str, Any]]]:
                 root, found = path, {path: filesystem.info(path)}
             else:
                 root, found = path, filesystem.find(path, detail=True)
-                found = {name: info for name, info in found.items() if info.get("type") != "other"}  # pipes
     except AcclimateError as error:
         raise DataError(str(error)) from error
     except (OSError, ValueError) as error:
@@ -149,6 +154,8 @@ def _find(location: str) -> tuple[Any, str, dict[str, Mapping[str, Any]]]:
 def _why_nothing(found: Mapping[str, Any]) -> str:
     if not found:
         return "no Parquet or CSV file is there, nor anything else: check the name"
+    if all(info.get("type") == "other" for info in found.values()):
+        return "only pipes, devices or broken links are there: give files"
     for path in found:
         for endings, remedy in _OTHERS.items():
             if path.lower().endswith(endings):

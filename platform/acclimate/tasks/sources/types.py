@@ -119,9 +119,11 @@ def _refuse_spellings(parts: Sequence[tuple[str, Mapping[str, Column], int]]) ->
     widths = {len(_own(columns)): part for part, columns, _ in reversed(parts) if part in nameless}
     if len(widths) > 1:
         (few, one), (many, other) = sorted(widths.items())[:2]
+        rows = {part: rows for part, _, rows in parts}
+        paste = f", such as with `paste -d' ' {one} {other}`" if rows[one] == rows[other] else ""
         raise DataError(
             f"{one} and {other} have no header, and {few} and {many} columns, so nothing says which are the "
-            "same: join what belongs together in one file, with a header, or name files of one kind"
+            f"same: join what belongs together in one file{paste}, with a header, or name files of one kind"
         )
     if named and nameless:
         raise DataError(

@@ -1,0 +1,304 @@
+"""Tables of another shape, or dressed otherwise: the numbers that were written, or an error with a remedy."""
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+import re
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from acclimate.errors import DataError
+from acclimate.tasks import RecordingSchema, build_in_memory, from_files
+from acclimate.tasks.guessing.guess import guess
+from tests.support.fleets import DEVICES, ROWS, as_written, csv, edited, fleet, opened, timed
+from tests.support.written import text
+
+COLUMNS = ["pressure", "flow", "state"]
+
+
+def epoch_ms(frame: pd.DataFrame) -> list[int]:
+    return [round(one.timestamp() * 1000) for one in frame.time]
+
+
+def telemetry(rows: pd.DataFrame) -> dict[str, list]:
+    """As ThingsBoard exports an entity: newest first, every value as text."""
+    moments = epoch_ms(rows)
+    return {
+        name: [{"ts": ts, "value": str(one)} for ts, one in zip(moments, rows[name], strict=True)][::-1]
+        for name in COLUMNS
+    }
+
+
+def entities(folder: Path, frame: pd.DataFrame) -> Path:
+    return text(
+        folder, "fleet.json", json.dumps({name: telemetry(own) for name, own in frame.groupby("device")})
+    )
+
+
+def a_file_an_entity(folder: Path, frame: pd.DataFrame) -> Path:
+    for name, own in frame.groupby("device"):
+        text(folder, f"{name}.json", json.dumps(telemetry(own)))
+    return folder
+
+
+def answer_of_influx(folder: Path, frame: pd.DataFrame) -> Path:
+    series = [
+        {
+            "name": "pumps",
+            "tags": {"device": name},
+            "columns": ["time", *COLUMNS],
+            "values": [
+                [f"{row.time.isoformat()}Z", row.pressure, row.flow, row.state] for row in own.itertuples()
+            ],
+        }
+        for name, own in frame.groupby("device")
+    ]
+    return text(folder, "fleet.json", json.dumps({"results": [{"statement_id": 0, "series": series}]}))
+
+
+def answer_of_sql(folder: Path, frame: pd.DataFrame) -> Path:
+    columns = [{"name": name, "type": "any"} for name in frame.columns]
+    rows = frame.assign(time=frame.time.astype(str)).to_numpy(dtype=object).tolist()
+    return text(
+        folder, "fleet.json", json.dumps({"query": "q", "columns": columns, "dataset": rows, "count": 9})
+    )
+
+
+def split(folder: Path, frame: pd.DataFrame) -> Path:
+    written = frame.assign(time=frame.time.astype(str)).to_json(orient="split")
+    return text(folder, "fleet.json", written)
+
+
+def days_since(first: float):
+    """Days of an astronomer, with as many digits as tell a second."""
+    return timed(lambda time: [f"{one.timestamp() / 86_400 + first:.8f}" for one in time])
+
+
+RIGHT = {
+    "an entity a key": entities,
+    "a file an entity": a_file_an_entity,
+    "an answer of InfluxDB": answer_of_influx,
+    "an answer of SQL over HTTP": answer_of_sql,
+    "a frame of pandas, split": split,
+    "Julian days": days_since(2_440_587.5),
+    "a form feed within a row": lambda folder, frame: edited(
+        folder, frame, lambda rows: [rows[0] + ",note", *(row + ",\x0c \u2028 \x85 ok" for row in rows[1:])]
+    ),
+    "names over two lines": lambda folder, frame: edited(
+        folder, frame, lambda rows: ["the,the,pump,pump,the", "device,time,pressure,flow,state", *rows[1:]]
+    ),
+}
+
+
+@pytest.mark.parametrize("name", list(RIGHT))
+def test_gives_the_numbers_that_were_written(name, tmp_path):
+    frame = fleet()
+    pool, declared = opened(RIGHT[name](tmp_path, frame))
+    found = [channel.removeprefix("pump ") for channel in declared["channels"]]
+    assert sorted(found) == ["flow", "pressure"]
+    assert declared["sample_rate_hz"] == pytest.approx(1 / 60, rel=1e-2)
+    as_written(pool, frame, found)
+
+
+def test_modified_julian_days_are_told_by_their_name_and_no_days_of_a_workbook(tmp_path):
+    frame = fleet()
+    place = csv(
+        tmp_path,
+        frame.assign(MJD=(frame.time.astype("int64") / 1e6 / 86_400 + 40_587).round(8)).drop(columns="time"),
+    )
+    pool, declared = opened(place)
+    assert declared["time"] == "MJD"
+    assert pool.times[0] == pytest.approx(frame.time[0].timestamp(), abs=0.1)
+
+
+def test_what_a_key_says_twice_at_one_moment_stays_two_rows(tmp_path):
+    points = [{"ts": 1_767_225_600_000, "value": one} for one in (1.5, 2.5)]
+    source = from_files(str(text(tmp_path, "a.json", json.dumps({"t": points, "u": points[:1]}))))
+    (batch,) = source.batches(["ts", "t", "u"])
+    assert batch.column("t").to_pylist() == [1.5, 2.5]
+    assert batch.column("u").to_pylist() == [1.5, None]
+
+
+def test_a_column_for_each_moment_is_a_row_for_each(tmp_path):
+    frame = fleet()
+    wide = frame.pivot(index="device", columns="time", values="flow")
+    wide.columns = [str(one) for one in wide.columns]
+    pool, declared = opened(csv(tmp_path, wide.reset_index()))
+    assert declared["task"] == "device"
+    assert declared["kind"] == "forecasting"
+    as_written(pool, frame, ["flow"])
+
+
+def test_a_header_longer_than_a_first_look(tmp_path):
+    random = np.random.default_rng(0)
+    names = [f"the reading of sensor number {number:06d}" for number in range(3000)]
+    frame = (
+        fleet()
+        .iloc[: 2 * ROWS]
+        .join(pd.DataFrame(random.normal(size=(2 * ROWS, 3000)).round(2), columns=names))
+    )
+    source = from_files(str(csv(tmp_path, frame)))
+    assert source.columns[5:] == names
+    assert source.rows == 2 * ROWS
+
+
+@pytest.mark.parametrize("pair", [("Y", "N"), ("T", "F"), ("y", "n")])
+def test_letters_of_a_switch_are_a_channel(pair, tmp_path):
+    frame = fleet()
+    on = np.random.default_rng(0).random(len(frame)) < 0.5
+    pool, declared = opened(csv(tmp_path, frame.assign(valve=np.where(on, *pair))))
+    assert "valve" in declared["channels"]
+    np.testing.assert_array_equal(pool.values[:, declared["channels"].index("valve")], on)
+
+
+@pytest.mark.parametrize("value", [-1e30, 1e24, 1e38])
+def test_powers_of_ten_that_nothing_measures_are_missing(value, tmp_path):
+    frame = fleet()
+    frame.loc[np.random.default_rng(0).random(len(frame)) < 0.05, "flow"] = value
+    declared = guess(from_files(str(csv(tmp_path, frame))), {}).declaration
+    assert declared["absent"] == [pytest.approx(value)]
+
+
+def test_what_numbers_shuffled_rows_is_no_channel(tmp_path):
+    frame = fleet().assign(sample=np.random.default_rng(0).permutation(DEVICES * ROWS))
+    guessed = guess(from_files(str(csv(tmp_path, frame))), {})
+    assert guessed.left_out["sample"] == "numbers the rows, in whatever order"
+
+
+def test_links_that_lead_nowhere_are_said(tmp_path):
+    csv(tmp_path, fleet())
+    os.symlink("/nowhere/at/all.csv", tmp_path / "more.csv")
+    assert any("more.csv" in note for note in from_files(str(tmp_path)).notes)
+
+
+WRONG = {
+    "series of sktime": (
+        "fleet.ts",
+        "# of UCR\n@problemName Pumps\n@classLabel true 1 2\n@data\n1,2,3:1\n",
+        "sktime",
+    ),
+    "series of Monash": (
+        "a.tsf",
+        "@relation Pumps\n@attribute s string\n@frequency daily\n@data\nT1:1,2\n",
+        "sktime",
+    ),
+    "a name beyond all measure": ("a.csv", f"device,time,{'x' * 200_000}\n", "is a quote left open"),
+    "a byte of nothing": ("a.csv", "device,time,x\n" + "a,1,2\n" * 20 + "a,1\0,2\n", "line 22 holds a byte"),
+    "signals as EDF": ("fleet.edf", "0       ", "is no table of rows by itself"),
+    "a capture called CSV": ("fleet.csv", "\ud4c3", "tshark"),
+}
+
+
+@pytest.mark.parametrize("cell", ['d1,500,250.0,"ok', 'd1,"500,250.0,ok', '"d1,500,250.0,ok'])
+@pytest.mark.parametrize("at", [3, 500])
+@pytest.mark.parametrize("closed", [None, 900])
+def test_a_quote_left_open_takes_no_rows_with_it(cell, at, closed, tmp_path):
+    rows = [f"d{row % 3},{row},{row / 2},ok" for row in range(1000)]
+    rows[at] = cell
+    if closed:
+        rows[closed] += '"'
+    place = text(tmp_path, "a.csv", "\n".join(["device,time,x,note", *rows]))
+    with pytest.raises(DataError, match=rf"a\.csv, row {at + 1}: .*(close the quote|close every quote)"):
+        _ = from_files(str(place)).rows
+
+
+@pytest.mark.parametrize("name", list(WRONG))
+def test_says_what_is_wrong_and_what_to_do(name, tmp_path):
+    file, content, message = WRONG[name]
+    place = text(tmp_path, file, "")
+    place.write_bytes(b"\xd4\xc3\xb2\xa1" + bytes(60) if content == "\ud4c3" else content.encode())
+    with pytest.raises(DataError, match=re.escape(message)):
+        opened(place)
+
+
+SCHEMA = RecordingSchema(kind="regression", task="device", channels=("x",), targets=("y",), time="time")
+PACKED = {
+    "": bytes,
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": lambda content: pa.compress(content, codec="zstd", asbytes=True),
+}
+
+
+@st.composite
+def dressed(draw):
+    """Rows, and the bytes of a file in which a tool wrote them."""
+    rows = draw(st.integers(12, 60))
+    numbers = st.integers(-99_999, 99_999).map(lambda one: one / draw_scale)
+    draw_scale = draw(st.sampled_from([1, 10, 100]))
+    x = draw(st.lists(numbers, min_size=rows, max_size=rows))
+    y = draw(st.lists(numbers, min_size=rows, max_size=rows))
+    delimiter = draw(st.sampled_from([",", ";", "\t", "|"]))
+    point = draw(st.sampled_from([".", ","])) if delimiter != "," else "."
+    quote = '"' if draw(st.booleans()) else ""
+    cells = [
+        [
+            f"d{at % 3}",
+            f"2026-03-01 {at // 3:02d}:00:00",
+            *(repr(one).replace(".", point) for one in pair),
+            "ok",
+        ]
+        for at, pair in enumerate(zip(x, y, strict=True))
+    ]
+    lines = [delimiter.join(quote + cell + quote for cell in row) for row in cells]
+    if quote and draw(st.booleans()):
+        lines[5] = lines[5][:-1] + ', ""then""\nmore"'
+    if draw(st.booleans()):
+        lines.insert(draw(st.integers(0, 9)), "# calibrated here")
+    if draw(st.booleans()):
+        lines.append(draw(st.sampled_from(["", delimiter * 4, f"{rows} rows", "\x1a"])))
+    header = delimiter.join(["device", "time", "x", "y", "note"])
+    units = [delimiter.join(["", "", "bar", "l/min", ""])] if draw(st.booleans()) else []
+    above = draw(st.sampled_from([[], ["Logger X200"], ["# made by us", ""]]))
+    ends = draw(st.sampled_from([["\n"], ["\r\n"], ["\n", "\r\n"]]))
+    every = [*above, header, *units, *lines]
+    written = "".join(line + ends[at % len(ends)] for at, line in enumerate(every))
+    encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "cp1252"]))
+    ending = draw(st.sampled_from(list(PACKED)))
+    return x, y, PACKED[ending](written.encode(encoding)), ending
+
+
+def check_dressed(drawn: tuple) -> None:
+    x, y, content, ending = drawn
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / f"fleet.csv{ending}"
+        place.write_bytes(content)
+        try:
+            pool = build_in_memory(from_files(str(place)), SCHEMA)
+        except DataError as error:
+            raise AssertionError(content) from error  # nothing in it is open to doubt
+    order = [at for device in range(3) for at in range(device, len(x), 3)]
+    np.testing.assert_array_equal(pool.values[:, 0], np.array(x, np.float32)[order])
+    np.testing.assert_array_equal(pool.targets[:, 0], np.array(y, np.float32)[order])
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@given(dressed())
+def test_however_a_table_is_dressed_the_pool_holds_its_numbers(drawn):
+    check_dressed(drawn)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3600)
+@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(dressed())
+def test_two_thousand_dressed_tables(drawn):
+    check_dressed(drawn)
+
+
+def test_files_of_columns_of_the_same_rows_are_to_be_pasted(tmp_path):
+    random = np.random.default_rng(0)
+    np.savetxt(tmp_path / "X_train.txt", random.normal(size=(40, 6)))
+    np.savetxt(tmp_path / "subject_train.txt", random.integers(1, 9, 40), fmt="%d")
+    with pytest.raises(DataError, match=re.escape("`paste -d' ' subject_train.txt X_train.txt`")):
+        opened(tmp_path)
