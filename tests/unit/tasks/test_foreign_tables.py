@@ -62,6 +62,64 @@ def test_what_counts_up_in_every_device_orders_its_rows():
     assert guessed(shuffled).declaration["time"] == "yr"
 
 
+def test_a_weekday_is_no_device_and_a_state_may_be_one():
+    days = pd.date_range("2024-01-01", periods=60).repeat(20)
+    frame = pd.DataFrame({"state": np.tile(panel().region.unique(), 60), "day": days, "births": 5})
+    frame = frame.assign(births=counts_of(frame), wday=lambda one: one.day.dt.day_name().str[:3])
+    found = guessed(pd.concat([frame[["wday", "state", "day", "births"]], frame[:4]])).declaration
+    assert (found["task"], found["time"], "recording" in found) == ("state", "day", False)
+
+
+def test_kinds_of_treatment_are_no_fleet_beside_those_that_were_treated():
+    frame = panel().drop(columns="region").assign(pig=lambda one: np.arange(len(one)) // 12 * 3 + 4601)
+    frame.insert(0, "fodder", np.repeat(["none", "some", "much"], 84)[: len(frame)])
+    found = guessed(frame.rename(columns={"year": "step"}))
+    assert found.declaration["task"] == "pig"
+    assert found.reasons["task"].endswith("'fodder' has 3 values only; else --task fodder")
+    assert "recording" not in found.declaration
+    assert "fodder" in found.left_out
+    labelled = frame.rename(columns={"year": "step"}).assign(fault=frame.pig.mod(2).map({0: "a", 1: "b"}))
+    assert guessed(labelled).declaration["task"] == "fodder"  # of each several runs, a fault each
+
+
+def test_a_text_that_changes_in_hardly_a_device_is_no_label():
+    smokes = np.repeat(["no", "yes"], 120)
+    smokes[3] = "yes"
+    found = guessed(panel().assign(smokes=smokes))
+    assert found.declaration["kind"] == "forecasting"
+    assert (
+        found.left_out.get("smokes", "")
+        == "changes in less than 10% of the tasks: it tells what the device is"
+    )
+    assert guessed(panel().assign(fault=smokes)).declaration["label"] == "fault"  # its name says so
+
+
+def test_what_stays_in_a_device_is_no_number_to_predict():
+    frame = panel().assign(y=np.repeat(np.random.default_rng(3).integers(-40, 40, 20), 12))
+    found = guessed(frame).declaration
+    assert found["kind"] == "forecasting"
+    assert "y" not in found["channels"]
+
+
+def test_hours_of_days_without_a_year_order_nothing():
+    frame = fleet(step="1h").drop(columns="state")
+    parts = {"MM": frame.time.dt.month, "DD": frame.time.dt.day, "HH": frame.time.dt.hour + 1}
+    found = guessed(frame.drop(columns="time").assign(**parts))
+    assert not {"time", "recording"} & set(found.declaration)
+    assert "no column holds the year: rows keep their order" in found.left_out["time"]
+
+
+def test_an_hour_that_comes_twice_in_utc_costs_no_channel():
+    frame = fleet("2026-10-25", step="10min")
+    again = frame[frame.time.dt.hour == 2]
+    frame = pd.concat([frame, again]).sort_values(["time", "device"]).drop(columns="state")
+    frame.loc[frame.index % 97 == 5, ["pressure", "flow"]] = np.nan
+    written = frame.assign(time=frame.time.dt.strftime("%Y-%m-%dT%H:%M:%S+00:00"))
+    found = guessed(written, target="flow", kind="forecasting")
+    assert found.declaration["channels"] == ["pressure", "flow"]
+    assert " 0 % of the windows" not in found.reasons["missing"]
+
+
 def test_a_number_names_devices_where_it_tells_the_rows_of_a_year_apart():
     frame = panel().assign(nr=lambda one: one.region.str[1:].astype(int) * 7 + 13).drop(columns="region")
     found = guessed(frame).declaration
@@ -183,6 +241,9 @@ NO_CLASSES = {
     "a direction": lambda frame: np.array(["N", "NNE", "SW"])[np.arange(len(frame)) * 7 % 10 // 4],
     "a weekday": lambda frame: np.array(["MON", "TUE", "SUN"])[np.arange(len(frame)) * 7 % 10 // 4],
     "a season": lambda frame: np.array(["fall", "winter"])[np.arange(len(frame)) * 7 % 10 // 5],
+    "days cut at their own length": lambda frame: frame.time.dt.day_name().map(
+        {"Monday": "Mon", "Tuesday": "Tues", "Wednesday": "Wed", "Thursday": "Thurs", "Friday": "Fri"}
+    ),
     "a tariff": lambda frame: np.where(frame.time.dt.hour < 7, "low", "high"),
 }
 
@@ -286,6 +347,10 @@ HINTS = {
     "one device": (
         lambda frame: frame[frame.device == "p00"].set_index("time")[["flow"]],
         "if all rows are of one device, add recordings of others",
+    ),
+    "a name that may say something else": (
+        lambda frame: frame.assign(state="s" + frame.device).set_index("state")[["flow", "pressure"]],
+        "if 'state' with its 6 values names them, say --task 'state'",
     ),
     "answers of yes and no": (
         lambda frame: frame.set_index("state")[["flow", "pressure"]].rename_axis("released"),

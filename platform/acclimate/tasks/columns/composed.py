@@ -174,6 +174,11 @@ def calendar_columns(frame: pd.DataFrame, named: Collection[str]) -> str | None:
     return BETWEEN.join(found) if len(found) >= 3 else None
 
 
+def are_days(frame: pd.DataFrame, names: Sequence[str]) -> bool:
+    """Whether columns are a month and a day of it, or one of both, by their names and what lies in them."""
+    return len(names) <= 2 and _in_order(frame[list(names)], _PARTS[3 - len(names) : 3], ()) == list(names)
+
+
 def _in_order(
     frame: pd.DataFrame, parts: Iterable[tuple[Sequence[str], int, int]], named: Collection[str]
 ) -> list[str]:

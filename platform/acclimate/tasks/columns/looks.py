@@ -22,14 +22,14 @@ _DATE_AND_TIME = r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]+\d{1,2}:\d\d"
 """What is so written is a time, whatever its column is called."""
 _POINTS = "N Nne Ne Ene E Ese Se Sse S Ssw Sw Wsw W Wnw Nw Nnw"
 _CALENDAR = [
-    {one[:length] for one in names}
+    {one[:length] for one in names for length in (3, 4, 5, None)}
     for names in (
         calendar.day_name,
         calendar.month_name[1:],
         ("Winter", "Spring", "Summer", "Autumn", "Fall"),
     )
-    for length in (3, None)
 ]
+"""Also cut, each at its own length, such as `Tues` and `Thurs`."""
 _OF_A_DAY = (24, 48, 96, 144, 288, 1440, 86_400)
 _NUMBER_FIRST = r"\s*[-+]?\d+([.,]\d+)*\s*\S{0,12}\s*"
 
@@ -279,6 +279,11 @@ def no_task(frame: pd.DataFrame, named: Iterator[str]) -> str:
         return f"{told}; if each of {len(numbers)} columns is a device, say --wide {'*' + ending!r}"
     if len(numbers) > 2 and len(others) == 1 and pd.api.types.is_datetime64_any_dtype(frame[others[0]]):
         return f"{told}; if each but the time is a device, say --wide '*' --time {others[0]!r}"
+    texts = (name for name in others if is_text(frame[name]) and not words(name) & set(TIME.split()))
+    names = (name for name in texts if not says_direction_or_day(frame[name]))
+    name = next((one for one in names if 2 < frame[one].nunique() <= len(frame) / 2), None)
+    if name is not None:
+        return f"{told}; if {name!r} with its {frame[name].nunique()} values names them, say --task {name!r}"
     return f"{told}; if all rows are of one device, add recordings of others: a start is learned over several"
 
 

@@ -28,7 +28,8 @@ class Sample:
     """Some rows of a source.
 
     Attributes:
-        frame: all scalar columns; what holds times is datetime64, whichever way it is written.
+        frame: all scalar columns; what holds times is datetime64, whichever way it is written, in UTC where
+            it says its zone: an hour that comes twice is no end of summer time then.
         share: of all rows.
     """
 
@@ -75,7 +76,7 @@ def _scalars(values: Any) -> Any:
     return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
 
 
-def _stamps(name: str, values: Any, dates: str | None) -> Any:
+def _stamps(name: str, values: Any, dates: str | None) -> pd.DatetimeIndex | None:
     """Times that are written as text or as numbers since 1970, as datetime64; None where it holds none."""
     known = values.drop_null()
     if not (pa.types.is_string(values.type) or pa.types.is_integer(values.type) or _is_float(values)):
@@ -95,12 +96,12 @@ def _stamps(name: str, values: Any, dates: str | None) -> Any:
     return stamps_of(clock, values)
 
 
-def stamps_of(clock: Clock, values: Any) -> Any:
+def stamps_of(clock: Clock, values: Any) -> pd.DatetimeIndex:
     """An Arrow array of a dated column as datetime64, NaT where it holds nothing."""
     stamps = np.full(len(values), np.datetime64("NaT", "us"))
     held = pc.is_valid(values).to_numpy(zero_copy_only=False)
     stamps[held] = (np.round(clock.read(values.drop_null(), str) * 1e6)).astype("datetime64[us]")
-    return stamps
+    return pd.DatetimeIndex(stamps, tz="UTC" if clock.zoned else None)
 
 
 def _runs_on(name: str, values: Any) -> bool:

@@ -16,6 +16,8 @@ from acclimate.tasks.building.build import build_in_memory
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import from_frame
 
+Entry = tuple[str, Any, str]
+"""A key of a declaration, its value and the reason."""
 KEPT = 0.75
 """Of the windows that a recording without a gap would give; fewer is a fault, not a detail."""
 
@@ -38,6 +40,10 @@ class Survival:
     def is_good(self) -> bool:
         return self.share >= KEPT and self.lost == 0
 
+    @property
+    def worth(self) -> tuple[int, float]:
+        return -self.lost, self.share
+
 
 def survival(frame: pd.DataFrame, declaration: Mapping[str, Any]) -> Survival:
     """Cut a sample by a declaration and count."""
@@ -50,20 +56,30 @@ def survival(frame: pd.DataFrame, declaration: Mapping[str, Any]) -> Survival:
     return Survival(sum(left), sum(left) / max(1, sum(pool.info.possible)), lost)
 
 
-def fitted(
-    frame: pd.DataFrame, declaration: Mapping[str, Any], fixed: frozenset[str]
-) -> Iterator[tuple[str, Any, str]]:
+def fitted(frame: pd.DataFrame, declaration: Mapping[str, Any], fixed: frozenset[str]) -> list[Entry]:
     """Entries of a declaration to change where values are missing, with their reasons.
 
     Args:
         fixed: keys that a person gave.
     """
+    if not _absent(frame, declaration) and "resample_s" not in declaration:
+        return []
+    return _fitted(frame, declaration, fixed)[1]
+
+
+def _absent(frame: pd.DataFrame, declaration: Mapping[str, Any]) -> dict[str, int]:
+    """Missing values of each declared column that has some."""
     used = [*declaration["channels"], *declaration.get("targets", ())]
     if declaration.get("label"):
         used.append(declaration["label"])
-    absent = {name: int(frame[name].isna().sum()) for name in dict.fromkeys(used) if frame[name].isna().any()}
-    if not absent and "resample_s" not in declaration:
-        return
+    return {name: int(frame[name].isna().sum()) for name in dict.fromkeys(used) if frame[name].isna().any()}
+
+
+def _fitted(
+    frame: pd.DataFrame, declaration: Mapping[str, Any], fixed: frozenset[str]
+) -> tuple[Survival, list[Entry]]:
+    """What is left by the best entries, and these: a channel goes only where more is left without it."""
+    absent = _absent(frame, declaration)
     told = f"{sum(absent.values())} values are missing in the sample"
     told += ", and steps without a row" if "resample_s" in declaration else ""
     tried: dict[tuple[str, int], Survival] = {}
@@ -73,24 +89,23 @@ def fitted(
             change = {**declaration, "missing": missing, "window": window}
             tried[missing, window] = survival(frame, change)
             if tried[missing, window].is_good:
-                yield from _chosen(missing, window, tried, windows[0], told)
-                return
+                told_of = absent or "resample_s" in declaration
+                named = _chosen(missing, window, tried, windows[0], told) if told_of else ()
+                return tried[missing, window], list(named)
+    missing, window = max(tried, key=lambda one: (*tried[one].worth, one[1]))
+    kept, entries = tried[missing, window], list(_chosen(missing, window, tried, windows[0], told))
     worst = max(absent, key=lambda name: absent[name], default="")
     others = [name for name in declaration["channels"] if name != worst]
-    if (
-        absent
-        and others
-        and len(others) < len(declaration["channels"])
-        and worst not in declaration.get("targets", ())
-    ):
-        share = 100 * absent[worst] / len(frame)
-        yield "channels", others, f"has no value in {share:.2g} % of the rows, which costs too many windows"
-        relative = [name for name in declaration.get("relative", ()) if name != worst]
-        change = {"channels": others} | ({"relative": relative} if relative else {})
-        yield from fitted(frame, {**declaration, **change}, fixed)
-        return
-    missing, window = max(tried, key=lambda one: (-tried[one].lost, tried[one].share, one[1]))
-    yield from _chosen(missing, window, tried, windows[0], told)
+    if not others or len(others) == len(declaration["channels"]) or worst in declaration.get("targets", ()):
+        return kept, entries
+    relative = [name for name in declaration.get("relative", ()) if name != worst]
+    fewer = {**declaration, "channels": others} | ({"relative": relative} if relative else {})
+    left, further = _fitted(frame, fewer, fixed)
+    if left.worth <= kept.worth:
+        return kept, entries
+    share = 100 * absent[worst] / len(frame)
+    reason = f"has no value in {share:.2g} % of the rows, which costs too many windows"
+    return left, [("channels", others, reason), *further]
 
 
 def _windows(declaration: Mapping[str, Any], fixed: frozenset[str]) -> list[int]:

@@ -33,6 +33,8 @@ from acclimate.tasks.sources.types import PLACES
 MOST_LABELS = 50
 MOST_CODES = 12
 """Whole numbers that are named like a target, not like a label, are classes up to so many."""
+SOME = 0.1
+"""Share of the tasks in which a text that is named like no answer must change to be one."""
 SHORT_WINDOW = 8  # rows in which an anomaly of slow signals shows
 REMEMBERS = 0.5
 """Correlation of a number with its last value from which on its past tells it: it can be forecast."""
@@ -92,14 +94,19 @@ class Guesser(Roles):
         if self.given.get("kind") == "regression":
             texts = []
         events = [one for one in self._named(EVENT) if self.frame[one].nunique() == 2]
-        for column in dict.fromkeys([*self._named(LABEL), *self._named(TARGET), *events, *texts]):
+        named = [*self._named(LABEL), *self._named(TARGET), *events]
+        for column in dict.fromkeys([*named, *texts]):
             values = self.frame[column]
             if not 2 <= values.nunique() <= MOST_LABELS or is_float(values):
                 continue
             if pd.api.types.is_numeric_dtype(values) and self._is_number(column):
                 continue
-            if self.whole and not varies(values, self.frame[self.found["task"]]):
-                self.left_out[column] = "never changes in any task: it tells what the device is"
+            if self._stays(column, SOME if column in texts and column not in named else 0.0):
+                seldom = varies(values, self.frame[self.found["task"]])
+                told = (
+                    f"changes in less than {SOME:.0%} of the tasks" if seldom else "never changes in any task"
+                )
+                self.left_out[column] = f"{told}: it tells what the device is"
                 continue
             best = column, f"{values.nunique()} classes: {', '.join(map(str, values.dropna().unique()[:6]))}"
             break
@@ -110,8 +117,8 @@ class Guesser(Roles):
         if "label" in self.found:
             self._set("kind", "classification", f"column {self.found['label']!r} holds classes")
             return
-        named = (one for one in self._named(TARGET) if pd.api.types.is_numeric_dtype(self.frame[one]))
-        numbers = [one for one in named if not self._follows_time(one)]
+        numeric = (one for one in self._named(TARGET) if pd.api.types.is_numeric_dtype(self.frame[one]))
+        numbers = [one for one in numeric if not self._follows_time(one) and not self._stays(one)]
         if numbers:
             self.free.remove(numbers[0])
             self._set("kind", "regression", f"column {numbers[0]!r} is named like a target and holds numbers")
@@ -180,6 +187,14 @@ class Guesser(Roles):
         if time is None or not self.frame[time].duplicated().any():  # no moment is shared
             return False
         return not varies(self.frame[column], self.frame[time])
+
+    def _stays(self, column: str, share: float = 0.0) -> bool:
+        """Whether it changes in no more than a share of the tasks, so that it is no answer.
+
+        Only the whole table shows that.
+        """
+        found = self.frame.groupby(self.found["task"], observed=True)[column].nunique() > 1
+        return self.whole and bool(found.mean() <= share)
 
     def _may_be_class(self, column: str) -> bool:
         """Whether it holds words or marks that neither the calendar nor the compass has."""

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from acclimate.errors import DataError
-from acclimate.tasks.columns.composed import BETWEEN, together
+from acclimate.tasks.columns.composed import BETWEEN, are_days, together
 from acclimate.tasks.columns.looks import (
     are_numbered,
     are_parts,
@@ -20,6 +20,8 @@ from acclimate.tasks.columns.looks import (
     no_task,
     numbers_a_day,
     refuse_quantities,
+    says_direction_or_day,
+    varies,
 )
 from acclimate.tasks.columns.rhythm import Rhythm
 from acclimate.tasks.columns.sample import EVEN, Sample
@@ -39,6 +41,8 @@ from acclimate.tasks.columns.words import (
 from acclimate.tasks.guessing.apart import finer_task
 from acclimate.tasks.sources.types import FILE, FOLDER, NAME
 
+FEW, MANY = 4, 5
+"""Values of a text that are no fleet yet, and devices of each from which on these are one."""
 SELDOM = 0.05
 """Share of the rows whose moment may come twice."""
 ROLES = ("task", "group", "time", "recording", "label", "target")
@@ -108,6 +112,7 @@ class Roles:
                 if is_text(self.frame[one])
                 and one not in (*unlike, self.file, FOLDER)
                 and self.frame[one].nunique() > 2
+                and not says_direction_or_day(self.frame[one])
             ]
             place = self._place()
             if place is not None:
@@ -158,7 +163,8 @@ class Roles:
                 whole = is_text(self.frame[column]) or pd.api.types.is_integer_dtype(self.frame[column])
                 if column == time or not whole or numbers_a_day(self.frame[column]):
                     continue
-                if not self.frame.duplicated([column, time]).any():
+                twice = self.frame.duplicated([column, time]).mean()
+                if twice == 0 or (is_text(self.frame[column]) and twice <= SELDOM):
                     return column, f"it tells the rows of one {time!r} apart; check that it is the device"
         return None
 
@@ -200,7 +206,10 @@ class Roles:
     def _finer(self) -> None:
         """Devices that share one name of the task's column, for they were measured at the same time."""
         task, time = self.found["task"], self.found.get("time")
-        if "task" in self.given or time is None or not is_dated(self.frame[time]):
+        if "task" in self.given or time is None:
+            return
+        if not is_dated(self.frame[time]):
+            self._within_few(task)
             return
         others = set(self._named(f"{LABEL} {TARGET} {PART}"))
         best = self.rhythm.restarts([one for one in self._several() if one not in others])
@@ -214,6 +223,23 @@ class Roles:
         self._set("task", finer, told)
         self.free = [one for one in self.free if one not in best[0].split(BETWEEN)]
 
+    def _within_few(self, task: str) -> None:
+        """Devices of a few kinds, such as treatments, that a text names: each has a clock of its own."""
+        if not is_text(self.frame[task]) or set(words(task)) & set(TASK.split()):
+            return
+        labels = list(self._named(LABEL))
+        others = {*labels, *self._named(f"{TARGET} {PART} {RECORDING}")}
+        best = self.rhythm.restarts([one for one in self._several() if one not in others])
+        if best is None or BETWEEN in best[0]:
+            return
+        kinds, devices = self.frame[task].nunique(), self.frame[best[0]].nunique()
+        of_runs = any(not varies(self.frame[one], self.frame[best[0]]) for one in labels)
+        if kinds > FEW or devices < MANY * kinds or of_runs or varies(self.frame[task], self.frame[best[0]]):
+            return
+        told = f"the clock starts again for each of {devices}, and {task!r} has {kinds} values only"
+        self._set("task", best[0], f"{told}; else --task {task}")
+        self.free = [task, *(one for one in self.free if one != best[0])]
+
     def _clock(self) -> None:
         """A clock that starts again shuffles recordings together: find what tells them apart."""
         if "recording" in self.given:
@@ -222,7 +248,9 @@ class Roles:
         label = [self.found["label"]] if "label" in self.found else []
         columns = [*([self.file] if self.file in self.free else []), *label, *self._several()]
         best = self.rhythm.restarts(columns, *known)
-        if best is not None:
+        if best is not None and "time" not in self.given and are_days(self.frame, best[0].split(BETWEEN)):
+            self._no_order(f"numbers the times of each {best[0]!r}, and no column holds the year")
+        elif best is not None:
             self._refuse_times_of_day(best[0])
             self._set("recording", *best)
             self.free = [one for one in self.free if one not in best[0].split(BETWEEN)]
@@ -259,11 +287,12 @@ class Roles:
         if not self._seldom_twice(
             *(self.found[key] for key in ("task", "recording", "time") if key in self.found)
         ):
-            del self.found["time"]
-            self.free.append(time)
-            self.left_out["time"] = (
-                f"{time!r} comes again within a task, and no column parts its runs: rows keep their order"
-            )
+            self._no_order("comes again within a task, and no column parts its runs")
+
+    def _no_order(self, why: str) -> None:
+        time = self.found.pop("time")
+        self.free.append(time)
+        self.left_out["time"] = f"{time!r} {why}: rows keep their order"
 
 
 def _recur(frame: pd.DataFrame) -> bool:
