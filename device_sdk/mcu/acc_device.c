@@ -36,7 +36,7 @@ void acc_run(acc_device *d, const uint8_t *blob) {
 #endif
     acc_detector_reset(d);
     acc_start(d);
-    if (d->config.flash.page && acc_load(d) == ACC_FLASH) d->counts.lost_states++;
+    if (d->config.flash.page && acc_load(d) == ACC_FLASH) acc_count(&d->counts.lost_states, 1);
 }
 
 int acc_begin(acc_device *d, const acc_config *config) {
@@ -48,8 +48,8 @@ int acc_begin(acc_device *d, const acc_config *config) {
     return ACC_OK;
 }
 
-uint32_t acc_counter(const acc_device *d) { return acc_header_of(d)->counter; }
-uint32_t acc_version(const acc_device *d) { return acc_header_of(d)->version; }
+uint32_t acc_counter(const acc_device *d) { return d->blob ? acc_header_of(d)->counter : 0; }
+uint32_t acc_version(const acc_device *d) { return d->blob ? acc_header_of(d)->version : 0; }
 
 static int finite_outputs(const acc_device *d) {
     for (int c = 0; c < ACC_OUTPUTS; c++)
@@ -68,7 +68,7 @@ void acc_start_afresh(acc_device *d) {
     acc_start(d);
     acc_detector_reset(d);
     d->warned = 0;
-    d->counts.resets++;
+    acc_count(&d->counts.resets, 1);
     acc_forget_saved(d);
 }
 
@@ -83,6 +83,7 @@ static void leave(acc_device *d) {
 }
 
 int acc_reset(acc_device *d) {
+    if (!d->blob) return ACC_NO_WEIGHTS;
     leave(d);
     return ACC_OK;
 }
@@ -101,15 +102,15 @@ int acc_predict(acc_device *d, const acc_real *x, float *outputs) {
     if (refused) return refused;
     acc_answer(d, 0);
     if (!finite_outputs(d) && d->state.learnt) {
-        d->counts.fallbacks++;
+        acc_count(&d->counts.fallbacks, 1);
         leave(d);
         acc_answer(d, 0);
     }
     if (!finite_outputs(d)) {
-        d->counts.bad_inputs++;
+        acc_count(&d->counts.bad_inputs, 1);
         return ACC_UNUSABLE;
     }
-    d->counts.predictions++;
+    acc_count(&d->counts.predictions, 1);
     if (++d->watched >= d->config.watch_every) {
         d->watched = 0;
         watch_inputs(d);
@@ -129,8 +130,8 @@ int acc_predict(acc_device *d, const acc_real *x, float *outputs) {
 static int shifted(acc_device *d) {
     const uint8_t news = d->news;
     d->news = 0;
-    d->counts.warnings += news == 1;
-    d->counts.drifts += news == 2;
+    acc_count(&d->counts.warnings, news == 1);
+    acc_count(&d->counts.drifts, news == 2);
     return news == 2 && d->config.reopen_on_shift;
 }
 
@@ -165,7 +166,7 @@ static int watch_loss(acc_device *d, const float *target) {
     if (!isfinite(loss)) return 0;
     acc_sketch_add(d->state.adapted ? &d->adapted_loss : &d->start_loss, loss);
 #if ACC_CLASSES
-    d->counts.mistakes += target[best(d)] < 0.5f;
+    acc_count(&d->counts.mistakes, target[best(d)] < 0.5f);
     const double bounded = 1.0 - exp(-(double)loss);
 #else
     const double bounded = (double)loss / (1.0 + (double)loss);
@@ -181,14 +182,14 @@ static int watch_loss(acc_device *d, const float *target) {
         warning = d->detector.adwin.warning;
     }
     if (drift) {
-        d->counts.drifts++;
+        acc_count(&d->counts.drifts, 1);
         d->warned = 0;
         return d->config.reopen_on_drift ? ACC_ANEW : 0;
     }
     const uint8_t warned = d->warned;
     d->warned = (uint8_t)warning;
     if (!warning || warned) return 0;
-    d->counts.warnings++;
+    acc_count(&d->counts.warnings, 1);
     return d->config.reopen_on_warning ? ACC_HURRY : 0;
 }
 
@@ -218,7 +219,7 @@ void acc_normalize_values(const acc_device *d, const float *values, float *to) {
 int acc_learn(acc_device *d, const acc_real *x, int32_t label) {
     float target[ACC_OUTPUTS];
     if (label < 0 || label >= ACC_OUTPUTS) {
-        d->counts.bad_labels++;
+        acc_count(&d->counts.bad_labels, 1);
         return ACC_BAD_LABEL;
     }
     for (int c = 0; c < ACC_OUTPUTS; c++) target[c] = c == label ? 1.0f : 0.0f;
@@ -227,9 +228,10 @@ int acc_learn(acc_device *d, const acc_real *x, int32_t label) {
 #else
 int acc_learn(acc_device *d, const acc_real *x, const float *values) {
     float target[ACC_OUTPUTS];
+    if (!d->blob) return ACC_NO_WEIGHTS;
     for (int c = 0; c < ACC_OUTPUTS; c++) {
         if (!isfinite(values[c])) {
-            d->counts.bad_labels++;
+            acc_count(&d->counts.bad_labels, 1);
             return ACC_BAD_LABEL;
         }
     }

@@ -109,7 +109,7 @@ void acc_page_hinkley_reset(acc_page_hinkley *t) {
 
 void acc_page_hinkley_update(acc_page_hinkley *t, double x) {
     if (t->drift) acc_page_hinkley_reset(t);
-    t->count++;
+    if (t->count != UINT32_MAX) t->count++;
     t->mean += (x - t->mean) / (double)t->count;
     const double deviation = x - t->mean;
     t->rise = PH_ALPHA * t->rise + deviation - PH_DELTA;
@@ -135,9 +135,9 @@ void acc_shift_reset(acc_shift *s) {
 }
 
 static void learn_block(acc_shift *s, const float *means, const float *gaps) {
-    s->blocks++;
+    if (s->blocks < MOST) s->blocks++;
     if (s->filled) {
-        const float share = 1.0f / (float)(s->blocks < MOST ? s->blocks : MOST);
+        const float share = 1.0f / (float)s->blocks;
         for (int i = 0; i < ACC_SHIFT; i++) {
             /* a shift is two blocks in a row: what one alone does says nothing of these */
             const float gap = s->has_last && s->last[i] < gaps[i] ? s->last[i] : gaps[i];

@@ -60,6 +60,9 @@ int acc_check(const acc_device *d, const uint8_t *blob, uint32_t length) {
     return ACC_OK;
 }
 
+/* Whether numbers can be read where they lie: a Cortex-M0+ faults at others. */
+static int aligned(const uint8_t *blob) { return ((uintptr_t)blob & 3u) == 0; }
+
 /* The weights in a slot, or 0. */
 static const uint8_t *accepted(const acc_device *d, uint32_t slot) {
     const acc_flash *flash = &d->config.flash;
@@ -69,7 +72,7 @@ static const uint8_t *accepted(const acc_device *d, uint32_t slot) {
     if (flash->read(flash->context, at + blob_slot(flash->page) - UNIT, &end, sizeof end)) return 0;
     if (end.magic != WEIGHTS || end.length != ACC_BLOB_BYTES) return 0;
     const uint8_t *blob = flash->map(flash->context, at, ACC_BLOB_BYTES);
-    if (!blob || acc_crc(0, blob, ACC_BLOB_BYTES) != end.crc) return 0;
+    if (!blob || !aligned(blob) || acc_crc(0, blob, ACC_BLOB_BYTES) != end.crc) return 0;
     memcpy(&header, blob, sizeof header);
     return header_fits(&header, ACC_BLOB_BYTES) || header.counter != end.sequence ? 0 : blob;
 }
@@ -83,7 +86,7 @@ static uint32_t counter_of(const uint8_t *blob) {
 const uint8_t *acc_newest(const acc_device *d) {
     const uint8_t *found = 0;
     acc_header header;
-    if (d->config.factory && d->config.factory_bytes >= sizeof header) {
+    if (d->config.factory && aligned(d->config.factory) && d->config.factory_bytes >= sizeof header) {
         memcpy(&header, d->config.factory, sizeof header);
         if (!header_fits(&header, d->config.factory_bytes)) found = d->config.factory;
     }
@@ -223,13 +226,18 @@ static int write_state(acc_device *d) {
         if (flash->program(flash->context, at + UNIT + done, unit, UNIT)) return ACC_FLASH;
     }
     if (flash->program(flash->context, at, &head, sizeof head)) return ACC_FLASH;
+    mark found; /* worn flash may hold other bytes than it was given */
+    if (intact(d, head.sequence & 1u, &found) || found.sequence != head.sequence) return ACC_FLASH;
     d->sequence = head.sequence;
     return ACC_OK;
 }
 
-int acc_save(acc_device *d) { return write_state(d); }
+int acc_save(acc_device *d) { return d->blob ? write_state(d) : ACC_NO_WEIGHTS; }
 
-/* After a reset: the start is written over the newest, so that a restart does not bring back what was left. */
+/* After a reset: the start becomes the newest, or nothing is kept, so that a restart does not bring back what was
+ * left. */
 void acc_forget_saved(acc_device *d) {
-    if (d->config.flash.page && d->sequence) (void)write_state(d);
+    const acc_flash *flash = &d->config.flash;
+    if (!flash->page || !d->sequence || write_state(d) == ACC_OK) return;
+    (void)flash->erase(flash->context, state_at(d, 0), 2 * state_slot(flash->page));
 }

@@ -209,7 +209,7 @@ void acc_adapt(acc_device *d) {
     const int here = d->state.adapted != 0;
     d->since = 0;
     d->filled_until = 0;
-    d->counts.steps += (uint32_t)(here ? 2 * ACC_STEPS : ACC_STEPS);
+    acc_count(&d->counts.steps, (uint32_t)(here ? 2 * ACC_STEPS : ACC_STEPS));
     int finite = take_steps(d, start_of(d), all);
     if (judges < d->config.judge_from) { /* what adapting did for devices held out in training decides */
         if (acc_numbers(d)[ACC_AT_PAYS] > 0.0f) {
@@ -228,8 +228,8 @@ void acc_adapt(acc_device *d) {
     }
     if (best == FROM_START || best == FROM_HERE) memcpy(d->state.params, d->candidate, sizeof d->candidate);
     d->state.adapted = d->state.learnt = best != START;
-    d->counts.adaptations += d->state.adapted;
-    d->counts.kept_starts += !d->state.adapted;
+    acc_count(&d->counts.adaptations, d->state.adapted);
+    acc_count(&d->counts.kept_starts, !d->state.adapted);
 }
 
 void acc_take(acc_device *d, const acc_real *x, int32_t label, const float *values, const float *target, int response) {

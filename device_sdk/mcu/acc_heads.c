@@ -282,11 +282,11 @@ void acc_take(acc_device *d, const acc_real *x, int32_t label, const float *valu
     acc_shares(d, shares);
     d->state.adapted = shares[0] < 0.5f;
     d->state.learnt = 1;
-    d->counts.steps++;
-    d->counts.adaptations += d->state.adapted;
-    d->counts.kept_starts += !d->state.adapted;
+    acc_count(&d->counts.steps, 1);
+    acc_count(&d->counts.adaptations, d->state.adapted);
+    acc_count(&d->counts.kept_starts, !d->state.adapted);
     if (response) {
-        d->counts.resets++;
+        acc_count(&d->counts.resets, 1);
         acc_detector_reset(d);
         reopen(d);
     }

@@ -68,6 +68,7 @@ int acc_normalize(const acc_device *d, const acc_real *x, float *to) {
 }
 
 int acc_prepare(acc_device *d, const acc_real *x) {
+    if (!d->blob) return ACC_NO_WEIGHTS;
 #if ACC_CARRY
     for (int32_t i = 0; i < ACC_INPUT; i++)
         if (!d->has_row || !isnan(x[i])) d->last_row[i] = x[i];
@@ -76,14 +77,14 @@ int acc_prepare(acc_device *d, const acc_real *x) {
 #endif
     const int told = acc_normalize(d, x, d->x);
     if (told < 0) {
-        d->counts.bad_inputs++;
+        acc_count(&d->counts.bad_inputs, 1);
         return told;
     }
     if (told && ACC_BOUNDS == 2) {
-        d->counts.beyond++;
+        acc_count(&d->counts.beyond, 1);
         return ACC_BEYOND;
     }
-    d->counts.clamped += (uint32_t)told;
+    acc_count(&d->counts.clamped, (uint32_t)told);
     return ACC_OK;
 }
 

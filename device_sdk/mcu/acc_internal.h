@@ -6,6 +6,16 @@
 
 #include "acclimate.h"
 
+#if defined __FAST_MATH__ || (defined __FINITE_MATH_ONLY__ && __FINITE_MATH_ONLY__)
+#error "compile without -ffast-math and -ffinite-math-only: with them no NaN of a broken sensor is noticed"
+#endif
+#if defined __BYTE_ORDER__ && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "weights, flash and frames are little-endian: compile for a little-endian processor"
+#endif
+#if defined __SIZEOF_DOUBLE__ && __SIZEOF_DOUBLE__ != 8
+#error "drift detectors count on doubles of 64 bits: compile for a processor, or with a flag, that has them"
+#endif
+
 /* A blob: header, numbers, Ed25519 of both. Little-endian, as every Cortex-M is run. */
 typedef struct {
     uint8_t magic[4]; /* ACB1 */
@@ -16,6 +26,7 @@ typedef struct {
     char name[72]; /* zero-terminated */
 } acc_header;
 enum { ACC_HEADER_BYTES = 160, ACC_SIGNATURE_BYTES = 64 };
+typedef char acc_header_is_not_padded[sizeof(acc_header) == ACC_HEADER_BYTES ? 1 : -1];
 #define ACC_BLOB_BYTES ((uint32_t)(ACC_HEADER_BYTES + 4 * ACC_NUMBERS + ACC_SIGNATURE_BYTES))
 
 static inline const acc_header *acc_header_of(const acc_device *device) {
@@ -23,6 +34,12 @@ static inline const acc_header *acc_header_of(const acc_device *device) {
 }
 static inline const float *acc_numbers(const acc_device *device) {
     return (const float *)(const void *)(device->blob + ACC_HEADER_BYTES);
+}
+
+/* A count stays at the most that it holds: a gateway may be away for long. */
+static inline void acc_count(uint32_t *count, uint32_t more) {
+    const uint32_t left = UINT32_MAX - *count;
+    *count += more < left ? more : left;
 }
 
 uint32_t acc_crc(uint32_t crc, const void *bytes, uint32_t count);

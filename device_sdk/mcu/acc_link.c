@@ -40,17 +40,23 @@ static void answer(acc_link *l, uint8_t kind, uint8_t sequence, int32_t result, 
 static void hello(acc_link *l, uint8_t sequence) {
     uint8_t body[32 + 8 + 32 + 4];
     const acc_header *header = acc_header_of(l->device);
+    memset(body, 0, sizeof body); /* of a device without weights, which waits for some */
     memcpy(body, acc_topology, 32);
-    set_word(body + 32, header->counter);
-    set_word(body + 36, header->version);
-    memcpy(body + 40, header->content_hash, 32);
+    set_word(body + 32, acc_counter(l->device));
+    set_word(body + 36, acc_version(l->device));
+    if (header) memcpy(body + 40, header->content_hash, 32);
     set_word(body + 72, l->device->state.adapted);
     answer(l, ASK_HELLO, sequence, ACC_OK, body, sizeof body);
 }
 
-/* Body: times of the window's beginning and end. Answers the bytes there are, which ASK_REST fetches. */
+/* Body: times of the window's beginning and end. Answers the bytes there are, which ASK_REST fetches; a report that was
+ * not fetched to its end, because the line broke or the gateway stopped, is answered again. */
 static void report(acc_link *l, uint8_t sequence, const uint8_t *body, uint32_t count) {
     uint8_t id[16];
+    if (l->report_bytes && !l->fetched) {
+        answer(l, ASK_REPORT, sequence, (int32_t)l->report_bytes, 0, 0);
+        return;
+    }
     if (count != 8 || !l->random || l->random(l->context, id, sizeof id)) {
         answer(l, ASK_REPORT, sequence, ACC_FRAME, 0, 0);
         return;
@@ -58,6 +64,7 @@ static void report(acc_link *l, uint8_t sequence, const uint8_t *body, uint32_t 
     const int32_t made =
         acc_report(l->device, id, word(body), word(body + 4), (char *)l->buffer.bytes, ACC_REPORT_BYTES);
     l->report_bytes = made > 0 ? (uint32_t)made : 0;
+    l->fetched = 0;
     l->example_at = 0; /* the buffer was the example's */
     answer(l, ASK_REPORT, sequence, made, 0, 0);
 }
@@ -69,6 +76,7 @@ static void rest(acc_link *l, uint8_t sequence, const uint8_t *body, uint32_t co
         return;
     }
     const uint32_t left = l->report_bytes - at, some = left < BODY ? left : BODY;
+    l->fetched = some == left;
     answer(l, ASK_REST, sequence, (int32_t)some, l->buffer.bytes + at, some);
 }
 

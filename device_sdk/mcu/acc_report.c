@@ -5,9 +5,10 @@
 #include "acc_internal.h"
 
 enum { ZERO = -80, TOP = 120, FEWEST = 8 };
+static const float MOST = 1e18f, MOST_SQUARED = 1e36f; /* that the report's schema takes */
 
 void acc_sketch_add(acc_sketch *s, float value) {
-    if (!(value < 1e30f)) value = 1e30f;
+    if (!(value < MOST)) value = MOST;
     int bucket = ZERO;
     if (value > 9.5367431640625e-07f) {
         const float place = ceilf(logf(value) * 5.77078016f); /* 4 / ln 2 */
@@ -48,14 +49,15 @@ static void hex(page *p, const uint8_t *bytes, int count) {
         put(p, "0123456789abcdef"[bytes[i] & 15]);
     }
 }
-/* A number of at least 0 with some digits, as 1.23e4. */
-static void number(page *p, float v, int digits) {
+/* A number of at least 0, or `most`, with some digits, as 1.23e4. */
+static void number(page *p, float v, float most, int digits) {
     int e = 0;
     uint32_t scale = 1, m;
     if (!(v > 0.0f)) {
         put(p, '0');
         return;
     }
+    if (v > most) v = most; /* so that it is finite */
     for (int i = 1; i < digits; i++) scale *= 10u;
     while (v >= 10.0f) v /= 10.0f, e++;
     while (v < 1.0f) v *= 10.0f, e--;
@@ -86,11 +88,11 @@ static void summary(page *p, const char *name, const acc_sketch *s) {
     text(p, "\":{\"count\":");
     whole(p, s->count);
     text(p, ",\"sum\":");
-    number(p, s->sum, 2);
+    number(p, s->sum, MOST, 2);
     text(p, ",\"sum_of_squares\":");
-    number(p, s->squares, 2);
+    number(p, s->squares, MOST_SQUARED, 2);
     text(p, ",\"maximum\":");
-    number(p, edge ? exp2f((float)(edge + ZERO) / 4.0f) : 0.0f, 6);
+    number(p, edge ? exp2f((float)(edge + ZERO) / 4.0f) : 0.0f, MOST, 6);
     text(p, ",\"sketch\":[");
     for (int i = 0; i < ACC_SKETCH; i++) {
         if (!s->buckets[i]) continue;
@@ -126,13 +128,13 @@ static void refusals(page *p, const acc_counts *c) {
 
 int32_t acc_report(acc_device *d, const uint8_t id[16], uint32_t started, uint32_t ended, char *to, uint32_t room) {
     const acc_header *header = acc_header_of(d);
-    const acc_counts *c = &d->counts;
+    acc_counts all = d->counts;
+    const acc_counts *c = &all;
     page p;
+    if (!header) return ACC_NO_WEIGHTS;
     p.to = to, p.at = 0, p.room = room;
-    d->counts.warnings += d->news == 1;
-    d->counts.drifts += d->news == 2;
-    const uint8_t news = d->news;
-    d->news = 0;
+    acc_count(&all.warnings, d->news == 1);
+    acc_count(&all.drifts, d->news == 2);
     text(&p, "{\"id\":\"");
     hex(&p, id, 16);
     text(&p, "\",\"started_at\":");
@@ -164,12 +166,8 @@ int32_t acc_report(acc_device *d, const uint8_t id[16], uint32_t started, uint32
     field(&p, "clamped", c->clamped);
     refusals(&p, c);
     put(&p, '}');
-    if (p.at > room || p.at > INT32_MAX) {
-        d->counts.warnings -= news == 1;
-        d->counts.drifts -= news == 2;
-        d->news = news;
-        return ACC_TRUNCATED;
-    }
+    if (p.at > room || p.at > INT32_MAX) return ACC_TRUNCATED;
+    d->news = 0;
     memset(&d->counts, 0, sizeof d->counts);
 #if ACC_MOMENTS
     d->asked = 0;

@@ -24,7 +24,7 @@ enum {
     ACC_BEYOND = -2,      /* far outside of what training saw, and the bundle refuses that */
     ACC_BAD_LABEL = -3,   /* no class of the bundle, or not a finite number */
     ACC_UNUSABLE = -4,    /* the model gives NaN or infinity for this input */
-    ACC_NO_WEIGHTS = -5,  /* no blob fits this firmware */
+    ACC_NO_WEIGHTS = -5,  /* no blob fits this firmware, or the factory's is not aligned to 4 */
     ACC_FLASH = -6,       /* flash failed, or is too small: see acc_flash_bytes */
     ACC_TRUNCATED = -7,   /* the blob is shorter, longer or other than its header says */
     ACC_TOPOLOGY = -8,    /* the blob is of another network, or export: it needs other firmware */
@@ -208,7 +208,8 @@ typedef struct {
 
 /* What the SDK does by default; flash, key and factory blob are the application's to fill in. */
 acc_config acc_defaults(void);
-/* Start: the newest accepted weights, else the factory's, and what was learnt with them. ACC_OK, ACC_NO_WEIGHTS. */
+/* Start: the newest accepted weights, else the factory's, and what was learnt with them. ACC_OK, or ACC_NO_WEIGHTS: so
+ * are the other calls answered then, until acc_update_finish takes a blob. */
 int acc_begin(acc_device *device, const acc_config *config);
 /* The class (0 to ACC_OUTPUTS - 1), or ACC_OK of numbers, which are in `outputs` if not 0: log probabilities of
  * classes, values in the recorded units of numbers. `x`: ACC_INPUT values as recorded, channel by channel. */
@@ -281,10 +282,10 @@ typedef struct {
     uint32_t last; /* checksum of the frame obeyed last, and what was answered */
     int32_t told;
     uint32_t example_at; /* where the example that is coming in goes on, and by which frame; 0: with a new one */
-    uint8_t example_kind, example_sequence, overflow, obeyed;
+    uint8_t example_kind, example_sequence, overflow, obeyed, fetched;
     uint8_t frame[ACC_FRAME_BYTES];
     union { /* one at a time */
-        uint8_t bytes[sizeof(acc_example) > ACC_REPORT_BYTES ? sizeof(acc_example) : ACC_REPORT_BYTES];
+        uint8_t bytes[sizeof(acc_example) > ACC_REPORT_BYTES ? sizeof(acc_example) : (uint32_t)ACC_REPORT_BYTES];
         acc_example example;
     } buffer;
 } acc_link;

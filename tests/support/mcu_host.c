@@ -12,6 +12,7 @@ typedef struct {
     uint32_t size;
     int64_t left;   /* bytes until the power fails; below 0: never */
     uint32_t shuffle; /* not 0: bytes of one call land in another order */
+    uint32_t worn;    /* not 0: the lowest bit of the byte before this place stays 0 */
     acc_verify verify;
     uint8_t key[32];
     acc_link link;
@@ -38,6 +39,7 @@ static int flash_write(host *h, uint32_t at, const uint8_t *from, uint32_t count
         if (h->left == 0) return 1;
         if (h->left > 0) h->left--;
         h->flash[at + j] = from ? from[j] : 0xff;
+        if (h->worn == at + j + 1) h->flash[at + j] &= 0xfe;
     }
     return 0;
 }
@@ -45,7 +47,7 @@ static int flash_program(void *context, uint32_t at, const void *from, uint32_t 
     host *h = context;
     if (at % 32 || count % 32 || at + count > h->size) return 1;
     for (uint32_t i = 0; i < count; i++)
-        if (h->flash[at + i] != 0xff) return 1;
+        if (h->flash[at + i] != 0xff && h->worn != at + i + 1) return 1;
     return flash_write(h, at, from, count);
 }
 static int flash_erase(void *context, uint32_t at, uint32_t count) {
@@ -107,6 +109,7 @@ void host_free(host *h) {
 }
 acc_device *host_device(host *h) { return &h->device; }
 void host_power(host *h, int64_t left, uint32_t shuffle) { h->left = left, h->shuffle = shuffle; }
+void host_wear(host *h, uint32_t worn) { h->worn = worn; }
 uint8_t *host_flash(host *h) { return h->flash; }
 uint32_t host_flash_bytes(const host *h) { return h->size; }
 uint32_t host_bytes(void) { return sizeof(acc_device); }

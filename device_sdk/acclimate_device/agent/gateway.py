@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +92,10 @@ class GatewayConfig:
         if not isinstance(named, dict) or not named:
             raise ConfigError(f"{path}: names no child: give a table [child.NAME] for each")
         children = tuple(_child(path, name, table, own) for name, table in named.items())
-        port, times = Counter(child.port for child in children).most_common(1)[0]
-        if times > 1:
-            raise ConfigError(f"{path}: {times} children have the port {port!r}: give each its own")
+        for what, of in (("port", "port"), ("hardware_id", "agent.hardware_id")):
+            given, times = Counter(map(attrgetter(of), children)).most_common(1)[0]
+            if times > 1:
+                raise ConfigError(f"{path}: {times} children have the {what} {given!r}: give each its own")
         return GatewayConfig(_signs(path_of(str(path), "key", path.parent, values["key"])), children)
 
 

@@ -12,6 +12,7 @@ from tests.unit.mcu.test_decisions import KINDS
 
 NIGHTLY = int(os.environ.get("ACCLIMATE_FUZZ_INPUTS", "10000000"))
 """Inputs of the nightly test: a setting, for machines of other speed; about 7,000 a second on one core."""
+FIRMWARE = [*KINDS.values(), "numbers"]
 
 
 def fuzz(firmware, tmp_path, runs: int, limit: int) -> None:
@@ -36,6 +37,6 @@ def test_a_few_thousand_inputs(steps, tmp_path) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.timeout(20_000)
-@pytest.mark.parametrize("kind", KINDS)
-def test_ten_million_inputs(kind: str, tmp_path, request) -> None:
-    fuzz(request.getfixturevalue(KINDS[kind]), tmp_path, NIGHTLY // len(KINDS), 9_500)
+@pytest.mark.parametrize("firmware", FIRMWARE)
+def test_ten_million_inputs(firmware: str, tmp_path, request) -> None:
+    fuzz(request.getfixturevalue(firmware), tmp_path, NIGHTLY // len(FIRMWARE), 9_500)

@@ -189,6 +189,11 @@ def test_a_child_that_trusts_another_key_keeps_what_it_runs(world, board) -> Non
             'key = "k"\n[child.a]\nport = "x"\nbundle = "b"\n[child.b]\nport = "x"\nbundle = "b"\n',
             "2 children have the port 'x'",
         ),
+        (
+            'key = "k"\n[child.a]\nport = "x"\nbundle = "b"\n'
+            '[child.b]\nport = "y"\nbundle = "b"\nhardware_id = "a"\n',
+            "2 children have the hardware_id 'a'",
+        ),
         ('key = "k"\n[child.a]\nport = "x"\nbundle = "b"\ncontribute = 1\n', "contribute is 1: give a bool"),
         ('key = "gateway.pem"\n[child.a]\nport = "x"\nbundle = ""\n', "bundle is '': give a path"),
         ('key = "a\\u0000b"\n[child.a]\nport = "x"\nbundle = "b"\n', "key is .*: give a path"),
