@@ -38,7 +38,7 @@ STEPPED = {
 """How near a hundred chained steps stay, beside the largest number."""
 
 TIES = {("conv1d, group norm", 2): 1, ("conv1d, group norm", 1): 1}
-"""Where a chain meets a tie of a pool, by the parts of a batch: see `follow`."""
+"""How often at most a chain meets a tie of a pool, by the parts of a batch: see `follow`."""
 
 
 def random_batch(engine: GradientEngine, rng: np.random.Generator) -> Batch:
@@ -197,7 +197,7 @@ def test_a_hundred_steps_follow_onnxruntime(name: str, part: int | None, tmp_pat
     *worst, ties = follow(bundle, library, macros, batches, STEPPED[name])
     print(name, part, worst, ties)
     assert max(worst) < STEPPED[name]
-    assert ties == TIES.get((name, part), 0)
+    assert ties <= TIES.get((name, part), 0)
 
 
 def test_parts_are_taken_where_the_whole_batch_does_not_fit(steps, tmp_path) -> None:

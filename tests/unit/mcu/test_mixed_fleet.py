@@ -40,11 +40,16 @@ STORY = {
     "service": {"poll": "5min", "tick": "2min"},
 }
 
+EVERY = {"gradient": "1min", "closed-form": "20s"}
+"""Heads in closed form follow a drift within some labels: to notice it takes more of them before."""
 
-def test_waves_and_drift_are_the_same_for_both(tmp_path) -> None:
-    scenario = Scenario.model_validate(STORY)
-    program = Program(host_program(read_bundle(tiny_bundle().get), tmp_path / "firmware"))
-    outcome = simulate(scenario, program=program, processes=2)
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_waves_and_drift_are_the_same_for_both(kind: str, tmp_path) -> None:
+    scenario = Scenario.model_validate({**STORY, "stream": {"every": EVERY[kind]}})
+    factory = tiny_bundle(kind)
+    program = Program(host_program(read_bundle(factory.get), tmp_path / "firmware"))
+    outcome = simulate(scenario, factory, program=program, processes=2)
     in_c = {n for n in range(scenario.devices) if conditions(scenario, n).microcontroller}
     assert len(in_c) == 3
     assert outcome.rollouts[-1][2] == "done"
