@@ -152,10 +152,10 @@ class _Place:
         self.again = now + self.wait_s
 
     def close(self) -> None:
-        """Give the line up, to open it anew; what was learnt and counted is on the child and in its queue."""
+        """Give the line up, to open it anew."""
         if self.port is not None:
             self.port.close()
-        self.child = self.port = None
+        self.port = None
 
 
 class Gateway:
@@ -195,7 +195,7 @@ class Gateway:
         if not always and self._clock() < place.again:
             return trouble
         try:
-            (place.child or self._connected(config, place)).step()
+            self._connected(config, place).step()
             place.wait_s = place.again = 0.0
             if due and place.agent is not None and not trouble:
                 place.agent.send_reports()
@@ -221,6 +221,10 @@ class Gateway:
             place.due = self._clock() + wait
 
     def _connected(self, config: ChildConfig, place: _Place) -> Child:
+        """The child at its line, which is opened where it is not."""
+        if place.child is not None and place.port is not None:
+            return place.child
+
         def factory(name: str) -> bytes | None:
             file = config.bundle / name
             try:
@@ -229,6 +233,10 @@ class Gateway:
                 raise BundleError(f"{file} cannot be read: {error.strerror}") from None
 
         place.port = open_port(config.port, config.baud)
-        store = Store(FileFlash(config.agent.state))
-        place.child = Child(Line(place.port), store, factory, self._config.sign)
+        line = Line(place.port)
+        if place.child is None:
+            store = Store(FileFlash(config.agent.state))
+            place.child = Child(line, store, factory, self._config.sign)
+        else:
+            place.child.reconnect(line)
         return place.child

@@ -99,6 +99,11 @@ class Child:
         self._line.save()
         self._report(self._versions.boot.counter)
 
+    def reconnect(self, line: Line) -> None:
+        """Go on over another line, perhaps to another board; what is to be told still is."""
+        self._line, self._running = line, self._versions.last_good()
+        self._refused = self._silent = ""
+
     def step(self) -> None:
         """Obey what the agent was told, and report where a window is over.
 

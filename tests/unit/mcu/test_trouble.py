@@ -194,6 +194,15 @@ def test_a_child_that_refuses_what_its_gateway_holds_is_sent_it_once(updated) ->
     assert "signature" in told(service, through)["returned"]
 
 
+def test_what_is_to_be_told_outlives_a_broken_line(updated) -> None:
+    service, through, wire, _ = updated
+    through._open["pump-1"].child._sign = lambda message: bytes(64)
+    assert through.round() == {"pump-1": ""}
+    wire.broken = 3
+    assert [through.round()["pump-1"] for _ in range(3)] == ["the line is broken"] * 3
+    assert "signature" in told(service, through)["returned"]
+
+
 def test_a_reset_that_did_not_reach_a_child_is_asked_again(updated) -> None:
     service, through, wire, release = updated
     assert through.round() == {"pump-1": ""}

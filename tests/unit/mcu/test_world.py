@@ -114,6 +114,52 @@ def test_what_was_reset_does_not_come_back_where_flash_is_worn(device) -> None:
     assert (device.state == fresh).all()
 
 
+def test_flash_that_cannot_read_what_was_never_programmed_is_flash(device) -> None:
+    """As that of an LPC55, whose controller tells an error there."""
+    device.lib.host_blank_fails(device.host)
+    assert device.restart() == 0
+    device.stream(*stream(0, 16))
+    learnt = device.state
+    assert device.lib.acc_save(device.device) == 0
+    assert device.restart() == 0
+    assert (device.state == learnt).all()
+    assert device.update(signed(5)) == 0
+    assert device.restart() == 0
+    assert device.lib.acc_counter(device.device) == 5
+
+
+def test_two_devices_in_one_application_do_not_meet(gestures) -> None:
+    made, library = gestures
+    streams = [stream(seed, 120) for seed in (1, 2)]
+    alone = [HostDevice(library, made.files["weights.blob"]) for _ in streams]
+    expected = [one.stream(*each)[0].tolist() for one, each in zip(alone, streams, strict=True)]
+    both, told = [HostDevice(library, made.files["weights.blob"]) for _ in streams], [[], []]
+    for place in range(120):
+        for one, (windows, classes), said in zip(both, streams, told, strict=True):
+            said.append(one.predict(windows[place]))
+            assert one.learn(windows[place], int(classes[place])) == 0
+    assert told == expected
+    assert [one.counts for one in both] == [one.counts for one in alone]
+
+
+def test_decisions_do_not_hang_on_denormals(gestures) -> None:
+    """Of a processor that takes them for zero, and of a sensor that gives some."""
+    made, library = gestures
+    windows, classes = stream(4, 400)
+    windows[300:] *= np.float32(1e-39)
+    told = []
+    for flush in (0, 1):
+        device = HostDevice(library, made.files["weights.blob"])
+        device.lib.host_flush(flush)
+        try:
+            told.append(device.stream(windows[:300], classes[:300])[0].tolist())
+            refused = device.predict(windows[300])
+        finally:
+            device.lib.host_flush(0)
+        assert loads(Report, device.report(), 65536).predictions == 300 + (refused >= 0)
+    assert told[0] == told[1]
+
+
 def test_a_device_without_weights_refuses_until_some_come(gestures) -> None:
     """Its factory left them out, or put them where a Cortex-M0+ cannot read numbers."""
     library = gestures[1]
