@@ -23,6 +23,7 @@ from acclimate.errors import ScenarioError
 from acclimate.simulation.agenda import SimulatedClock
 from acclimate.simulation.device import Equipment
 from acclimate.simulation.events import Tell
+from acclimate.simulation.garbage import Garbage
 from acclimate.simulation.outcome import Outcome
 from acclimate.simulation.scenario import Scenario
 from acclimate.simulation.share import LANES, Answer, Call, Share
@@ -82,11 +83,13 @@ class LockstepFleet:
         )
 
     def __enter__(self) -> LockstepFleet:
+        self._garbage = Garbage()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._garbage.leave()
         for seat in self._seats:
             seat.close()
 
@@ -98,6 +101,7 @@ class LockstepFleet:
             self._in_rounds("live", self._now)
             self._service.clock.now = self._now
             self._hear()
+            self._garbage.step()
             if self._now >= self._look_at:
                 self._service.look()
                 self._look_at += self._service.tick_s
@@ -206,14 +210,15 @@ def _alive() -> Iterator[None]:
         ) from None
 
 
-_SETTLED: list[Share] = []
+_SETTLED: list[tuple[Share, Garbage]] = []
 """The share that lives in this process, where it was started for one."""
 
 
 def _settle(scenario: Scenario, equipment: Equipment, numbers: range, started_at: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us, and ends us in good order
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _SETTLED.append(Share(scenario, open_streams(scenario.stream), equipment, numbers, started_at))
+    share = Share(scenario, open_streams(scenario.stream), equipment, numbers, started_at)
+    _SETTLED.append((share, Garbage()))
 
 
 def _end_with_parent() -> None:
@@ -225,4 +230,7 @@ def _end_with_parent() -> None:
 
 
 def _do(what: str, given: tuple[Any, ...]) -> Any:
-    return getattr(_SETTLED[0], what)(*given)
+    [(share, garbage)] = _SETTLED
+    if what == "told":  # a step has ended
+        garbage.step()
+    return getattr(share, what)(*given)
