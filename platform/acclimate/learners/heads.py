@@ -194,13 +194,19 @@ class Heads:
             made["means.power"] = prior["means.power"] / temperature
         return made
 
-    def widened(self, prior: Tensors, name: HeadName, width: float) -> dict[str, Tensor]:
-        """The prior's entry with which a head's covariance before any label is `width` times as wide."""
+    def widened(self, prior: Tensors, name: HeadName, width: float, level: float = 1.0) -> dict[str, Tensor]:
+        """The prior's entry with which a head's covariance before any label is `width` times as wide.
+
+        Args:
+            level: last layer only: how many times as wide once more is what its constant feature answers.
+        """
         factor = prior[f"{name}.factor"]
-        wider = factor * math.sqrt(width)
-        if name == "last":  # whose diagonal is a logarithm
-            wider = torch.tril(wider, -1) + torch.diag(factor.diagonal() + math.log(width))
-        return {f"{name}.factor": wider}
+        if name == "means":
+            return {f"{name}.factor": factor * math.sqrt(width)}
+        wide = factor.new_full((len(factor),), width)
+        wide[-1] *= level
+        lower = torch.tril(factor, -1) * wide.sqrt().unsqueeze(-1)  # its diagonal is a logarithm
+        return {f"{name}.factor": lower + torch.diag(factor.diagonal() + wide.log())}
 
     def mixed(self, prior: Tensors, state: Tensors, features: Tensor) -> Tensor:
         """Log of the averaged probabilities, or real targets, `(tasks, examples, C)`."""

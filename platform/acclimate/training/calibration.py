@@ -22,6 +22,8 @@ from acclimate.tasks import Episodes
 
 WIDTHS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.001, 3.0, 10.0, 30.0, 100.0)
 """Of the prior's covariance, by what it is multiplied; the first wins where no other is better."""
+LEVEL_WIDTHS = (1.0, 10.0, 100.0)
+"""Of a number's level, by what its variance is multiplied once more: devices often differ in little else."""
 TEMPERATURES = tuple(2.0 ** (third / 3) for third in range(-12, 22))
 _STRIDES = (6, 3, 1)  # of a search among them
 _SWEEPS = 3
@@ -42,10 +44,15 @@ class Unseen:
 
 @dataclass(frozen=True)
 class Fit:
-    """By what a head's prior covariance is multiplied, and its logits are divided."""
+    """By what a head's prior covariance is multiplied, its level's once more, and its logits are divided."""
 
     width: float
     temperature: float = 1.0
+    level: float = 1.0
+
+    def within(self, learner: ClosedFormLearner, meta: MetaParams, name: HeadName) -> MetaParams:
+        """The meta-parameters with this width of one head."""
+        return _with(meta, learner.heads.widened(under(meta, "prior."), name, self.width, self.level))
 
 
 @dataclass(frozen=True)
@@ -58,7 +65,7 @@ class Calibration:
     def of(self, learner: ClosedFormLearner, meta: MetaParams) -> MetaParams:
         """The meta-parameters with these in their priors."""
         for name, fit in self.heads.items():
-            meta = _with(meta, learner.heads.widened(under(meta, "prior."), name, fit.width))
+            meta = fit.within(learner, meta, name)
             if learner.heads.classes:
                 meta = _with(meta, learner.heads.tempered(under(meta, "prior."), name, fit.temperature))
         if not learner.heads.classes:
@@ -95,15 +102,29 @@ def calibration(
         y = torch.cat([one.labels for one in seen])
         devices = sum(len(one.episodes[0].task_ids) for one in unseen)
         if not learner.heads.classes:
-            means = [_told(learner, "last", seen, width) for width in widths]
+            fits = _of_numbers(widths)
+            means = [_told(learner, "last", seen, fit) for fit in fits]
             losses = [float(learner.loss(each[:, None], y[:, None]).mean()) for each in means]
-            cautious = [loss * _cautious(width, devices) for loss, width in zip(losses, widths, strict=True)]
-            return Calibration({"last": Fit(widths[_least(cautious)])})
-        told = {name: [_told(learner, name, seen, width) for width in widths] for name in learner.heads.names}
+            caution = [_cautious(fit.width, devices) * _cautious(fit.level, devices) for fit in fits]
+            best = _least([loss * factor for loss, factor in zip(losses, caution, strict=True)])
+            return Calibration({"last": fits[best]})
+        names = learner.heads.names
+        told = {name: [_told(learner, name, seen, Fit(width)) for width in widths] for name in names}
         together = _Together(told, y, widths, devices)
         choice = together.best()
-        fits = {name: Fit(widths[width], TEMPERATURES[at]) for name, (width, at) in choice.items()}
-        return Calibration(fits, together.averaged(choice)[0])
+        chosen = {name: Fit(widths[width], TEMPERATURES[at]) for name, (width, at) in choice.items()}
+        return Calibration(chosen, together.averaged(choice)[0])
+
+
+def _of_numbers(widths: Sequence[float]) -> list[Fit]:
+    """What is tried for real targets: no level wider than the widest slopes, which float32 still bears."""
+    levels = LEVEL_WIDTHS if len(widths) > 1 else LEVEL_WIDTHS[:1]
+    return [
+        Fit(width, level=level)
+        for width in widths
+        for level in levels
+        if level == 1 or width * level <= max(widths)
+    ]
 
 
 def temperature(told: Tensor, y: Tensor, devices: int) -> tuple[float, float]:
@@ -145,12 +166,12 @@ class _Seen:
         return self.episode.query.y[self.episode.query.w > 0]
 
 
-def _told(learner: ClosedFormLearner, name: HeadName, seen: Sequence[_Seen], width: float) -> Tensor:
+def _told(learner: ClosedFormLearner, name: HeadName, seen: Sequence[_Seen], fit: Fit) -> Tensor:
     """One head's answers to all queries that count."""
     alone = replace(learner.heads, names=(name,))
     told = []
     for one in seen:
-        meta = _with(one.meta, alone.widened(under(one.meta, "prior."), name, width))
+        meta = fit.within(learner, one.meta, name)
         prior, (_, y, w) = under(meta, "prior."), one.episode.support
         state = alone.adapted(prior, learner.start(meta), one.support, y, w)
         told.append(alone.answers(prior, state, one.query)[name][one.episode.query.w > 0])

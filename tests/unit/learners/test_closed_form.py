@@ -157,6 +157,16 @@ def test_a_wider_prior_is_the_same_covariance_times_its_width(name: str, covaria
     torch.testing.assert_close(covariance.covariance(wider), 2.5 * narrow, rtol=1e-4, atol=1e-4)
 
 
+def test_a_wider_level_is_that_of_the_constant_feature_alone() -> None:
+    size = WIDTH + 1
+    prior = {"last.factor": wide(size, size)}
+    narrow = last_layer.covariance(prior["last.factor"])
+    wider = learner_of("mlp", loss="mae").heads.widened(prior, "last", 2.0, 10.0)["last.factor"]
+    scale = torch.full((size,), 2.0**0.5, dtype=torch.float64)
+    scale[-1] = 20.0**0.5
+    torch.testing.assert_close(last_layer.covariance(wider), narrow * scale.outer(scale))
+
+
 def test_a_prediction_is_as_uncertain_as_the_noise_and_what_is_unknown_of_the_mean() -> None:
     mean, cov = wide(WIDTH, 2), torch.diag(torch.tensor([4.0, 1.0, 0.0, 0.25], dtype=torch.float64))
     phi = torch.tensor([[0.0] * 4, [1.0, 0.0, 0.0, 0.0], [0.0, 2.0, 9.0, 2.0]], dtype=torch.float64)

@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from acclimate.learners import ClosedFormLearner, MetaParams, under
-from acclimate.training.calibration import Calibration, Unseen, calibrated, calibration
+from acclimate.tasks import Episodes
+from acclimate.tasks.episodes import Indices
+from acclimate.training.calibration import WIDTHS, Calibration, Fit, Unseen, calibrated, calibration
 from acclimate.training.finishing import GAMMAS, LEVELS, Fold, finished, ready
 from acclimate.training.problem import Problem, open_problem
 from acclimate.training.recipe import Recipe
@@ -22,16 +24,22 @@ from acclimate.workflow.judging import as_shipped
 DEVICES, ROWS = 10, 240
 
 
-def problem_of(tmp_path: Path, drift: float, kind: str = "regression") -> Problem:
-    """Devices whose own gains wander by `drift` a row: y = gains of two inputs, and noise."""
+def problem_of(
+    tmp_path: Path, drift: float, kind: str = "regression", level: float = 0.0, shots: int = 20
+) -> Problem:
+    """Devices whose own gains wander by `drift` a row: y = gains of two inputs, and noise.
+
+    With a `level`, they have no gains, and differ in their level by so much.
+    """
     rng = np.random.default_rng(0)
     columns: dict[str, list[object]] = {name: [] for name in ("device", "t", "a", "b", "y", "label")}
     for device in range(DEVICES):
-        gains = rng.normal(size=2)
+        own = rng.normal(size=2)
+        gains, base = (np.zeros(2), level * own[0]) if level else (own, 0.0)
         for row in range(ROWS):
             gains = gains + drift * rng.normal(size=2)
             x = rng.normal(size=2)
-            y = float(x @ gains + 0.1 * rng.normal())
+            y = float(base + x @ gains + 0.1 * rng.normal())
             values = (f"d{device}", float(row), *map(float, x), y, "up" if y > 0 else "down")
             for name, value in zip(columns, values, strict=True):
                 columns[name].append(value)
@@ -44,7 +52,7 @@ def problem_of(tmp_path: Path, drift: float, kind: str = "regression") -> Proble
             {
                 "name": "fleet",
                 "data": {"source": str(path), "recordings": declared, "test": 3, "validation": 3},
-                "episodes": {"shots": 20, "query_shots": 20},
+                "episodes": {"shots": shots, "query_shots": 20},
                 "model": {"name": "mlp", "options": {"hidden": [8], "activation": "tanh"}},
                 "learner": {"algorithm": "closed-form"},
             }
@@ -136,6 +144,28 @@ def test_a_prior_too_wide_for_devices_to_come_is_narrowed(tmp_path: Path) -> Non
 
     for begin in (meta, wide):
         assert loss(calibrated(learner, begin, episodes)) <= loss(begin) + 1e-6
+
+
+def test_devices_that_differ_in_their_level_alone_move_that_alone(tmp_path: Path) -> None:
+    problem = problem_of(tmp_path, 0.0, level=3.0, shots=3)
+    learner, start = problem.learner(), problem.start()
+    assert isinstance(learner, ClosedFormLearner)
+    meta = {name: torch.zeros_like(one) if "head" in name else one for name, one in start.items()}
+    fit = calibration(learner, [Unseen(meta, draws(problem, problem.split.validation))]).heads["last"]
+    assert fit.level > 1
+    judging = draws(problem, problem.split.test)
+
+    def loss(fit: Fit) -> float:
+        of = fit.within(learner, meta, "last")
+        told = [learner.predict(learner.adapt(of, one.support)[1], one.query.x) for one in judging]
+        return float(sum((y - one.query.y).abs().mean() for y, one in zip(told, judging, strict=True)))
+
+    assert loss(fit) < 0.95 * min(loss(Fit(width)) for width in WIDTHS)
+
+
+def draws(problem: Problem, tasks: Indices) -> list[Episodes]:
+    sampler = problem.sampler(tasks)
+    return [sampler.every_task(draw) for draw in range(3)]
 
 
 def without_validation(problem: Problem) -> Problem:
