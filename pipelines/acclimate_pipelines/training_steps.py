@@ -20,7 +20,6 @@ from acclimate.home import home
 from acclimate.initialization import Initialization
 from acclimate.logged_job import LoggedJob
 from acclimate.registry import Registry
-from acclimate.training.checkpoint import load_checkpoint
 from acclimate.training.problem import Problem, data_fingerprint, open_problem
 from acclimate.training.recipe import Recipe
 from acclimate.training.recipe_file import load_recipe, to_yaml
@@ -31,10 +30,9 @@ from acclimate.workflow import (
     VERDICT,
     check_data,
     chosen_initialization,
-    evaluate_starts,
+    evaluate_checkpoints,
     lineage_of,
     mlflow_run,
-    phases,
     starting_version,
     train_phases,
 )
@@ -104,8 +102,7 @@ def evaluate(tasks: Path, checkpoints: Path, evaluation: Path, page: Path) -> di
 
     prepared = unpack(tasks)
     problem = open_problem(prepared.located)
-    metas = {phase: load_checkpoint(checkpoints / f"{phase}.pt").result for phase in phases(problem)}
-    found = evaluate_starts(problem, metas, LoggedJob(prepared.recipe.name))
+    found = evaluate_checkpoints(problem, checkpoints, LoggedJob(prepared.recipe.name))
     evaluation.write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
     picture = page.with_name("adaptation.png")
     save_plot(found, prepared.recipe.name, picture)

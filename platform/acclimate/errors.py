@@ -58,3 +58,9 @@ class MissingExtraError(AcclimateError):
         super().__init__(
             f"this command needs {package!r}, which is not installed: pip install 'acclimate[{extra}]'"
         )
+
+
+def in_a_line(error: Exception) -> str:
+    """An error where others go on: what a user can mend says itself, anything else its kind too."""
+    said = " ".join(str(error).split())
+    return said if isinstance(error, AcclimateError) else f"{type(error).__name__}: {said}".removesuffix(": ")

@@ -23,8 +23,7 @@ _NO_BUNDLE: dict[Start, str] = {
     "any bundle, wherever that is best",
     "nearest": "no bundle holds that: let each device keep its labelled examples and answer like the nearest",
     "trees": "no bundle holds that: grow trees on the rows of all devices, such as scikit-learn's "
-    "HistGradientBoosting, and run them beside your application; or let the network catch up, with three "
-    "times the training.steps",
+    "HistGradientBoosting, and run them beside your application",
     # Of anomalies; elsewhere a recipe makes it.
     "device_only": "no bundle holds that: gather each device's own normal windows and fit them alone",
 }

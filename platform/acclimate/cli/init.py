@@ -212,8 +212,10 @@ _LEARNER = (
     "learner:",
     "  algorithm: closed-form  # solves the head; or meta-sgd, reptile: docs/how-to/choose-a-learner.md",
     "training:",
-    "  optimizer: {name: adam, lr: 0.003, final_lr: 0.0}",
-    "  steps: 300  # a first look; look at the curve in MLflow, then raise it",
+    "  optimizer: {name: adam, lr: 0.003}",
+    "  average: 0.98  # of the weights over the last hundred steps",
+    "  steps: 3000  # at most: training ends where the validation devices saw nothing better in ten looks",
+    "  validate_every: 25  # steps between two looks",
 )
 _FORECAST_LEARNER = (
     "learner:",

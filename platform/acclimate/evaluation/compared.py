@@ -129,9 +129,9 @@ def compared(
     }
     first = next(iter(folds.values()))
     lacking = [
-        ((key, start), f"measured in {count} of {len(evaluations)} folds only")
+        ((key, start), why)
         for key, evaluations in folds.items()
-        for start, count in _lacking(evaluations).items()
+        for start, why in _lacking(evaluations).items()
         if bool(key[0]) == (start == "meta")
     ]
     rivals = _best_bodies({each: curve for each, curve in pooled.items() if each[1] != "meta"}, first[0])
@@ -139,12 +139,16 @@ def compared(
     if not rivals:
         raise ModelError(
             "no rival could be measured, and without one nothing can be recommended: "
-            + "; ".join(f"{names[key]}: {why}" for key, why in failed.items())
+            + "; ".join(
+                [f"{names[key]}: {why}" for key, why in failed.items()]
+                + [f"{label_of(first[0], start)}: {why}" for (_, start), why in lacking]
+            )
         )
     best_learner = max(learners, key=lambda each: _merit(learners[each], first[0]), default=None)
     best_rival = max(rivals, key=lambda each: _merit(rivals[each], first[0]))
     judged = best_learner or best_rival
-    whole = _together(first, pooled[judged], [rivals[each] for each in rivals if each != judged])
+    missing = {start: why for (_, start), why in lacking if start not in {each for _, each in rivals}}
+    whole = _together(first, pooled[judged], [rivals[each] for each in rivals if each != judged], missing)
 
     def name(each: tuple[Named, Start]) -> str:
         key, start = each
@@ -234,11 +238,16 @@ def _pooled(evaluations: Sequence[Evaluation]) -> list[Curve]:
     return curves
 
 
-def _lacking(evaluations: Sequence[Evaluation]) -> dict[Start, int]:
-    """Who was measured in some folds and not in all, and in how many."""
+def _lacking(evaluations: Sequence[Evaluation]) -> dict[Start, str]:
+    """Who was not measured in every fold, and why: it failed, or it was measured in some only."""
     every = [start for each in evaluations for start in each.starts]
     counts = {start: every.count(start) for start in every}
-    return {start: count for start, count in counts.items() if count < len(evaluations)}
+    only = {
+        start: f"measured in {count} of {len(evaluations)} folds only"
+        for start, count in counts.items()
+        if count < len(evaluations)
+    }
+    return only | {start: why for each in evaluations for start, why in each.failed.items()}
 
 
 def _best_bodies(
@@ -259,7 +268,9 @@ def _merit(curve: Curve, evaluation: Evaluation) -> float:
     return value if np.isfinite(value) else -np.inf
 
 
-def _together(folds: Sequence[Evaluation], own: Curve, rivals: Sequence[Curve]) -> Evaluation:
+def _together(
+    folds: Sequence[Evaluation], own: Curve, rivals: Sequence[Curve], missing: Mapping[Start, str]
+) -> Evaluation:
     first = folds[0]
     groups = tuple(group for each in folds for group in each.groups)
     curves = [Curve(**{**vars(own), "start": "meta"}), *(curve for curve in rivals if curve.start != "meta")]
@@ -276,6 +287,7 @@ def _together(folds: Sequence[Evaluation], own: Curve, rivals: Sequence[Curve]) 
         comparisons=tuple(comparisons(curves, first.higher_is_better, groups)),
         groups=groups,
         days=_days(folds),
+        failed=missing,
     )
 
 

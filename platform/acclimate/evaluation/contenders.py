@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 import torch
@@ -87,6 +87,20 @@ class Descent:
         learner, meta = at_setting(self.learner, self.meta, setting)
         trajectory = learner.adapt(meta, episodes.support, max(self.steps))
         return [learner.predict(trajectory[step], episodes.query.x) for step in self.steps]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """One that could not be made: whoever asks it hears why."""
+
+    start: Start
+    error: Exception
+
+    settings: ClassVar[Sequence[Setting]] = ({},)
+    steps: ClassVar[tuple[int, ...]] = (0,)
+
+    def outputs(self, episodes: Episodes, setting: Setting) -> list[Tensor]:
+        raise self.error
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from acclimate.errors import in_a_line
 from acclimate.evaluation.contenders import Choice, Contender, Start, choose, higher_is_better, values_of
 from acclimate.evaluation.details import Words, details_of
 from acclimate.evaluation.lineup import EvaluationProtocol, Trained, lineup
@@ -71,6 +72,10 @@ def evaluate(
         chosen_on: those tasks in words, for the report.
         on_progress: called with (what, done, total).
         wanted: which contenders are measured, all by default.
+
+    Returns:
+        The curves of everybody; a rival that raises, whatever it is made of, ends nobody else's measurement
+        and is named in `failed`.
     """
     loss = trained[0].loss
     better = higher_is_better(loss)
@@ -80,6 +85,7 @@ def evaluate(
     ]
     total = len(protocol.shots) * len(fields[0])
     curves: list[Curve] = []
+    failed: dict[Start, str] = {}
     tasks: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     for shots in protocol.shots:
@@ -91,10 +97,16 @@ def evaluate(
         ]
         for start in fields[0]:
             on_progress(f"{shots}-shot, {start}", len(curves), total)
-            paired = [(each[start], some) for each, some in zip(trial_fields, choosing, strict=True)]
-            choice = choose(paired, loss, protocol.policy_steps)
             contenders = [each[start] for each in fields]
-            curves.append(_curve(contenders, choice, shots, episodes, groups, loss, held_out.words))
+            paired = [(each[start], some) for each, some in zip(trial_fields, choosing, strict=True)]
+            try:
+                choice = choose(paired, loss, protocol.policy_steps)
+                curves.append(_curve(contenders, choice, shots, episodes, groups, loss, held_out.words))
+            except Exception as error:
+                if start == "meta":
+                    raise
+                failed.setdefault(start, in_a_line(error))
+    curves = [curve for curve in curves if curve.start not in failed]  # all numbers of shots, or none
     on_progress("curves", total, total)
     return Evaluation(
         metric=loss.metric_name,
@@ -109,6 +121,7 @@ def evaluate(
         comparisons=tuple(comparisons(curves, better, groups)),
         groups=groups,
         days=held_out.days,
+        failed=failed,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from acclimate.errors import ModelError
-from acclimate.evaluation.contenders import Contender, Descent, Setting, Start
+from acclimate.evaluation.contenders import Broken, Contender, Descent, Setting, Start
 from acclimate.evaluation.rivals import Features, Nearest, OfSupport, flat_features, naive_rivals
 from acclimate.evaluation.trees import grow
 from acclimate.initialization import Normalization
@@ -118,12 +118,19 @@ def _rivals(trained: Trained, wanted: Callable[[Start], bool]) -> list[Contender
     features: Features = flat_features
     if trained.joint is not None:
         features = _features(trained.plain, trained.joint, trained.train.input_shape)
-        absolute = trained.loss.metric_name == "mae"
-        if wanted("trees"):
-            grown = grow(trained.train, width, classes=classes, absolute=absolute, seed=trained.seed)
-            found += [] if grown is None else [grown]
+        found += _trees(trained, width, classes) if wanted("trees") else []
     found.append(Nearest(features, width, classes))
     return found
+
+
+def _trees(trained: Trained, width: int, classes: bool) -> list[Contender]:
+    """Pooled trees, where they grow in time; broken where scikit-learn cannot grow them."""
+    absolute = trained.loss.metric_name == "mae"
+    try:
+        grown = grow(trained.train, width, classes=classes, absolute=absolute, seed=trained.seed)
+    except Exception as error:  # of another library, on data that it was not made for
+        return [Broken("trees", error)]
+    return [] if grown is None else [grown]
 
 
 def _closed_form(start: Start, learner: Learner, meta: MetaParams) -> Descent:

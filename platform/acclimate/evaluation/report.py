@@ -92,6 +92,9 @@ class Evaluation:
         comparisons: at the judged points.
         groups: the device, person or site of each task; empty where each task is its own.
         days: of recordings that a held-out device has, the median; None where no clock tells.
+        failed: rivals that could not be measured, and why.
+        longer: outer steps to train for, where the validation loss still fell as training ended; None where
+            it did not, or nobody looked.
     """
 
     metric: str
@@ -106,6 +109,8 @@ class Evaluation:
     comparisons: tuple[Comparison, ...]
     groups: tuple[str, ...] = ()
     days: float | None = None
+    failed: Mapping[Start, str] = field(default_factory=dict)
+    longer: int | None = None
 
     @property
     def devices(self) -> int:
@@ -222,6 +227,20 @@ def comparison_sentence(evaluation: Evaluation, comparison: Comparison) -> str:
 def interval_words(evaluation: Evaluation, low: float, high: float) -> str:
     """Of a gain; one device has none."""
     return f"95 % interval {low:+.3g} to {high:+.3g}" if evaluation.devices > 1 else "one device: no interval"
+
+
+def caveats(evaluation: Evaluation) -> list[str]:
+    """What no verdict can know of, in sentences: rivals that failed, and what more steps would bring."""
+    found = []
+    if evaluation.failed:
+        named = (f"{label_of(evaluation, start)} ({why})" for start, why in evaluation.failed.items())
+        found.append(f"Not measured, for it failed: {', '.join(named)}.")
+    if evaluation.longer is not None:
+        found.append(
+            "The validation loss still fell as training ended: train longer, with "
+            f"training.steps={evaluation.longer}."
+        )
+    return found
 
 
 def worst_sentence(evaluation: Evaluation, shots: int) -> str:

@@ -23,6 +23,7 @@ from acclimate.evaluation.report import (
     Curve,
     Evaluation,
     adapted_words,
+    caveats,
     counted,
     errors_of,
     interval_words,
@@ -90,7 +91,12 @@ class Verdict:
 
 
 def judge(evaluation: Evaluation, shots: int | None = None) -> Verdict:
-    """The verdict on an evaluation, at `shots` or the policy's."""
+    """The verdict on an evaluation, at `shots` or the policy's, with what it cannot know of."""
+    verdict = _judged(evaluation, shots)
+    return replace(verdict, sentence=" ".join([verdict.sentence, *caveats(evaluation)]))
+
+
+def _judged(evaluation: Evaluation, shots: int | None) -> Verdict:
     shots = _measured(evaluation, evaluation.policy_shots if shots is None else shots)
     gains = {each.against: each for each in gains_over_rivals(evaluation, shots)}
     if not gains:

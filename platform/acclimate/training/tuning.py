@@ -7,11 +7,10 @@ two fifths, ... of the steps are ended (ASHA, https://arxiv.org/abs/1810.05934).
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,9 +22,9 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import BasicVariantGenerator
 
 from acclimate.errors import AcclimateError, TrainingError
-from acclimate.files import write_whole
 from acclimate.training.executor import InProcess
 from acclimate.training.loop import OuterState, train
+from acclimate.training.plan import keep_plan
 from acclimate.training.problem import data_fingerprint, open_problem
 from acclimate.training.ray_connection import connected
 from acclimate.training.recipe import Recipe
@@ -100,7 +99,14 @@ def search(
     judged = _with_validation(recipe)  # a user's mistake shows here, once, and not in every trial
     if resume and not tune.Tuner.can_restore(str(directory)):
         raise TrainingError(f"no search to resume is in {directory}: start one without --resume")
-    _check_same(directory, judged, [asdict(space), trials], resume=resume)
+    plan = {
+        "recipe": judged.determines(),
+        "recordings": data_fingerprint(open_problem(judged).data),
+        "values": asdict(space),
+        "trials": trials,
+    }
+    other = "a search of another recipe, other data, other values or another number of trials"
+    keep_plan(directory, plan, other)
     with connected(address, workers):
         trainable = tune.with_resources(tune.with_parameters(_trial, recipe=judged), {"cpu": 1})
         tuner = (
@@ -216,18 +222,6 @@ def _trial(config: dict[str, Any], recipe: Recipe) -> None:
                 "metric": problem.loss.metric_name,
             }
         )
-
-
-def _check_same(directory: Path, recipe: Recipe, asked: Sequence[object], *, resume: bool) -> None:
-    """Note what is searched, or refuse to go on with a search of something else."""
-    plan = [recipe.content_hash(), data_fingerprint(open_problem(recipe).data), *asked]
-    path = directory / "plan.json"
-    if resume and (not path.exists() or json.loads(path.read_text()) != json.loads(json.dumps(plan))):
-        raise TrainingError(
-            f"{directory} holds a search of another recipe, other data, other values or another number of "
-            "trials: repeat its options, or start again without --resume"
-        )
-    write_whole(path, json.dumps(plan) + "\n")
 
 
 def _with_validation(recipe: Recipe) -> Recipe:

@@ -2,7 +2,12 @@
 
 from acclimate.workflow.comparing import Comparison, compare, recommended_yaml
 from acclimate.workflow.job import VERDICT, Outcome, alias_of, meta_train
-from acclimate.workflow.judging import chosen_initialization, evaluate_starts, evaluate_version
+from acclimate.workflow.judging import (
+    chosen_initialization,
+    evaluate_checkpoints,
+    evaluate_starts,
+    evaluate_version,
+)
 from acclimate.workflow.listener import Listener
 from acclimate.workflow.phases import phases
 from acclimate.workflow.records import (
@@ -26,6 +31,7 @@ __all__ = [
     "check_data",
     "chosen_initialization",
     "compare",
+    "evaluate_checkpoints",
     "evaluate_starts",
     "evaluate_version",
     "lineage_of",

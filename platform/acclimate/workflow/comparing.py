@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from acclimate import evaluation as ev
-from acclimate.errors import AcclimateError, DataError, TrainingError
+from acclimate.errors import AcclimateError, DataError, TrainingError, in_a_line
 from acclimate.files import write_whole
 from acclimate.learners import MetaParams
 from acclimate.tasks.episodes.split import fold_groups
 from acclimate.training.executor import InProcess
 from acclimate.training.fan_out import fan_out
 from acclimate.training.loop import OuterState, train
+from acclimate.training.plan import keep_plan
 from acclimate.training.problem import Problem, data_fingerprint, joint_recipe, open_problem
 from acclimate.training.recipe import Recipe
 from acclimate.training.recipe_file import to_yaml
@@ -113,7 +114,15 @@ def compare(
     }
     (directory / "jobs").mkdir(parents=True, exist_ok=True)
     with RunDirectory(directory).held():
-        _check_same(directory, data_fingerprint(problem.data), jobs)
+        plan = {
+            "recipe": _measured(recipe),
+            "recordings": data_fingerprint(problem.data),
+            "folds": len(parts),
+            "candidates": [each.name for each in tried],
+        }
+        keep_plan(
+            directory, plan, "a comparison of another recipe, other data, other folds or other candidates"
+        )
         results = _read(directory, jobs)
         waiting = {name: job for name, job in jobs.items() if name not in results}
         for name, result in fan_out(
@@ -137,31 +146,36 @@ def compare(
 def run_job(job: Job) -> dict[str, Any]:
     """Train and measure one candidate on one fold: an evaluation as JSON, or why there is none."""
     problem = open_problem(job.recipe)
-    recipe = problem.recipe
     if problem.data.schema.kind == "anomaly":
         try:
             return fit_normal(problem, _unheard, choosing=True)[1].as_json()
         except DataError as error:  # none of these devices ever had an anomaly, or too few were normal
             return {"unjudged": str(error)}
     try:
-        metas = _trained(problem, job.rivals)
-    except TrainingError as error:  # it diverged: a result, and no reason to give the others up
-        return {"failed": str(error)}
+        return _measured_by(problem, job.rivals).as_json()
+    except MemoryError:  # of this machine, now: a resumed comparison tries again
+        raise
+    except Exception as error:  # it diverged, or its network raised: no reason to give the others up
+        return {"failed": in_a_line(error)}
+
+
+def _measured_by(problem: Problem, rivals: bool) -> ev.Evaluation:
+    """Train on the fold and judge: a learner, or its rivals."""
+    recipe, metas = problem.recipe, _trained(problem, rivals)
     section = recipe.evaluation.model_copy(update={"shots": (recipe.episodes.shots,)})
     with deterministic():
-        metas = metas | solved(problem, metas) if job.rivals else as_shipped(problem, proven(problem, metas))
+        metas = metas | solved(problem, metas) if rivals else as_shipped(problem, proven(problem, metas))
         trained = trained_of(problem, metas, None)
         trials, chosen_on = trials_of(problem, metas, trained)
-        evaluation = ev.evaluate(
+        return ev.evaluate(
             protocol_of(with_changes(recipe, evaluation=section)),
             [trained],
             held_out_of(problem),
             trials,
             chosen_on,
             _unheard,
-            wanted=lambda start: (start == "meta") != job.rivals,
+            wanted=lambda start: (start == "meta") != rivals,
         )
-    return evaluation.as_json()
 
 
 def _unheard(what: str, done: int, total: int) -> None:
@@ -234,22 +248,9 @@ def _with_data(recipe: Recipe, **changes: object) -> Recipe:
     return with_changes(recipe, data=recipe.data.model_copy(update=changes))
 
 
-def _check_same(directory: Path, data: str, jobs: Mapping[str, Job]) -> None:
-    """Note what is compared, and on which data, or refuse to mix it with another comparison's results."""
-    of_jobs = {name: [job.recipe.content_hash(), _measured(job.recipe)] for name, job in jobs.items()}
-    plan = {"data": data, "jobs": of_jobs}
-    path = directory / "plan.json"
-    if path.exists() and json.loads(path.read_text("utf-8")) != json.loads(json.dumps(plan)):
-        raise TrainingError(
-            f"{directory} holds a comparison of another recipe, other data, other folds or other candidates: "
-            "start it again without --resume"
-        )
-    write_whole(path, json.dumps(plan, indent=2) + "\n")
-
-
 def _measured(recipe: Recipe) -> dict[str, Any]:
-    """What decides a result's figures beside the trained parameters."""
-    return recipe.model_dump(mode="json", include={"baseline", "evaluation"})
+    """What decides every figure: the trained parameters, and how they are judged."""
+    return recipe.determines() | recipe.model_dump(mode="json", include={"baseline", "evaluation"})
 
 
 def _read(directory: Path, jobs: Mapping[str, Job]) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ from acclimate.training.problem import open_problem
 from acclimate.training.recipe import Recipe
 from acclimate.training.recipe_file import to_yaml
 from acclimate.training.run_directory import RunDirectory
-from acclimate.workflow.judging import chosen_initialization, evaluate_starts
+from acclimate.workflow.judging import chosen_initialization, evaluate_checkpoints
 from acclimate.workflow.listener import Listener
 from acclimate.workflow.normal import fit_normal
 from acclimate.workflow.phases import phases
@@ -98,7 +98,7 @@ def meta_train(
                 return None
             trained = phases(problem)
             initialization = chosen_initialization(problem, metas)
-            evaluation = evaluate_starts(problem, metas, listener)
+            evaluation = evaluate_checkpoints(problem, directory.path, listener)
         verdict = ev.judge(evaluation)
         from acclimate.evaluation.plot import save_plot  # matplotlib, that most steps never need
 

@@ -21,6 +21,7 @@ from acclimate.tasks.pool.periods import days_of
 from acclimate.traces import traced
 from acclimate.training.checkpoint import load_checkpoint
 from acclimate.training.finishing import Fold, finished, ready
+from acclimate.training.loop import still_falling
 from acclimate.training.problem import Problem, joint_recipe, open_problem
 from acclimate.training.recipe import Recipe
 from acclimate.training.recipe_file import load_recipe
@@ -58,11 +59,9 @@ def evaluate_version(
         problem = open_problem(load_recipe(str(_kept(files / "recipe.yaml", registry, version)), changes))
         if problem.data.schema.kind == "anomaly":
             return version, fit_normal(problem, listener.on_evaluation)[1]
-        metas = {
-            phase: load_checkpoint(_kept(files / f"{phase}.pt", registry, version)).result
-            for phase in phases(problem)
-        }
-    return version, evaluate_starts(problem, metas, listener)
+        for phase in phases(problem):
+            _kept(files / f"{phase}.pt", registry, version)
+        return version, evaluate_checkpoints(problem, files, listener)
 
 
 def _kept(path: Path, registry: Registry, version: VersionInfo) -> Path:
@@ -72,6 +71,15 @@ def _kept(path: Path, registry: Registry, version: VersionInfo) -> Path:
             f"{path.name}: restore it in MLflow's artifact store, or train again"
         )
     return path
+
+
+def evaluate_checkpoints(problem: Problem, folder: Path, listener: Listener) -> ev.Evaluation:
+    """Adaptation curves on the held-out tasks, from the checkpoint of each phase in a folder; and whether
+    any of them was still getting better."""
+    ended = {phase: load_checkpoint(folder / f"{phase}.pt") for phase in phases(problem)}
+    evaluation = evaluate_starts(problem, {phase: each.result for phase, each in ended.items()}, listener)
+    falling = any(still_falling(ended[phase], of.training) for phase, of in phases(problem).items())
+    return replace(evaluation, longer=2 * problem.recipe.training.steps if falling else None)
 
 
 @traced("evaluate")

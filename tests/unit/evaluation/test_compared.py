@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,15 @@ def test_a_rival_that_a_fold_lacks_is_named_and_not_dropped() -> None:
     failed = {entry.name: entry.failed for entry in found.entries if entry.failed}
     assert failed == {"pooled boosted trees": "measured in 2 of 3 folds only"}
     assert found.best_rival == "joint model on mlp"
+
+
+def test_a_rival_that_fails_in_every_fold_is_named_with_why() -> None:
+    of_rivals = [replace(each, failed={"trees": "no bins"}) for each in folds(joint=0.7)]
+    found = compared({MAML: folds(meta=0.9), RIVALS: of_rivals}, {}, NAMES)
+    assert [(each.name, each.failed) for each in found.entries if each.failed] == [
+        ("pooled boosted trees", "no bins")
+    ]
+    assert "Not measured, for it failed: pooled boosted trees (no bins)" in found.verdict.sentence
 
 
 def test_where_no_learner_could_be_trained_the_best_rival_is_named() -> None:

@@ -18,6 +18,7 @@ from acclimate.evaluation import (
     Trial,
     evaluate,
     headline,
+    judge,
     table,
     worst_sentence,
 )
@@ -167,3 +168,31 @@ def test_people_can_read_it(tmp_path: Path) -> None:
     assert evaluation().curve("meta", 10).judged.worst_task in worst_sentence(evaluation(), 10)
     save_plot(evaluation(), "waves", tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("broken", ["acclimate.evaluation.lineup.grow", "acclimate.evaluation.trees._at"])
+def test_a_rival_that_raises_is_named_and_ends_nobody_else(
+    broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raises(*given: object, **options: object) -> None:
+        raise ValueError("bins\nof nothing")
+
+    monkeypatch.setattr(broken, raises)
+    evaluation.cache_clear()
+    done = Evaluation.from_json(json.loads(json.dumps(evaluation().as_json())))
+    evaluation.cache_clear()
+    assert done.failed == {"trees": "ValueError: bins of nothing"}
+    assert len(done.starts) == 7
+    assert "trees" not in done.starts
+    told = judge(done).sentence
+    assert told.endswith(". Not measured, for it failed: pooled boosted trees (ValueError: bins of nothing).")
+
+
+def test_a_start_that_raises_is_no_rival(monkeypatch: pytest.MonkeyPatch) -> None:
+    def raises(*given: object) -> None:
+        raise RuntimeError("no such kernel")
+
+    evaluation.cache_clear()
+    monkeypatch.setattr(Descent, "outputs", raises)
+    with pytest.raises(RuntimeError, match="kernel"):
+        evaluation()

@@ -6,7 +6,7 @@ import torch
 
 from acclimate.errors import TrainingError
 from acclimate.learners import MetaParams
-from acclimate.training.loop import ComputeShards, OuterState, learning_rate, shards_of, train
+from acclimate.training.loop import ComputeShards, OuterState, learning_rate, shards_of, still_falling, train
 from acclimate.training.recipe import Recipe
 from acclimate.training.sections import OptimizerSection
 from acclimate.training.shard import ShardResult
@@ -133,3 +133,32 @@ def test_the_running_mean_is_what_training_made_and_survives_a_stop() -> None:
     resumed = OuterState.restore(stopped.checkpoint(averaged), averaged.training.optimizer)
     run(averaged, resumed)
     assert torch.equal(resumed.result["w"], whole.result["w"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "losses", "expected"),
+    [
+        ({}, [6.0, 5.0, 4.0, 3.0], True),
+        ({}, [3.0, 3.0, 2.0, 4.0], False),  # the last but one was best
+        ({"optimizer": {"final_lr": 0.0}}, [6.0, 5.0, 4.0, 3.0], False),  # for so ends every cosine
+        ({"stop_at": 60}, [6.0, 5.0, 4.0, 3.0], False),  # as was asked for
+        ({"patience": 1}, [1.0, 5.0, 4.0, 3.0], False),  # ended before its steps were over
+    ],
+)
+def test_a_loss_that_fell_to_the_very_end_says_train_longer(
+    changes: dict[str, object], losses: list[float], expected: bool
+) -> None:
+    long = recipe(**{"steps": 60, "validate_every": 20, **changes})
+    state, looks = begin(long), iter(losses)
+    train(
+        long,
+        state,
+        quadratic,
+        validate=lambda meta: next(looks),
+        on_step=lambda report: None,
+        on_checkpoint=lambda state: None,
+        should_stop=lambda: False,
+    )
+    assert still_falling(state.checkpoint(long), long.training) is expected
+    blind = replace(state.checkpoint(long), best=None)
+    assert not still_falling(blind, long.training)
