@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import torch
+
 from acclimate.learners import (
     ClosedFormLearner,
     GradientLearner,
@@ -18,24 +20,31 @@ from acclimate.learners import (
     weighted_mean,
 )
 from acclimate.tasks import Episodes
+from acclimate.tasks.episodes import Examples
 from acclimate.training.calibration import calibrated
 from acclimate.training.problem import Problem
 from acclimate.training.shard import deterministic
 
 _TASKS = 100  # at most: a look must cost little beside the steps between two of them
-_DRAWS = 2  # episodes of each
+_DRAWS = 2  # episodes of each, at least
 
 
 def validator(problem: Problem) -> Callable[[MetaParams], float] | None:
     """The query loss after the policy's adaptation, mean over validation tasks; None where there are none.
 
-    Heads in closed form are judged at their best widths and temperatures, for so they are shipped. A loss
-    that is not finite counts as infinite.
+    Heads in closed form are judged at their best widths and temperatures, for so they are shipped. One model
+    for all, which only answers, is judged on as many episodes of a small fleet as of a large one: on two
+    devices' few windows chance would choose the checkpoint. A loss that is not finite counts as infinite.
     """
     if len(problem.split.validation) == 0:
         return None
     sampler, learner = problem.validation_sampler(most=_TASKS), problem.learner()
-    episodes = [sampler.every_task(draw) for draw in range(_DRAWS)]
+    tasks = min(len(problem.split.validation), _TASKS)
+    answers_only = learner.config.algorithm == "joint"
+    draws = math.ceil(_TASKS * _DRAWS / tasks) if answers_only else _DRAWS
+    episodes = [sampler.every_task(draw) for draw in range(draws)]
+    if answers_only:
+        episodes = [_side_by_side(episodes)]
 
     def validate(meta: MetaParams) -> float:
         with deterministic():
@@ -45,6 +54,15 @@ def validator(problem: Problem) -> Callable[[MetaParams], float] | None:
         return loss if math.isfinite(loss) else math.inf
 
     return validate
+
+
+def _side_by_side(draws: Sequence[Episodes]) -> Episodes:
+    """Several draws as one, of so many more tasks: answered at once, a hundred cost what one does."""
+    support, query = (
+        Examples(*map(torch.cat, zip(*halves, strict=True)))
+        for halves in ([each.support for each in draws], [each.query for each in draws])
+    )
+    return Episodes(support, query, tuple(task for each in draws for task in each.task_ids))
 
 
 def figures_after(
