@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from acclimate.errors import DataError
 from acclimate.tasks import RecordingSchema, build_in_memory, from_files
 from acclimate.tasks.guessing.guess import guess
+from acclimate.tasks.report import report_on
+from acclimate.tasks.sources import delimited
 from tests.support.fleets import DEVICES, ROWS, as_written, csv, edited, fleet, opened, timed
 from tests.support.written import text
 
@@ -302,3 +304,32 @@ def test_files_of_columns_of_the_same_rows_are_to_be_pasted(tmp_path):
     np.savetxt(tmp_path / "subject_train.txt", random.integers(1, 9, 40), fmt="%d")
     with pytest.raises(DataError, match=re.escape("`paste -d' ' subject_train.txt X_train.txt`")):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize("first", [0, DEVICES * ROWS // 2])
+def test_minus_signs_of_typesetters_are_read(first, tmp_path, monkeypatch):
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 12)  # so that a later block brings the first one
+    frame = fleet()
+    frame["flow"] = (frame.flow - 20).round(3).where(frame.index >= first, frame.flow.round())
+    written = frame.assign(flow=[str(one).replace("-", "\u2212") for one in frame.flow])
+    pool, declared = opened(csv(tmp_path, written))
+    as_written(pool, frame, declared["channels"])
+    assert any("U+2212" in line for line in pool.info.intake)
+
+
+def test_fractions_with_a_comma_in_quotes_where_commas_part_columns(tmp_path):
+    frame = fleet().round({"pressure": 2, "flow": 2})
+    pool, declared = opened(csv(tmp_path, frame, decimal=","))
+    assert declared["channels"] == ["pressure", "flow"]
+    as_written(pool, frame, declared["channels"])
+    assert sum("fractions are written with a comma" in line for line in pool.info.intake) == 2
+
+
+@pytest.mark.parametrize("name", ["Average", "TOTAL:", "Grand total"])
+def test_a_line_that_sums_up_a_table_is_found(name, tmp_path):
+    last = f"{name},2026-01-10 00:59:00,5.0,20.0,run"
+    found = report_on(opened(edited(tmp_path, fleet(), lambda rows: [*rows, last]))[0]).findings
+    assert [one.severity for one in found if "called like the last line" in one.what] == ["error"]
+    assert not [
+        one for one in report_on(opened(csv(tmp_path, fleet()))[0]).findings if "last line" in one.what
+    ]

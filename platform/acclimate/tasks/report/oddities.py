@@ -34,6 +34,10 @@ _MOST = 4
 """Such values of one column, on either side of it, that are looked for."""
 FAR = 5.0
 """Times the spread of all other values that a sentinel lies away from them."""
+TOTALS = "total totals sum average avg mean median minimum min maximum max count std"
+"""What lines are called that sum up a table."""
+FEW = 0.1
+"""Of the rows of a usual device, up to which one that is called so is such a line."""
 OFF_S = 366 * 86_400.0
 """From the middle of a device's time, beyond which a row's clock seems wrong, if few rows are so far."""
 
@@ -42,6 +46,7 @@ def oddities(pool: TaskPool) -> Iterator[Finding]:
     """Findings about single values, moments and names."""
     yield from _sentinels(pool)
     yield from _unset_clocks(pool)
+    yield from _totals(pool)
     yield from _spellings("device(s)", pool.task_ids)
     yield from _spellings("label(s)", pool.info.labels)
 
@@ -88,6 +93,22 @@ def _says_nothing(value: np.float64) -> bool:
     nines = _NINES.fullmatch(np.format_float_positional(short, trim="-"))
     beyond = np.abs(short) in np.asarray(_BEYOND, np.float32)
     return beyond or bool(np.isin(short, np.asarray(SENTINELS, np.float32))) or nines is not None
+
+
+def _totals(pool: TaskPool) -> Iterator[Finding]:
+    rows = np.diff(pool.rows)
+    few = rows <= FEW * np.median(rows)
+    odd = [name for name, is_short in zip(pool.task_ids, few, strict=True) if is_short and _is_total(name)]
+    if odd:
+        yield Finding(
+            "error",
+            f"device(s) {names(odd)} are called like the last line of a table and have next to no rows",
+            "remove the lines that sum up a table: they are no recording",
+        )
+
+
+def _is_total(name: str) -> bool:
+    return bool(set(re.findall(r"[a-z]+", name.lower())) & set(TOTALS.split()))
 
 
 def _unset_clocks(pool: TaskPool) -> Iterator[Finding]:

@@ -51,6 +51,8 @@ _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": 
 _SPELLED_BACK = ("True", "False")
 """Whose text comes back as it stood where such a column names devices or classes; `TRUE` and `false` stay
 text, which channels read as a switch's words."""
+_MINUS = "\u2212"
+_FRACTION = r"^[+-]?[0-9]+,([0-9]{1,2}|[0-9]{4,})$"
 _MEASURED = (
     r"^\s*(?P<number>[-+]?[0-9][0-9.,]*(?:[eE][-+]?[0-9]+)?)\s*(?P<unit>[^0-9\s.,:/+-][^0-9:]{0,11})\s*$"
 )
@@ -76,6 +78,7 @@ class Reading:
         spelled: cells that spell a missing value in some other way than by being empty.
         unit: what follows every number, such as `l/min`; empty where nothing does.
         padded: blanks stand around every cell.
+        minus: negative numbers begin with the sign of typesetters, U+2212.
     """
 
     may_have_commas: bool
@@ -85,6 +88,7 @@ class Reading:
     unit: str = ""
     padded: bool = True
     _seen: bool = False
+    minus: bool = False
     _comma: bool = False
     _point_seen: bool = False
     _grouped: set[str] = field(default_factory=lambda: set(_GROUPED))
@@ -111,8 +115,12 @@ class Reading:
                 self.unit, self.kind, self._grouped = "", "text", set()
                 return
             present = numbers
-        if self.kind != "text":
-            self._widen(present)
+        before = self.kind
+        if before != "text":
+            self._widen(pc.replace_substring(present, _MINUS, "-") if self.minus else present)
+        if before != "text" == self.kind and pc.any(pc.match_substring(present, _MINUS)).as_py():
+            self.minus, self.kind = True, before
+            self._widen(pc.replace_substring(present, _MINUS, "-"))
         if self.kind == "text" and self._grouped:
             self._see_groups(present)
 
@@ -156,13 +164,17 @@ class Reading:
         if not self._comma and _casts(present):
             self._point_seen |= bool(pc.any(pc.match_substring(present, ".")).as_py())
             self.kind = "text" if self.kind == "nothing" and _has_leading_zero(present) else "fraction"
-        elif self.may_have_commas and not self._point_seen and _casts(_with_points(present, ",")):
+        elif self._may_be_comma(present) and not self._point_seen and _casts(_with_points(present, ",")):
             if pc.any(pc.match_substring(present, ".")).as_py():
                 self.kind = "text"
             else:
                 self.kind, self._comma = "fraction", True
         else:
             self.kind = "text"
+
+    def _may_be_comma(self, present: Any) -> bool:
+        """Whether a comma can begin fractions: where it parts columns too, some have not three digits."""
+        return self.may_have_commas or bool(pc.any(pc.match_substring_regex(present, _FRACTION)).as_py())
 
     @property
     def marks(self) -> str:
@@ -191,6 +203,8 @@ class Reading:
             return
         if self.unit:
             yield f"{self.unit!r} after every number cut off"
+        if self.minus:
+            yield "negative numbers begin with U+2212, read as a minus"
         if self.marks == ",":
             yield "fractions are written with a comma"
         elif self.marks:
@@ -228,6 +242,8 @@ def typed(column: str, values: Any, target: Any, reading: Reading) -> Any:
 
 def _converted(values: Any, target: Any, reading: Reading) -> Any:
     values = pc.utf8_trim_whitespace(values)
+    if reading.minus:
+        values = pc.replace_substring(values, _MINUS, "-")
     if reading.unit:
         values = pc.struct_field(pc.extract_regex(values, _MEASURED), "number")
     booleans = pc.is_in(values, pa.array(list(_BOOLEANS)))
