@@ -25,12 +25,14 @@ class Section:
 
     Attributes:
         releases: every (name, version) its devices may fetch: baselines, and rollouts' releases.
+        changes: grows with whatever changes here, so that who remembers something of it sees that.
     """
 
     fleet: Fleet
     live: Rollout | None
     members: dict[str, Member] = field(default_factory=dict)
     releases: set[tuple[str, int]] = field(default_factory=set)
+    changes: int = 0
 
     def assignment(self, member: Member) -> Assignment:
         """What the device should do now."""
@@ -66,6 +68,7 @@ class Roster:
             section.fleet, section.live = change.fleet, change.live
             section.releases |= _releases(change)
             section.members.update((member.id, member) for member in change.members)
+            section.changes += 1
         self.ready = True
 
     def enrolled(self, device: Device) -> Member:
@@ -82,6 +85,7 @@ class Roster:
         section = self.sections.get(device.fleet)
         if section is not None:
             section.members[device.id] = member
+            section.changes += 1
         return member
 
     def find(self, fleet: str, device_id: str) -> tuple[Section, Member] | None:

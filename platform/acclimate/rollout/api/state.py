@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
@@ -47,7 +48,7 @@ class Gatekeeper:
         audience: str,
         clock: Callable[[], float],
     ) -> None:
-        self._tokens, self._roster, self._limit, self._clock = tokens, roster, limit, clock
+        self._tokens, self._roster, self.limit, self.clock = tokens, roster, limit, clock
         self._holds = functools.lru_cache(20_000)(functools.partial(_holds, audience))
 
     def admit(self, authorization: bytes, method: str, path: str) -> tuple[Access, Section, Member]:
@@ -64,7 +65,7 @@ class Gatekeeper:
             raise ProblemError(403, "device-retired", f"device {access.device} was retired: stop polling")
         if access.epoch != member.epoch:
             raise _expired()
-        self._limit.take(f"{access.fleet} {access.device}")
+        self.limit.take(pace_of(access))
         return access, section, member
 
     @staticmethod
@@ -79,7 +80,7 @@ class Gatekeeper:
             raise ProblemError(401, "signature-invalid", "the body is not the one that was signed")
 
     def _bearer(self, token: str) -> tuple[Access, Section, Member]:
-        access = self._tokens.check(token, self._clock())
+        access = self._tokens.check(token, self.clock())
         found = self._roster.find(access.fleet, access.device) if access is not None else None
         if access is None or found is None:
             raise _expired()
@@ -94,7 +95,7 @@ class Gatekeeper:
         if found is None or not self._holds(signed, found[1].public_key, method, path):
             detail = "no key of an enrolled device signed this request to this service"
             raise ProblemError(401, "signature-invalid", detail)
-        ahead = signed.issued_at - self._clock()
+        ahead = signed.issued_at - self.clock()
         if not -LIMITS.token_s <= ahead <= LIMITS.clock_skew_s:
             detail = f"signed {-ahead:+.0f} s ago: set the clock by the Date header"
             raise ProblemError(401, "clock-skew", detail)
@@ -103,9 +104,25 @@ class Gatekeeper:
         return Access(section.fleet.name, member.id, member.epoch, until), section, member
 
 
+def pace_of(access: Access) -> str:
+    """What the rate of a device is kept under."""
+    return f"{access.fleet} {access.device}"
+
+
 def asked_by(request: Request) -> tuple[bytes, str, str]:
     """What `Gatekeeper.admit` wants to know of a request."""
     return request.headers.get("authorization", "").encode("latin-1"), request.method, request.url.path
+
+
+@dataclass(frozen=True, slots=True)
+class _Current:
+    """Of a bearer token, what its device was told last. It holds while nothing in the fleet changes."""
+
+    section: Section
+    changes: int
+    until: int
+    pace: str
+    tag: bytes
 
 
 class StateEndpoint:
@@ -124,6 +141,7 @@ class StateEndpoint:
         self._key_id = PublicKey.of(key.public_bytes).key_id
         self._tag_end = f'-{self._key_id[:12]}"'.encode()
         self._signed: OrderedDict[tuple[str, str], tuple[bytes, bytes]] = OrderedDict()
+        self._current: dict[bytes, _Current] = {}
         self._max_cached = max_cached
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,15 +161,18 @@ class StateEndpoint:
             elif name == b"if-none-match":
                 known = value
         try:
+            if current := self._still(authorization, known):
+                return self._unchanged(current.section.fleet.name, current.tag)
             access, section, member = self._gatekeeper.admit(authorization, scope["method"], scope["path"])
         except ProblemError as problem:
             self._polls("", "refused").inc()
             return _problem(problem)
         assignment = section.assignment(member)
         tag = b'"%d-%d%b' % (assignment.counter, section.fleet.poll_interval_s, self._tag_end)
+        if authorization[:7].lower() == _BEARER:  # a signature is of one request alone
+            self._remember(authorization, access, section, tag)
         if tag in known:  # quoted and all: a proxy may have made it weak, or listed others beside it
-            self._polls(access.fleet, "unchanged").inc()
-            return 304, [(b"etag", tag), _NO_STORE], b""
+            return self._unchanged(access.fleet, tag)
         body = self._body(access, section, assignment, tag)
         self._taken.told(access.device, assignment)
         self._polls(access.fleet, "changed").inc()
@@ -162,6 +183,30 @@ class StateEndpoint:
             (b"content-length", b"%d" % len(body)),
         ]
         return 200, headers, b"" if scope["method"] == "HEAD" else body
+
+    def _still(self, authorization: bytes, known: bytes) -> _Current | None:
+        """What a device was told, if it holds that and it is all there is to say.
+
+        Raises:
+            ProblemError: 429 over its rate.
+        """
+        current = self._current.get(authorization)
+        if current is None or current.tag not in known or current.changes != current.section.changes:
+            return None
+        if self._gatekeeper.clock() >= current.until:
+            return None
+        self._gatekeeper.limit.take(current.pace)
+        return current
+
+    def _remember(self, authorization: bytes, access: Access, section: Section, tag: bytes) -> None:
+        if len(self._current) >= self._max_cached:
+            self._current.clear()
+        told = _Current(section, section.changes, access.expires_at, pace_of(access), tag)
+        self._current[authorization] = told
+
+    def _unchanged(self, fleet: str, tag: bytes) -> tuple[int, _Headers, bytes]:
+        self._polls(fleet, "unchanged").inc()
+        return 304, [(b"etag", tag), _NO_STORE], b""
 
     def _body(self, access: Access, section: Section, assignment: Assignment, tag: bytes) -> bytes:
         key = (access.fleet, access.device)

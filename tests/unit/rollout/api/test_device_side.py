@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from acclimate.rollout.api.limits import RateLimit
 from acclimate_device.protocol import (
     KEY_PATH,
     LIMITS,
@@ -85,6 +86,33 @@ async def test_a_poll_costs_no_database_and_no_body_while_nothing_changes(world,
         (f'"x{tag[1:]}', 200),
     ):
         assert (await device.poll(known)).status_code == status
+
+
+async def test_a_device_that_holds_the_latest_is_still_told_whatever_else_comes(world, monkeypatch):
+    await world.call("POST", "/fleets", {"name": "plant"}, 201)
+    await world.call("POST", "/fleets", {"name": "other"}, 201)
+    device, neighbour = await world.device("plant"), await world.device("plant")
+
+    async def statuses() -> list[int]:
+        tag = (await device.poll()).headers["etag"]
+        return [(await device.poll(tag)).status_code for _ in range(2)]
+
+    assert await statuses() == [304, 304]
+    tag = (await device.poll()).headers["etag"]
+    await world.call("PATCH", "/fleets/plant", {"poll_interval_s": 77})
+    assert (await device.poll(tag)).status_code == 200
+    assert await statuses() == [304, 304]
+    gatekeeper = world.service.gatekeeper
+    monkeypatch.setattr(gatekeeper, "clock", lambda: time.time() + 365 * 86_400)
+    assert (await device.poll(tag)).status_code == 401
+    monkeypatch.undo()
+    tag = (await device.poll()).headers["etag"]
+    monkeypatch.setattr(gatekeeper, "limit", RateLimit(1e-6, 2, time.monotonic))
+    assert [(await device.poll(tag)).status_code for _ in range(4)] == [304, 304, 429, 429]
+    assert (await neighbour.poll(tag)).status_code != 429
+    monkeypatch.undo()
+    await world.call("POST", f"/fleets/plant/devices/{device.identity.device_id}/retire")
+    assert (await device.poll(tag)).status_code in (401, 403)
 
 
 async def test_what_is_said_under_one_counter_never_changes(world):
