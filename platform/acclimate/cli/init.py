@@ -159,8 +159,8 @@ def recipe_text(
 ) -> str:
     """The recipe as YAML whose comments say what was guessed and what is worth changing."""
     training = held_out.training
-    batch = 16 if training >= 16 else max(1, training)
-    shard = next(size for size in (4, 3, 2, 1) if batch % size == 0)
+    batch = min(16, max(1, training // 2 * 2))
+    shard = max(1, batch // 2)  # one for each of a recipe's two workers: every further one costs a call
     each = {"classification": " of each class", "anomaly": ", normal ones,"}.get(
         guessed.declaration["kind"], ""
     )

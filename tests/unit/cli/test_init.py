@@ -9,9 +9,11 @@ import yaml
 from click.testing import CliRunner
 
 from acclimate.cli.data import data
-from acclimate.cli.init import HeldOut, init
+from acclimate.cli.init import HeldOut, init, recipe_text
 from acclimate.errors import DataError, RecipeError
+from acclimate.evaluation.bodies import Body
 from acclimate.tasks.columns.rhythm import longest_window
+from acclimate.tasks.guessing.guessed import Guess
 from acclimate.training.recipe_file import load_recipe
 from tests.unit.cli.conftest import PUMPS, ROWS
 
@@ -331,3 +333,13 @@ def test_a_number_is_told_from_as_many_rows_as_it_takes(pumps, rows, window, hid
 def test_as_many_devices_judge_as_a_verdict_takes_where_there_are_enough(groups, test, validation):
     held_out = HeldOut.of(groups)
     assert (held_out.test, held_out.validation) == (test, validation)
+
+
+@pytest.mark.parametrize(("groups", "batch", "shard"), [(2, 1, 1), (20, 12, 6), (100, 16, 8)])
+def test_a_step_is_two_shards_whatever_the_fleet(groups, batch, shard):
+    held_out = HeldOut.of(groups)
+    declaration = {"kind": "regression", "task": "pumpId", "targets": ["flow"]}
+    guessed = Guess(declaration, dict.fromkeys(declaration, ""), {})
+    text = recipe_text("fleet", "fleet.csv", guessed, held_out, 5, 5, Body("mlp", "rows"))
+    training = yaml.safe_load(text)["training"]
+    assert (training["meta_batch"], training["shard"]) == (batch, shard)
