@@ -135,17 +135,27 @@ static void example(acc_link *l, uint8_t kind, uint8_t sequence, const uint8_t *
     }
 }
 
+static int obeyed_lately(const acc_link *l, uint32_t check) {
+    for (uint32_t i = 0; i < ACC_RECENT && i < l->next; i++)
+        if (l->recent[i] == check) return 1;
+    return 0;
+}
+
 static void obey(acc_link *l, const uint8_t *frame, uint32_t length) {
     acc_device *d = l->device;
     const uint8_t kind = frame[0], sequence = frame[1], *body = frame + HEAD;
     const uint32_t count = length - HEAD - TAIL, check = word(frame + length - TAIL);
-    const int once = kind == ASK_BEGIN || kind == ASK_FINISH || kind == ASK_REPORT || kind == ASK_LEARN;
+    /* what does harm where it is done twice; a blob that begins twice is only sent again */
+    const int harms = kind == ASK_REPORT || kind == ASK_LEARN || kind == ASK_RESET;
+    const int once = kind == ASK_BEGIN || kind == ASK_FINISH || harms;
     if (once && l->obeyed && check == l->last) { /* its answer was lost: it is not done twice */
         answer(l, kind, sequence, l->told, 0, 0);
         return;
     }
+    if (harms && obeyed_lately(l, check)) return; /* a copy that came late: nobody waits for an answer */
     l->last = check;
     l->obeyed = 1;
+    if (harms) l->recent[l->next++ % ACC_RECENT] = check;
     switch (kind) {
     case ASK_HELLO: hello(l, sequence); return;
     case ASK_BEGIN: answer(l, kind, sequence, count == 4 ? acc_update_begin(d, word(body)) : ACC_FRAME, 0, 0); return;

@@ -264,7 +264,7 @@ int acc_moments_read(const acc_device *device, uint32_t at, uint32_t count, int3
 
 /* ---- the serial line to a gateway: frames of at most ACC_FRAME_BYTES, COBS with a zero between, CRC-32 */
 
-enum { ACC_FRAME_BYTES = 512 };
+enum { ACC_FRAME_BYTES = 512, ACC_RECENT = 16 };
 typedef struct {
 #if ACC_CLASSES
     int32_t target[ACC_EXACT ? 2 : 1]; /* the label; of exact inputs the second is 0 */
@@ -281,6 +281,7 @@ typedef struct {
     uint32_t filled, report_bytes;
     uint32_t last; /* checksum of the frame obeyed last, and what was answered */
     int32_t told;
+    uint32_t recent[ACC_RECENT], next; /* checksums of frames that do harm where they are obeyed again */
     uint32_t example_at; /* where the example that is coming in goes on, and by which frame; 0: with a new one */
     uint8_t example_kind, example_sequence, overflow, obeyed, fetched;
     uint8_t frame[ACC_FRAME_BYTES];

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 import subprocess
 
 import numpy as np
@@ -212,6 +213,31 @@ def test_a_report_that_a_broken_line_cut_is_given_again(device, at: int) -> None
     first, second = (loads(Report, line.report(60, 120), 65536) for _ in range(2))
     assert (first.predictions, second.predictions) == (40, 5)
     assert (first.ended_at, second.started_at) == (60, 60)
+
+
+class Repeating(Wire):
+    """A broker between gateway and child that delivers each frame at least once: again after the next two."""
+
+    def __init__(self, device: HostDevice) -> None:
+        super().__init__(device)
+        self.sent: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        super().write(data)
+        self.sent.append(data)
+        for late in self.sent[-3:-2]:
+            super().write(late)
+
+
+def test_what_a_broker_delivers_twice_is_obeyed_once(device) -> None:
+    windows, classes = stream(0, 30)
+    line = line_to(device)
+    line._stream = Repeating(device)
+    assert line.reset() == 0
+    for x, y in zip(windows, classes, strict=True):
+        assert line.example(Ask.LEARN, struct.pack("<i", y) + np.asarray(x, "<f4").tobytes())[0] == 0
+    report = loads(Report, line.report(0, 60), 65536)
+    assert (report.steps, report.resets) == (30, 1)
 
 
 @pytest.mark.parametrize("flag", ["-ffast-math", "-Ofast", "-ffinite-math-only"])
