@@ -22,6 +22,7 @@ from acclimate.files import write_whole
 from acclimate.tasks import TaskPool, open_tasks
 from acclimate.tasks.guessing.guess import Guess, guess
 from acclimate.tasks.pool.richness import richest_episode
+from acclimate.tasks.report.findings import names
 from acclimate.tasks.sources import from_files
 
 _ENOUGH_TO_JUDGE = 22  # groups
@@ -76,10 +77,12 @@ def init(data: str, output: Path | None, name: str | None, force: bool, as_json:
     body = choose_body(pool, held_out.test)
     text = recipe_text(name, data, guessed, held_out, shots, query, body)
     write_whole(output, text)
+    too_short = [name for at, name in enumerate(pool.task_ids) if not pool.examples_of(at)]
     if as_json:
         fields = {"recipe": str(output), "declaration": guessed.declaration, "reasons": guessed.reasons}
         fields |= {"model": {"name": body.name, "options": body.options, "reason": body.reason}}
-        print_json({**fields, "left_out": guessed.left_out, "shots": shots, "query_shots": query})
+        fields |= {"left_out": guessed.left_out, "too_short": too_short}
+        print_json({**fields, "shots": shots, "query_shots": query})
         return
     out.print(f"wrote {output}; what was guessed, and why:", style="bold", markup=False, highlight=False)
     for key, value in guessed.declaration.items():
@@ -90,6 +93,11 @@ def init(data: str, output: Path | None, name: str | None, force: bool, as_json:
     for column, why in guessed.left_out.items():
         _say(f"left out: {column}  ({why})")
     _say(f"model: {body.name}  ({body.reason})")
+    if too_short:
+        _say(
+            f"too short: {names(too_short)} have no whole example: training refuses that of more than a "
+            "tenth of the tasks; leave their rows out of the data, or record more"
+        )
     next_step(f"acclimate data report {word(output)}", "see what is wrong with the data before training")
 
 

@@ -206,6 +206,16 @@ def test_unlabelled_rows_leave_the_window_long(pumps):
     assert (found["window"], found["missing"]) == (8, "drop")
 
 
+def test_devices_without_a_whole_example_are_named(pumps):
+    seen = pumps.groupby("pumpId").cumcount()
+    first = pumps.pumpId.isin(pumps.pumpId.unique()[:2])
+    pumps[~first | (seen < 2)].to_parquet("short.parquet")
+    told = run(init, "short.parquet", "--window", "4").stdout
+    assert re.search(r"too short: '.*', '.*' have no whole example: training refuses", told)
+    pumps.to_parquet("whole.parquet")
+    assert "too short" not in run(init, "whole.parquet", "--window", "4").stdout
+
+
 def test_files_are_devices_or_recordings_and_never_classes(pumps):
     Path("fleet").mkdir()
     for name, rows in pumps.drop(columns="firmware").groupby("pumpId"):
