@@ -247,7 +247,7 @@ def _lacking(evaluations: Sequence[Evaluation]) -> dict[Start, str]:
         for start, count in counts.items()
         if count < len(evaluations)
     }
-    return only | {start: why for each in evaluations for start, why in each.failed.items()}
+    return only | {start: why for each in evaluations for start, why in each.unmeasured.items()}
 
 
 def _best_bodies(
@@ -287,7 +287,7 @@ def _together(
         comparisons=tuple(comparisons(curves, first.higher_is_better, groups)),
         groups=groups,
         days=_days(folds),
-        failed=missing,
+        unmeasured=missing,
     )
 
 

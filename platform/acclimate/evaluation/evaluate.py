@@ -75,7 +75,7 @@ def evaluate(
 
     Returns:
         The curves of everybody; a rival that raises, whatever it is made of, ends nobody else's measurement
-        and is named in `failed`.
+        and is named in `unmeasured`.
     """
     loss = trained[0].loss
     better = higher_is_better(loss)
@@ -121,7 +121,7 @@ def evaluate(
         comparisons=tuple(comparisons(curves, better, groups)),
         groups=groups,
         days=held_out.days,
-        failed=failed,
+        unmeasured=failed,
     )
 
 

@@ -92,7 +92,7 @@ class Evaluation:
         comparisons: at the judged points.
         groups: the device, person or site of each task; empty where each task is its own.
         days: of recordings that a held-out device has, the median; None where no clock tells.
-        failed: rivals that could not be measured, and why.
+        unmeasured: rivals that raised when they were measured, and why.
         longer: outer steps to train for, where the validation loss still fell as training ended; None where
             it did not, or nobody looked.
     """
@@ -109,7 +109,7 @@ class Evaluation:
     comparisons: tuple[Comparison, ...]
     groups: tuple[str, ...] = ()
     days: float | None = None
-    failed: Mapping[Start, str] = field(default_factory=dict)
+    unmeasured: Mapping[Start, str] = field(default_factory=dict)
     longer: int | None = None
 
     @property
@@ -232,8 +232,8 @@ def interval_words(evaluation: Evaluation, low: float, high: float) -> str:
 def caveats(evaluation: Evaluation) -> list[str]:
     """What no verdict can know of, in sentences: rivals that failed, and what more steps would bring."""
     found = []
-    if evaluation.failed:
-        named = (f"{label_of(evaluation, start)} ({why})" for start, why in evaluation.failed.items())
+    if evaluation.unmeasured:
+        named = (f"{label_of(evaluation, start)} ({why})" for start, why in evaluation.unmeasured.items())
         found.append(f"Not measured, for it failed: {', '.join(named)}.")
     if evaluation.longer is not None:
         found.append(

@@ -46,7 +46,7 @@ def test_a_rival_that_a_fold_lacks_is_named_and_not_dropped() -> None:
 
 
 def test_a_rival_that_fails_in_every_fold_is_named_with_why() -> None:
-    of_rivals = [replace(each, failed={"trees": "no bins"}) for each in folds(joint=0.7)]
+    of_rivals = [replace(each, unmeasured={"trees": "no bins"}) for each in folds(joint=0.7)]
     found = compared({MAML: folds(meta=0.9), RIVALS: of_rivals}, {}, NAMES)
     assert [(each.name, each.failed) for each in found.entries if each.failed] == [
         ("pooled boosted trees", "no bins")

@@ -181,7 +181,7 @@ def test_a_rival_that_raises_is_named_and_ends_nobody_else(
     evaluation.cache_clear()
     done = Evaluation.from_json(json.loads(json.dumps(evaluation().as_json())))
     evaluation.cache_clear()
-    assert done.failed == {"trees": "ValueError: bins of nothing"}
+    assert done.unmeasured == {"trees": "ValueError: bins of nothing"}
     assert len(done.starts) == 7
     assert "trees" not in done.starts
     told = judge(done).sentence
