@@ -119,8 +119,9 @@ def _train(changes: tuple[str, ...], steps: int, workers: int) -> Spent:
         given = (f"training.steps={steps}", f"training.workers={workers}", "training.patience=null", *changes)
         sets = [part for change in given for part in ("--set", change)]
         command = [sys.executable, "-m", "acclimate", "train", "sinusoid", *sets]
-        # Compiled code is kept in this folder too: a user's first run finds none.
-        environment = {**os.environ, "ACCLIMATE_HOME": home, "TORCHINDUCTOR_CACHE_DIR": f"{home}/inductor"}
+        # Compiled code and headers are kept in this folder too: a user's first run finds none.
+        kept = {"ACCLIMATE_HOME": home, "TORCHINDUCTOR_CACHE_DIR": f"{home}/inductor", "TMPDIR": home}
+        environment = {**os.environ, **kept}
         wall, before = time.perf_counter(), os.times()
         subprocess.run(command, check=True, env=environment, cwd=home, stdout=sys.stderr)
         after = os.times()
