@@ -48,6 +48,10 @@ class ClosedFormLearner:
     def trainable(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def draws(self) -> bool:
+        return True
+
     def init(self, params: Params) -> dict[str, Tensor]:
         """Meta-parameters that start at the body of `params`, with a prior that knows nothing of a fleet.
 

@@ -8,10 +8,14 @@ over tasks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch.fx import Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from acclimate.learners.config import LearnerConfig
@@ -29,6 +33,9 @@ from acclimate.learners.objectives import (
 Summed = tuple[dict[str, Tensor], dict[str, Tensor]]
 GradientFunction = Callable[[dict[str, Tensor], Batch, Batch, Tensor | None], Summed]
 
+# The C++ wrapper spares Python between kernels: a seventh of a step on the sinusoid network.
+_OPTIONS: dict[str, Any] = {"cpp.threads": 1, "cpp_wrapper": True, "deterministic": True}
+
 
 def gradient_function(config: LearnerConfig, inner: Inner) -> GradientFunction:
     """The meta-gradient of `config.algorithm`."""
@@ -44,52 +51,82 @@ def under(meta: Params, prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in meta.items() if name.startswith(prefix)}
 
 
-def compiled(function: GradientFunction) -> GradientFunction:
-    """Compile `function` to native code, once for each set of shapes.
+class Compiled:
+    """A `GradientFunction` in native code, made once for each set of shapes and kinds of number.
 
     It is traced to a flat graph first, forward and both backward passes at once. The code is made for one
-    thread: the same graph gives the same bits in every process on the same kind of processor.
-    """
-    made: dict[object, tuple[Callable[..., list[Tensor]], list[str], list[str]]] = {}
+    thread: the same graph gives the same bits in every process on the same kind of processor. Several threads
+    may call it at a time: Python's lock is not held meanwhile.
 
-    def run(meta: dict[str, Tensor], support: Batch, query: Batch, importance: Tensor | None) -> Summed:
-        tensors = [*meta.values(), *support, *query, *([] if importance is None else [importance])]
-        key = (importance is None, *((name, meta[name].shape) for name in meta), *(t.shape for t in tensors))
-        if key not in made:
-            made[key] = _compile(function, list(meta), tensors)
-        code, gradient_names, figure_names = made[key]
-        outputs = code(*tensors)
-        count = len(gradient_names)
+    Args:
+        model: what `function` computes with; traced as it trains.
+
+    Attributes:
+        draws: whether what it computes may depend on torch's generator: it does not where no operator of the
+            last graph draws from it.
+    """
+
+    def __init__(self, function: GradientFunction, model: nn.Module) -> None:
+        self.draws = True
+        self._function, self._model = function, model
+        self._made: dict[object, _Native] = {}
+        self._making = Lock()
+
+    def __call__(
+        self, meta: dict[str, Tensor], support: Batch, query: Batch, importance: Tensor | None
+    ) -> Summed:
+        given = [*meta.values(), *support, *query, *([] if importance is None else [importance])]
+        tensors = [tensor.contiguous() for tensor in given]  # native code trusts strides, shapes and kinds
+        key = (importance is None, *meta, *((tensor.shape, tensor.dtype) for tensor in tensors))
+        if key not in self._made:
+            with self._making:
+                if key not in self._made:
+                    self._made[key] = self._make(list(meta), tensors)
+        native = self._made[key]
+        outputs = native.code(*tensors)
+        count = len(native.gradient_names)
         return (
-            dict(zip(gradient_names, outputs[:count], strict=True)),
-            dict(zip(figure_names, outputs[count:], strict=True)),
+            dict(zip(native.gradient_names, outputs[:count], strict=True)),
+            dict(zip(native.figure_names, outputs[count:], strict=True)),
         )
 
-    return run
+    def _make(self, names: list[str], tensors: list[Tensor]) -> _Native:
+        gradient_names: list[str] = []
+        figure_names: list[str] = []
+
+        def flat(*arguments: Tensor) -> list[Tensor]:
+            count = len(names)
+            meta = dict(zip(names, arguments[:count], strict=True))
+            sx, sy, sw, qx, qy, qw, *rest = arguments[count:]
+            gradient, seen = self._function(meta, (sx, sy, sw), (qx, qy, qw), rest[0] if rest else None)
+            gradient_names[:], figure_names[:] = gradient, seen
+            return [*gradient.values(), *seen.values()]
+
+        self._model.train()
+        try:
+            with torch.random.fork_rng(devices=[]):  # tracing draws, and the first shard is like others
+                graph = make_fx(flat)(*tensors)
+        finally:
+            self._model.eval()
+        for node in graph.graph.find_nodes(op="placeholder"):
+            del node.meta["val"]  # each of another fake mode: the compiler makes its own, of the tensors
+        self.draws = any(map(_draws, graph.graph.nodes))
+        from torch._inductor import compile as to_native  # seconds, spared to those who do not compile
+
+        # Not `torch.compile`, which would trace the graph again and look at its guards in each step.
+        code: Callable[..., list[Tensor]] = to_native(graph, [*tensors], options=_OPTIONS)
+        return _Native(code, gradient_names, figure_names)
 
 
-def _compile(
-    function: GradientFunction, names: list[str], tensors: list[Tensor]
-) -> tuple[Callable[..., list[Tensor]], list[str], list[str]]:
-    gradient_names: list[str] = []
-    figure_names: list[str] = []
+@dataclass(frozen=True)
+class _Native:
+    code: Callable[..., list[Tensor]]
+    gradient_names: list[str]
+    figure_names: list[str]
 
-    def flat(*arguments: Tensor) -> list[Tensor]:
-        count = len(names)
-        meta = dict(zip(names, arguments[:count], strict=True))
-        sx, sy, sw, qx, qy, qw, *rest = arguments[count:]
-        gradient, seen = function(meta, (sx, sy, sw), (qx, qy, qw), rest[0] if rest else None)
-        gradient_names[:], figure_names[:] = gradient, seen
-        return [*gradient.values(), *seen.values()]
 
-    graph = make_fx(flat)(*tensors)
-    # The C++ wrapper spares Python between kernels: a seventh of a step on the sinusoid network.
-    options: dict[str, str | int | bool | Callable[..., Any]] = {
-        "cpp.threads": 1,
-        "cpp_wrapper": True,
-        "deterministic": True,
-    }
-    return torch.compile(graph, dynamic=False, options=options), gradient_names, figure_names
+def _draws(node: Node) -> bool:
+    return isinstance(node.target, OpOverload) and torch.Tag.nondeterministic_seeded in node.target.tags
 
 
 def _of_objective(config: LearnerConfig, inner: Inner) -> GradientFunction:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from acclimate.learners.backend import Backend, choose_backend
 from acclimate.learners.closed_form import build_closed_form
 from acclimate.learners.config import LearnerConfig
-from acclimate.learners.gradients import GradientFunction, compiled, gradient_function, under
+from acclimate.learners.gradients import Compiled, GradientFunction, gradient_function, under
 from acclimate.learners.inner import Batch, Params
 from acclimate.learners.losses import Loss
 from acclimate.learners.objectives import Inner, adapted
@@ -48,6 +48,10 @@ class Learner(Protocol):
     @property
     def trainable(self) -> tuple[str, ...]:
         """Names of the parameters that gradient steps move; none for a closed form."""
+
+    @property
+    def draws(self) -> bool:
+        """Whether a meta-gradient may follow torch's generator and the model's mode."""
 
     def init(self, params: Params) -> MetaParams:
         """Meta-parameters that start at `params`."""
@@ -91,6 +95,11 @@ class GradientLearner:
     def trainable(self) -> tuple[str, ...]:
         """Names of the parameters that adaptation moves."""
         return self.inner.trainable
+
+    @property
+    def draws(self) -> bool:
+        """Not once it is compiled to a graph that draws nothing."""
+        return not isinstance(self.gradient, Compiled) or self.gradient.draws
 
     def init(self, params: Params) -> MetaParams:
         """With every learned rate at `inner_lr`."""
@@ -166,5 +175,5 @@ def build_learner(
     )
     gradient = gradient_function(config, inner)
     if backend.name == "compiled":
-        gradient = compiled(gradient)
+        gradient = Compiled(gradient, model)
     return GradientLearner(config, model, backend, inner, gradient)

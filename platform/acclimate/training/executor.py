@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from typing import Protocol
+
+import torch
 
 from acclimate.initialization import Normalization
 from acclimate.learners import MetaParams
 from acclimate.training.problem import Problem, open_problem
 from acclimate.training.recipe import Recipe
-from acclimate.training.shard import ShardResult, ShardWorker
+from acclimate.training.shard import ShardResult, ShardWorker, deterministic
 
 
 class TaskWorkers(Protocol):
@@ -26,9 +29,11 @@ class TaskWorkers(Protocol):
 
 
 class InProcess:
-    """Computes shards one after the other in this process, where a debugger reaches them.
+    """Computes shards in this process, where a debugger reaches them.
 
-    Data are opened once, and a phase's network is built when its first shard is asked for.
+    One after the other, but for compiled code, which leaves Python to other threads: as many as torch has,
+    each shard in one of them. Data are opened once, and a phase's network is built when its first shard is
+    asked for.
 
     Args:
         recipes: by phase, on the same data.
@@ -49,12 +54,16 @@ class InProcess:
         self._opened = opened
         self._measured = measured or {}
         self._worker = cache(self._open)
+        self._threads = ThreadPoolExecutor(torch.get_num_threads(), "shards")
 
     def compute(
         self, phase: str, meta: MetaParams, step: int, shards: Sequence[list[int]]
     ) -> list[ShardResult]:
         worker = self._worker(phase)
-        return [worker.compute(meta, step, indices) for indices in shards]
+        if len(shards) == 1 or worker.learner.draws:  # torch's generator is one for all threads
+            return [worker.compute(meta, step, indices) for indices in shards]
+        with deterministic():  # for the process as a whole: threads end one before the other
+            return list(self._threads.map(partial(worker.compute, meta, step), shards))
 
     def _open(self, phase: str) -> ShardWorker:
         recipe, measured = self._recipes[phase], self._measured.get(phase)

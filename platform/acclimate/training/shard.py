@@ -54,7 +54,8 @@ class ShardWorker:
                 Examples(*(part.to(self.device) for part in half))
                 for half in (episodes.support, episodes.query)
             )
-            with leaving_out(self.learner.model, self.seed, step, indices[0], self.device):
+            aside = leaving_out(self.learner.model, self.seed, step, indices[0], self.device)
+            with aside if self.learner.draws else nullcontext():
                 gradient, figures = self.learner.meta_gradient(meta, support, query, step)
         return ShardResult(gradient, {name: float(value) for name, value in figures.items()})
 

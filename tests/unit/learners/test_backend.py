@@ -101,3 +101,28 @@ def test_compiling_changes_nothing_but_rounding(algorithm: str) -> None:
         results.append({**gradient, **figures})
     for name in results[0] | results[1]:
         torch.testing.assert_close(results[0][name], results[1][name], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_compiled_code_tells_whether_it_draws_and_draws_what_it_is_seeded_with(share: float) -> None:
+    torch.manual_seed(7)
+    hidden = [torch.nn.Dropout(share)] if share else []
+    model = torch.nn.Sequential(torch.nn.Linear(3, 8), *hidden, torch.nn.Linear(8, 2)).eval()
+    learner = build_learner(LearnerConfig("joint", compile="on"), model, LOSSES["mse"])
+    meta = learner.init(parameters_of(model))
+    batch = torch.randn(3, 5, 3), torch.randn(3, 5, 2), torch.ones(3, 5)
+    assert learner.draws
+
+    def gradient(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return learner.meta_gradient(meta, batch, batch, 0)[0]["param.0.weight"]
+
+    first, again, other = gradient(1), gradient(1), gradient(2)
+    assert torch.equal(first, again)
+    assert learner.draws == (share > 0) == (not torch.equal(first, other))
+    assert not model.training
+    turned = tuple(part.transpose(0, 1).contiguous().transpose(0, 1) for part in batch)
+    torch.manual_seed(1)
+    assert torch.equal(learner.meta_gradient(meta, turned, turned, 0)[0]["param.0.weight"], first)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -45,10 +46,13 @@ def uniforms(seed: int, domain: Domain, step: int, indices: Sequence[int], count
     """Uniform draws in [0, 1) of shape (indices, count); a row depends on its own index only."""
     drawn = np.empty((len(indices), count))
     bits = np.random.Philox(0)
-    numbers, state = np.random.Generator(bits), bits.state
+    numbers = np.random.Generator(bits)
+    key, counter = _place(seed, domain, step, 0)
+    state = bits.state
+    state["state"] = {"key": key, "counter": counter}
     for row, index in enumerate(indices):  # moved from place to place: a new generator costs five times more
-        key, counter = _place(seed, domain, step, index)
-        bits.state = {**state, "state": {"key": key, "counter": counter}}
+        counter[2] = index & _MASK
+        bits.state = state
         numbers.random(out=drawn[row])
     return drawn
 
@@ -94,7 +98,15 @@ def distinct_tasks(seed: int, step: int, indices: Sequence[int], population: int
     wanted = np.asarray(indices, dtype=np.int64)
     tasks = np.empty(len(wanted), dtype=np.int64)
     for number in np.unique(wanted // block):
-        order = generator(seed, Domain.TASKS, step, int(number)).choice(population, block, replace=False)
+        order = _order(seed, step, int(number), population, block)
         mine = wanted // block == number
         tasks[mine] = order[wanted[mine] % block]
     return tasks
+
+
+@lru_cache(maxsize=8)
+def _order(seed: int, step: int, number: int, population: int, block: int) -> Integers:
+    """Kept for the step's other shards: drawing it costs more than the rest of a small shard's episodes."""
+    order = generator(seed, Domain.TASKS, step, number).choice(population, block, replace=False)
+    order.flags.writeable = False
+    return order
