@@ -1,6 +1,7 @@
 """Intake needs memory for chunks and not for the file: what is held of four times the rows is the same."""
 
 import re
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,19 @@ def test_a_look_at_a_file_holds_a_batch_of_it(form, tmp_path, monkeypatch):
         most_arrow_memory(written(tmp_path / f"{rows}.{form}", rows)) for rows in (400_000, 1_600_000)
     )
     assert four < 1.3 * one
+
+
+def test_parquet_is_read_a_batch_at_a_time(tmp_path):
+    place = tmp_path / "a.parquet"
+    pq.write_table(pq.read_table(written(place, 800_000)), place, row_group_size=20_000)
+    source = from_files(str(place))
+    assert source.rows == 800_000
+    tracemalloc.start()  # which sees what Arrow is handed by Python's files
+    for _ in source.batches(source.columns):
+        pass
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < place.stat().st_size / 4
 
 
 def test_rows_that_are_placed_leave_memory(tmp_path):

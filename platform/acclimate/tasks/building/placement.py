@@ -54,10 +54,14 @@ class Columns:
 
     def write(self, order: Integers, place: Integers, arrays: Sequence[npt.NDArray[Any]]) -> None:
         """Put rows to their places, in this order: an array for each column that is present."""
+        in_order = bool((np.diff(order) == 1).all())
         for begin in range(0, len(order), PIECE_ROWS):
-            some = slice(begin, begin + PIECE_ROWS)
+            piece = slice(begin, begin + PIECE_ROWS)
+            first, last = int(place[piece][0]), int(place[piece][-1])
+            apart = last - first >= len(place[piece])
+            into = place[piece] if apart else slice(first, last + 1)
             for column, values in zip(self.present, arrays, strict=True):
-                column[place[some]] = values[order[some]]
+                column[into] = values[piece] if in_order else values[order[piece]]
             self.release()
 
     def spans(self, rows: Integers) -> Iterator[slice]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileOpener
 
 from acclimate.errors import DataError
 from acclimate.tasks.sources.source import BATCH_ROWS
@@ -60,7 +61,9 @@ class ParquetPart:
         given = stated(self.given, self._footer[0].names)
         own = [name for name in types if name not in given]
         with self.open() as file:
-            parquet = pq.ParquetFile(file, read_dictionary=self._texts(own))
+            # what is read ahead stays in memory to the end, and saves requests only where a file is far away
+            far = not isinstance(file, LocalFileOpener)
+            parquet = pq.ParquetFile(file, read_dictionary=self._texts(own), pre_buffer=far)
             for nested in parquet.iter_batches(batch_size=BATCH_ROWS, columns=own):
                 rows, batch = nested.num_rows, flat(nested)
                 if rows:
