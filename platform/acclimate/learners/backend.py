@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Backend:
-    """`plain` is torch eager under vmap, `compiled` torch.compile.
+    """`plain` is torch eager under vmap, `compiled` native code by torch's compiler, inductor.
 
     Attributes:
         reason: why this one, for the log and the run's record.

@@ -111,10 +111,16 @@ class Compiled:
         for node in graph.graph.find_nodes(op="placeholder"):
             del node.meta["val"]  # each of another fake mode: the compiler makes its own, of the tensors
         self.draws = any(map(_draws, graph.graph.nodes))
-        from torch._inductor import compile as to_native  # seconds, spared to those who do not compile
+        from torch._inductor import standalone_compile  # seconds, spared to those who do not compile
 
         # Not `torch.compile`, which would trace the graph again and look at its guards in each step.
-        code: Callable[..., list[Tensor]] = to_native(graph, [*tensors], options=_OPTIONS)
+        code: Callable[..., list[Tensor]] = standalone_compile(
+            graph,
+            [*tensors],
+            dynamic_shapes="from_example_inputs",
+            options={"config_patches": _OPTIONS},
+            donate_graph_module=True,
+        )
         return _Native(code, gradient_names, figure_names)
 
 
