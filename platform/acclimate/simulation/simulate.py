@@ -148,10 +148,12 @@ def _let_pass(
 ) -> list[RolloutChange]:
     """Time passes; rollouts start when they are due, each after the one before has ended. Their changes."""
     begun, changes = world.clock(), []
+    end = begun + scenario.duration  # as it rounds: what has passed since `begun` may stay below the duration
     waiting = sorted((_Running(one) for one in scenario.rollouts), key=lambda one: one.section.at)
     live: _Running | None = None
     look = max(1.0, min(scenario.service.tick, scenario.duration / 50))
-    while (elapsed := world.clock() - begun) < scenario.duration:
+    while (now := world.clock()) < end:
+        elapsed = now - begun
         if live is None and waiting and waiting[0].section.at <= elapsed:
             live = waiting.pop(0)
             plan = live.section.body(f"{name}@{live.section.version}")
@@ -165,7 +167,7 @@ def _let_pass(
                 detail = f"version {version} {status.state}, wave {status.wave}: {status.reason}"
                 tell(Happening(world.clock(), -1, "rollout", detail))
             live = None if status.ended else live
-        fleet.run(min(look, scenario.duration - elapsed))
+        fleet.run(min(look, end - now))
     return changes
 
 

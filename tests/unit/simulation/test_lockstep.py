@@ -42,6 +42,12 @@ def test_they_and_the_service_tell_what_happens_in_the_order_of_its_times():
     )
 
 
+@pytest.mark.parametrize("duration", ["2.2h", "1.1d"])
+def test_any_duration_ends_though_the_sum_with_its_start_rounds(duration: str):
+    story = Scenario(name="one", devices=1, duration=duration, stream={"every": "5h"}, service={"poll": "5h"})
+    assert simulate(story).duration_s == pytest.approx(story.duration, abs=1e-6)
+
+
 def test_a_process_that_is_ended_is_told_with_a_remedy():
     def end(_happening: Happening) -> None:
         for process in multiprocessing.active_children():
