@@ -146,8 +146,10 @@ class GuardedProtocol(HttpToolsProtocol):
             super().data_received(data)
             self._unmoved = 0 if self._moved else self._unmoved + len(data)
             data = self._again
+        self._received = b""  # a connection that rests keeps none of it
         if self._unmoved > HEAD_BYTES and not self.transport.is_closing():
-            self.transport.write(_TOO_LONG)
+            if self._answered:  # within an answer it would be taken for a part of that one's body
+                self.transport.write(_TOO_LONG)
             self.transport.close()
         if self._answered:  # most requests come whole: then the time to rest runs already
             if self._deadline is None and self.timeout_keep_alive_task is None:
@@ -196,6 +198,8 @@ class GuardedProtocol(HttpToolsProtocol):
         if answer is None or not self._answered or self.flow.write_paused:
             return False
         if self.parser.get_method() != b"GET" or not self.parser.should_keep_alive():
+            return False
+        if self.parser.get_http_version() != "1.1":  # who keeps a connection of 1.0 must be told so
             return False
         scope = {**self.scope, "method": "GET", "path": self.url.decode("ascii")}
         try:

@@ -39,11 +39,13 @@ def prompt(scope):
 
 
 @asynccontextmanager
-async def serving(guard: ConnectionGuard, app: ASGIApp = echo, **options: Any) -> AsyncIterator[int]:
+async def serving(
+    guard: ConnectionGuard, app: ASGIApp = echo, protocol: type = GuardedProtocol, **options: Any
+) -> AsyncIterator[int]:
     """A real server on loopback, in this loop."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        protocol = partial(GuardedProtocol, guard=guard, **options)
-        config = uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None)
+        made = partial(protocol, guard=guard, **options)
+        config = uvicorn.Config(app, http=made, ws="none", lifespan="off", log_config=None)
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve(sockets=[listening]))
         while not server.started:
@@ -103,6 +105,7 @@ OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings:
         ([GET.replace(b"GET", b"HEAD") % b"", GET % b""], "sp"),
         ([GET.replace(b"GET", b"POST") % BODY + b"abc"], "s"),
         ([GET.replace(b"1.1", b"1.0") % b""], "s"),
+        ([GET.replace(b"1.1", b"1.0") % b"Connection: keep-alive\r\n"], "s"),
         ([GET % b"Connection: close\r\n"], "s"),
         ([GET.replace(b"now", b"now?a=1") % b""], "s"),
         ([GET % b"X-Fault: 1\r\n"], "s"),
@@ -239,4 +242,39 @@ async def test_heads_and_bodies_in_any_pieces_are_not_too_long():
                 writer.write(sent[start : start + 40_000])
                 await writer.drain()
             assert (await asyncio.wait_for(reader.readuntil(b"ok"), 20)).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+async def test_an_answer_under_way_holds_no_other_within_it():
+    async def slow(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"40")]})
+        await send({"type": "http.response.body", "body": b"a" * 10, "more_body": True})
+        await receive()
+        await asyncio.sleep(2.0)
+        await send({"type": "http.response.body", "body": b"b" * 30})
+
+    async with serving(ConnectionGuard(10), slow) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(WHOLE)
+        got = await asyncio.wait_for(reader.readuntil(b"a" * 10), 20)
+        with suppress(ConnectionError):
+            writer.write(WHOLE[:-2] + b"X-Long: " + b"c" * 80_000)
+            got += await asyncio.wait_for(reader.read(), 20)
+        assert got.count(b"HTTP/1.1") == 1
+        writer.close()
+
+
+async def test_a_connection_that_rests_keeps_nothing_of_what_it_sent():
+    made: list[GuardedProtocol] = []
+
+    class Kept(GuardedProtocol):
+        def connection_made(self, transport):
+            made.append(self)
+            super().connection_made(transport)
+
+    async with serving(ConnectionGuard(10), protocol=Kept) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n" + b"b" * 90_000)
+        await asyncio.wait_for(reader.readuntil(b"ok"), 20)
+        assert [one._received for one in made] == [b""]
         writer.close()
