@@ -89,9 +89,30 @@ def test_a_text_that_changes_in_hardly_a_device_is_no_label():
     assert found.declaration["kind"] == "forecasting"
     assert (
         found.left_out.get("smokes", "")
-        == "changes in less than 10% of the tasks: it tells what the device is"
+        == "changes in no more than 10% of the tasks, which differ in it: it tells what the device is"
     )
     assert guessed(panel().assign(fault=smokes)).declaration["label"] == "fault"  # its name says so
+
+
+def test_what_happens_to_hardly_a_device_is_a_label_where_the_others_are_alike():
+    alarm = np.repeat(["ok"], 240).astype(object)
+    alarm[5:9], alarm[9:12] = "hot", "dead"
+    frame = panel().rename(columns={"region": "device"})
+    for name in ("alarm", "diagnosis", "phase"):
+        assert guessed(frame.assign(**{name: alarm})).declaration["label"] == name
+
+
+def test_a_kind_that_a_person_asks_for_is_kept():
+    trait = np.repeat(["a", "b", "c", "b"], 60)
+    trait[3] = "b"
+    frame = panel().rename(columns={"region": "device"})
+    found = guessed(frame.assign(phase=trait), kind="classification").declaration
+    assert (found["kind"], found["label"]) == ("classification", "phase")
+    stays = frame.assign(target=np.repeat(np.arange(20) * 1.5, 12))
+    found = guessed(stays, kind="regression").declaration
+    assert (found["kind"], found["targets"]) == ("regression", ["target"])
+    found = guessed(stays.assign(y=counts_of(frame)), kind="regression").declaration
+    assert found["targets"] == ["y"]  # what changes goes before what stays
 
 
 def test_what_stays_in_a_device_is_no_number_to_predict():

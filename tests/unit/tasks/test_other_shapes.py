@@ -176,6 +176,15 @@ def test_what_numbers_shuffled_rows_is_no_channel(tmp_path):
     assert guessed.left_out["sample"] == "numbers the rows, in whatever order"
 
 
+def test_whole_numbers_that_count_down_or_of_few_rows_are_a_channel(tmp_path):
+    frame = fleet().groupby("device").head(6).reset_index(drop=True)
+    shuffled = np.random.default_rng(0).permutation(len(frame)) + 7
+    few = guess(from_files(str(csv(tmp_path, frame.assign(ticks=shuffled)))), {})
+    assert "ticks" in few.declaration["channels"]
+    down = fleet().assign(ticks=np.arange(DEVICES * ROWS)[::-1])
+    assert "ticks" in guess(from_files(str(csv(tmp_path, down))), {}).declaration["channels"]
+
+
 def test_links_that_lead_nowhere_are_said(tmp_path):
     csv(tmp_path, fleet())
     os.symlink("/nowhere/at/all.csv", tmp_path / "more.csv")

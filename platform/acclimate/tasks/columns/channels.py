@@ -16,8 +16,8 @@ COPY = 0.9999
 """Correlation with a target from which on a channel is the target in disguise."""
 UNSEEN = 0.2
 """Share of the rows long after a channel's last value from which on it costs more than it says."""
-FEWEST_NUMBERED = 20
-"""Rows from which on whole numbers without a gap, each once, are no coincidence."""
+FEWEST_NUMBERED = 300
+"""Rows from which on whole numbers without a gap, each once and shuffled, are no coincidence."""
 STALE = 32
 """Rows after which a value says nothing of a channel any more."""
 

@@ -95,18 +95,21 @@ class Guesser(Roles):
             texts = []
         events = [one for one in self._named(EVENT) if self.frame[one].nunique() == 2]
         named = [*self._named(LABEL), *self._named(TARGET), *events]
+        told = {*named, *self._named(EVENT)}
         for column in dict.fromkeys([*named, *texts]):
             values = self.frame[column]
             if not 2 <= values.nunique() <= MOST_LABELS or is_float(values):
                 continue
             if pd.api.types.is_numeric_dtype(values) and self._is_number(column):
                 continue
-            if self._stays(column, SOME if column in texts and column not in named else 0.0):
-                seldom = varies(values, self.frame[self.found["task"]])
-                told = (
-                    f"changes in less than {SOME:.0%} of the tasks" if seldom else "never changes in any task"
+            if self._stays(column):
+                self.left_out[column] = "never changes in any task: it tells what the device is"
+                continue
+            if "kind" not in self.given and column not in told and self._hardly_changes(column):
+                self.left_out[column] = (
+                    f"changes in no more than {SOME:.0%} of the tasks, which differ in it: it tells what the "
+                    "device is"
                 )
-                self.left_out[column] = f"{told}: it tells what the device is"
                 continue
             best = column, f"{values.nunique()} classes: {', '.join(map(str, values.dropna().unique()[:6]))}"
             break
@@ -118,7 +121,9 @@ class Guesser(Roles):
             self._set("kind", "classification", f"column {self.found['label']!r} holds classes")
             return
         numeric = (one for one in self._named(TARGET) if pd.api.types.is_numeric_dtype(self.frame[one]))
-        numbers = [one for one in numeric if not self._follows_time(one) and not self._stays(one)]
+        numbers = sorted((one for one in numeric if not self._follows_time(one)), key=self._stays)
+        if self.given.get("kind") != "regression":  # a person may insist
+            numbers = [one for one in numbers if not self._stays(one)]
         if numbers:
             self.free.remove(numbers[0])
             self._set("kind", "regression", f"column {numbers[0]!r} is named like a target and holds numbers")
@@ -188,13 +193,19 @@ class Guesser(Roles):
             return False
         return not varies(self.frame[column], self.frame[time])
 
-    def _stays(self, column: str, share: float = 0.0) -> bool:
-        """Whether it changes in no more than a share of the tasks, so that it is no answer.
+    def _stays(self, column: str) -> bool:
+        """Whether it changes in no task, so that it is no answer; only the whole table shows that."""
+        return self.whole and not varies(self.frame[column], self.frame[self.found["task"]])
 
-        Only the whole table shows that.
+    def _hardly_changes(self, column: str) -> bool:
+        """Whether it changes in few tasks and has another value from task to task, as a trait of devices has.
+
+        What is the same in nearly all of them and changes in a few, such as a fault, is what happens.
         """
-        found = self.frame.groupby(self.found["task"], observed=True)[column].nunique() > 1
-        return self.whole and bool(found.mean() <= share)
+        tasks = self.frame.groupby(self.found["task"], observed=True)[column]
+        usual = tasks.agg(lambda one: next(iter(one.mode()), None))
+        prevails = float(usual.value_counts(normalize=True).max())
+        return self.whole and bool((tasks.nunique() > 1).mean() <= SOME) and prevails < 1 - SOME
 
     def _may_be_class(self, column: str) -> bool:
         """Whether it holds words or marks that neither the calendar nor the compass has."""
