@@ -188,7 +188,7 @@ def recipe_text(
         "model:",
         f"  name: {body.name}  # {body.reason}",
         *([f"  options: {_value(body.options)}"] if body.options else []),
-        *_learner(guessed, body),
+        *_learner(guessed, body, held_out),
         f"  meta_batch: {batch}  # tasks a step",
         f"  shard: {shard}  # tasks a worker computes at a time",
         "evaluation:",
@@ -204,10 +204,12 @@ def _measured(kind: str, shots: int) -> list[int]:
     return sorted({min(1 if kind == "classification" else 5, shots), shots})
 
 
-def _learner(guessed: Guess, body: Body) -> tuple[str, ...]:
+def _learner(guessed: Guess, body: Body, held_out: HeldOut) -> tuple[str, ...]:
     if guessed.declaration["kind"] == "anomaly":
         return _ANOMALY_LEARNER
-    return _FORECAST_LEARNER if body.name == "forecast" else _LEARNER
+    if body.name == "forecast":
+        return _FORECAST_LEARNER
+    return (*_LEARNER, *(_UNTIL_BEST if held_out.validation else _SHORT))
 
 
 _ANOMALY_LEARNER = (
@@ -220,10 +222,16 @@ _LEARNER = (
     "learner:",
     "  algorithm: closed-form  # solves the head; or meta-sgd, reptile: docs/how-to/choose-a-learner.md",
     "training:",
+)
+_UNTIL_BEST = (
     "  optimizer: {name: adam, lr: 0.003}",
     "  average: 0.98  # of the weights over the last hundred steps",
     "  steps: 3000  # at most: training ends where the validation devices saw nothing better in ten looks",
     "  validate_every: 25  # steps between two looks",
+)
+_SHORT = (  # nobody is set aside who could tell when to end
+    "  optimizer: {name: adam, lr: 0.003, final_lr: 0.0}",
+    "  steps: 300  # a first look; look at the curve in MLflow, then raise it",
 )
 _FORECAST_LEARNER = (
     "learner:",

@@ -103,7 +103,7 @@ def evaluate(
                 choice = choose(paired, loss, protocol.policy_steps)
                 curves.append(_curve(contenders, choice, shots, episodes, groups, loss, held_out.words))
             except Exception as error:
-                if start == "meta":
+                if start == "meta" or isinstance(error, MemoryError | OSError):  # of this machine, now
                     raise
                 failed.setdefault(start, in_a_line(error))
     curves = [curve for curve in curves if curve.start not in failed]  # all numbers of shots, or none

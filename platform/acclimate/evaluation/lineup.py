@@ -128,6 +128,8 @@ def _trees(trained: Trained, width: int, classes: bool) -> list[Contender]:
     absolute = trained.loss.metric_name == "mae"
     try:
         grown = grow(trained.train, width, classes=classes, absolute=absolute, seed=trained.seed)
+    except (MemoryError, OSError):  # of this machine, now
+        raise
     except Exception as error:  # of another library, on data that it was not made for
         return [Broken("trees", error)]
     return [] if grown is None else [grown]

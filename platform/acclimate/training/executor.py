@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
 from typing import Protocol
 
 import torch
@@ -62,8 +62,10 @@ class InProcess:
         worker = self._worker(phase)
         if len(shards) == 1 or worker.learner.draws:  # torch's generator is one for all threads
             return [worker.compute(meta, step, indices) for indices in shards]
-        with deterministic():  # for the process as a whole: threads end one before the other
-            return list(self._threads.map(partial(worker.compute, meta, step), shards))
+        with deterministic():  # for the process as a whole, until the last thread has left its own
+            futures = [self._threads.submit(worker.compute, meta, step, indices) for indices in shards]
+            wait(futures)
+        return [future.result() for future in futures]
 
     def _open(self, phase: str) -> ShardWorker:
         recipe, measured = self._recipes[phase], self._measured.get(phase)

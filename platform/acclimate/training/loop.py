@@ -24,7 +24,6 @@ from acclimate.training.sums import add_up
 
 _EAGER = 10  # steps until a running mean keeps half of itself at most
 _FIRST_LR = 1 / 25  # of the step size, where a warm-up begins
-_LATELY = 10  # the last part of a run is one of so many
 _LOOKS = 20  # at the validation tasks in a run, where the recipe says nothing else
 
 ComputeShards = Callable[[MetaParams, int, Sequence[list[int]]], list[ShardResult]]
@@ -189,15 +188,14 @@ def validate_every(training: TrainingSection) -> int:
 
 
 def still_falling(checkpoint: Checkpoint, training: TrainingSection) -> bool:
-    """Whether all steps were taken and the validation loss was best at their very end.
+    """Whether all steps were taken and the validation loss was best at the last look.
 
     A step size that falls towards the end lowers any loss there, so that nothing can be told by it.
     """
     if checkpoint.best is None or training.optimizer.final_lr is not None:
         return False
-    lately = min((training.patience or 1) * validate_every(training), training.steps / _LATELY)
     at_an_end = training.stop_at is None and checkpoint.step >= training.steps
-    return at_an_end and checkpoint.step - checkpoint.best["step"] < lately
+    return at_an_end and checkpoint.step - checkpoint.best["step"] < validate_every(training)
 
 
 def _look(state: OuterState, validate: Validate) -> float:

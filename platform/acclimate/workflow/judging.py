@@ -78,8 +78,13 @@ def evaluate_checkpoints(problem: Problem, folder: Path, listener: Listener) -> 
     any of them was still getting better."""
     ended = {phase: load_checkpoint(folder / f"{phase}.pt") for phase in phases(problem)}
     evaluation = evaluate_starts(problem, {phase: each.result for phase, each in ended.items()}, listener)
-    falling = any(still_falling(ended[phase], of.training) for phase, of in phases(problem).items())
-    return replace(evaluation, longer=2 * problem.recipe.training.steps if falling else None)
+    steps = problem.recipe.training.steps
+    falling = any(
+        still_falling(ended[phase], of.training)
+        for phase, of in phases(problem).items()
+        if of.training.steps == steps  # a phase of its own length would not be longer by it
+    )
+    return replace(evaluation, longer=2 * steps if falling else None)
 
 
 @traced("evaluate")

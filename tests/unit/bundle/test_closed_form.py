@@ -20,6 +20,7 @@ from tests.support.bundle_samples import export
 PLAIN = {"MatMul", "Transpose", "Add", "Sub", "Mul", "Div"}
 FAMILIES = {
     "mlp": ModelSpec("mlp", (16,), 5, {"hidden": (8,)}),
+    "levels": ModelSpec("levels", (16,), 5, {"hidden": (8, 8)}),
     "every block": ModelSpec("conv1d", (6, 40), 4, {"filters": 8, "blocks": 2, "readout": "blocks"}),
     "gru": ModelSpec("gru", (3, 8), 2, {"hidden": 6}),
     "spectral": ModelSpec("spectral", (1, 256), 3, {}),

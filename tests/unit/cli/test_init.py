@@ -353,3 +353,7 @@ def test_a_step_is_two_shards_whatever_the_fleet(groups, batch, shard):
     text = recipe_text("fleet", "fleet.csv", guessed, held_out, 5, 5, Body("mlp", "rows"))
     training = yaml.safe_load(text)["training"]
     assert (training["meta_batch"], training["shard"]) == (batch, shard)
+    # Where nobody can tell when to end, the run is short and its step size falls.
+    assert (training["steps"], "final_lr" in training["optimizer"]) == (
+        (300, True) if groups < 5 else (3000, False)
+    )

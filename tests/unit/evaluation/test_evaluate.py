@@ -188,6 +188,20 @@ def test_a_rival_that_raises_is_named_and_ends_nobody_else(
     assert told.endswith(". Not measured, for it failed: pooled boosted trees (ValueError: bins of nothing).")
 
 
+@pytest.mark.parametrize("error", [MemoryError, OSError])
+@pytest.mark.parametrize("broken", ["acclimate.evaluation.lineup.grow", "acclimate.evaluation.trees._at"])
+def test_what_the_machine_lacks_is_no_fault_of_a_rival(
+    broken: str, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def raises(*given: object, **options: object) -> None:
+        raise error
+
+    evaluation.cache_clear()
+    monkeypatch.setattr(broken, raises)
+    with pytest.raises(error):
+        evaluation()
+
+
 def test_a_start_that_raises_is_no_rival(monkeypatch: pytest.MonkeyPatch) -> None:
     def raises(*given: object) -> None:
         raise RuntimeError("no such kernel")

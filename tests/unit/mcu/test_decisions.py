@@ -107,7 +107,7 @@ def test_page_hinkley_decides_as_the_sdks(gestures) -> None:
 
 
 BUNDLES = {name: (spec, "classification") for name, spec in FAMILIES.items()} | {
-    "numbers": (FAMILIES["mlp"], "regression")
+    "numbers": (FAMILIES["levels"], "regression")
 }
 
 

@@ -119,7 +119,7 @@ def test_moments_of_the_sample_are_the_sdks(gestures, number: int, changes) -> N
 
 @pytest.mark.parametrize("kind", ["regression", pytest.param("classification", marks=pytest.mark.nightly)])
 def test_moments_of_rows_are_the_sdks(kind: str, tmp_path) -> None:
-    write_bundle(export(start(FAMILIES["mlp"], kind)).files, tmp_path / "bundle")
+    write_bundle(export(start(FAMILIES["levels"], kind)).files, tmp_path / "bundle")
     same_as_the_sdk(tmp_path / "bundle", HostDevice(*compiled(tmp_path)), 20)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from threading import current_thread
+from threading import Event, current_thread
+from time import sleep
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,10 +13,37 @@ from acclimate.training.executor import InProcess
 from acclimate.training.loop import shards_of
 from acclimate.training.problem import open_problem
 from acclimate.training.recipe import Recipe
-from acclimate.training.shard import ShardResult, ShardWorker
+from acclimate.training.shard import ShardResult, ShardWorker, deterministic
 from acclimate.training.sums import add_up
 
 STEPS = 20
+
+
+def test_a_shard_that_raises_leaves_the_process_as_it_was(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    request.addfinalizer(lambda: torch.set_num_threads(threads))
+    first_raised = Event()
+
+    class Worker:
+        learner = SimpleNamespace(draws=False)
+
+        def compute(self, meta: object, step: int, indices: list[int]) -> None:
+            with deterministic():
+                if indices == [0]:
+                    first_raised.set()
+                    raise ValueError("not finite")
+                assert first_raised.wait(10)
+                sleep(0.1)  # what the others do meanwhile
+
+    workers = InProcess({})
+    monkeypatch.setattr(workers, "_worker", lambda phase: Worker())
+    with pytest.raises(ValueError, match="not finite"):
+        workers.compute("meta", {}, 0, [[0], [1]])
+    sleep(0.3)
+    assert torch.get_deterministic_debug_mode() == 0
 
 
 @pytest.mark.slow

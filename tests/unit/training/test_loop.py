@@ -142,6 +142,7 @@ def test_the_running_mean_is_what_training_made_and_survives_a_stop() -> None:
         ({}, [3.0, 3.0, 2.0, 4.0], False),  # the last but one was best
         ({"optimizer": {"final_lr": 0.0}}, [6.0, 5.0, 4.0, 3.0], False),  # for so ends every cosine
         ({"stop_at": 60}, [6.0, 5.0, 4.0, 3.0], False),  # as was asked for
+        ({"patience": 9}, [3.0, 2.0, 4.0, 3.0], False),  # however much patience was left
         ({"patience": 1}, [1.0, 5.0, 4.0, 3.0], False),  # ended before its steps were over
     ],
 )
