@@ -96,10 +96,10 @@ class ReportQueue:
         self._batch, self._new_id = batch, new_id
         self._held: list[Report] = []
         self._begun: Span | None = None  # where the oldest held one can be read, though its write failed
-        self._parsed: tuple[bytes, tuple[Report, ...]] = (
-            b"",
+        self._parsed: tuple[bytes | None, tuple[Report, ...]] = (
+            None,
             (),
-        )  # a record is read to be sent, and to be removed
+        )  # read to be sent, and to be removed
         self._settled: dict[Span, set[str]] = {}  # ids to be removed as soon as the flash takes it
         self.trouble = ""
 

@@ -1,9 +1,9 @@
 """A fleet on a simulated clock: its devices divided over processes, the service in this one.
 
 Time goes on in steps, none longer than to the controller's next look. In a step every device lives by itself,
-and the service answers what they ask in rounds, in the order of the simulated times at which they ask. So the
-order in which anything happens follows from the scenario, and never from the number of processes or their
-speed; and reports that come in one round share a commit, as those of a real fleet do.
+and the service answers what they ask in rounds, each in the order of the simulated times at which they ask.
+The order in which anything happens thus follows from the scenario, and never from the number of processes or
+their speed; and reports that come in one round share a commit, as those of a real fleet do.
 """
 
 from __future__ import annotations

@@ -302,3 +302,10 @@ def test_a_report_is_sealed_as_it_comes_only_while_all_before_it_are() -> None:
     queue.add(report(6))  # behind two that may still be merged
     assert store.read("sealed") == b"3"
     assert queue.next_batch().reports == tuple(report(number) for number in (4, 5, 6))
+
+
+def test_a_record_of_nothing_is_set_aside() -> None:
+    store = Store(SimulatedFlash())
+    store.write("outbox/0000000000-0000000000", b"")
+    assert ReportQueue(store).next_batch() is None
+    assert store.names("outbox/") == []
