@@ -39,6 +39,8 @@ _NO_ANSWER = (
     AuthlibBaseError,
     JoseError,
     httpx.HTTPError,
+    httpx.InvalidURL,
+    RecursionError,  # of JSON without end
     KeyError,
     ValueError,
     TypeError,  # of the libraries, where JSON of another shape comes than the specification has
@@ -140,7 +142,7 @@ class SignOn:
 
     def _operator(self, claims: Mapping[str, Any]) -> Operator:
         told = [claims.get(name) for name in ("email", "preferred_username", "sub")]
-        name = next(one for one in told if isinstance(one, str) and one and one.isprintable())[:200]
+        name = next(one for one in told if isinstance(one, str) and one.strip() and one.isprintable())[:200]
         role = self._role(claims)
         if role is None:
             raise SignOnError(f"{name} is in none of the groups that may enter: ask an administrator")
@@ -178,8 +180,7 @@ class SignOn:
         if found.get("issuer") != issuer:
             raise SignOnError(f"the OpenID provider calls itself {found.get('issuer')!r}, not {issuer!r}")
         for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-            parts = urlsplit(str(found.get(name, "")))
-            if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+            if not _is_safe(str(found.get(name, ""))):
                 raise SignOnError(f"the OpenID provider's {name} is not HTTPS")
         self._discovered, self._discovered_at = found, time.monotonic()
         return found
@@ -192,6 +193,14 @@ class SignOn:
             code_challenge_method="S256",
             timeout=10.0,
         )
+
+
+def _is_safe(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.scheme == "https" or parts.hostname in LOOPBACK
 
 
 def _check_subject(subject: Any) -> None:

@@ -143,6 +143,8 @@ NOTHING = ["a list"]
         ("/keys", JSONResponse({"keys": [{"kty": "new"}]})),
         ("/keys", JSONResponse({"keys": NOTHING})),
         ("/keys", JSONResponse({})),
+        ("/keys", Response("[" * 200_000)),
+        ("/token", Response("[" * 200_000)),
         ("/token", Response("<html>busy</html>")),
         ("/token", Response(status_code=503)),
         ("/token", JSONResponse(NOTHING)),
@@ -169,9 +171,33 @@ async def test_whatever_a_provider_answers_it_is_told_in_words(signed_on, provid
         (JSONResponse(NOTHING), "does not answer"),
         (JSONResponse("text"), "does not answer"),
         (JSONResponse({"issuer": 7}), "calls itself 7"),
+        (Response("[" * 200_000), "does not answer"),
     ],
 )
 async def test_without_a_usable_description_nobody_is_sent_away(signed_on, provider, says, told):
     provider.says = {"/.well-known/openid-configuration": says}
     refused = await signed_on.http.get("/console/sign-on")
     assert (refused.status_code, told in refused.text) == (502, True), refused.text
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "status", "told"),
+    [
+        ("authorization_endpoint", "https://[x/k", 502, "authorization_endpoint is not HTTPS"),
+        ("token_endpoint", "https://x/\x01t", 403, "does not hold"),
+        ("jwks_uri", "https://x:99999/k", 403, "does not hold"),
+    ],
+)
+async def test_an_address_that_is_none_is_told_in_words(signed_on, provider, name, address, status, told):
+    paths = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "keys"}
+    usual = {each: f"{provider.issuer}/{path}" for each, path in paths.items()}
+    description = {"issuer": provider.issuer} | usual | {name: address}
+    provider.says = {"/.well-known/openid-configuration": JSONResponse(description)}
+    refused = await (signed_on.http.get("/console/sign-on") if status == 502 else go(signed_on))
+    assert (refused.status_code, told in refused.text) == (status, True), refused.text
+
+
+async def test_an_email_of_blanks_is_nobodys_name(signed_on, provider):
+    provider.claims["email"] = "  "
+    await go(signed_on)
+    assert (await signed_on.call("GET", "/audit"))[0]["actor"] == "ada-1"
