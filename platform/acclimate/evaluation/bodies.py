@@ -50,8 +50,6 @@ def choose_body(pool: TaskPool, held_out: int) -> Body:
         if len(pool.input_shape) == 2 and pool.input_shape[1] > LONGEST_WINDOW:
             return Body("spectral", f"windows of {pool.input_shape[1]} rows are signals")
         return Body("levels", "last value, mean and spread of each channel; or spectral")
-    if len(pool.input_shape) == 1 and pool.schema.kind == "regression":
-        return Body("levels", "the row itself beside layers on it; or mlp", {"hidden": [40, 40]})
     if len(pool.input_shape) == 1:
         return Body("mlp", "single rows; or package.module:callable")
     if len(pool.input_shape) == 3:
