@@ -72,6 +72,10 @@ def simulate(
     logging.getLogger("acclimate_device").setLevel(logging.ERROR)  # failing rounds are part of the story
     given = [*changes, *([f"seed={seed}"] if seed is not None else [])]
     loaded = load_scenario(scenario, given)
+    if processes and (root is not None or loaded.clock == "wall"):
+        raise click.UsageError(
+            "--processes is for devices on a simulated clock: leave it out, or --join and clock=wall"
+        )
     factory, progress = _files(bundle) if bundle else None, _Progress(loaded)
     try:
         with _program(loaded, factory) as program:
@@ -91,7 +95,7 @@ def simulate(
 
 def _processes(devices: int) -> int:
     """One a core, where starting another one costs less than it saves."""
-    return max(1, min(os.cpu_count() or 1, devices // _WORTH_A_PROCESS))
+    return max(1, min(len(os.sched_getaffinity(0)), devices // _WORTH_A_PROCESS))
 
 
 class _Progress:

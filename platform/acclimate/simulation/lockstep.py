@@ -8,6 +8,7 @@ their speed; and reports that come in one round share a commit, as those of a re
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -29,6 +30,7 @@ from acclimate.simulation.scenario import Scenario
 from acclimate.simulation.share import LANES, Answer, Call, Share
 from acclimate.simulation.streams import Streams, open_streams
 
+_DEVICES = "acclimate_device"
 _ROUND = 1_000
 """Devices that ask in one round, about: each that waits takes some memory."""
 
@@ -181,8 +183,14 @@ class _Elsewhere:
             max_workers=1,
             mp_context=multiprocessing.get_context("spawn"),  # the runtimes here have threads: no fork
             initializer=_settle,
-            initargs=(scenario, equipment, numbers, started_at),
+            initargs=(scenario, equipment, numbers, started_at, logging.getLogger(_DEVICES).level),
         )
+        # Ctrl-C is for who starts the process, and ends it in good order: the mask is passed on.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self._pool.submit(os.getpid)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def ask(self, what: str, *given: Any) -> Callable[[], Any]:
         with _alive():
@@ -205,8 +213,9 @@ def _alive() -> Iterator[None]:
         yield
     except BrokenProcessPool:
         raise ScenarioError(
-            "a process of the simulation was ended, as the system does where memory is short: simulate fewer "
-            "devices, or use --processes 1"
+            "a process of the simulation ended before its time. The system does so where memory is short: "
+            "simulate fewer devices, or use --processes 1. And a script that simulates must do so below "
+            "`if __name__ == '__main__':`, for each process imports it"
         ) from None
 
 
@@ -214,8 +223,10 @@ _SETTLED: list[tuple[Share, Garbage]] = []
 """The share that lives in this process, where it was started for one."""
 
 
-def _settle(scenario: Scenario, equipment: Equipment, numbers: range, started_at: float) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started us, and ends us in good order
+def _settle(
+    scenario: Scenario, equipment: Equipment, numbers: range, started_at: float, log_level: int
+) -> None:
+    logging.getLogger(_DEVICES).setLevel(log_level)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     share = Share(scenario, open_streams(scenario.stream), equipment, numbers, started_at)
     _SETTLED.append((share, Garbage()))

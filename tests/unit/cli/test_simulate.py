@@ -66,6 +66,20 @@ def test_a_person_reads_what_happened_and_what_to_do_next(story: str):
     assert f"next: acclimate simulate {story} --seed 1" in result.stderr
 
 
+def test_processes_are_for_a_simulated_clock(story: str):
+    result = simulate(story, "--processes", "2", "--set", "clock=wall")
+    assert result.exit_code == 2
+    assert "leave it out" in result.stderr
+
+
+def test_devices_in_other_processes_warn_as_little_as_in_this_one(
+    story: str, capfd: pytest.CaptureFixture[str]
+):
+    result = simulate(story, "--processes", "2", "--set", "network.lost=0.5")
+    assert result.exit_code == 0, result.output
+    assert "event=" not in capfd.readouterr().err
+
+
 def test_without_a_scenario_the_shipped_ones_are_listed():
     assert {"gestures", "watch", "gas-drift"} <= {
         one["name"] for one in json.loads(simulate("--json").stdout)

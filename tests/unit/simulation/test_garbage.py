@@ -2,6 +2,9 @@
 
 import gc
 import weakref
+from collections.abc import Iterator
+
+import pytest
 
 from acclimate.simulation.garbage import Garbage
 
@@ -11,9 +14,16 @@ class Ring:
         self.itself = self
 
 
-def test_a_step_collects_what_it_left_behind_and_afterwards_all_is_as_before():
+@pytest.fixture
+def garbage() -> Iterator[Garbage]:
     assert gc.isenabled()
-    garbage = Garbage()
+    found = Garbage()
+    yield found
+    found.leave()
+    assert gc.isenabled()
+
+
+def test_a_step_collects_what_it_left_behind_and_afterwards_all_is_as_before(garbage: Garbage):
     assert not gc.isenabled()
     left = weakref.ref(Ring())
     assert left() is not None
@@ -23,8 +33,7 @@ def test_a_step_collects_what_it_left_behind_and_afterwards_all_is_as_before():
     assert gc.isenabled()
 
 
-def test_what_is_old_is_collected_once_memory_has_doubled():
-    garbage = Garbage()
+def test_what_is_old_is_collected_once_memory_has_doubled(garbage: Garbage):
     ring = Ring()
     left = weakref.ref(ring)
     gc.collect()  # it survives, and is old
@@ -34,5 +43,4 @@ def test_what_is_old_is_collected_once_memory_has_doubled():
     held = bytearray(2 * garbage.resident_bytes)
     held[:: 1 << 12] = b"\1" * len(held[:: 1 << 12])  # touched, so that it is there
     garbage.step()
-    garbage.leave()
     assert left() is None

@@ -199,8 +199,9 @@ class StateEndpoint:
         return current
 
     def _remember(self, authorization: bytes, access: Access, section: Section, tag: bytes) -> None:
+        self._current.pop(authorization, None)
         if len(self._current) >= self._max_cached:
-            self._current.clear()
+            del self._current[next(iter(self._current))]  # the one told longest ago
         told = _Current(section, section.changes, access.expires_at, pace_of(access), tag)
         self._current[authorization] = told
 
