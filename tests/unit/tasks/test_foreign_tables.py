@@ -77,9 +77,18 @@ def test_kinds_of_treatment_are_no_fleet_beside_those_that_were_treated():
     assert found.declaration["task"] == "pig"
     assert found.reasons["task"].endswith("'fodder' has 3 values only; else --task fodder")
     assert "recording" not in found.declaration
-    assert "fodder" in found.left_out
+    assert found.declaration["group"] == "fodder"
     labelled = frame.rename(columns={"year": "step"}).assign(fault=frame.pig.mod(2).map({0: "a", 1: "b"}))
     assert guessed(labelled).declaration["task"] == "fodder"  # of each several runs, a fault each
+
+
+@pytest.mark.parametrize("name", ["lap", "trip", "flight", "ride", "charge"])
+def test_what_somebody_did_again_and_again_is_no_device(name):
+    did = np.repeat(np.arange(36), 12)
+    frame = panel(36).drop(columns="region").assign(**{name: did}).rename(columns={"year": "cycle"})
+    frame.insert(0, "athlete", np.array(["ann", "bob", "cid"])[did // 12])
+    found = guessed(frame).declaration
+    assert (found["task"], found["recording"]) == ("athlete", name)
 
 
 def test_a_text_that_changes_in_hardly_a_device_is_no_label():

@@ -140,6 +140,40 @@ def test_a_column_for_each_moment_is_a_row_for_each(tmp_path):
     as_written(pool, frame, ["flow"])
 
 
+@pytest.mark.parametrize(
+    ("form", "others"),
+    [("%Y%m%d", {}), ("%Y-%m-%d", {"region": "north", "capacity": np.arange(DEVICES) + 0.5})],
+)
+def test_columns_of_days_are_rows(form, others, tmp_path):
+    frame = fleet(step="1D")
+    wide = frame.assign(time=frame.time.dt.strftime(form)).pivot(
+        index="device", columns="time", values="flow"
+    )
+    wide = wide.reset_index().assign(**others)
+    pool, declared = opened(csv(tmp_path, wide))
+    assert (declared["task"], declared["time"]) == ("device", "moment")
+    np.testing.assert_array_equal(pool.values[:, 0], frame.flow.astype(np.float32))
+
+
+@pytest.mark.parametrize("form", ["{}.5.10", "0{}/2024", "2024-01-0{}", "2024010{}", "170000000{}"])
+def test_channels_called_like_moments_beside_a_clock_stay_channels(form, tmp_path):
+    names = [form.format(one) for one in range(1, 9)]
+    values = np.random.default_rng(0).normal(size=(DEVICES * ROWS, 8)).round(2)
+    frame = fleet()[["device", "time"]].join(pd.DataFrame(values, columns=names))
+    declared = guess(from_files(str(csv(tmp_path, frame))), {}).declaration
+    assert declared["time"] == "time"
+    assert declared["channels"] == names
+
+
+@pytest.mark.parametrize("said", [{"time": "timestamp"}, {}])
+def test_serial_numbers_as_columns_stay_devices(said, tmp_path):
+    wide = fleet().pivot(index="time", columns="device", values="flow")
+    wide.columns = [str(1_420_000_001 + 7 * one) for one in range(DEVICES)]
+    path = csv(tmp_path, wide.rename_axis("timestamp").reset_index())
+    declared = guess(from_files(str(path)), {"wide": "14*", **said}).declaration
+    assert (declared["task"], declared["time"]) == ("series", "timestamp")
+
+
 def test_a_header_longer_than_a_first_look(tmp_path):
     random = np.random.default_rng(0)
     names = [f"the reading of sensor number {number:06d}" for number in range(3000)]

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 
 from acclimate.errors import DataError
 from acclimate.tasks.columns.clock import guess_clock
+from acclimate.tasks.columns.sample import sample
 from acclimate.tasks.columns.words import TASK, words
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.around import PartAround
 from acclimate.tasks.sources.parquet import repeated
 from acclimate.tasks.sources.source import Part
-from acclimate.tasks.sources.types import FILE, Column, is_number
+from acclimate.tasks.sources.types import FILE, PLACES, Column, is_number
 
 
 @dataclass(frozen=True)
@@ -103,21 +105,50 @@ def fitting(source: Source, pattern: str, kept: Set[str]) -> tuple[str, ...]:
     return tuple(name for name in source.columns if fnmatchcase(name, pattern) and name not in kept)
 
 
-def are_moments(names: Sequence[str]) -> bool:
-    """Whether columns are called by when their values were measured."""
-    clock = guess_clock("moment", pa.array(names, pa.string()), None) if names else None
-    return clock is not None and clock.dated
+def wide_columns(source: Source, given: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The pattern of columns that are to be rows, and the role of what they are called: `task` or `time`.
 
-
-def wide_pattern(source: Source) -> str | None:
-    """The pattern of the columns of a table that has one for each device or moment; None without any."""
-    numbers = [name for name, type_ in source.types.items() if is_number(type_)]
-    stems = Counter(re.sub(r"[0-9]+", "*", name) for name in numbers if re.search(r"[0-9]", name))
+    None where the table has none, and nobody said so.
+    """
+    kept = {str(given[key]) for key in ("time", "task") if key in given}
+    if "wide" in given:
+        pattern = str(given["wide"])
+        names = fitting(source, pattern, kept)
+        told = str(given.get("task")) in source.columns or any(
+            words(one) & set(TASK.split()) or pa.types.is_string(source.types[one])
+            for one in {*source.columns} - {*names, *PLACES}
+        )
+        return pattern, "time" if told and "time" not in given and _are_moments(source, names) else "task"
+    numbers = [name for name, type_ in source.types.items() if is_number(type_) and name not in kept]
+    stems = Counter(_stem(name) for name in numbers if re.search(r"[0-9]", name))
     pattern, times = next(iter(stems.most_common(1)), ("", 0))
     if times < 4 or times < 0.6 * len(numbers):
         return None
-    if are_moments([name for name in numbers if fnmatchcase(name, pattern)]):
-        return pattern
+    if "time" not in given and _are_moments(source, [name for name in numbers if _stem(name) == pattern]):
+        alike = (one for one in (pattern, "[0-9]*") if _fits_only(source, one, pattern))
+        return next(((one, "time") for one in alike), None)
     named = any(words(name) & set(TASK.split()) for name in source.columns if name not in numbers)
     of_devices = not named and FILE not in source.columns and bool(words(pattern) & set(TASK.split()))
-    return pattern if of_devices else None
+    return (pattern, "task") if of_devices else None
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"[0-9]+", "*", name)
+
+
+def _fits_only(source: Source, pattern: str, stem: str) -> bool:
+    """Whether a pattern fits no column but those of one stem."""
+    return all(_stem(name) == stem for name in source.columns if fnmatchcase(name, pattern))
+
+
+def _are_moments(source: Source, names: Sequence[str]) -> bool:
+    """Whether columns are called by when their values were measured.
+
+    The others then hold no moments, and are not alike in two rows, each of which is of another device.
+    """
+    clock = guess_clock("moment", pa.array(names, pa.string()), None) if names else None
+    if clock is None or not clock.dated:
+        return False
+    others = sample(source).frame.drop(columns=list(names))
+    dated = any(map(pd.api.types.is_datetime64_any_dtype, others.dtypes))
+    return not dated and (others.empty or not others.duplicated().any())

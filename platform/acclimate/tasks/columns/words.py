@@ -18,6 +18,8 @@ LATER = (
 )
 WHEN = "at when"  # and not `sent`, for bytes are
 RECORDING = "recording session run trial segment sequence bout"
+RUN = "lap stride flight trip charge ride test experiment episode sortie shot voyage seq race match game set"
+RUN += " journey mission dive visit exam take pass round attempt rep repetition"  # may be channels too
 LABEL = (
     "label class activity state status fault failure mode exercise gesture condition category event anomaly"
 )

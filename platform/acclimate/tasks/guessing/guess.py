@@ -20,7 +20,7 @@ from acclimate.tasks.columns.looks import is_text, refuse_unreadable_times
 from acclimate.tasks.columns.readings import by_channel, find_readings
 from acclimate.tasks.columns.sample import sample
 from acclimate.tasks.columns.spelled import numbers_in
-from acclimate.tasks.columns.wide import are_moments, fitting, long_form, wide_pattern
+from acclimate.tasks.columns.wide import long_form, wide_columns
 from acclimate.tasks.columns.words import TASK, words
 from acclimate.tasks.guessing.guessed import Guess
 from acclimate.tasks.guessing.guesser import Guesser
@@ -47,12 +47,11 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
             channel.
     """
     asked = source, given
-    pattern = str(given["wide"]) if "wide" in given else wide_pattern(source)
-    if pattern is not None:
+    wide = wide_columns(source, given)
+    if wide is not None:
+        pattern, role = wide
         kept = {str(given[key]) for key in ("time", "task") if key in given}
-        role, key = (
-            ("time", WIDE_TIME) if are_moments(fitting(source, pattern, kept)) else ("task", WIDE_TASK)
-        )
+        key = WIDE_TIME if role == "time" else WIDE_TASK
         source = long_form(source, pattern, key, WIDE_VALUE, kept)
         given = {role: key, **given}
     named = {key: str(given[key]) for key in ROLES if key in given}
@@ -96,9 +95,9 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
     guessed = guesser.guess()
     if found:
         guessed = _with_words(guessed, spelled)
-    if pattern is not None:
+    if wide is not None:
         told = "as you said" if "wide" in given else "columns named alike, by devices or moments"
-        guessed.declaration["wide"], guessed.reasons["wide"] = pattern, told
+        guessed.declaration["wide"], guessed.reasons["wide"] = wide[0], told
     return guessed
 
 

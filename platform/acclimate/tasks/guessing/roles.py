@@ -31,6 +31,7 @@ from acclimate.tasks.columns.words import (
     OF_DAY,
     PART,
     RECORDING,
+    RUN,
     TARGET,
     TASK,
     TIME,
@@ -228,7 +229,7 @@ class Roles:
         if not is_text(self.frame[task]) or set(words(task)) & set(TASK.split()):
             return
         labels = list(self._named(LABEL))
-        others = {*labels, *self._named(f"{TARGET} {PART} {RECORDING}")}
+        others = {*labels, *self._named(f"{TARGET} {PART} {RECORDING} {RUN}")}
         best = self.rhythm.restarts([one for one in self._several() if one not in others])
         if best is None or BETWEEN in best[0]:
             return
@@ -238,7 +239,11 @@ class Roles:
             return
         told = f"the clock starts again for each of {devices}, and {task!r} has {kinds} values only"
         self._set("task", best[0], f"{told}; else --task {task}")
-        self.free = [task, *(one for one in self.free if one != best[0])]
+        self.free = [one for one in self.free if one != best[0]]
+        if (
+            "group" not in self.found
+        ):  # should it be they who were measured, nobody is on both sides of a split
+            self._set("group", task, f"held out together, for {best[0]!r} may number what one of them did")
 
     def _clock(self) -> None:
         """A clock that starts again shuffles recordings together: find what tells them apart."""
