@@ -180,6 +180,12 @@ build_pool(source, schema, {str(tmp_path / "pool")!r}, progress=tell)
         TaskPool.open(tmp_path / "pool")
 
 
+def test_placing_rows_ends_when_all_are_placed(tmp_path):
+    told = []
+    build_pool(from_frame(frame(30_000)), ROWS, tmp_path / "pool", progress=lambda *what: told.append(what))
+    assert [one for one in told if one[0] == "placing rows"][-1][1:] == (30_000, 30_000)
+
+
 def test_a_folder_with_other_files_is_not_overwritten(tmp_path):
     (tmp_path / "thesis.txt").write_text("irreplaceable")
     with pytest.raises(DataError, match="other files"):

@@ -376,3 +376,13 @@ def test_a_line_that_sums_up_a_table_is_found(name, tmp_path):
     assert not [
         one for one in report_on(opened(csv(tmp_path, fleet()))[0]).findings if "last line" in one.what
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "severity"),
+    [("max31855-3", 2, []), ("avg-room", 2, []), ("count-7", 1, []), ("Max", 6, ["warning"])],
+)
+def test_a_device_that_is_called_a_bit_like_a_total_stops_no_training(name, rows, severity, tmp_path):
+    own = [f"{name},2026-01-10 00:59:{second:02d},5.{second},20.0,run" for second in range(rows)]
+    found = report_on(opened(edited(tmp_path, fleet(), lambda lines: [*lines, *own]))[0]).findings
+    assert [one.severity for one in found if "called like the last line" in one.what] == severity

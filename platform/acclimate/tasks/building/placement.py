@@ -145,7 +145,6 @@ def _placed(
         if size >= HELD_BYTES:
             _write(columns, held, cursor, rows, source)
             held, size = [], 0
-        done += len(held[-1][0]) if held else 0
         progress("placing rows", done, total)
     if held and columns is not None:
         _write(columns, held, cursor, rows, source)

@@ -54,6 +54,8 @@ def sample(source: Source, dates: str | None = None, rows: int = SAMPLE_ROWS) ->
     share = min(1.0, min(rows, SAMPLE_CELLS // len(columns)) / max(1, source.rows))
     pieces = []
     for batch in source.batches(columns):
+        if batch.num_rows == 0:
+            continue
         some = max(1, round(share * batch.num_rows))
         first = pa.array(range(some))  # taken, for a slice would keep all of its batch in memory
         arrays = [_scalars(batch.column(name).take(first)) for name in columns]

@@ -34,8 +34,12 @@ _MOST = 4
 """Such values of one column, on either side of it, that are looked for."""
 FAR = 5.0
 """Times the spread of all other values that a sentinel lies away from them."""
-TOTALS = "total totals sum average avg mean median minimum min maximum max count std"
-"""What lines are called that sum up a table."""
+_TOTAL = re.compile(
+    r"\W*((grand|overall|sub)\W*)?(totals?|sum|average|avg|mean|median|minimum|min|maximum|max|count|std)\W*"
+)
+"""What lines are called that sum up a table: nothing else is in the name, as in that of a device."""
+LINES = 2
+"""Rows of such a name, at most; a device that is called so has more."""
 FEW = 0.1
 """Of the rows of a usual device, up to which one that is called so is such a line."""
 OFF_S = 366 * 86_400.0
@@ -97,18 +101,17 @@ def _says_nothing(value: np.float64) -> bool:
 
 def _totals(pool: TaskPool) -> Iterator[Finding]:
     rows = np.diff(pool.rows)
-    few = rows <= FEW * np.median(rows)
-    odd = [name for name, is_short in zip(pool.task_ids, few, strict=True) if is_short and _is_total(name)]
-    if odd:
-        yield Finding(
-            "error",
-            f"device(s) {names(odd)} are called like the last line of a table and have next to no rows",
-            "remove the lines that sum up a table: they are no recording",
-        )
-
-
-def _is_total(name: str) -> bool:
-    return bool(set(re.findall(r"[a-z]+", name.lower())) & set(TOTALS.split()))
+    called = np.array([_TOTAL.fullmatch(name.lower()) is not None for name in pool.task_ids])
+    few = called & (rows <= FEW * np.median(rows))
+    line = few & (rows <= LINES)
+    for severity, some in (("error", line), ("warning", few & ~line)):
+        if some.any():
+            odd = [pool.task_ids[at] for at in np.flatnonzero(some)]
+            yield Finding(
+                severity,
+                f"device(s) {names(odd)} are called like the last line of a table and have next to no rows",
+                "remove the lines that sum up a table: they are no recording",
+            )
 
 
 def _unset_clocks(pool: TaskPool) -> Iterator[Finding]:
