@@ -386,3 +386,41 @@ def test_a_device_that_is_called_a_bit_like_a_total_stops_no_training(name, rows
     own = [f"{name},2026-01-10 00:59:{second:02d},5.{second},20.0,run" for second in range(rows)]
     found = report_on(opened(edited(tmp_path, fleet(), lambda lines: [*lines, *own]))[0]).findings
     assert [one.severity for one in found if "called like the last line" in one.what] == severity
+
+
+@pytest.mark.parametrize("inside", [lambda name, rows: {name: rows}, lambda name, rows: {"all": {name: rows}}])
+def test_a_single_list_of_moments_has_a_column_of_values_whatever_it_is_called(inside, tmp_path):
+    for name in ("dev00", "dev01"):
+        rows = [{"ts": at, "value": at / 7} for at in range(40)]
+        text(tmp_path, f"{name}.json", json.dumps(inside(name, rows)))
+    assert {"ts", "value"} <= set(from_files(str(tmp_path)).types)
+    assert not {"dev00", "dev01"} & set(from_files(str(tmp_path)).types)
+
+
+ROW = [["p1", 1, 2.5]] * 9
+UNFIT = {
+    "moments that are lists": (
+        {"temp": [{"ts": [1], "value": 1}] * 9, "flow": [{"ts": 1, "value": 1}]},
+        "is no number or text",
+    ),
+    "a key called ts": ({"ts": [{"ts": 1, "value": 1}], "flow": [{"ts": 1, "value": 1}]}, "rename it"),
+    "a key called entity": ({"p1": {"entity": [{"ts": 1, "value": 1}], "flow": []}}, "rename it"),
+    "two columns of one name": ({"columns": ["device", "x", "x"], "values": ROW}, "are called 'x'"),
+    "a tag called like a column": (
+        {"columns": ["device", "t", "x"], "tags": {"x": "a"}, "values": ROW},
+        "are called 'x'",
+    ),
+    "tags without names": ({"columns": ["device", "t", "x"], "tags": ["a"], "values": ROW}, "are no object"),
+}
+
+
+@pytest.mark.parametrize("name", list(UNFIT))
+def test_a_document_that_would_lose_something_is_refused(name, tmp_path):
+    document, message = UNFIT[name]
+    with pytest.raises(DataError, match=message):
+        _ = from_files(str(text(tmp_path, "a.json", json.dumps(document)))).rows
+
+
+def test_a_table_whose_tags_are_null_has_none(tmp_path):
+    table = {"columns": ["device", "t", "x"], "tags": None, "values": ROW}
+    assert set(from_files(str(text(tmp_path, "a.json", json.dumps(table)))).types) == {"device", "t", "x"}

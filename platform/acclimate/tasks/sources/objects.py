@@ -74,9 +74,10 @@ def _inside(value: dict[str, Any]) -> list[dict[str, Any]]:
     """
     if _is_table(value):
         return [value]
-    if _is_telemetry(value):
+    if _is_telemetry(value) and len(value) > 1:  # of one list alone its key may name a device, or nothing
         return list(_moments(value, {}))
-    if value and all(isinstance(one, dict) and _is_telemetry(one) for one in value.values()):
+    entities = all(isinstance(one, dict) and _is_telemetry(one) for one in value.values())
+    if entities and sum(map(len, value.values())) > 1:
         return [row for entity, one in value.items() for row in _moments(one, {"entity": entity})]
     lists = list(_lists(value))
     if len(lists) > 1:
@@ -109,8 +110,12 @@ def _moments(telemetry: dict[str, Any], entity: dict[str, str]) -> Iterator[dict
     """A row for each moment, with the values of all keys; what one key has twice is a row of its own."""
     rows: dict[tuple[Any, int], dict[str, Any]] = {}
     for key, points in telemetry.items():
+        if key == "ts" or key in entity:
+            raise ValueError(f"a key of its telemetry is called {key!r}, as what every row has: rename it")
         seen: Counter[Any] = Counter()
         for one in points:
+            if isinstance(one["ts"], list | dict):
+                raise ValueError(f"the moment {str(one['ts'])[:40]!r} of {key!r} is no number or text")
             row = rows.setdefault((one["ts"], seen[one["ts"]]), {**entity, "ts": one["ts"]})
             row[key] = one["value"]
             seen[one["ts"]] += 1
@@ -128,11 +133,17 @@ def _is_lists(value: Any) -> bool:
 
 
 def _rows(table: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    names = [one.get("name") if isinstance(one, dict) else one for one in table["columns"]]
+    names = [str(one.get("name") if isinstance(one, dict) else one) for one in table["columns"]]
+    tags = table.get("tags") or {}
+    if not isinstance(tags, dict):
+        raise ValueError(f"its tags {str(tags)[:40]!r} are no object: give each a name, or leave them out")
+    twice = [name for name, times in Counter([*tags, *names]).items() if times > 1]
+    if twice:
+        raise ValueError(f"several columns are called {twice[0]!r}: give each a name of its own")
     for cells in next(table[name] for name in _ROWS if name in table):
         if len(cells) != len(names):
             raise ValueError(f"a row has {len(cells)} cell(s) for {len(names)} columns")
-        yield {**table.get("tags", {}), **dict(zip(map(str, names), cells, strict=True))}
+        yield {**tags, **dict(zip(names, cells, strict=True))}
 
 
 def _points(series: dict[str, Any]) -> Iterator[dict[str, Any]]:
