@@ -388,7 +388,9 @@ def test_a_device_that_is_called_a_bit_like_a_total_stops_no_training(name, rows
     assert [one.severity for one in found if "called like the last line" in one.what] == severity
 
 
-@pytest.mark.parametrize("inside", [lambda name, rows: {name: rows}, lambda name, rows: {"all": {name: rows}}])
+@pytest.mark.parametrize(
+    "inside", [lambda name, rows: {name: rows}, lambda name, rows: {"all": {name: rows}}]
+)
 def test_a_single_list_of_moments_has_a_column_of_values_whatever_it_is_called(inside, tmp_path):
     for name in ("dev00", "dev01"):
         rows = [{"ts": at, "value": at / 7} for at in range(40)]
@@ -424,3 +426,24 @@ def test_a_document_that_would_lose_something_is_refused(name, tmp_path):
 def test_a_table_whose_tags_are_null_has_none(tmp_path):
     table = {"columns": ["device", "t", "x"], "tags": None, "values": ROW}
     assert set(from_files(str(text(tmp_path, "a.json", json.dumps(table)))).types) == {"device", "t", "x"}
+
+
+@pytest.mark.parametrize(
+    "more", ["checked\nok, clean, dry, fine, good", "a, b\n1, 2, hot, 3, 4\nc, d, e, f, g\n"]
+)
+def test_notes_of_several_lines_are_no_rows(more, tmp_path):
+    frame = fleet()
+    notes = [more if at % 50 == 5 else "" for at in range(len(frame))]
+    assert from_files(str(csv(tmp_path, frame.assign(note=notes)))).rows == len(frame)
+
+
+def test_a_footer_in_quotes_of_three_lines_is_left_out(tmp_path):
+    source = from_files(str(edited(tmp_path, fleet(), lambda rows: [*rows, '"made', "by", 'us"'])))
+    assert source.rows == len(fleet())
+
+
+def test_pairs_of_numbers_in_quotes_stay_text(tmp_path):
+    frame = fleet()
+    pins = [("1,2", "3,4", "5,16")[at % 3] for at in range(len(frame))]
+    source = from_files(str(csv(tmp_path, frame.assign(pins=pins))))
+    assert pa.types.is_string(source.types["pins"])

@@ -30,6 +30,9 @@ _ANNOTATIONS = ("#group", "#datatype", "#default")
 _BOOKKEEPING = ("column 1", "result", "table", "_start", "_stop")
 """Columns that InfluxDB adds to those of the recordings: which query and table, from when to when."""
 _LONGEST_FOOTER = 5
+_FEWEST_ROWS = 2
+_COUNTED = re.compile(r"\s*[-+]?[0-9][-+0-9.,:/eETZ ]*")
+"""A number, or a time."""
 _FEWEST_PAIRS = 5
 """Lines with one delimiter, as prose has too, from which on they are rows of two columns."""
 
@@ -40,7 +43,7 @@ class _Odd:
 
     Attributes:
         rows: what each says that is no comment, and its number among the lines that are in order.
-        runs_on: one of them goes over several lines of the file.
+        runs_on: one of them goes over several lines of the file, and is no footer in quotes.
     """
 
     seen: int = 0
@@ -53,7 +56,8 @@ class _Odd:
             self.comments += 1
         elif len(self.rows) < 100:
             told = row.text[:_SPOKEN_CELLS].strip()
-            self.runs_on |= len(row.text.split("\n", 2)) > 2
+            lines = row.text.count("\n") + 1
+            self.runs_on |= lines > 2 and (lines > _LONGEST_FOOTER or row.text.count('"') % 2 == 1)
             told = f"{told!r} has {row.actual_columns} cell(s), not {row.expected_columns}"
             self.rows.append((row.number - self.seen, told))
         self.seen += 1
@@ -129,7 +133,7 @@ class DelimitedPart:
             for name, reading in readings.items():
                 reading.see(_without(batch.column(name), again))
                 if reading.kind == "text":
-                    self._refuse_rows_in_a_cell(name, batch.column(name), dialect, lines)
+                    self._refuse_rows_in_a_cell(name, batch, dialect, lines)
             lines += batch.num_rows
         places = [(number - dialect.skipped, told) for number, told in odd.rows]
         if places and (places[0][0] <= lines or len(places) > _LONGEST_FOOTER or odd.runs_on):
@@ -141,13 +145,16 @@ class DelimitedPart:
         footer = tuple(told for _, told in odd.rows)
         return _Scan(dialect, readings, lines - len(headers), odd.comments, footer, frozenset(headers))
 
-    def _refuse_rows_in_a_cell(self, name: str, values: Any, dialect: Dialect, before: int) -> None:
+    def _refuse_rows_in_a_cell(self, name: str, batch: Any, dialect: Dialect, before: int) -> None:
         """Raise a DataError where a cell holds whole rows, as behind a quote that is left open."""
-        fewest = 1 if len(dialect.names) > 2 else _FEWEST_PAIRS
+        fewest = _FEWEST_ROWS if len(dialect.names) > 2 else _FEWEST_PAIRS
+        values = batch.column(name)
         for index in np.flatnonzero(_mask(pc.match_substring(values, "\n"))):
             lines = values[index].as_py().splitlines()[1:]
-            rows = sum(line.count(dialect.delimiter) == len(dialect.names) - 1 for line in lines)
-            if rows >= max(fewest, len(lines) / 2):
+            cells = [line.split(dialect.delimiter) for line in lines]
+            rows = [row for row in cells if len(row) == len(dialect.names)]
+            least = max(fewest, len(lines) / 2)
+            if len(rows) >= least and sum(_like(batch.slice(max(0, index - 3), 7), rows)) >= least:
                 raise DataError(
                     f"{self.name}, row {before + index + 1}: column {name!r} holds a cell of "
                     f"{len(lines) + 1} lines that look like rows: close the quote in it"
@@ -236,6 +243,14 @@ class DelimitedPart:
                     else repeated(given[name], batch.num_rows)
                     for name, type_ in types.items()
                 }
+
+
+def _like(near: Any, rows: Sequence[Sequence[str]]) -> Iterator[bool]:
+    """Whether each row has numbers or times where all rows near it have some."""
+    cells = [[cell for cell in column.to_pylist() if cell and "\n" not in cell] for column in near.columns]
+    places = [at for at, some in enumerate(cells) if some and all(map(_COUNTED.fullmatch, some))]
+    for row in rows:
+        yield bool(places) and all(_COUNTED.fullmatch(row[at].strip('" ')) for at in places)
 
 
 def _headers(batch: Any, dialect: Dialect) -> npt.NDArray[np.int64]:

@@ -173,8 +173,18 @@ class Reading:
             self.kind = "text"
 
     def _may_be_comma(self, present: Any) -> bool:
-        """Whether a comma can begin fractions: where it parts columns too, some have not three digits."""
-        return self.may_have_commas or bool(pc.any(pc.match_substring_regex(present, _FRACTION)).as_py())
+        """Whether a comma can begin fractions: where it parts columns too, many were measured, with a sign or
+        of different lengths, and some have not three digits behind it; `1,2` may name a pair."""
+        if self.may_have_commas or self._comma:
+            return True
+        lengths = pc.min_max(pc.utf8_length(present)).as_py()
+        return (
+            len(pc.unique(present)) >= FEWEST_MEASURED
+            and (
+                lengths["min"] != lengths["max"] or pc.any(pc.match_substring_regex(present, "^[+-]")).as_py()
+            )
+            and bool(pc.any(pc.match_substring_regex(present, _FRACTION)).as_py())
+        )
 
     @property
     def marks(self) -> str:
