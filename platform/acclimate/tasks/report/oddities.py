@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +104,7 @@ def _totals(pool: TaskPool) -> Iterator[Finding]:
     called = np.array([_TOTAL.fullmatch(name.lower()) is not None for name in pool.task_ids])
     few = called & (rows <= FEW * np.median(rows))
     line = few & (rows <= LINES)
+    severity: Literal["error", "warning"]
     for severity, some in (("error", line), ("warning", few & ~line)):
         if some.any():
             odd = [pool.task_ids[at] for at in np.flatnonzero(some)]
