@@ -76,7 +76,7 @@ static void rest(acc_link *l, uint8_t sequence, const uint8_t *body, uint32_t co
         return;
     }
     const uint32_t left = l->report_bytes - at, some = left < BODY ? left : BODY;
-    l->fetched = some == left;
+    l->fetched |= some == left; /* a copy of an earlier request that comes late changes nothing */
     answer(l, ASK_REST, sequence, (int32_t)some, l->buffer.bytes + at, some);
 }
 
@@ -135,27 +135,8 @@ static void example(acc_link *l, uint8_t kind, uint8_t sequence, const uint8_t *
     }
 }
 
-static int obeyed_lately(const acc_link *l, uint32_t check) {
-    for (uint32_t i = 0; i < ACC_RECENT && i < l->next; i++)
-        if (l->recent[i] == check) return 1;
-    return 0;
-}
-
-static void obey(acc_link *l, const uint8_t *frame, uint32_t length) {
+static void obey(acc_link *l, uint8_t kind, uint8_t sequence, const uint8_t *body, uint32_t count) {
     acc_device *d = l->device;
-    const uint8_t kind = frame[0], sequence = frame[1], *body = frame + HEAD;
-    const uint32_t count = length - HEAD - TAIL, check = word(frame + length - TAIL);
-    /* what does harm where it is done twice; a blob that begins twice is only sent again */
-    const int harms = kind == ASK_REPORT || kind == ASK_LEARN || kind == ASK_RESET;
-    const int once = kind == ASK_BEGIN || kind == ASK_FINISH || harms;
-    if (once && l->obeyed && check == l->last) { /* its answer was lost: it is not done twice */
-        answer(l, kind, sequence, l->told, 0, 0);
-        return;
-    }
-    if (harms && obeyed_lately(l, check)) return; /* a copy that came late: nobody waits for an answer */
-    l->last = check;
-    l->obeyed = 1;
-    if (harms) l->recent[l->next++ % ACC_RECENT] = check;
     switch (kind) {
     case ASK_HELLO: hello(l, sequence); return;
     case ASK_BEGIN: answer(l, kind, sequence, count == 4 ? acc_update_begin(d, word(body)) : ACC_FRAME, 0, 0); return;
@@ -176,6 +157,34 @@ static void obey(acc_link *l, const uint8_t *frame, uint32_t length) {
     case ASK_NUMBERS: numbers(l, sequence, body, count); return;
 #endif
     default: answer(l, kind, sequence, ACC_FRAME, 0, 0); return;
+    }
+}
+
+/* Whether an update waits for this request, so that it is no copy of one before, whatever its sequence. */
+static int is_due(const acc_incoming *in, uint8_t kind) {
+    return kind == ASK_BEGIN ? !in->length : kind == ASK_FINISH && in->length && in->at == in->length;
+}
+
+/* What does harm where it is done twice, because its answer was lost or a copy of it came late, is done once and answered
+ * again. Later than ACC_LATE frames it is no copy: sequences begin anew after 256. */
+static void take(acc_link *l, const uint8_t *frame, uint32_t length) {
+    const uint8_t kind = frame[0], sequence = frame[1];
+    const uint32_t check = word(frame + length - TAIL);
+    const int once = kind == ASK_BEGIN || kind == ASK_FINISH || kind == ASK_REPORT || kind == ASK_LEARN || kind == ASK_RESET;
+    l->heard++;
+    const int new = !once || is_due(&l->device->incoming, kind);
+    for (uint32_t i = 0; !new && i < ACC_RECENT && i < l->next; i++) {
+        if (l->recent[i].check == check && l->heard - l->recent[i].heard <= ACC_LATE) {
+            answer(l, kind, sequence, l->recent[i].told, 0, 0);
+            return;
+        }
+    }
+    obey(l, kind, sequence, frame + HEAD, length - HEAD - TAIL);
+    if (once) {
+        acc_obeyed *now = &l->recent[l->next++ % ACC_RECENT];
+        now->check = check;
+        now->heard = l->heard;
+        now->told = l->told;
     }
 }
 
@@ -212,6 +221,6 @@ void acc_link_take(acc_link *l, const uint8_t *bytes, uint32_t count) {
         l->overflow = 0;
         /* a damaged frame is not answered: the gateway asks again */
         if (length >= HEAD + TAIL && acc_crc(0, l->frame, length - TAIL) == word(l->frame + length - TAIL))
-            obey(l, l->frame, length);
+            take(l, l->frame, length);
     }
 }

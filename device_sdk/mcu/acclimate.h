@@ -264,7 +264,7 @@ int acc_moments_read(const acc_device *device, uint32_t at, uint32_t count, int3
 
 /* ---- the serial line to a gateway: frames of at most ACC_FRAME_BYTES, COBS with a zero between, CRC-32 */
 
-enum { ACC_FRAME_BYTES = 512, ACC_RECENT = 16 };
+enum { ACC_FRAME_BYTES = 512, ACC_RECENT = 16, ACC_LATE = 64 };
 typedef struct {
 #if ACC_CLASSES
     int32_t target[ACC_EXACT ? 2 : 1]; /* the label; of exact inputs the second is 0 */
@@ -274,16 +274,20 @@ typedef struct {
     acc_real x[ACC_INPUT];
 } acc_example; /* as it travels */
 typedef struct {
+    uint32_t check, heard; /* checksum of a frame, and how many frames there were up to it */
+    int32_t told;          /* what was answered */
+} acc_obeyed;
+typedef struct {
     acc_device *device;
     int (*random)(void *context, uint8_t *to, uint32_t count); /* for report ids; 0 where it failed */
     void (*send)(void *context, const uint8_t *bytes, uint32_t count);
     void *context;
     uint32_t filled, report_bytes;
-    uint32_t last; /* checksum of the frame obeyed last, and what was answered */
-    int32_t told;
-    uint32_t recent[ACC_RECENT], next; /* checksums of frames that do harm where they are obeyed again */
+    int32_t told; /* what was answered last */
+    acc_obeyed recent[ACC_RECENT]; /* frames that do harm where they are obeyed again */
+    uint32_t next, heard; /* how many of these, and of all frames, there were */
     uint32_t example_at; /* where the example that is coming in goes on, and by which frame; 0: with a new one */
-    uint8_t example_kind, example_sequence, overflow, obeyed, fetched;
+    uint8_t example_kind, example_sequence, overflow, fetched;
     uint8_t frame[ACC_FRAME_BYTES];
     union { /* one at a time */
         uint8_t bytes[sizeof(acc_example) > ACC_REPORT_BYTES ? sizeof(acc_example) : (uint32_t)ACC_REPORT_BYTES];

@@ -240,6 +240,55 @@ def test_what_a_broker_delivers_twice_is_obeyed_once(device) -> None:
     assert (report.steps, report.resets) == (30, 1)
 
 
+def test_weights_come_through_a_broker_that_delivers_twice(device) -> None:
+    line = line_to(device)
+    line._stream = Repeating(device)
+    assert line.send_weights(signed(5)) == 0
+
+
+def test_weights_come_from_two_gateways_whose_sequences_are_the_same(device) -> None:
+    for counter in (5, 6):
+        line = line_to(device)
+        line._sequence = 0
+        assert line.send_weights(signed(counter)) == 0
+        assert line.hello().counter == counter
+
+
+def test_a_request_is_obeyed_again_when_sequences_begin_anew(device) -> None:
+    windows, classes = stream(0, 1)
+    data = struct.pack("<i", classes[0]) + np.asarray(windows[0], "<f4").tobytes()
+    line = line_to(device)
+    line._answer_s = 0.2
+    for _ in range(20):
+        assert line.example(Ask.LEARN, data)[0] == 0
+        while (line._sequence + 1) % 16:
+            line.hello()
+    report = loads(Report, line.report(0, 60), 65536)
+    assert report.steps == 20
+
+
+def test_an_answer_that_was_lost_is_given_again_after_a_late_copy_of_another_frame(device) -> None:
+    line = line_to(device)
+    line._stream = wire = Repeating(device)
+    line.hello()
+    late = wire.sent[-1]
+    before = len(wire.sent)
+    assert line.reset() == 0
+    Wire.write(wire, late)
+    Wire.write(wire, wire.sent[before])
+    assert line._answer(Ask.RESET, 0.2) is not None
+
+
+def test_a_late_copy_of_a_request_makes_no_report_come_twice(device) -> None:
+    line = line_to(device)
+    device.stream(*stream(0, 40))
+    first = loads(Report, line.report(0, 60), 65536)
+    line.ask(Ask.REST, struct.pack("<I", 0))
+    device.stream(*stream(1, 5))
+    second = loads(Report, line.report(60, 120), 65536)
+    assert (first.predictions, second.predictions) == (40, 5)
+
+
 @pytest.mark.parametrize("flag", ["-ffast-math", "-Ofast", "-ffinite-math-only"])
 @pytest.mark.parametrize("compiler", ["gcc", "clang", "arm-none-eabi-gcc"])
 def test_arithmetic_without_nan_is_refused(gestures, compiler: str, flag: str) -> None:
