@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page
 
+from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.domain.rollout import State
 from acclimate.rollout.store import open_store
 from tests.support.browser import chromium, complaints
@@ -42,6 +43,7 @@ def served(tmp_path_factory) -> Iterator[Served]:
     # The world's clock stands still, so no controller may move it: the world's own goes on leading.
     assert store.acquire_lease("controller", "served", time.time(), 15) is None
     store.close()
+    ServiceKey.load_or_create(home / "service-key.pem")  # that the world's devices would know
     service = Served(home)
     service.start()
     yield service
