@@ -13,7 +13,7 @@ from acclimate.initialization import Normalization
 from acclimate.learners import MetaParams
 from acclimate.training.problem import Problem, open_problem
 from acclimate.training.recipe import Recipe
-from acclimate.training.shard import ShardResult, ShardWorker, deterministic
+from acclimate.training.shard import Drawn, ShardResult, ShardWorker, deterministic
 
 
 class TaskWorkers(Protocol):
@@ -32,8 +32,8 @@ class InProcess:
     """Computes shards in this process, where a debugger reaches them.
 
     One after the other, but for compiled code, which leaves Python to other threads: as many as torch has,
-    each shard in one of them. Data are opened once, and a phase's network is built when its first shard is
-    asked for.
+    each shard in one of them, while this one draws the next step's episodes. Data are opened once, and a
+    phase's network is built when its first shard is asked for.
 
     Args:
         recipes: by phase, on the same data.
@@ -55,6 +55,7 @@ class InProcess:
         self._measured = measured or {}
         self._worker = cache(self._open)
         self._threads = ThreadPoolExecutor(torch.get_num_threads(), "shards")
+        self._ahead: tuple[object, list[Drawn]] = (None, [])
 
     def compute(
         self, phase: str, meta: MetaParams, step: int, shards: Sequence[list[int]]
@@ -63,8 +64,18 @@ class InProcess:
         if len(shards) == 1 or worker.learner.draws:  # torch's generator is one for all threads
             return [worker.compute(meta, step, indices) for indices in shards]
         with deterministic():  # for the process as a whole, until the last thread has left its own
-            futures = [self._threads.submit(worker.compute, meta, step, indices) for indices in shards]
-            wait(futures)
+            place, drawn = self._ahead
+            if place != (phase, step, shards):
+                drawn = [worker.draw(step, indices) for indices in shards]
+            futures = [
+                self._threads.submit(worker.learn, meta, step, indices, episodes)
+                for indices, episodes in zip(shards, drawn, strict=True)
+            ]
+            try:
+                following = [worker.draw(step + 1, indices) for indices in shards]
+                self._ahead = (phase, step + 1, shards), following
+            finally:
+                wait(futures)
         return [future.result() for future in futures]
 
     def _open(self, phase: str) -> ShardWorker:

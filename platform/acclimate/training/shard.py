@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -24,6 +25,13 @@ class ShardResult:
 
     gradient: MetaParams
     figures: dict[str, float]
+
+
+class Drawn(NamedTuple):
+    """The episodes of one shard, on the worker's device."""
+
+    support: Examples
+    query: Examples
 
 
 @dataclass(frozen=True)
@@ -47,16 +55,25 @@ class ShardWorker:
 
     def compute(self, meta: MetaParams, step: int, indices: list[int]) -> ShardResult:
         """The shard of `step` that holds the tasks at `indices` of its meta-batch."""
-        # Torch lacks deterministic GPU kernels for some operators, and on a GPU no bits are promised.
-        with deterministic() if self.device.type == "cpu" else nullcontext():
-            episodes = self.sampler.episodes(step, indices)
-            support, query = (
+        return self.learn(meta, step, indices, self.draw(step, indices))
+
+    def draw(self, step: int, indices: list[int]) -> Drawn:
+        """The shard's episodes, which no meta-parameter touches: they may be drawn ahead of their step."""
+        episodes = self.sampler.episodes(step, indices)
+        return Drawn(
+            *(
                 Examples(*(part.to(self.device) for part in half))
                 for half in (episodes.support, episodes.query)
             )
+        )
+
+    def learn(self, meta: MetaParams, step: int, indices: list[int], drawn: Drawn) -> ShardResult:
+        """The shard's meta-gradient at `meta`, on the episodes that `draw` gave for it."""
+        # Torch lacks deterministic GPU kernels for some operators, and on a GPU no bits are promised.
+        with deterministic() if self.device.type == "cpu" else nullcontext():
             aside = leaving_out(self.learner.model, self.seed, step, indices[0], self.device)
             with aside if self.learner.draws else nullcontext():
-                gradient, figures = self.learner.meta_gradient(meta, support, query, step)
+                gradient, figures = self.learner.meta_gradient(meta, drawn.support, drawn.query, step)
         return ShardResult(gradient, {name: float(value) for name, value in figures.items()})
 
 

@@ -13,7 +13,7 @@ from acclimate.training.executor import InProcess
 from acclimate.training.loop import shards_of
 from acclimate.training.problem import open_problem
 from acclimate.training.recipe import Recipe
-from acclimate.training.shard import ShardResult, ShardWorker, deterministic
+from acclimate.training.shard import Drawn, ShardResult, ShardWorker, deterministic
 from acclimate.training.sums import add_up
 
 STEPS = 20
@@ -30,7 +30,10 @@ def test_a_shard_that_raises_leaves_the_process_as_it_was(
     class Worker:
         learner = SimpleNamespace(draws=False)
 
-        def compute(self, meta: object, step: int, indices: list[int]) -> None:
+        def draw(self, step: int, indices: list[int]) -> None:
+            pass
+
+        def learn(self, meta: object, step: int, indices: list[int], drawn: None) -> None:
             with deterministic():
                 if indices == [0]:
                     first_raised.set()
@@ -62,22 +65,28 @@ def test_threads_give_the_bits_of_one_shard_after_the_other(
     )
     problem = open_problem(recipe)
     meta, shards, seen = problem.start(), shards_of(recipe.training), set()
-    compute = ShardWorker.compute
+    learn, draw, drawn_at = ShardWorker.learn, ShardWorker.draw, []
 
     def watched(*given: object) -> ShardResult:
         seen.add(current_thread().name)
-        return compute(*given)
+        return learn(*given)
+
+    def noted(worker: ShardWorker, step: int, indices: list[int]) -> Drawn:
+        drawn_at.append((step, indices[0]))
+        return draw(worker, step, indices)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(3)
     request.addfinalizer(lambda: torch.set_num_threads(threads))
     workers = InProcess({"meta": recipe}, problem)
-    monkeypatch.setattr(ShardWorker, "compute", watched)
+    monkeypatch.setattr(ShardWorker, "learn", watched)
+    monkeypatch.setattr(ShardWorker, "draw", noted)
     side_by_side = [workers.compute("meta", meta, step, shards) for step in range(STEPS)]
     assert len(seen) > 1
+    assert len(set(drawn_at)) == len(drawn_at)  # ahead of its step, and not again in it
     one = ShardWorker.of(problem.again(recipe))
     for step, found in enumerate(side_by_side):
-        expected = [compute(one, meta, step, shard) for shard in shards]
+        expected = [one.compute(meta, step, shard) for shard in shards]
         assert [result.figures for result in found] == [result.figures for result in expected]
         for name, tensor in add_up(expected).gradient.items():
             assert torch.equal(add_up(found).gradient[name], tensor)

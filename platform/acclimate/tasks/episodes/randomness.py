@@ -97,8 +97,8 @@ def distinct_tasks(seed: int, step: int, indices: Sequence[int], population: int
     block = min(population, 1024)
     wanted = np.asarray(indices, dtype=np.int64)
     tasks = np.empty(len(wanted), dtype=np.int64)
-    for number in np.unique(wanted // block):
-        order = _order(seed, step, int(number), population, block)
+    for number in {index // block for index in indices}:
+        order = _order(seed, step, number, population, block)
         mine = wanted // block == number
         tasks[mine] = order[wanted[mine] % block]
     return tasks
