@@ -69,8 +69,9 @@ class RecordingSchema:
         repeated: rows that are equal in all that is declared, time included: `keep` them, `drop` all but the
             first, or refuse them (`error`).
         wide: the table has a column for each task, or for each moment: a pattern such as `home_*` or `2026-*`
-            of their names. `task`, or `time` where the table has the task, and the one channel then name what
-            the table does not.
+            of their names, or several as in `WP*|PV*`. `task`, or `time` where the table has the task, and
+            the one channel then name what the table does not. Where a row holds a day or a year and a column
+            each hour or month of it, `time` is `date + moment`, of which the table has the first.
         readings: the table has a row for each reading: the column that names its channel, and the one that
             holds its value. Even steps (`resample_s`) gather them.
         relative: channels of which a window holds only the rise since its first row: counters.
@@ -362,11 +363,11 @@ def _problems_of_inputs(schema: RecordingSchema) -> list[str]:
             problems.append(f"relative names {name!r}: it must be a channel, and the window above 1 row")
     if schema.time_zone is not None and not _is_zone(schema.time_zone):
         problems.append(f"time_zone is {schema.time_zone!r}: give a name such as Europe/Berlin")
-    if schema.readings and (len(schema.readings) != 2 or not schema.resample_s or schema.wide is not None):
+    if schema.readings and (len(schema.readings) != 2 or not schema.resample_s):
         problems.append(
-            "readings names two columns, of channels' names and of values, and needs `resample_s`, not `wide`"
+            "readings names two columns, of channels' names and of values, and needs `resample_s`"
         )
-    if schema.wide is not None and len(schema.channels) != 1:
+    if schema.wide is not None and not schema.readings and len(schema.channels) != 1:
         problems.append("wide needs exactly one name in `channels`: what the table's columns hold")
     return problems
 

@@ -68,7 +68,7 @@ def as_declared(source: Source, schema: RecordingSchema) -> Source:
         DataError: what the schema says of its columns does not hold.
     """
     roles = {role: getattr(schema, role) for role in ("time", "task", "group", "recording")}
-    return spread(melted(composed(source, roles), schema), schema)
+    return spread(composed(melted(source, schema), roles), schema)
 
 
 def build_in_memory(source: Source, schema: RecordingSchema) -> TaskPool:

@@ -106,7 +106,8 @@ def _refuse_unfit(source: Source, role: str, name: str, part: str) -> None:
     first, *others = name.split(BETWEEN)
     calendar = 3 <= len(others) + 1 <= len(_PARTS) and pa.types.is_integer(source.types[first])
     after_day = part in others and len(others) <= 3 and not pa.types.is_integer(source.types[first])
-    numbered = pa.types.is_integer(type_) and (calendar or after_day)
+    before_text = pa.types.is_string(source.types.get(others[-1], pa.null()))
+    numbered = pa.types.is_integer(type_) and (calendar or after_day or before_text)
     if role == "time" and not (pa.types.is_string(type_) or day or numbered):
         raise DataError(
             f"time is {name!r}, and column {part!r} holds {type_}: give a date and a time of day or whole "
@@ -136,7 +137,7 @@ def _ending(source: Source, parts: tuple[str, ...]) -> str | None:
     """
     numbered = [name for name in parts if pa.types.is_integer(source.types[name])]
     hours = numbered[3:4] if len(numbered) == len(parts) else numbered[:1]
-    if not hours:
+    if not hours or (parts[0] in numbered and len(numbered) < len(parts)):  # a year before a text of months
         return None
     ends = [pc.min_max(batch.column(hours[0])).as_py() for batch in source.batches(hours)]
     first = min((one["min"] for one in ends if one["min"] is not None), default=0)
@@ -172,6 +173,19 @@ def calendar_columns(frame: pd.DataFrame, named: Collection[str]) -> str | None:
     """The name of the column that a year, a month, a day and what follows make; None where none do."""
     found = _in_order(frame, _PARTS, named)
     return BETWEEN.join(found) if len(found) >= 3 else None
+
+
+def days_in(frame: pd.DataFrame) -> str | None:
+    """The one column of days, or year, month and day in three as `A + B + C`; None where there is none."""
+    days = [name for name in frame.columns if _is_day(frame[name])]
+    found = _in_order(frame, _PARTS[:3], ())
+    return days[0] if len(days) == 1 else BETWEEN.join(found) if len(found) == 3 and not days else None
+
+
+def are_years(frame: pd.DataFrame) -> str | None:
+    """The column of a year, by its name and what lies in it; None where there is none, or one of months."""
+    found = _in_order(frame, _PARTS[:2], ())
+    return found[0] if len(found) == 1 else None
 
 
 def are_days(frame: pd.DataFrame, names: Sequence[str]) -> bool:
@@ -213,6 +227,8 @@ def _all(values: pd.Series, pattern: str) -> bool:
 def _moment(columns: Sequence[Any]) -> Any:
     """A date and a time of day, or the numbers of a calendar, as text that is a moment."""
     numbers = [column for column in columns if pa.types.is_integer(column.type)]
+    if 0 < len(numbers) < len(columns) and numbers[0] is columns[0]:
+        return _joined((pc.utf8_lpad(_text(column), 2, "0") for column in columns), " ")
     digits = [pc.utf8_lpad(pc.cast(column, pa.string()), 2, "0") for column in numbers]
     zeros = pa.repeat("00", len(columns[0]))
     if len(digits) == len(columns):

@@ -14,8 +14,12 @@ import pyarrow as pa
 
 from acclimate.errors import DataError
 from acclimate.tasks.columns.clock import guess_clock
+from acclimate.tasks.columns.composed import BETWEEN
+from acclimate.tasks.columns.looks import is_float
+from acclimate.tasks.columns.patterns import month
 from acclimate.tasks.columns.sample import sample
-from acclimate.tasks.columns.words import TASK, words
+from acclimate.tasks.columns.unfolded import parts_of, row_moment
+from acclimate.tasks.columns.words import LABEL, TARGET, TASK, names_one, words
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.around import PartAround
@@ -23,18 +27,24 @@ from acclimate.tasks.sources.parquet import repeated
 from acclimate.tasks.sources.source import Part
 from acclimate.tasks.sources.types import FILE, PLACES, Column, is_number
 
+WIDE_TIME = "moment"
+_HALF = re.compile("(?<=[0-9 ])[AaPp][Mm]")
+
 
 @dataclass(frozen=True)
 class LongPart(PartAround):
-    """A part of which columns become rows: `key` holds the column's name, `value` what stood in it."""
+    """A part of which columns become rows: `key` holds what `wide` says of the column, `value` what stood in
+    it."""
 
-    wide: tuple[str, ...]
+    wide: Mapping[str, str]
     key: str
     value: str
+    hidden: Set[str] = frozenset()
 
     @property
     def columns(self) -> Mapping[str, Column]:
-        own = {name: one for name, one in self.part.columns.items() if name not in self.wide}
+        told = {*self.wide, *self.hidden}
+        own = {name: one for name, one in self.part.columns.items() if name not in told}
         return own | {self.key: Column(pa.string()), self.value: Column(pa.float64())}
 
     @property
@@ -57,7 +67,7 @@ class LongPart(PartAround):
             rows = len(next(iter(arrays.values())))
             for column in self._held:
                 long = {name: arrays[name] for name in shared}
-                long |= {self.key: repeated(column, rows)} if self.key in types else {}
+                long |= {self.key: repeated(self.wide[column], rows)} if self.key in types else {}
                 long |= {self.value: arrays[column]} if self.value in types else {}
                 yield long
 
@@ -70,20 +80,42 @@ def melted(source: Source, schema: RecordingSchema) -> Source:
     """
     if schema.wide is None:
         return source
-    kept = {name for name in schema.columns if name not in (schema.task, *schema.channels, *schema.targets)}
-    key = schema.task
-    if schema.time is not None and schema.task in source.columns and schema.time not in source.columns:
-        key, kept = schema.time, {*kept, schema.task}
-    return long_form(source, schema.wide, key, schema.channels[0], kept)
+    others = (name for name in schema.columns if name not in (schema.task, *schema.channels, *schema.targets))
+    kept = {part for name in others for part in name.split(BETWEEN)} & {*source.columns}
+    key, own = schema.task, {*schema.task.split(BETWEEN)}
+    if schema.time is not None and own <= {*source.columns} and schema.time not in source.columns:
+        key, kept = schema.time, {*kept, *own}
+    value = schema.readings[1] if schema.readings else schema.channels[0]
+    return long_form(source, schema.wide, key, value, {*kept, *schema.readings[:1]})
 
 
-def long_form(source: Source, pattern: str, key: str, value: str, kept: Set[str]) -> Source:
+def long_form(
+    source: Source, pattern: str, key: str, value: str, kept: Set[str], hidden: Set[str] = frozenset()
+) -> Source:
     """`source` with a row for each column that fits a pattern, its name in `key` and its content in `value`.
 
+    Of a `key` such as `date + moment` only `moment` is made, of the part of a day or year that a name says.
+
+    Args:
+        kept: columns that stay, though the pattern fits them.
+        hidden: columns that go.
+
     Raises:
-        DataError: no column fits the pattern, or one that does holds no numbers.
+        DataError: no column fits the pattern, or one that does holds no numbers, or says no part of a day.
     """
-    wide = fitting(source, pattern, kept)
+    *held, key = key.split(BETWEEN)
+    names = fitting(source, pattern, kept)
+    wide = (
+        (parts_of(names) or {})
+        if held and held[0] in source.columns
+        else dict(zip(names, names, strict=True))
+    )
+    if names and not wide:
+        raise DataError(
+            f"wide is {pattern!r}, and its {len(names)} columns are not all hours of a day or months of a "
+            f"year, as time {BETWEEN.join([*held, key])!r} takes: choose another pattern, or write a row for "
+            "each moment"
+        )
     if not wide:
         raise DataError(f"wide is {pattern!r}: no column is called so; there are {source.columns[:20]}")
     for name in wide:
@@ -94,15 +126,62 @@ def long_form(source: Source, pattern: str, key: str, value: str, kept: Set[str]
             )
 
     def open_parts() -> Sequence[Part]:
-        return [LongPart(part, wide, key, value) for part in source.parts]
+        return [LongPart(part, wide, key, value, hidden) for part in source.parts]
 
     said = f"{len(wide)} columns that fit {pattern!r} read as rows, with what they are called in {key!r}"
     return Source(source.name, source.fingerprint, open_parts, (*source.said, said))
 
 
 def fitting(source: Source, pattern: str, kept: Set[str]) -> tuple[str, ...]:
-    """The columns that fit a pattern."""
-    return tuple(name for name in source.columns if fnmatchcase(name, pattern) and name not in kept)
+    """The columns that fit a pattern, or one of several between bars."""
+    patterns = (pattern, *pattern.split("|"))
+    fits = (name for name in source.columns if any(name == one or fnmatchcase(name, one) for one in patterns))
+    return tuple(name for name in fits if name not in kept)
+
+
+def folded_columns(source: Source, given: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The pattern of the columns that are hours of a day or months of a year, and the time that they make.
+
+    None where the table has none, where a person said what orders its rows, or where a row has a label.
+    """
+    time = str(given.get("time"))
+    if "wide" in given and BETWEEN in time and time.split(BETWEEN)[-1] not in source.columns:
+        return str(given["wide"]), time
+    if {"time", "label", "target", "wide"} & {*given}:
+        return None
+    numbers = [name for name, type_ in source.types.items() if is_number(type_)]
+    for names in _alike(numbers):
+        parts = parts_of(names)
+        frame = sample(source).frame if parts is not None else pd.DataFrame()
+        answers = (
+            name for name in frame if name not in names and words(name) & {*f"{LABEL} {TARGET}".split()}
+        )
+        held = row_moment(frame, names, parts) if parts is not None and not any(answers) else None
+        if held is not None:
+            pattern = next(
+                (one for one in (_stem(names[0]), "[0-9]*") if fitting(source, one, set()) == names), ""
+            )
+            return pattern or "|".join(names), held + BETWEEN + WIDE_TIME
+    return None
+
+
+def said_once(source: Source, pattern: str, held: Sequence[str]) -> set[str]:
+    """The other numbers, such as totals of days, that no row needs to be told from others."""
+    names = fitting(source, pattern, set())
+    others = sample(source).frame.drop(columns=list(names))
+    fractions = {name for name in others if is_float(others[name])}
+    keys = others.drop(columns=list(fractions))
+    whole = [name for name in keys if keys[name].dtype.kind in "iub" and name not in held]
+    free = (name for name in whole if not names_one(name, TASK.split()))
+    return fractions | {name for name in free if not keys.drop(columns=name).duplicated().any()}
+
+
+def _alike(numbers: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Columns whose names differ in numbers alone, or are all that months are called."""
+    stems: dict[str, list[str]] = {}
+    for name in numbers:
+        stems.setdefault("month" if month(name.strip(" .")) else _stem(_HALF.sub("*", name)), []).append(name)
+    yield from (tuple(names) for names in stems.values())
 
 
 def wide_columns(source: Source, given: Mapping[str, Any]) -> tuple[str, str] | None:

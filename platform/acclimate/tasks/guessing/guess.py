@@ -20,7 +20,8 @@ from acclimate.tasks.columns.looks import is_text, refuse_unreadable_times
 from acclimate.tasks.columns.readings import by_channel, find_readings
 from acclimate.tasks.columns.sample import sample
 from acclimate.tasks.columns.spelled import numbers_in
-from acclimate.tasks.columns.wide import long_form, wide_columns
+from acclimate.tasks.columns.unfolded import may_be_parts
+from acclimate.tasks.columns.wide import WIDE_TIME, folded_columns, long_form, said_once, wide_columns
 from acclimate.tasks.columns.words import TASK, words
 from acclimate.tasks.guessing.guessed import Guess
 from acclimate.tasks.guessing.guesser import Guesser
@@ -30,7 +31,7 @@ from acclimate.tasks.sources.types import FILE, NAME, is_number
 
 __all__ = ["Guess", "guess"]
 
-WIDE_TASK, WIDE_TIME, WIDE_VALUE = "series", "moment", "value"
+WIDE_TASK, WIDE_VALUE = "series", "value"
 NOTHING = ("unavailable", "unknown", "offline", "error", "err", "invalid", "no data", "undefined")
 """Words of an entity that measured nothing all the time, as Home Assistant and loggers write them."""
 LISTS = "holds lists: write a column for each channel and a row for each moment, or declare `image_shape`"
@@ -47,6 +48,9 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
             channel.
     """
     asked = source, given
+    folded = folded_columns(source, given)
+    if folded is not None:
+        return _unfolded(source, given, *folded)
     wide = wide_columns(source, given)
     if wide is not None:
         pattern, role = wide
@@ -93,12 +97,32 @@ def guess(source: Source, given: Mapping[str, Any]) -> Guess:
     lists = (name for name, type_ in source.types.items() if pa.types.is_nested(type_))
     guesser.left_out |= dict.fromkeys(lists, LISTS)
     guessed = guesser.guess()
+    days = may_be_parts(source.columns)
+    if days is not None:
+        channels = guessed.declaration["channels"]
+        guessed = guessed.with_entry("channels", channels, f"{guessed.reasons['channels']}; {days}")
     if found:
         guessed = _with_words(guessed, spelled)
     if wide is not None:
         told = "as you said" if "wide" in given else "columns named alike, by devices or moments"
         guessed.declaration["wide"], guessed.reasons["wide"] = wide[0], told
     return guessed
+
+
+def _unfolded(source: Source, given: Mapping[str, Any], pattern: str, time: str) -> Guess:
+    """The guess where each row holds a day or a year of a device: a row for each hour or month."""
+    *held, _ = time.split(BETWEEN)
+    once = said_once(source, pattern, held)
+    series = long_form(source, pattern, time, WIDE_VALUE, {*held, *once}, once)
+    others = {name: one for name, one in given.items() if name != "wide"}
+    guessed = guess(series, {**others, "time": time})
+    told = f"columns named by the parts of each {', '.join(held)}; as channels of their own: --time {held[0]}"
+    guessed = guessed.with_entry("time", time, "what a row holds and what a column is called, together")
+    guessed = guessed.with_entry("wide", pattern, told)
+    why = f"holds one value for all that a row holds of a {', '.join(held)}, and may tell what comes"
+    return Guess(
+        guessed.declaration, guessed.reasons, {**dict.fromkeys(sorted(once), why), **guessed.left_out}
+    )
 
 
 def _moment(frame: pd.DataFrame, source: Source, named: Set[str], dated: bool) -> str | None:
