@@ -69,3 +69,14 @@ def test_no_channel_is_left_says_what_each_column_was_taken_for(pumps):
     pumps[["pumpId", "time", "state"]].to_csv("events.csv", index=False)
     with pytest.raises(DataError, match="'pumpId' is the task; 'time' is the time; 'state' is the label"):
         run(init, "events.csv")
+
+
+def test_a_kind_that_no_column_shows_is_asked_for_and_not_replaced_by_another(pumps):
+    with pytest.raises(DataError, match="name the number to predict with --target"):
+        declared(pumps, "--kind", "regression")
+    bare = pumps.drop(columns="state").assign(on=(pumps.index // 7) % 2)
+    with pytest.raises(DataError, match="no column is named or looks like classes; .* --label, such as 'on'"):
+        declared(bare, "--kind", "classification")
+    assert declared(bare, "--kind", "classification", "--label", "on")["label"] == "on"
+    with pytest.raises(DataError, match="--kind regression: no column is named like a target"):
+        declared(bare, "--kind", "regression", "--force")

@@ -60,6 +60,7 @@ class Guesser(Roles):
         self._no_clock()
         self._channels()
         self._aim_without_target()
+        self._refuse_another_kind()
         self._absent()
         if "dates" in self.given and "time" in self.found:
             self._set("dates", self.given["dates"], "as you said")
@@ -259,6 +260,32 @@ class Guesser(Roles):
         target = max(channels, key=lambda one: self.frame[one].nunique())
         self._set("kind", "forecasting", "no column looks like a label or a target")
         self._set("targets", [target], "the channel with most values; name what you want to forecast")
+
+    def _refuse_another_kind(self) -> None:
+        """Raise a DataError where the columns show something else than a person asked for."""
+        asked = self.given.get("kind")
+        if asked in (None, self.found["kind"]):
+            return
+        if asked == "classification":
+            some = [one for one in self.found["channels"] if self._may_be_codes(one)]
+            perhaps = f", such as {', '.join(map(repr, some[:6]))}" if some else ""
+            raise DataError(
+                "--kind classification: no column is named or looks like classes; name the one that holds "
+                f"them with --label{perhaps}"
+            )
+        if "label" in self.found:
+            raise DataError(
+                f"--kind {asked}: column {self.found['label']!r} looks like what is to be predicted and "
+                "holds classes; name the number to predict with --target"
+            )
+        raise DataError(
+            f"--kind {asked}: no column is named like a target; name the number to predict with --target"
+        )
+
+    def _may_be_codes(self, column: str) -> bool:
+        """Whether few whole numbers that change within tasks could be classes."""
+        values = self.frame[column]
+        return not is_float(values) and 2 <= values.nunique() <= MOST_CODES and not self._stays(column)
 
     def _window(self) -> None:
         window, reason = self.rhythm.window()
