@@ -24,6 +24,8 @@ _NO_BUNDLE: dict[Start, str] = {
     "nearest": "no bundle holds that: let each device keep its labelled examples and answer like the nearest",
     "trees": "no bundle holds that: grow trees on the rows of all devices, such as scikit-learn's "
     "HistGradientBoosting, and run them beside your application",
+    "linear": "no bundle holds that: fit a ridge or logistic regression to the rows of all devices, and run "
+    "it beside your application",
     # Of anomalies; elsewhere a recipe makes it.
     "device_only": "no bundle holds that: gather each device's own normal windows and fit them alone",
 }

@@ -9,6 +9,7 @@ import torch
 
 from acclimate.errors import ModelError
 from acclimate.evaluation.contenders import Broken, Contender, Descent, Setting, Start
+from acclimate.evaluation.linear import fit
 from acclimate.evaluation.rivals import Features, Nearest, OfSupport, flat_features, naive_rivals
 from acclimate.evaluation.trees import grow
 from acclimate.initialization import Normalization
@@ -118,21 +119,27 @@ def _rivals(trained: Trained, wanted: Callable[[Start], bool]) -> list[Contender
     features: Features = flat_features
     if trained.joint is not None:
         features = _features(trained.plain, trained.joint, trained.train.input_shape)
-        found += _trees(trained, width, classes) if wanted("trees") else []
+        absolute = trained.loss.metric_name == "mae"
+        pooled: dict[Start, Callable[[], Contender | None]] = {
+            "trees": lambda: grow(
+                trained.train, width, classes=classes, absolute=absolute, seed=trained.seed
+            ),
+            "linear": lambda: fit(trained.train, width, classes=classes),
+        }
+        found += [each for start, make in pooled.items() if wanted(start) for each in _made(start, make)]
     found.append(Nearest(features, width, classes))
     return found
 
 
-def _trees(trained: Trained, width: int, classes: bool) -> list[Contender]:
-    """Pooled trees, where they grow in time; broken where scikit-learn cannot grow them."""
-    absolute = trained.loss.metric_name == "mae"
+def _made(start: Start, make: Callable[[], Contender | None]) -> list[Contender]:
+    """One model for the fleet, where it is fitted in time; broken where its library cannot fit it."""
     try:
-        grown = grow(trained.train, width, classes=classes, absolute=absolute, seed=trained.seed)
+        made = make()
     except (MemoryError, OSError):  # of this machine, now
         raise
     except Exception as error:  # of another library, on data that it was not made for
-        return [Broken("trees", error)]
-    return [] if grown is None else [grown]
+        return [Broken(start, error)]
+    return [] if made is None else [made]
 
 
 def _closed_form(start: Start, learner: Learner, meta: MetaParams) -> Descent:

@@ -35,6 +35,7 @@ COLOURS: dict[Start, str] = {
     "nearest": "#E69F00",
     "device_only": "#009E73",
     "trees": "#56B4E9",
+    "linear": "#117733",
     "support": "#999933",
     "persistence": "#882255",
     "seasonal": "#332288",
@@ -47,6 +48,7 @@ MARKERS: dict[Start, str] = {
     "nearest": "X",
     "device_only": "^",
     "trees": "v",
+    "linear": "d",
     "support": "h",
     "persistence": "<",
     "seasonal": ">",
@@ -254,7 +256,7 @@ def _draw_tasks(axis: Axes, evaluation: Evaluation, shots: int) -> None:
 
 
 def _name_and_steps(curve: Curve) -> str:
-    adapted = "" if curve.start in ("trees", "support", "nearest") else adapted_words(curve)
+    adapted = "" if curve.start in ("trees", "linear", "support", "nearest") else adapted_words(curve)
     return "\n".join(fill(text, 12) for text in (LABELS[curve.start], adapted))
 
 

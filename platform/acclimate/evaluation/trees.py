@@ -15,17 +15,11 @@ import torch
 from torch import Tensor
 
 from acclimate.evaluation.contenders import Setting, Start
+from acclimate.evaluation.rows import as_rows, pooled_rows
 from acclimate.tasks import Episodes, Sampler
-from acclimate.tasks.episodes import Examples
 
-ROWS = 6_000  # examples to grow on, at most
-WIDTH = 256  # inputs of an example, at most: longer ones are averaged over neighbouring samples
 OUTPUTS = 32  # real outputs, at most: each needs an ensemble of its own
 ITERATIONS = (10, 30, 100)
-_MEETINGS = 40  # meta-batches drawn to fill ROWS
-_TASKS = 64  # tasks a meta-batch
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -48,7 +42,7 @@ class PooledTrees:
 
     def outputs(self, episodes: Episodes, setting: Setting) -> list[Tensor]:
         x = episodes.query.x
-        rows, count = _rows(x.flatten(0, 1)), int(setting["iterations"])
+        rows, count = as_rows(x.flatten(0, 1)).numpy(), int(setting["iterations"])
         answers = np.zeros((len(rows), self.outputs_width), dtype=np.float32)
         if self.classes:
             [ensemble] = self.ensembles
@@ -73,7 +67,7 @@ def grow(train: Sampler, outputs: int, *, classes: bool, absolute: bool, seed: i
 
     if not classes and outputs > OUTPUTS:
         return None
-    x, y = _examples(train)
+    x, y = (each.numpy() for each in pooled_rows(train))
     common = {"max_iter": max(ITERATIONS), "early_stopping": False, "random_state": seed}
     if classes:
         if len(np.unique(y)) < 2:
@@ -84,36 +78,6 @@ def grow(train: Sampler, outputs: int, *, classes: bool, absolute: bool, seed: i
         HistGradientBoostingRegressor(loss=loss, **common).fit(x, y[:, output]) for output in range(outputs)
     ]
     return PooledTrees(grown, outputs, False)
-
-
-def _examples(train: Sampler) -> tuple[Floats, npt.NDArray[Any]]:
-    """Up to `ROWS` examples, support and query alike, spread over the training tasks."""
-    xs: list[Floats] = []
-    ys: list[npt.NDArray[Any]] = []
-    for step in range(_MEETINGS):
-        episodes = train.episodes(step, range(_TASKS))
-        for part in (episodes.support, episodes.query):
-            x, y = _present(part)
-            xs.append(x)
-            ys.append(y)
-        if sum(map(len, xs)) >= ROWS:
-            break
-    return np.concatenate(xs)[:ROWS], np.concatenate(ys)[:ROWS]
-
-
-def _present(part: Examples) -> tuple[Floats, npt.NDArray[Any]]:
-    here = part.w.flatten() > 0
-    return _rows(part.x.flatten(0, 1)[here]), part.y.flatten(0, 1)[here].numpy()
-
-
-def _rows(x: Tensor) -> Floats:
-    """Inputs as rows; long windows are averaged down to `WIDTH` numbers."""
-    width = x[0].numel() if len(x) else 0
-    if width <= WIDTH:
-        return x.flatten(1).numpy()
-    channels = x.shape[1] if x.dim() > 2 else 1
-    each = max(1, WIDTH // channels)
-    return torch.nn.functional.adaptive_avg_pool1d(x.reshape(len(x), channels, -1), each).flatten(1).numpy()
 
 
 def _at(stages: Any, count: int) -> npt.NDArray[Any]:

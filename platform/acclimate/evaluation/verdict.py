@@ -36,7 +36,8 @@ from acclimate.finite import finite_or_none
 
 Ship = Literal["start", "joint", "rival", "record-more"]
 # Rivals a start has to be worth more than, the simplest first.
-SIMPLER: tuple[Start, ...] = ("support", "persistence", "seasonal", "joint", "device_only")
+SIMPLER: tuple[Start, ...] = ("support", "persistence", "seasonal", "linear", "joint", "device_only")
+_POOLED: tuple[Start, ...] = ("trees", "linear")  # of all devices' rows: they adapt to none
 # What is said of those that have the joint model's weights.
 _JOINT: dict[Start, str] = {
     "joint": "Ship the joint model",
@@ -51,8 +52,8 @@ class Verdict:
 
     Attributes:
         ship: `start`, the meta-learned one; `joint`, one model for all: the joint model, this start as it
-            is, or pooled trees; `rival`, none of these: a simple rival is enough; `record-more`: nothing is
-            proven yet.
+            is, pooled trees or a pooled linear model; `rival`, none of these: a simple rival is enough;
+            `record-more`: nothing is proven yet.
         sentence: the same with its figures.
         loses_to: the rival that is better by its interval; None where there is none. Such a version is no
             candidate unless somebody says so.
@@ -92,12 +93,25 @@ class Verdict:
 
 def judge(evaluation: Evaluation, shots: int | None = None) -> Verdict:
     """The verdict on an evaluation, at `shots` or the policy's, with what it cannot know of."""
-    verdict = _judged(evaluation, shots)
-    return replace(verdict, sentence=" ".join([verdict.sentence, *caveats(evaluation)]))
-
-
-def _judged(evaluation: Evaluation, shots: int | None) -> Verdict:
     shots = _measured(evaluation, evaluation.policy_shots if shots is None else shots)
+    verdict = _judged(evaluation, shots)
+    said = [verdict.sentence, *_unnamed(evaluation, shots, verdict), *caveats(evaluation)]
+    return replace(verdict, sentence=" ".join(said))
+
+
+def _unnamed(evaluation: Evaluation, shots: int, verdict: Verdict) -> list[str]:
+    """The strongest rival, whatever its kind, where the verdict's sentence compares with another."""
+    gains = list(gains_over_rivals(evaluation, shots))
+    if verdict.against is None or not gains:
+        return []
+    best = _strongest(evaluation, shots, gains).against
+    if best == verdict.against:
+        return []
+    mean = number(evaluation, evaluation.curve(best, shots).judged.mean)
+    return [f"Strongest of the rivals: {label_of(evaluation, best)}, at {mean}."]
+
+
+def _judged(evaluation: Evaluation, shots: int) -> Verdict:
     gains = {each.against: each for each in gains_over_rivals(evaluation, shots)}
     if not gains:
         return _alone(evaluation, shots)
@@ -112,7 +126,10 @@ def _judged(evaluation: Evaluation, shots: int | None) -> Verdict:
     simpler = [*gain_of_adapting(evaluation, shots), *(gains[start] for start in SIMPLER if start in gains)]
     enough = [each for each in simpler if not each.proven() and each.worthless()]
     if enough:
-        return _without(evaluation, shots, _strongest(evaluation, shots, enough), proven=False)
+        plain, best = (_strongest(evaluation, shots, some) for some in (enough, gains.values()))
+        if plain.against == "meta" and best.against in ("joint", *_POOLED) and best.mean < 0:
+            plain = best  # one model for all likewise, and a better one
+        return _without(evaluation, shots, plain, proven=False)
     open_ = [each for each in simpler if not each.proven()]
     if open_:
         undecided = _strongest(evaluation, shots, open_)
@@ -127,7 +144,7 @@ def without_learner(evaluation: Evaluation, rival: Start, name: str) -> Verdict:
         name: of the rival, for people.
     """
     mean = evaluation.curve("meta", evaluation.policy_shots).judged.mean
-    ship: Ship = "joint" if rival in (*_JOINT, "trees") else "rival"
+    ship: Ship = "joint" if rival in (*_JOINT, *_POOLED) else "rival"
     said = (
         f"No learner could be trained; of the rivals {name} does best, and reaches {number(evaluation, mean)}"
     )
@@ -197,7 +214,7 @@ def _without(evaluation: Evaluation, shots: int, rival: Gain, *, proven: bool) -
         head, ship = f"{_JOINT[rival.against]}, for {why}", "joint"
         if evaluation.metric == "average_precision":
             head = f"Let devices learn nothing, for {why}"
-    elif rival.against == "trees":  # of all devices' rows: they adapt to none
+    elif rival.against in _POOLED:
         head, ship = f"One model for all is {'better' if proven else 'enough'}, and needs no network", "joint"
     else:
         head, ship = f"A simple rival is {'better' if proven else 'enough'}", "rival"

@@ -75,7 +75,7 @@ class EvaluationSection(Section):
     rivals: bool = Field(
         default=True,
         description="measure rivals that need no meta-learning: mean and nearest of the support, a solved "
-        "head on the joint model, pooled boosted trees",
+        "head on the joint model, pooled boosted trees, a pooled linear model",
     )
 
     @model_validator(mode="after")

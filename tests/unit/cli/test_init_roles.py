@@ -75,7 +75,9 @@ def test_a_kind_that_no_column_shows_is_asked_for_and_not_replaced_by_another(pu
     with pytest.raises(DataError, match="name the number to predict with --target"):
         declared(pumps, "--kind", "regression")
     bare = pumps.drop(columns="state").assign(on=(pumps.index // 7) % 2)
-    with pytest.raises(DataError, match="no column is named or looks like classes; .* --label, such as 'on'"):
+    with pytest.raises(
+        DataError, match=r"no column is named or looks like classes; .* --label, such as 'on'"
+    ):
         declared(bare, "--kind", "classification")
     assert declared(bare, "--kind", "classification", "--label", "on")["label"] == "on"
     with pytest.raises(DataError, match="--kind regression: no column is named like a target"):

@@ -82,6 +82,7 @@ def test_every_start_is_measured_at_every_step_and_judged_within_the_policy_s_bu
         "nearest",
         "device_only",
         "trees",
+        "linear",
         "support",
     )
     for curve in done.curves:
@@ -182,7 +183,7 @@ def test_a_rival_that_raises_is_named_and_ends_nobody_else(
     done = Evaluation.from_json(json.loads(json.dumps(evaluation().as_json())))
     evaluation.cache_clear()
     assert done.unmeasured == {"trees": "ValueError: bins of nothing"}
-    assert len(done.starts) == 7
+    assert len(done.starts) == 8
     assert "trees" not in done.starts
     told = judge(done).sentence
     assert told.endswith(". Not measured, for it failed: pooled boosted trees (ValueError: bins of nothing).")

@@ -38,6 +38,8 @@ def evaluation(metric: str = "accuracy", devices: int = DEVICES, **means: float)
         ({"meta": 0.7, "joint": 0.6, "nearest": 0.8}, "rival", "nearest"),
         ({"meta": 0.7, "joint": 0.6, "trees": 0.8}, "joint", "trees"),  # one model for all, and no network
         ({"meta": 0.9, "joint": 0.7, "trees": 0.9}, "start", None),
+        ({"meta": 0.7, "joint": 0.6, "linear": 0.8}, "joint", "linear"),
+        ({"meta": 0.9, "joint": 0.7, "linear": 0.9}, "joint", None),  # simpler, and as good
         ({"meta": float("nan"), "joint": 0.7}, "joint", "joint"),
     ],
 )
@@ -69,6 +71,27 @@ def test_a_start_that_need_not_adapt_is_one_model_for_all() -> None:
     verdict = judge(Evaluation("accuracy", True, 5, 1, tasks, 1, (0,), "", (own, joint), (), tasks))
     assert (verdict.ship, verdict.against, verdict.loses_to) == ("joint", "meta", None)
     assert "one model for all" in verdict.sentence
+
+
+@pytest.mark.parametrize("other", ["trees", "linear"])
+@pytest.mark.parametrize("error", [0.8, 1.0])
+def test_one_model_for_all_is_the_best_one_and_the_strongest_rival_is_named(
+    other: Start, error: float
+) -> None:
+    """Better by the mean, and not by an interval: nobody is beaten."""
+    tasks = tuple(map(str, range(DEVICES)))
+    wide = 0.9 + 20 * SPREAD[::-1]
+    own = Curve("meta", 5, (0, 1), (summarize(wide, tasks, False),) * 2, 1, validation=0.9)
+    rows = {other: error + 20 * SPREAD, "nearest": np.full(DEVICES, 1.5)}
+    rivals = (
+        Curve(start, 5, (0,), (summarize(row, tasks, False),), 0, validation=float(row.mean()))
+        for start, row in rows.items()
+    )
+    verdict = judge(Evaluation("mse", False, 5, 1, tasks, 1, (0,), "", (own, *rivals), (), tasks))
+    assert (verdict.ship, verdict.loses_to) == ("joint", None)
+    named = {"trees": "pooled boosted trees reach 0.8;", "linear": "pooled linear model reaches 0.8;"}
+    assert (named[other] in verdict.sentence) == (error == 0.8)
+    assert verdict.sentence.count("pooled") == 1  # in the sentence, or as the strongest rival
 
 
 def test_a_sentence_claims_no_more_than_its_interval_bears() -> None:
