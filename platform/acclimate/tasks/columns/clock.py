@@ -20,6 +20,7 @@ from acclimate.errors import DataError
 from acclimate.tasks.columns.arrays import Where
 from acclimate.tasks.columns.days import Days
 from acclimate.tasks.columns.patterns import is_dotted, is_named, lacks_year, order, reaches, spoken
+from acclimate.tasks.columns.periods import spoken_period
 from acclimate.tasks.columns.words import TIME, words
 from acclimate.tasks.columns.written import DIGITS, ISO, digits_of, fits, forms, of_digits, parsed
 from acclimate.tasks.sources.types import first_failing
@@ -164,7 +165,7 @@ class ClockReader:
         if other.any() and not self._odd:
             first = int(np.argmax(other))
             self._odd = f"{where(first)}: time column {self.column!r} holds {values[first].as_py()}"
-        self._digits |= digits_of(values, numbers[present])
+        self._digits |= digits_of(values, numbers[present], self.column)
         self._see_days(numbers[present])
 
     def _see_days(self, numbers: Seconds) -> None:
@@ -184,7 +185,7 @@ class ClockReader:
     def _see_text(self, values: Any, where: Where) -> None:
         known = self._forms or []
         if self._forms is None and not self._units:
-            every = forms(_longest(values))
+            every = forms(_longest(values), self.column)
             known = [form for form in every if not self.dates or order(form) in ("", self.dates)]
         fitting = _fitting(values, known) or self._with_time_of_day(values)
         if not fitting:
@@ -200,7 +201,7 @@ class ClockReader:
         """The forms of rows with a time of day, where those before are midnights that leave it out."""
         longer = {
             form: shorter
-            for form in _fitting(values, list(forms(_longest(values))))
+            for form in _fitting(values, list(forms(_longest(values), self.column)))
             for shorter in self._forms or []
             if reaches(form, shorter)
         }
@@ -220,7 +221,7 @@ class ClockReader:
             return Clock(self.column, "stamp", dated=True, zoned=zoned)
         if self._forms:
             form, why = (self._forms[0], "") if len(self._readings) < 2 else self._told_apart()
-            written = f"text, read as {form if form in ISO else spoken(form)}{why}"
+            written = f"text, read as {form if form in ISO else spoken_period(form) or spoken(form)}{why}"
             zoned = form == ISO[0] or "zone" in form
             return Clock(
                 self.column, form, dated=True, zoned=zoned, note=f"time column {self.column!r}: {written}"

@@ -153,13 +153,15 @@ def _ending(source: Source, parts: tuple[str, ...]) -> str | None:
 def halves(frame: pd.DataFrame, texts: Sequence[str]) -> str | None:
     """The name of the column that a date and a time of day make, of a sample's texts; None where none do."""
     hours = [name for name in texts if _all(frame[name], _HOUR)]
-    days = [name for name in texts if name not in hours and _is_day(frame[name])]
+    if len(hours) == 2:  # 20.01.26 may be either, and beside 20:01 it is a day
+        hours = [name for name in hours if not is_day(frame[name])]
+    days = [name for name in texts if name not in hours and is_day(frame[name])]
     return days[0] + BETWEEN + hours[0] if len(hours) == 1 and len(days) == 1 else None
 
 
 def day_and_hour(frame: pd.DataFrame, texts: Sequence[str]) -> str | None:
     """The name of the column that a date, an hour and what follows in numbers make; None where none do."""
-    days = [name for name in texts if _is_day(frame[name])]
+    days = [name for name in texts if is_day(frame[name])]
     hours = [name for name in frame.columns if {"hour", "hr"} & words(name) and _lies(frame[name], 0, 24)]
     if len(days) != 1 or len(hours) != 1 or any(_is_moment(frame[name]) for name in {*frame} - {*days}):
         return None
@@ -177,7 +179,7 @@ def calendar_columns(frame: pd.DataFrame, named: Collection[str]) -> str | None:
 
 def days_in(frame: pd.DataFrame) -> str | None:
     """The one column of days, or year, month and day in three as `A + B + C`; None where there is none."""
-    days = [name for name in frame.columns if _is_day(frame[name])]
+    days = [name for name in frame.columns if is_day(frame[name])]
     found = _in_order(frame, _PARTS[:3], ())
     return days[0] if len(days) == 1 else BETWEEN.join(found) if len(found) == 3 and not days else None
 
@@ -212,7 +214,8 @@ def _lies(values: pd.Series, low: int, high: int) -> bool:
     return values.dtype.kind in "iu" and bool(values.between(low, high).all())
 
 
-def _is_day(values: pd.Series) -> bool:
+def is_day(values: pd.Series) -> bool:
+    """Whether a sample's column holds days, as moments or as text."""
     if _is_moment(values):
         return bool((values.dropna() == values.dropna().dt.normalize()).all())
     return _all(values, _DAY)

@@ -34,9 +34,9 @@ _DATE_WORDS, _CLOCK_WORDS = frozenset(_IN_DATES.split()), frozenset(_BEHIND_DATE
 """What is written between the parts of a date, and behind it; any other word may be a thing's name."""
 
 ZONE = r"(?P<zone>[Zz]|(?:UTC|GMT)?[+-][0-9]{1,2}(?::?[0-9]{2})?|[A-Z]{2,5})"
-_YEAR, _SHORT_YEAR = r"(?P<year>[0-9]{4})", r"(?P<year>[0-9]{2})"
+_YEAR, SHORT_YEAR = r"(?P<year>[0-9]{4})", r"(?P<year>[0-9]{2})"
 _MONTH, _DAY = r"(?P<month>[0-9]{1,2})", r"(?P<day>[0-9]{1,2})"
-_NAME = r"(?P<month>\pL{3,10})\.?"
+NAME = r"(?P<month>\pL{3,10})\.?"
 _PACKED = _YEAR + r"(?P<month>[0-9]{2})(?P<day>[0-9]{2})"
 _WEEK = _YEAR + r"-?W(?P<week>[0-9]{2})-?(?P<weekday>[1-7])"
 _OF_YEAR = _YEAR + r"-(?P<yearday>[0-9]{3})"
@@ -64,10 +64,10 @@ _SPOKEN = {
     _WEEK: "year-Wweek-weekday",
     _OF_YEAR: "year-day",
     _YEAR: "year",
-    _SHORT_YEAR: "year of two digits",
+    SHORT_YEAR: "year of two digits",
     _MONTH: "month",
     _DAY: "day",
-    _NAME: "month's name",
+    NAME: "month's name",
     _HALF: " AM or PM",
     _WEEKDAY: "weekday",
     **dict(zip(_STEPS, ("hour", "minute", "second", "fraction"), strict=True)),
@@ -142,12 +142,12 @@ def order(pattern: str) -> str:
 
 def is_short(pattern: str) -> bool:
     """Whether years have two digits."""
-    return _SHORT_YEAR in pattern
+    return SHORT_YEAR in pattern
 
 
 def is_named(pattern: str) -> bool:
     """Whether months are written by name."""
-    return _NAME in pattern
+    return NAME in pattern
 
 
 def is_dotted(pattern: str) -> bool:
@@ -160,7 +160,7 @@ def is_vague(pattern: str) -> bool:
     if "<hour>" in pattern or not pattern.startswith("^"):
         return False
     of_month = "<month>" in pattern and "<day>" not in pattern
-    return of_month or (is_short(pattern) and pattern.startswith(rf"^\s*{_NAME}"))
+    return of_month or (is_short(pattern) and pattern.startswith(rf"^\s*{NAME}"))
 
 
 def reaches(longer: str, shorter: str) -> bool:
@@ -270,21 +270,21 @@ def _orders(tokens: Sequence[tuple[str, str]]) -> Iterator[tuple[str, ...]]:
         year = full[0] if full else len(tokens) - 1
         if kinds[year] == "name" or (len(tokens) == 2 and not full):
             return
-        roles = {kinds.index("name"): _NAME, year: _YEAR if full else _SHORT_YEAR}
+        roles = {kinds.index("name"): NAME, year: _YEAR if full else SHORT_YEAR}
         yield tuple(roles.get(at, _DAY) for at in range(len(tokens)))
         if not full and kinds[1] == "name" and lengths[0] == 2:
-            yield _SHORT_YEAR, _NAME, _DAY
+            yield SHORT_YEAR, NAME, _DAY
     elif len(tokens) == 2:
         if full:
             yield (_YEAR, _MONTH) if full == [0] else (_MONTH, _YEAR)
     elif full == [0]:
         yield _YEAR, _MONTH, _DAY
     elif full == [2] or not full:
-        last = _YEAR if full else _SHORT_YEAR
+        last = _YEAR if full else SHORT_YEAR
         yield _DAY, _MONTH, last
         yield _MONTH, _DAY, last
         if not full and lengths[0] == 2:
-            yield _SHORT_YEAR, _MONTH, _DAY
+            yield SHORT_YEAR, _MONTH, _DAY
 
 
 def _may_end_before(kinds: Sequence[str]) -> int | None:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from acclimate.errors import DataError
 from acclimate.tasks.columns.clock import Clock, guess_clock, may_be_clock
 from acclimate.tasks.columns.patterns import is_vague
+from acclimate.tasks.columns.periods import names_periods
 from acclimate.tasks.columns.words import TIME, WHEN, words
 from acclimate.tasks.sources import Source
 
@@ -21,6 +22,9 @@ SAMPLE_CELLS = 16_000_000
 """At most, whatever the number of columns: 128 MB as float64."""
 EVEN = 0.7
 """Share of the steps that are like the usual one from which on numbers are a clock's."""
+
+_FEWEST_MOMENTS, _GOES_ON = 24, 0.95
+"""Different moments, and share of steps to the next, from which on what may name things is a clock."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +94,11 @@ def _stamps(name: str, values: Any, dates: str | None) -> pd.DatetimeIndex | Non
     clock = guess_clock(name, known, dates)
     if clock is None or not clock.dated:
         return None
-    named = bool(words(name) & set(TIME.split()))
+    named = bool(words(name) & set(TIME.split())) or names_periods(name)
     if not named and (
-        _is_float(values) or clock.form == "digits" or is_vague(clock.form) or not _runs_on(name, known)
+        _is_float(values)
+        or ((clock.form == "digits" or is_vague(clock.form)) and not _goes_on(clock, known))
+        or not _runs_on(name, known)
     ):
         return None  # 20260131 or `Set 2010` may name something, or a number be measured
     return stamps_of(clock, values)
@@ -104,6 +110,15 @@ def stamps_of(clock: Clock, values: Any) -> pd.DatetimeIndex:
     held = pc.is_valid(values).to_numpy(zero_copy_only=False)
     stamps[held] = (np.round(clock.read(values.drop_null(), str) * 1e6)).astype("datetime64[us]")
     return pd.DatetimeIndex(stamps, tz="UTC" if clock.zoned else None)
+
+
+def _goes_on(clock: Clock, values: Any) -> bool:
+    """Whether what may name things, such as `Set 2010`, goes on from row to row as a clock does."""
+    moments = clock.read(values, str)
+    steps = np.diff(moments)
+    usual = np.median(steps[steps > 0]) if (steps > 0).any() else 0.0
+    alike = (steps > 0.5 * usual) & (steps < 1.5 * usual)
+    return len(np.unique(moments)) >= _FEWEST_MOMENTS and bool(alike.mean() > _GOES_ON)
 
 
 def _runs_on(name: str, values: Any) -> bool:

@@ -12,10 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from acclimate.tasks.columns.patterns import is_named, is_short, month, patterns
+from acclimate.tasks.columns.patterns import is_named, is_short, is_vague, month, patterns
+from acclimate.tasks.columns.periods import names_periods, names_weeks, period_patterns
 
 Numbers = npt.NDArray[np.int64]
-DIGITS = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
+DIGITS = {6: "%Y%m", 8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}
 """How whole numbers of so many digits write a moment."""
 ISO = ("ISO 8601 with a zone", "ISO 8601")
 
@@ -27,10 +28,17 @@ _ZONES = {name: 60 * int(hours) for name, _, hours in (one.partition("=") for on
 _DAY_US = 86_400_000_000
 
 
-def forms(example: str) -> Iterator[str]:
-    """Every way to write a moment as text that an example may follow, the safest first."""
+def forms(example: str, column: str) -> Iterator[str]:
+    """Every way to write a moment as text that an example may follow, the safest first.
+
+    Args:
+        column: what it is called; quarters and weeks are moments in columns that are called so.
+    """
     yield from ISO
-    yield from patterns(example)
+    weeks = names_weeks(column)
+    yield from (one for one in patterns(example) if not (weeks and is_vague(one)))
+    if names_periods(column):
+        yield from period_patterns(column, example)
 
 
 def fits(values: Any, form: str) -> bool:
@@ -120,12 +128,15 @@ def _days(groups: _Groups) -> Numbers:
     if "week" in groups:
         january = (first.astype("datetime64[D]") + 3).astype(np.int64)  # the 4th is in the first week
         monday = january - (january + 3) % 7
-        return np.asarray(
-            monday + 7 * groups.number("week", 1, 1, 53) + groups.number("weekday", 1, 1, 7) - 8
-        )
+        monday = monday + 7 * (groups.number("week", 1, 1, 53) - 1)
+        if ((monday + 3).astype("datetime64[D]").astype("datetime64[Y]") != first).any():  # most have 52
+            raise pa.ArrowInvalid("no week of the year")
+        return np.asarray(monday + groups.number("weekday", 1, 1, 7) - 1)
     if "yearday" in groups:
         return _of_the_calendar(first, groups.number("yearday", 1, 1, 366))
-    if is_named(groups.pattern):
+    if "quarter" in groups or "semester" in groups:
+        months = 3 * groups.number("quarter", 1, 1, 4) + 6 * groups.number("semester", 1, 1, 2) - 8
+    elif is_named(groups.pattern):
         months = _inside(_numbers(groups.texts("month", "jan"), lambda one: month(one) or 0), 1, 12)
     else:
         months = groups.number("month", 1, 1, 12)
@@ -169,11 +180,12 @@ def _minutes_ahead(zone: str) -> int:
     return _ZONES[zone.upper()]
 
 
-def digits_of(values: Any, numbers: npt.NDArray[np.float64]) -> set[int]:
+def digits_of(values: Any, numbers: npt.NDArray[np.float64], column: str) -> set[int]:
     """With how many digits whole numbers write moments; 0 where one does not."""
     if not pa.types.is_integer(values.type) or len(numbers) == 0:
         return {0}
-    if numbers.min() < 19_900_101 or numbers.max() > 21_001_231_235_959:
+    months = names_periods(column) and not names_weeks(column)  # elsewhere 200001 may count something
+    if numbers.min() < (100_001 if months else 19_900_101) or numbers.max() > 21_001_231_235_959:
         return {0}
     lengths = set(pc.unique(pc.utf8_length(pc.cast(values.drop_null(), pa.string()))).to_pylist())
     if len(lengths) > 1 or not lengths <= set(DIGITS):
@@ -197,6 +209,7 @@ def of_digits(values: Any) -> Any:
         pc.utf8_slice_codeunits(text, at, min(at + step, length)) for at, step in ((0, 4), (4, 2), (6, 2))
     ]
     hours = [pc.utf8_slice_codeunits(text, at, at + 2) if at < length else "00" for at in (8, 10, 12)]
+    parts[2] = parts[2] if length > 6 else pa.repeat("01", len(text))
     day, hour = pc.binary_join_element_wise(*parts, "-"), pc.binary_join_element_wise(*hours, ":")
     if isinstance(hour, pa.Scalar):
         hour = pa.repeat(hour, len(text))

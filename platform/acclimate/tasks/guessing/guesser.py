@@ -7,6 +7,7 @@ import pandas as pd
 
 from acclimate.errors import DataError
 from acclimate.tasks.columns.channels import useless
+from acclimate.tasks.columns.composed import is_day
 from acclimate.tasks.columns.looks import (
     are_numbered,
     are_of_one_thing,
@@ -20,9 +21,10 @@ from acclimate.tasks.columns.looks import (
     says_direction_or_day,
     varies,
 )
+from acclimate.tasks.columns.periods import names_periods
 from acclimate.tasks.columns.rhythm import LONGEST_WINDOW, runs, seconds
 from acclimate.tasks.columns.spelled import switch
-from acclimate.tasks.columns.words import EVENT, LABEL, NORMAL, PART, PLACE, RECORDING, TARGET
+from acclimate.tasks.columns.words import EVENT, LABEL, NORMAL, PART, PLACE, RECORDING, TARGET, TIME, words
 from acclimate.tasks.guessing.fitting import fitted
 from acclimate.tasks.guessing.guessed import ORDER, Guess
 from acclimate.tasks.guessing.roles import ROLES, Roles
@@ -215,6 +217,8 @@ class Guesser(Roles):
             return False
         if column in PLACES and (are_numbered(values) or are_parts(values) or are_of_one_thing(values)):
             return False
+        if is_day(values) or (column not in PLACES and self._seldom_twice(self.found["task"], column)):
+            return False  # it says when, or which row it is
         time = self.frame[self.found["time"]] if "time" in self.found else None
         dated = time is not None and pd.api.types.is_datetime64_any_dtype(time)
         return not says_direction_or_day(values) and not (dated and follows_the_week(values, time))
@@ -228,7 +232,7 @@ class Guesser(Roles):
                 ones.append(f"{found[1]!r} in {name!r}")
         left_out = useless(self.frame, self.free, self.found, self.file, self.whole)
         channels = [column for column in self.free if column not in left_out]
-        self.left_out = left_out | self.left_out
+        self.left_out = left_out | self.left_out | self._unread_times()
         if not channels:
             taken = (f"{self.found[role]!r} is the {role}" for role in ROLES if role in self.found)
             unused = (f"{name!r} {why}" for name, why in self.left_out.items())
@@ -238,6 +242,20 @@ class Guesser(Roles):
             )
         told = f"; 1 is {', '.join(ones)}" if ones else ""
         self._set("channels", channels, f"every other numeric column{told}")
+
+    def _unread_times(self) -> dict[str, str]:
+        """What to say of text that is called by a time, and is none, where nothing else orders the rows."""
+        told = (
+            "holds text such as {!r}, no time that is read, so rows keep their order: write the first day of "
+        )
+        told += "each as 2026-01-31"
+        unread = (one for one in self.free if "time" not in self.found and is_text(self.frame[one]))
+        named = (one for one in unread if names_periods(one) or words(one) & {*f"{TIME} fiscal".split()})
+        return {
+            one: told.format(self.frame[one].dropna().iloc[0])
+            for one in named
+            if self.frame[one].notna().any()
+        }
 
     def _absent(self) -> None:
         """What instruments write where they measured nothing is missing from here on."""
