@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import secrets
 import signal
@@ -23,7 +24,7 @@ from acclimate.errors import RolloutError
 from acclimate.files import making
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.operator.operators import first_admin
-from acclimate.rollout.application import Service, application, prompt_answers
+from acclimate.rollout.application import Service, application, prompt_answers, taken_requests
 from acclimate.rollout.certificate import ServerCertificate
 from acclimate.rollout.connections import RESERVE, ConnectionGuard, GuardedProtocol, raise_descriptor_limit
 from acclimate.rollout.controller import Controller
@@ -97,7 +98,7 @@ def serve(
             if settings.tls
             else None
         )
-        server = uvicorn.Server(_config(settings, service, guard, certificate))
+        server = _Server(_config(settings, service, guard, certificate))
         with _listening(settings) as sockets:
             tell(Started(settings.url, admin_token, settings.exposed_in_clear))
             with (
@@ -126,6 +127,16 @@ def key_of(settings: ServiceSettings, store: SqlStore) -> ServiceKey:
             "device must enrol again"
         )
     return ServiceKey.load_or_create(file)
+
+
+class _Server(uvicorn.Server):
+    """What is there once it has started stays as long as it, and is never looked through for garbage again:
+    each time that took a tenth of a second, in which nobody was answered."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        gc.collect()
+        gc.freeze()
 
 
 def _run(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
@@ -184,7 +195,7 @@ def _config(
         port=settings.port,
         ssl_context_factory=(lambda config, default: certificate.context) if certificate else None,
         http=partial(  # type: ignore[arg-type] # called, never subclassed
-            GuardedProtocol, guard=guard, prompt=prompt_answers(service)
+            GuardedProtocol, guard=guard, prompt=prompt_answers(service), taking=taken_requests(service)
         ),
         ws="none",
         proxy_headers=False,  # done inside, where polls do not pay for it
