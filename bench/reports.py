@@ -15,7 +15,11 @@ import secrets
 import statistics
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from acclimate.rollout.api.keys import ServiceKey
 from acclimate.rollout.api.tokens import Access, AccessTokens
@@ -66,6 +70,7 @@ def measure(database: PostgresServer, home: Path, rounds: int, seconds: float) -
     plain: list[float] = []
     one_each: list[Load] = []
     eight_each: list[Load] = []
+    groups: dict[int, Counter[float]] = {1: Counter(), 8: Counter()}
     try:
         for _ in range(rounds):
             rate, count = one_commit_each(store, seconds / 2)
@@ -73,13 +78,16 @@ def measure(database: PostgresServer, home: Path, rounds: int, seconds: float) -
             acknowledged += count
             for loads, size in ((one_each, 1), (eight_each, 8)):
                 requests = posts(bearers, size, REPORTS // size)
+                before = commits(served.url)
                 load = closed_loop(served.port, requests, b"200", seconds, pid, connections=64)
+                groups[size] += commits(served.url) - before
                 loads.append(load)
                 assert load.odd == 0, f"{load.odd} requests were not acknowledged"
                 acknowledged += size * load.count
         print(f"one commit a report, no HTTP {statistics.median(plain):8.0f} reports/s")
-        print_rounds("requests of 1 report", one_each)
-        print_rounds("requests of 8 reports", eight_each)
+        for size, loads in ((1, one_each), (8, eight_each)):
+            print_rounds(f"requests of {size} report" + "s" * (size > 1), loads)
+            print_groups(groups[size], size * sum(load.count for load in loads))
         middle = statistics.median(load.rate for load in eight_each) * 8
         print(f"reports/s in requests of 8: {middle:.0f}")
         counted = sum(row.reports for row in store.counts("bench"))
@@ -87,6 +95,25 @@ def measure(database: PostgresServer, home: Path, rounds: int, seconds: float) -
     finally:
         served.stop()
         store.close()
+
+
+def commits(url: str) -> Counter[float]:
+    """Group commits of the service so far, by the bucket of their size: up to so many reports."""
+    text = httpx.get(f"{url}/metrics").raise_for_status().text
+    found = {
+        float(sample.labels["le"]): int(sample.value)
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "acclimate_report_commit_reports_bucket"
+    }
+    below = [0, *found.values()]
+    return Counter({size: count - less for (size, count), less in zip(found.items(), below, strict=False)})
+
+
+def print_groups(groups: Counter[float], reports: int) -> None:
+    """How many commits there were, and of what sizes."""
+    sizes = ", ".join(f"up to {size:g}: {count}" for size, count in sorted(groups.items()) if count)
+    print(f"  {groups.total()} commits of {reports / max(groups.total(), 1):.1f} reports ({sizes})")
 
 
 def one_commit_each(store: Store, seconds: float) -> tuple[float, int]:

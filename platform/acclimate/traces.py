@@ -64,6 +64,11 @@ def stop() -> None:
     _provider = None
 
 
+def tracing() -> bool:
+    """Whether this process is traced."""
+    return _provider is not None
+
+
 @contextmanager
 def span(name: str, **attributes: str | float) -> Iterator[None]:
     """What happens inside is one span; an exception marks it failed."""

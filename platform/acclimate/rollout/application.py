@@ -43,7 +43,7 @@ from acclimate.rollout.api.rounds import RoundDesk
 from acclimate.rollout.api.state import Gatekeeper, StateEndpoint
 from acclimate.rollout.api.taken import TakenLog
 from acclimate.rollout.api.tokens import AccessTokens
-from acclimate.rollout.connections import Prompt
+from acclimate.rollout.connections import Prompt, Take
 from acclimate.rollout.console.app import console
 from acclimate.rollout.faults import Faults
 from acclimate.rollout.file_store import FileStore
@@ -51,7 +51,7 @@ from acclimate.rollout.releases import AliasOf, Releases
 from acclimate.rollout.retraining import Retrainer
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import Store
-from acclimate.traces import trace_requests
+from acclimate.traces import trace_requests, tracing
 from acclimate_device.protocol import REPORT_PATH, STATE_PATH, PublicKey
 
 READY_AGE_S = 60.0
@@ -187,8 +187,19 @@ def application(service: Service) -> ASGIApp:
 
 def prompt_answers(service: Service) -> dict[bytes, Prompt]:
     """What of `application` the server may answer by itself, by path, below a proxy's prefix as well."""
-    paths = {STATE_PATH, f"{service.settings.prefix}{STATE_PATH}"}
-    return {path.encode(): service.state.answer for path in paths}
+    return dict.fromkeys(_paths(service, STATE_PATH), service.state.answer)
+
+
+def taken_requests(service: Service) -> dict[bytes, Take]:
+    """What of `application` the server may hand over by itself, likewise; none while requests are traced."""
+    if tracing():
+        return {}
+    observed = RequestLog(service.report_endpoint, service.metrics, service.settings.https)
+    return dict.fromkeys(_paths(service, REPORT_PATH), observed.around(service.report_endpoint.take))
+
+
+def _paths(service: Service, path: str) -> list[bytes]:
+    return [path.encode(), f"{service.settings.prefix}{path}".encode()]
 
 
 class Prefixed:

@@ -5,7 +5,8 @@ too. So the process takes as many as the system grants, keeps a reserve, gives e
 closes a connection that does not get its request across in time.
 
 What is answered from memory needs no task of its own: it is answered where its head ends, which costs less
-than the server's way of asking an application.
+than the server's way of asking an application. What needs a whole body first, and then waits for a group
+commit, needs none either: it is taken where its body ends, and answered when its answer is there.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 
 import httptools
 from starlette.types import Scope
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from acclimate.rollout.api.limits import network_of
@@ -40,6 +42,10 @@ _TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\
 log = logging.getLogger(__name__)
 Prompt = Callable[[Scope], tuple[int, list[tuple[bytes, bytes]], bytes]]
 """Status, headers and body of an answer to GET that waits for nothing; its length is among the headers."""
+Reply = Callable[[int, list[tuple[bytes, bytes]], bytes], None]
+"""Status, headers and body of the one answer to a request that was taken; on the event loop."""
+Take = Callable[[Scope, bytes, Reply], None]
+"""Takes a POST with its whole body, and replies at once or later. It never raises."""
 
 
 class _Answered:
@@ -50,6 +56,18 @@ class _Answered:
 
 
 _ANSWERED: Any = _Answered()
+
+
+class _Taken:
+    """In the place of the server's record of a request whose body is taken whole."""
+
+    __slots__ = ("body", "disconnected", "keep_alive", "more_body", "response_complete", "take")
+    message_event = asyncio.Event()  # which nobody waits for
+
+    def __init__(self, take: Take) -> None:
+        self.take, self.body = take, bytearray()
+        self.more_body = self.keep_alive = True
+        self.disconnected = self.response_complete = False
 
 
 def raise_descriptor_limit() -> int:
@@ -110,6 +128,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     Args:
         prompt: answers from memory by path, which the application would give to others as well.
+        taking: what takes whole requests by path, as the application would; longer ones are left to that.
     """
 
     def __init__(
@@ -117,10 +136,11 @@ class GuardedProtocol(HttpToolsProtocol):
         *given: Any,
         guard: ConnectionGuard,
         prompt: Mapping[bytes, Prompt] = MappingProxyType({}),
+        taking: Mapping[bytes, Take] = MappingProxyType({}),
         **options: Any,
     ) -> None:
         super().__init__(*given, **options)
-        self._guard, self._prompt = guard, prompt
+        self._guard, self._prompt, self._taking = guard, prompt, taking
         self._address: str | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._in_body = False
@@ -162,8 +182,17 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._moved = True
-        if not self.parser.should_upgrade() and not self._answer_promptly():
-            super().on_headers_complete()
+        if self.parser.should_upgrade():
+            return
+        usual = self._answered and not self.flow.write_paused and self.parser.should_keep_alive()
+        if usual and self.parser.get_http_version() == "1.1":  # who keeps one of 1.0 must be told so
+            if self._answer_promptly():
+                return
+            take = self._taking.get(self.url)
+            if take is not None and self._is_short_post():
+                self.cycle: Any = _Taken(take)
+                return
+        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         self._moved = True
@@ -173,6 +202,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._moved = True
         if not self.parser.should_upgrade():
             super().on_message_complete()
+            if type(self.cycle) is _Taken and not self.cycle.more_body:
+                self._begin(self.cycle)
 
     def _unsupported_upgrade_warning(self) -> None:
         """Pass over the offer of another protocol, as Java's HTTP client makes with every request.
@@ -195,22 +226,47 @@ class GuardedProtocol(HttpToolsProtocol):
     def _answer_promptly(self) -> bool:
         """Answer here and now, if that is all there is to do on this connection."""
         answer = self._prompt.get(self.url)
-        if answer is None or not self._answered or self.flow.write_paused:
-            return False
-        if self.parser.get_method() != b"GET" or not self.parser.should_keep_alive():
-            return False
-        if self.parser.get_http_version() != "1.1":  # who keeps a connection of 1.0 must be told so
+        if answer is None or self.parser.get_method() != b"GET":
             return False
         scope = {**self.scope, "method": "GET", "path": self.url.decode("ascii")}
         try:
             status, headers, body = answer(scope)
         except Exception:  # the server asks the application, and tells of what that raises
             return False
-        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
-        self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
+        self._write(status, headers, body)
         self.cycle = _ANSWERED
         self.on_response_complete()
         return True
+
+    def _is_short_post(self) -> bool:
+        """Whether its body is of a length that is told, not too long, and not held back."""
+        if self.parser.get_method() != b"POST" or self.expect_100_continue:
+            return False
+        told = dict(self.headers).get(b"content-length", b"")
+        return told.isdigit() and len(told) < 18 and int(told) <= HIGH_WATER_LIMIT
+
+    def _begin(self, taken: _Taken) -> None:
+        """Hand over what was taken; its place among the connection's requests is kept until its answer."""
+
+        def reply(status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+            if self.transport.is_closing():
+                return
+            if not taken.keep_alive:  # the server ends
+                headers = [*headers, (b"connection", b"close")]
+            self._write(status, headers, body)
+            taken.response_complete = True
+            if not taken.keep_alive:
+                self.transport.close()
+            self.on_response_complete()
+
+        scope: Scope = {**self.scope, "method": "POST", "path": self.url.decode("ascii")}
+        body = bytes(taken.body)
+        taken.body.clear()
+        taken.take(scope, body, reply)
+
+    def _write(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        lines = [b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)]
+        self.transport.write(b"".join((STATUS_LINE[status], *lines, b"\r\n", body)))
 
     @property
     def _answered(self) -> bool:

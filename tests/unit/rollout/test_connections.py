@@ -278,3 +278,106 @@ async def test_a_connection_that_rests_keeps_nothing_of_what_it_sent():
         await asyncio.wait_for(reader.readuntil(b"ok"), 20)
         assert [one._received for one in made] == [b""]
         writer.close()
+
+
+POST = b"POST /take HTTP/1.1\r\nHost: x\r\n%b\r\n"
+LONG = b"x" * 70_000
+
+
+class Desk:
+    """Takes whole requests, and replies to all once as many have come as make a group."""
+
+    def __init__(self, group: int) -> None:
+        self.group, self.bodies, self._waiting = group, list[bytes](), list[Any]()
+
+    def take(self, scope, body, reply):
+        assert (scope["method"], scope["path"]) == ("POST", "/take")
+        self.bodies.append(body)
+        self._waiting.append(reply)
+        if len(self._waiting) == self.group:
+            for each in self._waiting:
+                asyncio.get_running_loop().call_soon(
+                    each, 200, [(b"content-length", b"2"), (b"x-way", b"taken")], b"ok"
+                )
+            self._waiting.clear()
+
+
+@pytest.mark.parametrize(
+    ("chunks", "ways"),
+    [
+        ([POST % BODY + b"abc"], "t"),
+        ([POST % BODY + b"abc"] * 2, "tt"),
+        ([(POST % BODY + b"abc") * 3], "tss"),  # behind one that waits others wait, as the server does it
+        ([POST[:9], POST[9:] % BODY, b"a", b"bc" + POST % BODY + b"abc"], "ts"),
+        ([POST % BODY + b"abc" + WHOLE, POST % BODY + b"abc"], "tst"),
+        ([WHOLE + POST % BODY + b"abc"], "ss"),
+        ([POST % b"Content-Length: 0\r\n"], "t"),
+        ([POST % CHUNKED + b"3\r\nabc\r\n0\r\n\r\n", POST % BODY + b"abc"], "st"),
+        ([POST % b"Content-Length: 70000\r\n", LONG, POST % BODY + b"abc"], "st"),
+        ([(POST % BODY).replace(b"1.1", b"1.0") + b"abc"], "s"),
+        ([POST % (BODY + b"Connection: close\r\n") + b"abc"], "s"),
+        ([POST.replace(b"POST", b"PUT") % BODY + b"abc"], "s"),
+        ([POST.replace(b"/take", b"/take?a=1") % BODY + b"abc"], "s"),
+        ([POST % (OFFER + BODY) + b"abc", POST % BODY + b"abc"], "tt"),
+    ],
+)
+async def test_what_is_taken_whole_keeps_its_place_among_the_rest(chunks: list[bytes], ways: str):
+    guard, desk = ConnectionGuard(10), Desk(group=1)
+    async with serving(guard, taking={b"/take": desk.take}) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for chunk in chunks:
+            writer.write(chunk)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        found = ""
+        for _ in ways:
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
+            assert (head.startswith(b"HTTP/1.1 200 OK\r\n"), head.count(b"date: ")) == (True, 1)
+            found += "t" if b"x-way: taken" in head else "s"
+            assert await reader.readexactly(2) == b"ok"
+        assert found == ways
+        length = 0 if b"Length: 0" in chunks[0] else 3
+        assert desk.bodies == [b"abc"[:length]] * ways.count("t")
+        writer.close()
+    assert guard.timed_out == 0
+
+
+async def test_requests_that_wait_for_one_commit_are_answered_by_it_and_who_left_is_no_matter():
+    desk = Desk(group=3)
+    async with serving(ConnectionGuard(10), taking={b"/take": desk.take}) as port:
+        made = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        made[1][1].write(POST % BODY + b"abc")
+        await asyncio.sleep(0.05)
+        made[1][1].transport.abort()
+        for place in (0, 2):
+            made[place][1].write(POST % BODY + b"abc")
+        for place in (0, 2):
+            assert (await asyncio.wait_for(made[place][0].readuntil(b"ok"), 20)).startswith(b"HTTP/1.1 200")
+            made[place][1].close()
+
+
+async def test_a_server_that_ends_answers_what_it_took_and_says_that_it_ends():
+    desk = Desk(group=2)
+    async with serving(ConnectionGuard(10), taking={b"/take": desk.take}) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(POST % BODY + b"abc")
+        await asyncio.sleep(0.05)
+        asyncio.get_running_loop().call_later(0.3, desk.take, *LAST)
+    head = await asyncio.wait_for(reader.read(), 20)
+    assert (head.startswith(b"HTTP/1.1 200"), b"connection: close" in head) == (True, True)
+    writer.close()
+
+
+LAST = ({"method": "POST", "path": "/take"}, b"", lambda *answer: None)
+
+
+@pytest.mark.parametrize("rest", [b"", b"ab"])
+async def test_a_body_that_is_taken_whole_must_come_in_time(rest: bytes, monkeypatch):
+    monkeypatch.setattr(connections, "BODY_S", 0.2)
+    guard, desk = ConnectionGuard(10), Desk(group=1)
+    async with serving(guard, taking={b"/take": desk.take}) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(POST % BODY + rest)
+        assert await asyncio.wait_for(reader.read(), 60) == b""
+        writer.close()
+    assert (guard.open, guard.timed_out, desk.bodies) == (0, 1, [])

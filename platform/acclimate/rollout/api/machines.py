@@ -33,11 +33,14 @@ class MachineDesk:
         if start is not None:
             await self._judge(fleet, device, start, now, late=False)
 
-    async def reports(self, fleet: str, device: str, start: Start | None, now: float) -> None:
-        """Reports came."""
+    def believes(self, fleet: str, device: str, start: Start) -> bool:
+        """Whether reports of this start count without another look."""
         believed, until = self._believed.get((fleet, device), (None, 0.0))
-        if start is not None and (start != believed or time.monotonic() > until):
-            await self._judge(fleet, device, start, now, late=True)
+        return start == believed and time.monotonic() <= until
+
+    async def reports(self, fleet: str, device: str, start: Start, now: float) -> None:
+        """Reports came of a start that is not believed yet."""
+        await self._judge(fleet, device, start, now, late=True)
 
     async def _judge(self, fleet: str, device: str, start: Start, now: float, late: bool) -> None:
         found = await in_thread(self._store.start, fleet, device, start, now, late)

@@ -22,6 +22,7 @@ from acclimate.rollout.faults import Faults
 from acclimate.rollout.store import Counts, Store
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BUCKETS_REPORTS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000)
 _RELEASE = ("fleet", "model", "version")
 _ARM = (*_RELEASE, "arm")
 _COUNTERS = {
@@ -60,6 +61,12 @@ class ServiceMetrics:
             "acclimate_report_commit_seconds",
             "duration of a group commit",
             buckets=_BUCKETS_S,
+            registry=registry,
+        )
+        self.commit_reports = Histogram(
+            "acclimate_report_commit_reports",
+            "reports in a group commit",
+            buckets=_BUCKETS_REPORTS,
             registry=registry,
         )
         self.waiting_reports = Gauge(

@@ -13,7 +13,7 @@ import logging
 import re
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,10 +39,15 @@ _HEAD, _TAIL = b'{"reports":[', b'],"schema":1'
 log = logging.getLogger(__name__)
 
 
+Settled = Callable[[Receipt | ProblemError], None]
+"""Is told once what became of a delivery; on the event loop."""
+
+
 @dataclass(slots=True)
 class _Pending:
     records: Sequence[ReportRecord]
-    done: asyncio.Future[None]
+    receipt: Receipt
+    settled: Settled
 
 
 class ReportDesk:
@@ -64,16 +69,19 @@ class ReportDesk:
         self._arrived = asyncio.Event()
         metrics.waiting_reports.set_function(lambda: self._waiting)
 
-    async def take(self, fleet: str, device: str, delivery: Delivery, now: float) -> Receipt:
-        """Store a batch; returns once it is durable.
-
-        Raises:
-            ProblemError: 503, when too many reports wait or the database refuses; nothing was acknowledged.
-        """
+    def take(self, fleet: str, device: str, delivery: Delivery, now: float, settled: Settled) -> None:
+        """Store a batch, and say `settled` once it is durable: a receipt; or 503, where too many reports wait
+        or the database refuses, and nothing was acknowledged."""
         rows = [record(fleet, device, now, one, text) for one, text in delivery.reports]
-        if rows:
-            await self._commit(rows)
-        return Receipt(tuple(row.id for row in rows), delivery.refused)
+        receipt = Receipt(tuple([row.id for row in rows]), delivery.refused)
+        if not rows:
+            settled(receipt)
+        elif self._waiting + len(rows) > self._max_waiting:
+            settled(_unavailable("too many reports wait to be stored"))
+        else:
+            self._queue.append(_Pending(rows, receipt, settled))
+            self._waiting += len(rows)
+            self._arrived.set()
 
     async def run(self) -> None:
         """Commit what waits, for ever; what still waits when cancelled is not acknowledged."""
@@ -82,15 +90,6 @@ class ReportDesk:
             self._arrived.clear()
             while self._queue:
                 await self._commit_group(self._next_group())
-
-    async def _commit(self, rows: Sequence[ReportRecord]) -> None:
-        if self._waiting + len(rows) > self._max_waiting:
-            raise _unavailable("too many reports wait to be stored")
-        pending = _Pending(rows, asyncio.get_running_loop().create_future())
-        self._queue.append(pending)
-        self._waiting += len(rows)
-        self._arrived.set()
-        await pending.done
 
     def _next_group(self) -> list[_Pending]:
         size = count = 0
@@ -114,13 +113,10 @@ class ReportDesk:
         finally:
             self._waiting -= len(rows)
             self._metrics.commit_seconds.observe(time.monotonic() - started)
+            self._metrics.commit_reports.observe(len(rows))
+        tell = asyncio.get_running_loop().call_soon  # what fails for one request is no matter of the others
         for pending in group:
-            if pending.done.done():
-                continue  # its client went away
-            if problem is None:
-                pending.done.set_result(None)
-            else:
-                pending.done.set_exception(problem)
+            tell(pending.settled, problem or pending.receipt)
 
 
 @dataclass(frozen=True, slots=True)

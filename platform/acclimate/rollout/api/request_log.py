@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from acclimate.logs import bound
 from acclimate.rollout.api.metrics import ServiceMetrics
+from acclimate.rollout.connections import Reply, Take
 
 log = logging.getLogger(__name__)
 _GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -58,6 +59,22 @@ class RequestLog:
                 await self._app(scope, receive, observed)
             finally:
                 self._note(scope, status, time.perf_counter() - started)
+
+    def around(self, take: Take) -> Take:
+        """The same around what takes requests from the server itself."""
+
+        def observed(scope: Scope, body: bytes, reply: Reply) -> None:
+            identity, started = _identity(scope), time.perf_counter()
+
+            def told(status: int, headers: list[tuple[bytes, bytes]], answer: bytes) -> None:
+                with bound(request=identity):
+                    self._note(scope, status, time.perf_counter() - started)
+                reply(status, [*headers, *self._headers, (b"x-request-id", identity.encode())], answer)
+
+            with bound(request=identity):
+                take(scope, body, told)
+
+        return observed
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         path = scope["path"]

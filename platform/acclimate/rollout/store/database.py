@@ -61,7 +61,6 @@ READ_ONLY = ("25006", "57P01")
 OURS = frozenset({"fleets", "devices", "reports", "leases"})
 """Tables that the service's databases have had from the first."""
 _LENT = "session lent for a transaction"
-REPORT_ORDER_LOCK = 0x41_43_43_4C  # any number of our own: "ACCL"
 
 
 class Database:
@@ -134,7 +133,12 @@ class Database:
         return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
     def insert_new(
-        self, connection: Connection, table: Table, names: Sequence[str], values: Sequence[Sequence[Any]]
+        self,
+        connection: Connection,
+        table: Table,
+        names: Sequence[str],
+        values: Sequence[Sequence[Any]],
+        lock: int | None = None,
     ) -> int:
         """Insert the rows that break no unique constraint; how many did not.
 
@@ -143,18 +147,24 @@ class Database:
         Args:
             names: of the columns.
             values: of each row, in the order of `names`.
+            lock: as for `one_after_another`.
         """
         names = tuple(names)
         if self.is_sqlite:
             return connection.exec_driver_sql(_insert_rows(table, names), list(map(tuple, values))).rowcount
         columns = dict(zip(names, map(list, zip(*values, strict=True)), strict=True))
-        statement = _insert_arrays(connection.dialect, table, names)
+        statement = _insert_arrays(connection.dialect, table, names, lock)
         return connection.exec_driver_sql(statement, columns).rowcount
 
-    def order_reports(self, connection: Connection) -> None:
-        """Make commits of reports one after another until this one ends, so that sequence numbers become
-        visible in their order."""
-        self.one_after_another(connection, REPORT_ORDER_LOCK)
+    @contextmanager
+    def write_once(self) -> Iterator[Connection]:
+        """`write` for one statement: to PostgreSQL that is a transaction by itself, so its server is asked
+        once instead of three times. After each answer a thread waits for the interpreter's lock."""
+        with self.engine.connect() as connection:
+            if not (self.is_sqlite or connection.info.get(_LENT)):  # there each transaction has its limits
+                connection.execution_options(isolation_level="AUTOCOMMIT")
+            with connection.begin():
+                yield connection
 
     def one_after_another(self, connection: Connection, lock: int) -> None:
         """Wait for other transactions under `lock` to end. SQLite has one writer anyway."""
@@ -175,6 +185,8 @@ def _know_session(connection: Any, record: ConnectionPoolEntry) -> None:
             connection.prepare_threshold = None
         else:
             cursor.execute(_limits("false"))
+            # Of a statement alone; whatever the database or the role has for its usual.
+            cursor.execute("SET default_transaction_isolation TO 'read committed'")
     connection.commit()
 
 
@@ -217,11 +229,14 @@ def _insert_rows(table: Table, names: tuple[str, ...]) -> str:
 
 
 @functools.cache
-def _insert_arrays(dialect: Dialect, table: Table, names: tuple[str, ...]) -> str:
+def _insert_arrays(dialect: Dialect, table: Table, names: tuple[str, ...], lock: int | None) -> str:
+    """Under a lock no row is made before the lock is held, and with it no number of a sequence taken."""
     columns = [table.c[name] for name in names]
     arrays = ", ".join(f"CAST({_place(one)} AS {one.type.compile(dialect)}[])" for one in columns)
+    turn = "" if lock is None else f"WITH turn AS MATERIALIZED (SELECT pg_advisory_xact_lock({lock})) "
     return (
-        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays}) ON CONFLICT DO NOTHING"
+        f"{turn}INSERT INTO {table.name} ({', '.join(names)}) SELECT given.* FROM "
+        f"{'turn, ' if turn else ''}unnest({arrays}) AS given ON CONFLICT DO NOTHING"
     )
 
 

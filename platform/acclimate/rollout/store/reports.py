@@ -52,6 +52,8 @@ WITHOUT_PAYLOAD = [REPORTS.c[name] for name in rows.names(ReportRecord, "payload
 STORED = rows.names(ReportRecord, "sequence")
 _VALUES = attrgetter(*STORED)
 HOUR_S = 3600
+ORDER_LOCK = 0x41_43_43_4C  # any number of our own: "ACCL"
+"""Held until a commit of reports ends, so that sequence numbers become visible in their order."""
 OTHER = Release("other", 1, "0" * 64)
 """Stands for every release that a fleet was never given: factory initializations, and invented ones."""
 
@@ -65,9 +67,8 @@ class ReportTables:
         if not reports:
             return 0
         values = list(map(_VALUES, reports))
-        with self._database.write() as connection:
-            self._database.order_reports(connection)
-            return self._database.insert_new(connection, REPORTS, STORED, values)
+        with self._database.write_once() as connection:
+            return self._database.insert_new(connection, REPORTS, STORED, values, ORDER_LOCK)
 
     def reports_after(self, fleet: str, sequence: int, limit: int = 10_000) -> list[ReportRecord]:
         query = select(*WITHOUT_PAYLOAD).where(REPORTS.c.fleet == fleet, REPORTS.c.sequence > sequence)
@@ -113,7 +114,7 @@ class ReportTables:
     def prune(self, before: float, token: int, limit: int = 5_000) -> int:
         with self._database.write() as connection:
             guard(connection, token)
-            self._database.order_reports(connection)
+            self._database.one_after_another(connection, ORDER_LOCK)
             chosen = REPORTS.c.sequence.in_(_prunable(connection, before, limit))
             summed = _known(connection, connection.execute(_summed().where(chosen)).mappings().all())
             if summed:

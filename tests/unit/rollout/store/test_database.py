@@ -27,11 +27,12 @@ from acclimate.rollout.server import prepare
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import database, open_store, rows
 from acclimate.rollout.store.database import Database, unhurried
+from acclimate.rollout.store.reports import ORDER_LOCK
 from acclimate.rollout.store.sql import migrate
 from acclimate.rollout.store.tables import metadata
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PostgresServer
-from tests.support.rollout_samples import NOW, a_device, a_fleet_with
+from tests.support.rollout_samples import NOW, a_device, a_fleet_with, a_report
 
 
 def test_migrations_lead_to_the_tables_and_again_change_nothing(url: str):
@@ -256,7 +257,7 @@ def test_a_replica_that_stands_still_in_a_transaction_keeps_no_other_waiting_for
         thread.start()
         locked.wait()
         with other._database.write() as connection:
-            other._database.order_reports(connection)
+            other._database.one_after_another(connection, ORDER_LOCK)
         go_on.set()
         thread.join()
         assert len(failed) == 1
@@ -304,10 +305,10 @@ def stand_still(
     """Lock what all write, then do nothing until `go_on`, as a replica whose machine is paused."""
     try:
         with stopped.write() as connection:
-            stopped.order_reports(connection)
+            stopped.one_after_another(connection, ORDER_LOCK)
             locked.set()
             go_on.wait(30)
-            stopped.order_reports(connection)
+            stopped.one_after_another(connection, ORDER_LOCK)
     except DBAPIError as error:
         failed.append(error)
 
@@ -360,7 +361,7 @@ def test_what_is_usual_at_a_database_changes_nothing_of_ours(postgres: PostgresS
         try:
             for turn in range(12):
                 store.set_attributes("home", device, {"site": "Łódź 𝄞"}, NOW + turn, "ada")
-                store.ping(NOW + turn)
+                store.add_reports([a_report(device, turn)])
         except Exception as error:
             failed.append(error)
 
@@ -371,6 +372,7 @@ def test_what_is_usual_at_a_database_changes_nothing_of_ours(postgres: PostgresS
         thread.join()
     time.sleep(0.5)  # longer than a session may rest
     assert store.device("home", "device-00000").attributes == {"site": "Łódź 𝄞"}
+    assert store.counts("home")[0].reports == 8 * 12
     store.close()
     assert not failed
 

@@ -16,6 +16,7 @@ from acclimate.rollout.store import (
     Store,
     Taken,
 )
+from acclimate.rollout.store.reports import ORDER_LOCK, REPORTS, STORED
 from acclimate_device.protocol import Release
 from tests.support.rollout_samples import (
     EVIDENCE,
@@ -204,6 +205,18 @@ class TestReports:
         assert store.reports_after("home", found[3].sequence) == found[4:]
         assert store.last_sequence("home") == found[-1].sequence
         assert [one.payload for one in found] == [""] * 6
+
+    def test_reports_take_their_numbers_in_the_order_of_their_commits(self, store: Store, twin: Store):
+        a_fleet_with(store)
+        other = threading.Thread(target=twin.add_reports, args=([a_report("device-1", 2)],))
+        with store._database.write() as connection:
+            store._database.one_after_another(connection, ORDER_LOCK)
+            other.start()
+            other.join(0.3)
+            values = [[getattr(a_report("device-1", 1), name) for name in STORED]]
+            store._database.insert_new(connection, REPORTS, STORED, values)
+        other.join()
+        assert [int(one.id, 16) for one in store.reports_after("home", 0)] == [1, 2]
 
     def test_the_latest_report_of_each_device(self, store: Store):
         a_fleet_with(store)
