@@ -10,7 +10,6 @@ import fcntl
 import os
 import weakref
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 from acclimate_device.errors import OwnerError
@@ -63,9 +62,7 @@ class Claim:
     def __enter__(self) -> Claim:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
     def release(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from acclimate.cli.output import next_step, out, repeated, word
+from acclimate.cli.output import next_step, repeated, say, word
 
 if TYPE_CHECKING:
     from acclimate.evaluation import Verdict
@@ -86,23 +86,19 @@ def advice_on(
     return Advice(None, _NO_BUNDLE[verdict.against])
 
 
-def say(advice: Advice | None) -> None:
+def say_advice(advice: Advice | None) -> None:
     """Print it, for a person."""
     if advice is None:
         return
     if advice.command is None:
-        _say(advice.why)
+        say(advice.why)
     else:
         next_step(advice.command, advice.why)
 
 
 def say_without_bundle(rival: Start) -> None:
     """What to do about a rival that is better and has no bundle."""
-    _say(_NO_BUNDLE[rival])
-
-
-def _say(line: str) -> None:
-    out.print(line, markup=False, highlight=False, soft_wrap=True)
+    say(_NO_BUNDLE[rival])
 
 
 def _set(changes: Sequence[str]) -> str:

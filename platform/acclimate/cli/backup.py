@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from acclimate.cli.options import LocalPath, json_option
-from acclimate.cli.output import err, next_step, out, print_json, word
+from acclimate.cli.output import next_step, note, print_json, say, word
 from acclimate.rollout import backup as backups
 from acclimate.rollout.backup_series import back_up_into
 from acclimate.rollout.settings import ServiceSettings
@@ -39,14 +39,14 @@ def backup(
         series = back_up_into(settings, folder.absolute(), time.time(), keep, _progress)
         written, folder = series.backup, series.folder
         if not as_json and series.deleted:
-            _say(f"deleted: {', '.join(series.deleted)}")
+            say(f"deleted: {', '.join(series.deleted)}")
     if as_json:
         print_json(asdict(written))
         return
-    _say(f"{folder}: {_size(written)}, each file with its hash")
+    say(f"{folder}: {_size(written)}, each file with its hash")
     for part, place in written.left_out.items():
         warning = f"not in it: {part}, which lies at {place}: save that by itself"
-        err.print(warning, style="yellow", markup=False, soft_wrap=True)
+        note(warning, "yellow")
     next_step(f"acclimate restore {word(folder)} --home /tmp/restored --dry-run", "compare every byte")
 
 
@@ -67,7 +67,7 @@ def restore(folder: Path, home: Path | None, database_url: str | None, dry_run: 
         print_json(asdict(found))
         return
     state = "is whole" if dry_run else f"is restored to {settings.home}"
-    _say(f"{folder} {state}: {_size(found)}")
+    say(f"{folder} {state}: {_size(found)}")
     if not dry_run:
         next_step(
             f"acclimate serve --home {word(settings.home)}", "start the service, then `acclimate fleet list`"
@@ -78,9 +78,5 @@ def _size(one: backups.Backup) -> str:
     return f"{sum(one.rows.values()):,} rows in {len(one.rows)} tables, {len(one.files):,} files"
 
 
-def _say(text: str) -> None:
-    out.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
 def _progress(step: str) -> None:
-    err.print(f"  {step} …", style="dim", highlight=False)
+    note(f"  {step} …", "dim")

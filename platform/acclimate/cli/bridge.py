@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from acclimate.cli.options import LocalPath
-from acclimate.cli.output import err, out
+from acclimate.cli.output import note, say
 from acclimate.errors import RolloutError
 from acclimate.rollout.bridge import Bridge
 from acclimate_device.agent.config import url_of
@@ -54,14 +54,14 @@ def bridge(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    out.print(f"bridge {name}: {broker} <-> {service}; Ctrl-C ends it", highlight=False)
+    say(f"bridge {name}: {broker} <-> {service}; Ctrl-C ends it")
     try:
         made.run(stop)
     except OSError as error:
         raise RolloutError(
             f"broker {broker}: {error}: is it running, and is --ca-file its authority?"
         ) from None
-    err.print(f"{made.forwarded} requests forwarded")
+    note(f"{made.forwarded} requests forwarded")
 
 
 def _tls(ca_file: Path | None, certificate: Path | None) -> ssl.SSLContext:

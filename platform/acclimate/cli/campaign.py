@@ -9,7 +9,7 @@ import click
 
 from acclimate.cli.campaign_service import SERVICE_COMMANDS
 from acclimate.cli.options import json_option, tracking_option
-from acclimate.cli.output import next_step, out, print_fields, print_json, print_table
+from acclimate.cli.output import next_step, print_fields, print_json, print_table, say
 from acclimate.cli.train import change_option
 from acclimate.errors import RecipeError
 
@@ -120,7 +120,7 @@ def _show(recipe: Recipe, told: Rehearsal) -> None:
         print_table(
             "With user-level differential privacy, after adaptation on validation devices", columns, rows
         )
-    out.print(told.advice, style="bold", markup=False, highlight=False, soft_wrap=True)
+    say(told.advice, "bold")
 
 
 for _command in SERVICE_COMMANDS:

@@ -10,7 +10,7 @@ import click
 
 from acclimate.cli.moments import moment
 from acclimate.cli.options import json_option, tracking_option
-from acclimate.cli.output import next_step, out, print_fields, print_json, print_table, say_done
+from acclimate.cli.output import next_step, print_fields, print_json, print_table, say, say_done
 from acclimate.client import connect
 from acclimate.references import split_reference
 
@@ -155,11 +155,7 @@ def why(campaign: str, as_json: bool) -> None:
         print_json({**one, "contributors": devices})
         return
     told = one["campaign"]
-    out.print(
-        f"{told['state']}: {told['detail'] or 'devices are asked until it closes'}",
-        style="bold",
-        markup=False,
-    )
+    say(f"{told['state']}: {told['detail'] or 'devices are asked until it closes'}", "bold")
     refused = [each for each in devices if each["contributor"]["refusals"]]
     rows = [
         (
@@ -173,7 +169,7 @@ def why(campaign: str, as_json: bool) -> None:
     spent = [each["spent"] for each in devices if each["contributor"]["accepted_at"] is not None]
     if spent:
         most = "no bound" if None in spent else f"{max(spent):.3g}"
-        out.print(f"epsilon of a device over all campaigns, at most: {most}", markup=False, highlight=False)
+        say(f"epsilon of a device over all campaigns, at most: {most}")
     if rows:
         print_table("Refused", ["device", "times", "last reason", "flagged"], rows)
 

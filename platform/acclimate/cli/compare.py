@@ -12,7 +12,7 @@ import click
 
 from acclimate.cli.advice import say_without_bundle
 from acclimate.cli.options import LocalPath, json_option
-from acclimate.cli.output import err, next_step, out, print_json, print_table, word
+from acclimate.cli.output import next_step, note, print_json, print_table, say, word
 from acclimate.cli.train import change_option
 from acclimate.errors import TrainingError
 from acclimate.files import write_whole
@@ -70,7 +70,7 @@ def compare(
     directory = _directory(loaded.name, resume)
 
     def tell(name: str, done: int, total: int) -> None:
-        err.print(f"{done} of {total}: {name}", markup=False, highlight=False)
+        note(f"{done} of {total}: {name}")
 
     with stop_on_signals() as should_stop:
         found = run(
@@ -85,7 +85,7 @@ def compare(
             on_job=tell,
         )
     if found is None:
-        err.print(f"stopped; finished jobs are in {directory}", style="yellow", markup=False, highlight=False)
+        note(f"stopped; finished jobs are in {directory}", "yellow")
         given = ["folds", "learners", "models", "workers", "address", "output", "plot", "changes", "as_json"]
         next_step(
             f"acclimate compare {word(recipe)} --resume", "go on with the rest, to the same table", given
@@ -109,15 +109,15 @@ def _show(comparison: Comparison, path: Path | None) -> None:
     from acclimate.evaluation import compared_table
 
     found = comparison.found
-    out.print(found.verdict.sentence, style="bold", markup=False, highlight=False, soft_wrap=True)
+    say(found.verdict.sentence, "bold")
     columns, rows = compared_table(found)
     shots = f"{found.shots} {'shot' if found.shots == 1 else 'shots'}"
     print_table(f"{shots}, {found.devices} devices, each held out once; * recommended", columns, rows)
-    out.print(f"picture: {comparison.plot}", markup=False, highlight=False, soft_wrap=True)
+    say(f"picture: {comparison.plot}")
     if path is None:
         say_without_bundle(found.entry(found.recommended).start)
         return
-    out.print(f"the recommended recipe is {path}", markup=False, highlight=False, soft_wrap=True)
+    say(f"the recommended recipe is {path}")
     next_step(f"acclimate train {word(path)}", "train it on the whole fleet but the held-out devices")
 
 

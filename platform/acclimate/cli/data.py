@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from acclimate.cli.bars import progress_bars
 from acclimate.cli.options import LocalPath, json_option
-from acclimate.cli.output import next_step, out, print_fields, print_json, print_table, word
+from acclimate.cli.output import next_step, print_fields, print_json, print_table, say, word
 from acclimate.documents import mapping_in, value_of
 from acclimate.errors import DataError
 from acclimate.files import write_whole
@@ -207,13 +207,13 @@ def _print(source: str, found: DataReport) -> None:
         },
     )
     if found.intake:
-        out.print("On the way in", style="bold")
+        say("On the way in", "bold")
         for line in found.intake:
-            out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+            say(f"  {line}")
     if found.labels:
         print_table("Labels", ("label", "examples"), list(found.labels.items()))
     if not found.findings:
-        out.print("No defect found.", style="green")
+        say("No defect found.", "green")
         return
     rows = [(finding.severity, finding.what, finding.remedy) for finding in found.findings]
     print_table("Findings", ("severity", "what", "remedy"), rows)

@@ -17,7 +17,7 @@ import click
 from rich.padding import Padding
 from rich.text import Text
 
-from acclimate.cli.output import err, next_step, out, word
+from acclimate.cli.output import err, next_step, note, out, say, word
 from acclimate.cli.registry import wait_for_interrupt
 from acclimate.home import home
 
@@ -53,29 +53,27 @@ def demo(wait: bool, browser: bool, small: bool) -> None:
     os.environ["ACCLIMATE_HOME"] = str(folder)  # also of the service, and of the trainings it starts
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # the demo never writes into somebody's registry
     size = SMALL if small else FULL
-    out.print(
-        "Acclimate demo: a fleet of smartwatches, from first recording to a stopped bad version", style="bold"
-    )
-    out.print(f"  everything it makes is in {folder}", highlight=False, soft_wrap=True)
+    say("Acclimate demo: a fleet of smartwatches, from first recording to a stopped bad version", "bold")
+    say(f"  everything it makes is in {folder}")
     stage = Stage(folder, size)
     from acclimate.cli.progress import JobProgress
 
     with ExitStack() as opened:
         story = opened.enter_context(Story(stage, size, waiting()))
         with JobProgress() as progress:
-            told = tell(story, progress, say)
+            told = tell(story, progress, say_chapter)
         took = time.monotonic() - began
         file = folder / "report.html"
         report(told, took, cpu_s(), file)
-        out.print(f"\nThe story took {took:.0f} s, {cpu_s():.0f} s of processor time.", highlight=False)
-        out.print(f"report  {file}", highlight=False, soft_wrap=True)
+        say(f"\nThe story took {took:.0f} s, {cpu_s():.0f} s of processor time.")
+        say(f"report  {file}")
         if wait:
             show_pages(opened, stage, story, file, browser)
             return
     next_step(
         f"ACCLIMATE_HOME={word(folder)} acclimate serve", "open the console on what the demo left behind"
     )
-    out.print(f"The console's token: {story.service.token}", highlight=False, soft_wrap=True)
+    say(f"The console's token: {story.service.token}")
 
 
 def waiting() -> Callable[[str], None]:
@@ -85,21 +83,21 @@ def waiting() -> Callable[[str], None]:
     def tell(what: str) -> None:
         nonlocal said_at
         if err.is_terminal:
-            err.print(f"  {what}", style="dim", markup=False, highlight=False, end="\x1b[K\r")
+            note(f"  {what}", "dim", end="\x1b[K\r")
         elif time.monotonic() - said_at >= SAY_EVERY_S:
             said_at = time.monotonic()
-            err.print(f"  {what}", markup=False, highlight=False, soft_wrap=True)
+            note(f"  {what}")
 
     return tell
 
 
-def say(chapter: Chapter) -> None:
+def say_chapter(chapter: Chapter) -> None:
     """Print a chapter as it ends."""
-    out.print(f"\n{chapter.title}", style="bold", markup=False)
+    say(f"\n{chapter.title}", "bold")
     for text in chapter.paragraphs:
         out.print(Padding(Text(text), (0, 0, 0, 2)), highlight=False)
     for label, value in chapter.figures:
-        out.print(f"    {label}: {value}", markup=False, highlight=False)
+        say(f"    {label}: {value}")
 
 
 def show_pages(opened: ExitStack, stage: Stage, story: Story, file: Path, browser: bool) -> None:
@@ -107,14 +105,14 @@ def show_pages(opened: ExitStack, stage: Stage, story: Story, file: Path, browse
     from acclimate.demo.serving import serving_page
     from acclimate.registry.server import serving
 
-    err.print("starting MLflow's pages ...", style="dim")
+    note("starting MLflow's pages ...", "dim")
     mlflow = opened.enter_context(serving(stage.registry.location))
     url = opened.enter_context(serving_page(file))
-    out.print("\nOpen until Ctrl-C:", style="bold")
-    out.print(f"  report   {url}", highlight=False)
-    out.print(f"  MLflow   {mlflow}", highlight=False)
-    out.print(f"  console  {story.service.url}/console/  sign in with the token", highlight=False)
-    out.print(f"           {story.service.token}", highlight=False, soft_wrap=True)
+    say("\nOpen until Ctrl-C:", "bold")
+    say(f"  report   {url}")
+    say(f"  MLflow   {mlflow}")
+    say(f"  console  {story.service.url}/console/  sign in with the token")
+    say(f"           {story.service.token}")
     if browser:
         webbrowser.open(url)
     wait_for_interrupt()

@@ -11,7 +11,7 @@ import click
 
 from acclimate.cli.moments import ago, moment
 from acclimate.cli.options import json_option
-from acclimate.cli.output import next_step, out, print_fields, print_json, print_table, say_done
+from acclimate.cli.output import next_step, print_fields, print_json, print_table, say, say_done
 from acclimate.client import connect
 from acclimate.errors import RolloutError
 
@@ -120,7 +120,7 @@ def attributes(fleet: str, device_id: str, pairs: tuple[str, ...], as_json: bool
     if as_json:
         print_json(changed)
         return
-    out.print(f"{len(changed['attributes'])} attributes set on {device_id}")
+    say(f"{len(changed['attributes'])} attributes set on {device_id}")
 
 
 @device.command("resolve")

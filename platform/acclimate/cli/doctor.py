@@ -15,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn
 
 import acclimate
 from acclimate.cli.options import json_option
-from acclimate.cli.output import err, next_step, out, print_json
+from acclimate.cli.output import err, next_step, print_json, say
 from acclimate.diagnosis import Finding, configuration, diagnose
 
 REPORTED: tuple[str, ...] = (
@@ -78,12 +78,10 @@ def doctor(report: bool, target: str | None, as_json: bool) -> None:
 def _show(findings: Sequence[Finding]) -> None:
     width = max(len(one.check) for one in findings)
     for one in findings:
-        out.print(f"{one.level:>7}", style=STYLES[one.level], end="  ")
-        out.print(f"{one.check:<{width}}  {one.found}", markup=False, highlight=False, soft_wrap=True)
+        say(f"{one.level:>7}", STYLES[one.level], end="  ")
+        say(f"{one.check:<{width}}  {one.found}")
         if one.remedy:
-            out.print(
-                f"{'':>7}  {'':<{width}}  -> {one.remedy}", markup=False, highlight=False, soft_wrap=True
-            )
+            say(f"{'':>7}  {'':<{width}}  -> {one.remedy}")
 
 
 def _saved_url() -> str | None:

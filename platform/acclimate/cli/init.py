@@ -14,7 +14,7 @@ import yaml
 
 from acclimate.cli.bars import progress_bars
 from acclimate.cli.options import json_option, output_option
-from acclimate.cli.output import next_step, out, print_json, word
+from acclimate.cli.output import next_step, print_json, say, word
 from acclimate.errors import DataError, RecipeError
 from acclimate.evaluation.bodies import Body, choose_body, shorter_window
 from acclimate.evaluation.report import ENOUGH_DEVICES
@@ -84,18 +84,16 @@ def init(data: str, output: Path | None, name: str | None, force: bool, as_json:
         fields |= {"left_out": guessed.left_out, "too_short": too_short}
         print_json({**fields, "shots": shots, "query_shots": query})
         return
-    out.print(f"wrote {output}; what was guessed, and why:", style="bold", markup=False, highlight=False)
+    say(f"wrote {output}; what was guessed, and why:", "bold")
     for key, value in guessed.declaration.items():
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-        out.print(
-            f"  {key}: {shown}  ({guessed.reasons[key]})", markup=False, highlight=False, soft_wrap=True
-        )
+        say(f"  {key}: {shown}  ({guessed.reasons[key]})")
     for column, why in guessed.left_out.items():
-        _say(f"left out: {column}  ({why})")
-    _say(f"model: {body.name}  ({body.reason})")
+        say(f"  left out: {column}  ({why})")
+    say(f"  model: {body.name}  ({body.reason})")
     if too_short:
-        _say(
-            f"too short: {names(too_short)} have no whole example: training refuses that of more than a "
+        say(
+            f"  too short: {names(too_short)} have no whole example: training refuses that of more than a "
             "tenth of the tasks; leave their rows out of the data, or record more"
         )
     next_step(f"acclimate data report {word(output)}", "see what is wrong with the data before training")
@@ -126,10 +124,6 @@ def _check_fit(given: Mapping[str, Any]) -> None:
     for option in ("window", "horizon"):
         if given.get(option) == 0:
             raise RecipeError(f"--{option} is 0: give at least 1 row")
-
-
-def _say(line: str) -> None:
-    out.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from acclimate.cli.options import json_option
-from acclimate.cli.output import err, next_step, print_json, print_table, say_done
+from acclimate.cli.output import next_step, note, print_json, print_table, say_done
 from acclimate.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -152,17 +152,17 @@ def watch(jobs: Jobs, name: str, place: str) -> Job:
 
     def tell(job: Job) -> None:
         detail = f": {job.detail}" if job.detail else ""
-        err.print(f"{job.name} is {job.state}{detail}", style="dim", markup=False, highlight=False)
+        note(f"{job.name} is {job.state}{detail}", "dim")
 
     def trouble(message: str) -> None:
-        err.print(message, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        note(message, "yellow")
 
     try:
         job = follow(
             jobs, name, lambda piece: print(piece, end="", flush=True), on_state=tell, on_trouble=trouble
         )
     except KeyboardInterrupt:
-        err.print("\nno longer following; the job goes on", style="yellow")
+        note("\nno longer following; the job goes on", "yellow")
         next_step(f"acclimate jobs logs {name} --follow{place}", "read along again")
         next_step(f"acclimate jobs stop {name}{place}", "end the job")
         sys.exit(STOPPED_WATCHING)

@@ -17,7 +17,7 @@ import click
 
 import acclimate
 from acclimate import logs, traces
-from acclimate.cli.output import err
+from acclimate.cli.output import note
 from acclimate.cli.surroundings import put_right
 from acclimate.errors import MissingExtraError
 from acclimate.mishaps import as_user_error
@@ -149,7 +149,7 @@ def _run() -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort) as error:
         interrupted = isinstance(error, KeyboardInterrupt) or isinstance(error.__cause__, KeyboardInterrupt)
-        err.print("stopped" if interrupted else "nothing was done", style="yellow")
+        note("stopped" if interrupted else "nothing was done", "yellow")
         return STOPPED if interrupted else 1
     except Exception as error:
         if COMPLETING in os.environ:
@@ -159,7 +159,7 @@ def _run() -> int:
             error.add_note("This is a defect of ours: please report it with `acclimate doctor --report`.")
             raise
         log.debug("failed", exc_info=error)
-        err.print(f"error: {told}", style="red", markup=False, highlight=False, soft_wrap=True)
+        note(f"error: {told}", "red")
         return 2
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from acclimate.cli.options import json_option
-from acclimate.cli.output import next_step, out, print_json
+from acclimate.cli.output import next_step, print_json, say
 from acclimate.project import COMMANDS, make_project
 
 
@@ -25,13 +25,8 @@ def new(name: str, as_json: bool) -> None:
         steps = [{"command": one.of(name), "expect": one.promise(name)} for one in COMMANDS]
         print_json({"folder": str(folder), "files": files, "commands": steps})
         return
-    out.print(f"made {name}/ with {', '.join(files)}; in it:", markup=False, highlight=False)
+    say(f"made {name}/ with {', '.join(files)}; in it:")
     width = max(len(one.of(name)) for one in COMMANDS)
     for one in COMMANDS:
-        out.print(
-            f"  {one.of(name):<{width}}  # {one.why}; prints: {one.promise(name)}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        say(f"  {one.of(name):<{width}}  # {one.why}; prints: {one.promise(name)}")
     next_step(f"cd {name}", "then the commands above")

@@ -21,6 +21,16 @@ out = Console(soft_wrap=sys.stdout is None or not sys.stdout.isatty())
 err = Console(stderr=True)
 
 
+def say(line: object, style: str | None = None, end: str = "\n") -> None:
+    """Print a line as it is: nothing in it is markup or coloured, and nothing is broken or cut."""
+    out.print(line, style=style, end=end, markup=False, highlight=False, soft_wrap=True)
+
+
+def note(line: object, style: str | None = None, end: str = "\n") -> None:
+    """`say` on standard error, out of scripts' way."""
+    err.print(line, style=style, end=end, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_json(value: Any) -> None:
     """Print `value` as JSON on standard output, alone, so that a script can read it: a figure that overflowed
     is null."""
@@ -38,7 +48,7 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
     ]
     cells = [["-" if cell is None else str(cell) for cell in row] for row in rows]
     if not out.is_terminal:
-        out.print(title, markup=False, highlight=False)
+        say(title)
         print(*_plain([list(columns), *cells], numeric), sep="\n")
         return
     table = Table(title=Text(title), title_justify="left")
@@ -65,15 +75,15 @@ def say_done(message: str, as_json: bool, **fields: Any) -> None:
     if as_json:
         print_json(fields)
     else:
-        out.print(message, markup=False, highlight=False, soft_wrap=True)
+        say(message)
 
 
 def print_fields(title: str, fields: Mapping[str, object]) -> None:
     """Print one thing's fields, a line each."""
-    out.print(title, style="bold", markup=False)
+    say(title, "bold")
     width = max(map(len, fields), default=0)
     for name, value in fields.items():
-        out.print(f"  {name:<{width}}  {value}", markup=False, highlight=False, soft_wrap=True)
+        say(f"  {name:<{width}}  {value}")
 
 
 def word(value: object) -> str:
@@ -88,8 +98,8 @@ def next_step(command: str, why: str, repeat: Sequence[str] = ()) -> None:
         repeat: options of the running command that the next one needs as well, where a person gave them.
     """
     command += repeated(repeat)
-    err.print(f"next: {command}", style="cyan", markup=False, highlight=False, soft_wrap=True, end="")
-    err.print(f"  # {why}", style="dim", markup=False, highlight=False, soft_wrap=True)
+    note(f"next: {command}", "cyan", end="")
+    note(f"  # {why}", "dim")
 
 
 def repeated(names: Sequence[str]) -> str:

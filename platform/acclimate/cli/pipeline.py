@@ -15,12 +15,12 @@ import click
 import yaml
 
 from acclimate.cli.options import LocalPath, json_option, output_option
-from acclimate.cli.output import err, next_step, out, print_fields, print_json, print_table, say_done
+from acclimate.cli.output import next_step, note, print_fields, print_json, print_table, say, say_done
 from acclimate.cli.train import change_option, read_tags, tag_option
 from acclimate.documents import mapping_in
 from acclimate.errors import RolloutError, TrainingError
 from acclimate.home import home
-from acclimate_pipelines.retraining import COMPILED, NAME, Cluster, write
+from acclimate_pipelines.retraining import NAME, Cluster, write
 
 if TYPE_CHECKING:
     from acclimate_pipelines.kubeflow import Kubeflow, Run
@@ -129,7 +129,7 @@ def pipeline() -> None:
 
 
 @pipeline.command("compile")
-@output_option("The YAML file.", default=Path(COMPILED.name), show_default=True)
+@output_option("The YAML file.", default=Path("retraining.yaml"), show_default=True)
 @_cluster
 @json_option
 def compile_(output: Path, as_json: bool, cluster: Cluster) -> None:
@@ -306,7 +306,7 @@ def _run_here(parameters: dict[str, Any], now: datetime, as_json: bool) -> None:
         version = Registry.open().version(_name(parameters), CANDIDATE)
         print_json({"version": asdict(version), "seconds": round(took, 1), "artifacts": str(root)})
         return
-    out.print(f"done in {took:.0f} s; artifacts in {root}", markup=False, highlight=False)
+    say(f"done in {took:.0f} s; artifacts in {root}")
     next_step(f"acclimate versions {_name(parameters)}", "what was registered")
 
 
@@ -333,7 +333,7 @@ def _follow(server: Kubeflow, run_id: str, quiet: bool) -> Run:
 
     def tell(found: Run) -> None:
         if not quiet:
-            err.print(f"{found.name}: {found.state.lower()}", highlight=False, markup=False)
+            note(f"{found.name}: {found.state.lower()}")
 
     return wait(server, run_id, tell, lambda: time.sleep(LOOK_S))
 

@@ -6,12 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from acclimate.cli.output import err
+from acclimate.cli.output import err, note
 from acclimate.logged_job import LoggedJob
 from acclimate.settings import LogSettings
 
@@ -58,19 +57,14 @@ class JobProgress:
         self._progress.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
     def on_data(self, problem: Problem, directory: Path) -> None:
         split, parameters = problem.split, sum(each.numel() for each in problem.model.parameters())
-        err.print(
+        note(
             f"{problem.recipe.name}: {len(split.train)} tasks to train on, {len(split.test)} held out; "
-            f"{problem.spec.name} with {parameters:,} parameters; checkpoints in {directory}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+            f"{problem.spec.name} with {parameters:,} parameters; checkpoints in {directory}"
         )
 
     def on_phase(self, phase: str, done: int, steps: int, meta_batch: int) -> None:
@@ -89,11 +83,7 @@ class JobProgress:
             figures += f"  {speed * self._meta_batch:.0f} tasks/s"
         self._progress.update(self._bar, figures=figures)
         if not err.is_terminal:
-            err.print(
-                f"{self._phase}: step {report.step} of {self._steps}  {figures}",
-                highlight=False,
-                soft_wrap=True,
-            )
+            note(f"{self._phase}: step {report.step} of {self._steps}  {figures}")
 
     def _due(self, step: int) -> bool:
         if not err.is_terminal:
@@ -109,7 +99,7 @@ class JobProgress:
             self._bar = self._progress.add_task("evaluation", total=total, figures="")
         self._progress.update(self._bar, completed=done, figures=what)
         if not err.is_terminal and done < total:
-            err.print(f"evaluation: {what}", highlight=False)
+            note(f"evaluation: {what}")
 
     def on_warning(self, message: str) -> None:
-        err.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        note(f"warning: {message}", "yellow")

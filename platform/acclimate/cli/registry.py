@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from acclimate.cli.options import json_option, tracking_option
-from acclimate.cli.output import err, next_step, out, print_json, print_table
+from acclimate.cli.output import err, next_step, print_json, print_table, say
 from acclimate.errors import RegistryError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def runs(experiment: str | None, limit: int, tracking_uri: str | None, as_json: 
     if found:
         next_step(f"acclimate versions {found[0].experiment}", "what they registered", ["tracking_uri"])
     else:
-        out.print(f"no run is recorded in {registry.where}", markup=False, highlight=False, soft_wrap=True)
+        say(f"no run is recorded in {registry.where}")
         next_step("acclimate train watch", "make the first run")
 
 
@@ -94,9 +94,7 @@ def versions(name: str | None, point: str | None, tracking_uri: str | None, as_j
             f"acclimate export {newest} -o bundle", "turn it into what a device receives", ["tracking_uri"]
         )
     else:
-        out.print(
-            f"no version is registered in {registry.where}", markup=False, highlight=False, soft_wrap=True
-        )
+        say(f"no version is registered in {registry.where}")
         next_step("acclimate train watch", "make the first version")
 
 
@@ -118,7 +116,7 @@ def ui(port: int, browser: bool, tracking_uri: str | None) -> None:
         opened = ExitStack()
         url = opened.enter_context(serving(registry.location, port))
     with opened:
-        out.print("MLflow runs until Ctrl-C:", highlight=False)
+        say("MLflow runs until Ctrl-C:")
         _show_pages(registry, url, browser)
         wait_for_interrupt()
 
@@ -129,7 +127,7 @@ def _show_pages(registry: Registry, url: str, browser: bool) -> None:
     which = f"/{registry.experiment_id(newest[0].experiment)}/runs" if newest else ""
     pages = {"runs": f"{url}/#/experiments{which}", "versions": f"{url}/#/models"}
     for name, page in pages.items():
-        out.print(f"  {name:<8}  {page}?workflowType=machine_learning", highlight=False, soft_wrap=True)
+        say(f"  {name:<8}  {page}?workflowType=machine_learning")
     if browser:
         webbrowser.open(f"{pages['runs']}?workflowType=machine_learning")
 
@@ -139,4 +137,4 @@ def wait_for_interrupt() -> None:
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
-        out.print("ended")
+        say("ended")

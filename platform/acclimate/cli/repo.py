@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from acclimate.cli.options import LocalPath, json_option
-from acclimate.cli.output import err, next_step, out, print_json, print_table, say_done, word
+from acclimate.cli.output import next_step, note, print_json, print_table, say, say_done, word
 from acclimate.errors import BundleError
 
 if TYPE_CHECKING:
@@ -73,12 +73,11 @@ def init(
     if as_json:
         print_json({"repository": str(directory), "keys": str(folder), "trusted_root": str(root)})
         return
-    out.print(f"repository {directory}, keys {folder}", markup=False)
+    say(f"repository {directory}, keys {folder}")
     secret = ", ".join(file.name for file in roots)
-    out.print(
+    say(
         f"Keep {secret} and targets.pem away from every service, with a copy elsewhere; give only "
-        f"online.pem to the service. Devices start to trust from {root}.",
-        markup=False,
+        f"online.pem to the service. Devices start to trust from {root}."
     )
     next_step(f"acclimate repo publish {word(directory)} BUNDLE --key {word(folder)}", "sign a bundle")
 
@@ -117,7 +116,7 @@ def publish(
         return
     release = done.release
     verb = "published" if done.added else "was published before, unchanged:"
-    out.print(f"{verb} {release.name} version {release.version} ({release.content_hash[:12]})", markup=False)
+    say(f"{verb} {release.name} version {release.version} ({release.content_hash[:12]})")
     if done.visible:
         next_step("acclimate serve", "hand it to devices, where the service does not run yet")
     else:
@@ -209,7 +208,7 @@ def status(directory: Path, check: bool, as_json: bool) -> None:
             for role in found.roles
         ]
         print_table(str(directory), ["role", "version", "expires (UTC)", "days left", "state", "keys"], rows)
-        out.print(f"{len(found.releases)} releases: {', '.join(found.releases) or 'none'}", markup=False)
+        say(f"{len(found.releases)} releases: {', '.join(found.releases) or 'none'}")
         _warn_of_terms(directory)
     if check and found.worst != "valid":
         sys.exit(1)
@@ -227,14 +226,11 @@ def _warn_of_terms(directory: Path) -> None:
     for role in status(directory, _now()).roles:
         key = next(name for name, roles in ROLES_OF_KEY.items() if role.role in roles)
         if role.state != "valid":
-            err.print(
+            note(
                 f"warning: {role.role} {'expired' if role.state == 'expired' else 'expires'} on "
                 f"{role.expires:%Y-%m-%d}, after that devices refuse updates: "
                 f"acclimate repo renew {key} {directory}",
-                style="yellow",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
+                "yellow",
             )
 
 

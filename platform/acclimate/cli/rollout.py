@@ -10,7 +10,7 @@ import click
 
 from acclimate.cli.moments import ago
 from acclimate.cli.options import LocalPath, json_option
-from acclimate.cli.output import next_step, out, print_json, print_table
+from acclimate.cli.output import next_step, out, print_json, print_table, say
 from acclimate.cli.rollout_view import decision_view, rollout_view, watch
 from acclimate.client import ServiceClient, connect
 from acclimate.documents import mapping_in
@@ -145,7 +145,7 @@ def why(rollout_id: str, limit: int, as_json: bool) -> None:
         print_json(decisions)
         return
     if not decisions:
-        out.print("nothing was decided yet")
+        say("nothing was decided yet")
     for decision in decisions:
         out.print(decision_view(decision))
 
@@ -171,7 +171,7 @@ def _operation(name: str, summary: str, risky: bool) -> click.Command:
 
 def _after(service: ServiceClient, changed: dict[str, Any]) -> None:
     identity, state = changed["rollout"]["id"], changed["rollout"]["state"].replace("_", " ")
-    out.print(f"rollout {identity} is {state}", highlight=False)
+    say(f"rollout {identity} is {state}")
     next_step(f"acclimate rollout status {identity} --watch", "see it go")
 
 

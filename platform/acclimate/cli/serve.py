@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from acclimate.cli.options import LocalPath, json_option
-from acclimate.cli.output import err, next_step, out, print_json, say_done
+from acclimate.cli.output import next_step, note, print_json, say, say_done
 from acclimate.errors import MissingExtraError
 from acclimate.rollout.field_result import ModelRegistry
 from acclimate.rollout.releases import AliasOf
@@ -64,15 +64,13 @@ def _tell_json(started: Started) -> None:
 
 
 def _tell(started: Started) -> None:
-    out.print(f"Acclimate rollout service on {started.url}", style="bold", highlight=False)
-    out.print(f"  console   {started.url}/console/", highlight=False)
-    out.print(f"  REST API  {started.url}/api/openapi.json", highlight=False)
+    say(f"Acclimate rollout service on {started.url}", "bold")
+    say(f"  console   {started.url}/console/")
+    say(f"  REST API  {started.url}/api/openapi.json")
     if started.exposed_in_clear:
         warning = "warning: other hosts can reach this service and tokens cross the network readable: give "
-        err.print(
-            warning + "--tls-certificate and --tls-key, or --public-url of an HTTPS proxy", style="yellow"
-        )
+        note(warning + "--tls-certificate and --tls-key, or --public-url of an HTTPS proxy", "yellow")
     if started.admin_token:
-        out.print("An administrator's token, shown only now:", style="bold")
-        out.print(f"  {started.admin_token}", highlight=False, soft_wrap=True)
+        say("An administrator's token, shown only now:", "bold")
+        say(f"  {started.admin_token}")
         next_step(f"acclimate login --url {started.url}", "in another terminal; it asks for the token")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from acclimate.cli.options import LocalPath, json_option
-from acclimate.cli.output import err, next_step, print_fields, print_json, print_table
+from acclimate.cli.output import err, next_step, note, print_fields, print_json, print_table
 
 if TYPE_CHECKING:
     from acclimate.simulation import Detection, Happening, Outcome, Program, Scenario, ServedWorld
@@ -84,7 +84,7 @@ def simulate(
             else:
                 outcome = join(loaded, _world(root), factory, progress, program)
     except KeyboardInterrupt:
-        err.print(f"stopped; seed {loaded.seed} tells the same story again from its start", highlight=False)
+        note(f"stopped; seed {loaded.seed} tells the same story again from its start")
         raise SystemExit(STOPPED) from None
     if as_json:
         print_json(outcome.as_dict())
@@ -102,10 +102,9 @@ class _Progress:
     """Prints what happens to the fleet as a whole, and counts what happens to single devices."""
 
     def __init__(self, scenario: Scenario) -> None:
-        err.print(
+        note(
             f"{scenario.name}: {scenario.devices} devices, {_span(scenario.duration)}, "
-            f"{scenario.clock} clock, seed {scenario.seed}",
-            highlight=False,
+            f"{scenario.clock} clock, seed {scenario.seed}"
         )
         self._started: float | None = None
         self._counts: Counter[str] = Counter()
@@ -125,7 +124,7 @@ class _Progress:
 
     def _say(self, at: float, text: str) -> None:
         assert self._started is not None
-        err.print(f"  {_span(at - self._started):>9}  {text}", markup=False, highlight=False, soft_wrap=True)
+        note(f"  {_span(at - self._started):>9}  {text}")
 
 
 @contextlib.contextmanager

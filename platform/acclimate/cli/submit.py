@@ -16,7 +16,7 @@ import yaml
 from acclimate import __version__
 from acclimate.cli.jobs import open_jobs, place_of, place_options, watch
 from acclimate.cli.options import LocalPath, json_option
-from acclimate.cli.output import err, next_step, out, print_json
+from acclimate.cli.output import err, next_step, note, print_json, say
 from acclimate.cli.train import change_option
 from acclimate.documents import mapping_in
 from acclimate.errors import RecipeError
@@ -123,24 +123,23 @@ def submit(
     environment_of_job = None if kubernetes else _runtime_env(working_dir, runtime_env)
     jobs = open_jobs(address, kubernetes, namespace, context, pods=pods, runtime_env=environment_of_job)
     if not tracking_uri:
-        err.print(
+        note(
             "no MLflow server is named (--tracking-uri): the version will be where the cluster's own "
             "MLFLOW_TRACKING_URI says, else on the disk of its head",
-            style="yellow",
-            soft_wrap=True,
+            "yellow",
         )
     with err.status("submitting") as status:
         job = submit_once(jobs, order, on_wait=lambda why: status.update(f"trying again: {why}"))
     place = place_of(address, kubernetes, namespace, context)
     if follow and not as_json:
-        err.print(f"submitted {job.name}", markup=False, highlight=False)
+        note(f"submitted {job.name}")
         watch(jobs, job.name, place)
         next_step("acclimate versions", "the version it registered")
         return
     if as_json:
         print_json(asdict(job))
         return
-    out.print(f"submitted {job.name}", markup=False, highlight=False)
+    say(f"submitted {job.name}")
     next_step(f"acclimate jobs logs {job.name} --follow{place}", "read along")
 
 

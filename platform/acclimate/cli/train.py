@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import yaml
 
-from acclimate.cli.advice import advice_on, say
+from acclimate.cli.advice import advice_on, say_advice
 from acclimate.cli.options import LocalPath, json_option, tracking_option
-from acclimate.cli.output import err, next_step, out, print_fields, print_json, print_table
+from acclimate.cli.output import next_step, note, print_fields, print_json, print_table, say
 from acclimate.errors import RecipeError
 from acclimate.nearest import did_you_mean
 from acclimate.references import split_reference
@@ -77,7 +77,7 @@ def train(
     wanted = load_recipe(recipe, changes)
     lineage = read_tags(tags)
     if if_new and not anything_new(wanted, if_new, tracking_uri):
-        err.print(f"nothing new since {wanted.name} {if_new}: the same recipe and recordings; not trained")
+        note(f"nothing new since {wanted.name} {if_new}: the same recipe and recordings; not trained")
         if as_json:
             print_json({"version": None})
         return
@@ -111,7 +111,7 @@ def train(
         )
         return
     show_outcome(outcome)
-    say(advice)
+    say_advice(advice)
     next_step("acclimate ui", "look at the run, its curves and the version in MLflow", ["tracking_uri"])
 
 
@@ -165,7 +165,7 @@ def evaluate(
         )
         return
     show_evaluation(evaluation)
-    say(advice)
+    say_advice(advice)
     if not plot:
         next_step(
             f"acclimate evaluate {name}@{ref} --plot curves.png",
@@ -260,7 +260,7 @@ def run_job(
             candidate=candidate,
         )
     if outcome is None:
-        err.print("stopped; a checkpoint is written", style="yellow")
+        note("stopped; a checkpoint is written", "yellow")
         next_step(f"{again} --resume", "go on to the same bits")
         sys.exit(should_stop.exit_code)
     return outcome
@@ -301,7 +301,7 @@ def show_evaluation(evaluation: Evaluation) -> None:
         worst_sentence,
     )
 
-    out.print(judge(evaluation).sentence, style="bold", markup=False, highlight=False, soft_wrap=True)
+    say(judge(evaluation).sentence, "bold")
     for shots in evaluation.shots:
         columns, rows = table(evaluation, shots)
         held_out = f"{len(evaluation.tasks)} held-out tasks"
@@ -312,19 +312,15 @@ def show_evaluation(evaluation: Evaluation) -> None:
             f"{metric_name(evaluation)}{unit} after n {steps}, {shots}-shot, {held_out}", columns, rows
         )
     for shots in evaluation.shots:
-        _say(headline(evaluation, shots))
+        say(headline(evaluation, shots))
         for comparison in evaluation.comparisons:
             if comparison.shots == shots:
-                _say(f"  {comparison_sentence(evaluation, comparison)}")
-        _say(f"  {worst_sentence(evaluation, shots)}")
+                say(f"  {comparison_sentence(evaluation, comparison)}")
+        say(f"  {worst_sentence(evaluation, shots)}")
         units = units_sentence(evaluation, shots)
         if units:
-            _say(f"  {units}")
+            say(f"  {units}")
         ahead = ahead_sentence(evaluation, shots)
         if ahead:
-            _say(f"  {ahead}")
-    _say(f"(same budget for all; every setting was chosen on {evaluation.rates_chosen_on})")
-
-
-def _say(line: str) -> None:
-    out.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(f"  {ahead}")
+    say(f"(same budget for all; every setting was chosen on {evaluation.rates_chosen_on})")

@@ -13,7 +13,7 @@ import click
 
 from acclimate.cli.main import STOPPED
 from acclimate.cli.options import json_option, output_option
-from acclimate.cli.output import err, next_step, out, print_json, print_table, word
+from acclimate.cli.output import next_step, note, print_json, print_table, say, word
 from acclimate.cli.train import change_option
 from acclimate.errors import RecipeError, TrainingError
 from acclimate.files import write_whole
@@ -78,11 +78,9 @@ def tune(
 
     def tell(number: int, trial: Trial) -> None:
         figures = "  ".join(f"{name} {value:.4f}" for name, value in trial.figures.items())
-        err.print(
+        note(
             f"trial {number} of {trials}: inner_lr {trial.inner_lr:.4g}, inner_steps {trial.inner_steps}: "
-            f"{figures} after step {trial.step}",
-            markup=False,
-            highlight=False,
+            f"{figures} after step {trial.step}"
         )
 
     found = search(
@@ -96,7 +94,7 @@ def tune(
         on_trial=tell,
     )
     if len(found) < trials:
-        err.print(f"stopped after {len(found)} of {trials} trials; they are in {directory}", style="yellow")
+        note(f"stopped after {len(found)} of {trials} trials; they are in {directory}", "yellow")
         given = ["trials", "inner_lr", "inner_steps", "workers", "address", "output", "changes", "as_json"]
         next_step(f"acclimate tune {word(recipe)} --resume", "go on with the rest", given)
         sys.exit(STOPPED)
@@ -107,7 +105,7 @@ def tune(
         print_json({"best": asdict(best), "trials": [asdict(each) for each in found], "recipe": str(path)})
         return
     _show(found, loaded)
-    out.print(f"the best values are in {path}", markup=False, highlight=False)
+    say(f"the best values are in {path}")
     next_step(f"acclimate train {word(path)}", "train with them, and evaluate on the held-out tasks")
 
 

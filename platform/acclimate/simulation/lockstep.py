@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, Protocol, runtime_checkable
 
 from acclimate.errors import ScenarioError
@@ -88,9 +87,7 @@ class LockstepFleet:
         self._garbage = Garbage()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._garbage.leave()
         for seat in self._seats:
             seat.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from acclimate.cli import output
 from acclimate.cli.main import cli
@@ -89,8 +91,6 @@ def test_what_is_piped_is_whole_and_one_line_a_row(capsys):
 
 
 def test_a_terminal_folds_what_is_long(monkeypatch, capsys):
-    from rich.console import Console
-
     monkeypatch.setattr(output, "out", Console(width=40, force_terminal=True, no_color=True))
     identity = "0123456789" * 9
     output.print_table("Rollouts", ["id", "state"], [(identity, "done")])
@@ -98,6 +98,20 @@ def test_a_terminal_folds_what_is_long(monkeypatch, capsys):
     assert "…" not in shown
     digits = "".join(line.split("│")[1].strip() for line in shown.splitlines() if "│" in line)
     assert identity in digits
+
+
+def test_what_is_said_is_neither_markup_nor_broken(monkeypatch, capsys):
+    for name, print_it in (("out", output.say), ("err", output.note)):
+        narrow = Console(width=20, force_terminal=True, no_color=True, stderr=name == "err")
+        monkeypatch.setattr(output, name, narrow)
+        print_it("[red]12[/] of /a/folder/whose name is [long]")
+        said = capsys.readouterr()
+        assert (said.out or said.err) == "[red]12[/] of /a/folder/whose name is [long]\n"
+
+
+def test_every_line_of_a_command_is_said_so():
+    for path in Path(output.__file__).parent.glob("*.py"):
+        assert not re.search(r"\b(out|err)\.print\(\s*f?\"", path.read_text("utf-8")), path
 
 
 def test_a_hint_repeats_what_a_person_gave_and_nothing_else():
