@@ -14,7 +14,6 @@ from kfp import compiler, dsl
 from acclimate_pipelines import components
 
 NAME = "acclimate-retraining"
-COMPILED = Path(__file__).with_name("retraining.yaml")
 HOME, SIGNING = "/var/lib/acclimate", "/etc/acclimate/signing"
 REPOSITORY = f"{HOME}/repository"  # as in the chart's service
 DATA_SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")
@@ -213,7 +212,3 @@ def _place(
 
 def _constant(value: str) -> dict[str, Any]:
     return {"runtimeValue": {"constant": value}}
-
-
-if __name__ == "__main__":
-    write(COMPILED, Cluster())  # the copy that is checked in; a test keeps it fresh
