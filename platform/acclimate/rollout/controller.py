@@ -22,7 +22,7 @@ from acclimate.rollout.domain.rollout import LIVE, Rollout, State
 from acclimate.rollout.domain.target import parse_target
 from acclimate.rollout.faults import Fault, Faults
 from acclimate.rollout.field_result import ModelRegistry, write_field_result
-from acclimate.rollout.store.contract import ConflictError, LeaseLostError, Step, Store
+from acclimate.rollout.store import ConflictError, LeaseLostError, Step, Store
 from acclimate.rollout.watch import Watch
 
 log = logging.getLogger(__name__)

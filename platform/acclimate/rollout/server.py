@@ -34,7 +34,7 @@ from acclimate.rollout.field_result import ModelRegistry
 from acclimate.rollout.releases import AliasOf
 from acclimate.rollout.retraining import CommandLauncher, Retrainer
 from acclimate.rollout.settings import ServiceSettings
-from acclimate.rollout.store import SqlStore, open_store
+from acclimate.rollout.store import Store, open_store
 
 log = logging.getLogger(__name__)
 DRAIN_S = 15
@@ -51,7 +51,7 @@ class Started:
     exposed_in_clear: bool
 
 
-def prepare(settings: ServiceSettings) -> SqlStore:
+def prepare(settings: ServiceSettings) -> Store:
     """Make the service's folder, open the database and bring its schema up to date.
 
     A folder that is there keeps its rights: it may be a volume's, or hold what others need.
@@ -113,7 +113,7 @@ def serve(
         log.info("stopped")
 
 
-def key_of(settings: ServiceSettings, store: SqlStore) -> ServiceKey:
+def key_of(settings: ServiceSettings, store: Store) -> ServiceKey:
     """The service's key, made where no device knows another one yet.
 
     Raises:
@@ -209,7 +209,7 @@ def _config(
 
 @contextmanager
 def _controlling(
-    settings: ServiceSettings, store: SqlStore, registry: ModelRegistry | None, faults: Faults
+    settings: ServiceSettings, store: Store, registry: ModelRegistry | None, faults: Faults
 ) -> Iterator[None]:
     """The controller in a thread beside; at the end it gives its lease back."""
     stop = threading.Event()
@@ -223,7 +223,7 @@ def _controlling(
         thread.join(DRAIN_S)
 
 
-def retrainer_of(settings: ServiceSettings, store: SqlStore, faults: Faults) -> Retrainer | None:
+def retrainer_of(settings: ServiceSettings, store: Store, faults: Faults) -> Retrainer | None:
     """Who starts trainings, as the settings say; None where no command is configured.
 
     Raises:

@@ -15,7 +15,7 @@ from acclimate.rollout.domain.report import ReportRecord
 from acclimate.rollout.domain.rollout import Rollout
 from acclimate.rollout.domain.settle import hear, heard_return, is_settled, settle
 from acclimate.rollout.domain.tally import Tally
-from acclimate.rollout.store.contract import Store
+from acclimate.rollout.store import Store
 
 PAGE = 10_000
 OVERLAP_S = 60.0

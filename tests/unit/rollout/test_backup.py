@@ -17,7 +17,7 @@ from acclimate.rollout.backup import back_up, restore, verify
 from acclimate.rollout.backup_series import back_up_into
 from acclimate.rollout.server import prepare
 from acclimate.rollout.settings import ServiceSettings
-from acclimate.rollout.store import SqlStore, open_store
+from acclimate.rollout.store import Store, open_store
 from tests.support.rollout_samples import NEW, NOW, OLD, a_device, a_fleet, a_report, a_rollout
 
 
@@ -39,7 +39,7 @@ def lived_in(tmp_path: Path):
     store.close()
 
 
-def fill(store: SqlStore) -> None:
+def fill(store: Store) -> None:
     store.add_fleet(a_fleet(), "ada")
     store.add_devices([a_device(number, attributes={"site": "Å\x01"}) for number in range(30)], NOW, "ada")
     store.set_baseline("home", "", OLD, NOW, "ada")
@@ -49,7 +49,7 @@ def fill(store: SqlStore) -> None:
     first_admin(store, "", NOW)
 
 
-def everything(store: SqlStore) -> list[object]:
+def everything(store: Store) -> list[object]:
     return [
         *(
             store.fleets(),

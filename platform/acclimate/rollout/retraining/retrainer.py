@@ -21,7 +21,7 @@ from acclimate.rollout.domain.retraining import Cause, Drifted, RetrainingRule, 
 from acclimate.rollout.domain.rollout import LIVE
 from acclimate.rollout.faults import Faults
 from acclimate.rollout.retraining.launcher import Finished, Launcher, Training
-from acclimate.rollout.store.contract import Lease, Store
+from acclimate.rollout.store import Lease, Store
 
 log = logging.getLogger(__name__)
 

@@ -11,10 +11,9 @@ from acclimate.rollout.store.contract import (
     LeaseLostError,
     NotFoundError,
     Step,
-    Store,
     Taken,
 )
-from acclimate.rollout.store.sql import SqlStore, open_store
+from acclimate.rollout.store.sql import Store, open_store
 
 __all__ = [
     "ConflictError",
@@ -24,7 +23,6 @@ __all__ = [
     "Lease",
     "LeaseLostError",
     "NotFoundError",
-    "SqlStore",
     "Step",
     "Store",
     "Taken",

@@ -40,6 +40,8 @@ class AccessTables:
             write_audit(connection, entry)
 
     def add_first_admin(self, token: ApiToken, actor: str) -> bool:
+        """Keep an administrator's token unless one of all fleets can enter; whether it was kept. Of replicas
+        that start together, one succeeds."""
         with self._database.write() as connection:
             self._database.one_after_another(connection, FIRST_ADMIN_LOCK)
             if _administrators(connection, token.created_at):
@@ -50,11 +52,17 @@ class AccessTables:
         return True
 
     def api_tokens(self) -> list[ApiToken]:
+        """All of them, revoked ones too."""
         with self._database.read() as connection:
             found = connection.execute(select(TOKENS).order_by(TOKENS.c.created_at, TOKENS.c.id))
             return [ApiToken(**row) for row in found.mappings()]
 
     def revoke_api_token(self, token_id: str, now: float, actor: str, keep_one: bool = False) -> None:
+        """End a token.
+
+        Args:
+            keep_one: raise ConflictError instead where no administrator of all fleets could enter any more.
+        """
         with self._database.write() as connection:
             self._database.one_after_another(connection, FIRST_ADMIN_LOCK)
             query = select(TOKENS).where(TOKENS.c.id == token_id)
@@ -73,23 +81,27 @@ class AccessTables:
             write_audit(connection, entry)
 
     def open_session(self, session: ConsoleSession) -> None:
+        """Keep a sign-in to the console, and drop those that have expired."""
         with self._database.write() as connection:
             connection.execute(SESSIONS.delete().where(SESSIONS.c.expires_at <= session.opened_at))
             connection.execute(SESSIONS.insert().values(rows.plain(session)))
             write_audit(connection, _of_session(session, session.opened_at, session.name, "session.open"))
 
     def session(self, session_id: str, now: float) -> ConsoleSession | None:
+        """A session that has neither ended nor expired."""
         query = select(SESSIONS).where(SESSIONS.c.id == session_id, SESSIONS.c.expires_at > now)
         with self._database.read() as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else ConsoleSession(**row)
 
     def sessions(self, now: float) -> list[ConsoleSession]:
+        """Those that go on, the newest first."""
         query = select(SESSIONS).where(SESSIONS.c.expires_at > now).order_by(SESSIONS.c.opened_at.desc())
         with self._database.read() as connection:
             return [ConsoleSession(**row) for row in connection.execute(query).mappings()]
 
     def end_session(self, session_id: str, now: float, actor: str = "") -> None:
+        """End a session; by its own operator unless `actor` says who else. One that has ended stays so."""
         with self._database.write() as connection:
             gone = SESSIONS.delete().where(SESSIONS.c.id == session_id).returning(SESSIONS)
             for row in connection.execute(gone).mappings().all():
@@ -97,11 +109,13 @@ class AccessTables:
                 write_audit(connection, _of_session(ended, now, actor or ended.name, "session.close"))
 
     def spend_proof(self, device: str, nonce: str, expires_at: float) -> bool:
+        """Remember that a device has used a nonce; False if any replica knew it already."""
         proof = (device, nonce, expires_at)
         with self._database.write() as connection:
             return self._database.insert_new(connection, PROOFS, PROOFS.columns.keys(), [proof]) == 1
 
     def forget_proofs(self, now: float) -> None:
+        """Drop those that are stale, and refused for that, by now."""
         with self._database.write() as connection:
             connection.execute(PROOFS.delete().where(PROOFS.c.expires_at < now))
 
@@ -163,6 +177,7 @@ class AccessTables:
         before: int | None = None,
         limit: int = 100,
     ) -> list[AuditEntry]:
+        """Newest first, those with a sequence below `before` and one of `actions` (none given: any)."""
         query = select(AUDIT).order_by(AUDIT.c.sequence.desc()).limit(limit)
         if fleet is not None:
             query = query.where(AUDIT.c.fleet == fleet)
@@ -174,6 +189,7 @@ class AccessTables:
             return [AuditEntry(**row) for row in connection.execute(query).mappings()]
 
     def secret(self, name: str, fresh: bytes) -> bytes:
+        """A secret shared by all replicas: the one kept under `name`, or `fresh` if there was none."""
         with self._database.write() as connection:
             first = self._database.insert(SECRETS).values(name=name, value=fresh).on_conflict_do_nothing()
             connection.execute(first)

@@ -26,6 +26,7 @@ class CampaignTables:
     _database: Database
 
     def add_campaign(self, campaign: Campaign, actor: str) -> None:
+        """Open a campaign. A ConflictError where its fleet has a live one."""
         with self._database.write() as connection:
             self._database.one_after_another(connection, CAMPAIGN_LOCK)
             read_fleet(connection, campaign.fleet)
@@ -48,6 +49,7 @@ class CampaignTables:
             return _read(connection, campaign_id)
 
     def campaigns(self, fleet: str | None = None, live: bool = False, limit: int = 100) -> list[Campaign]:
+        """Newest first."""
         columns = [CAMPAIGNS.c[name] for name in rows.names(Campaign)]
         query = select(*columns).order_by(CAMPAIGNS.c.opened_at.desc(), CAMPAIGNS.c.id).limit(limit)
         if fleet is not None:
@@ -67,6 +69,7 @@ class CampaignTables:
         detail: str,
         result: bytes | None = None,
     ) -> Campaign:
+        """Apply `step` to the campaign as stored, with what came of it if it is done."""
         with self._database.write() as connection:
             self._database.one_after_another(connection, CAMPAIGN_LOCK)
             after = step(_read(connection, campaign_id))
@@ -76,6 +79,7 @@ class CampaignTables:
         return after
 
     def hold_campaign(self, campaign: Campaign) -> bool:
+        """Keep its figures, and that its holder lives; False if it is no longer live, or another's."""
         figures = (
             "held_at",
             "joined",
@@ -93,6 +97,7 @@ class CampaignTables:
         return done.rowcount == 1
 
     def campaign_result(self, campaign_id: str) -> bytes | None:
+        """What came of all contributions; None unless it is done."""
         with self._database.read() as connection:
             _read(connection, campaign_id)
             value: bytes | None = connection.scalar(
@@ -101,6 +106,7 @@ class CampaignTables:
         return value
 
     def accept_contribution(self, fleet: str, device: str, campaign: str, now: float) -> None:
+        """Note that a device took part; once, however often it is said."""
         insert = self._database.insert(CONTRIBUTORS).values(
             fleet=fleet, device=device, campaign=campaign, accepted_at=now, refusals=0, reason=""
         )
@@ -108,6 +114,7 @@ class CampaignTables:
             connection.execute(insert.on_conflict_do_update(index_elements=_KEY, set_={"accepted_at": now}))
 
     def refuse_contribution(self, fleet: str, device: str, campaign: str, reason: str) -> int:
+        """Count a refusal; the device's in all campaigns so far."""
         insert = self._database.insert(CONTRIBUTORS).values(
             fleet=fleet, device=device, campaign=campaign, refusals=1, reason=reason
         )
@@ -120,6 +127,7 @@ class CampaignTables:
             return int(connection.scalar(total) or 0)
 
     def contributors(self, fleet: str, campaign: str | None = None) -> Sequence[Contributor]:
+        """Who took part or was refused, by device."""
         query = select(CONTRIBUTORS).where(CONTRIBUTORS.c.fleet == fleet)
         if campaign is not None:
             query = query.where(CONTRIBUTORS.c.campaign == campaign)

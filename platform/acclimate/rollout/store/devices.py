@@ -53,6 +53,11 @@ class DeviceTable:
     _database: Database
 
     def enrol(self, token_hash: str, device: Device, now: float) -> Device:
+        """Spend one use of an enrolment token and add the device; its fleet is the token's.
+
+        The same token and public key again give the device enrolled before; a token made after
+        a device was retired brings it back. A known id with another key is a ConflictError.
+        """
         with self._database.write() as connection:
             row = connection.execute(_TOKEN, {"hash": token_hash}).mappings().first()
             if row is None:
@@ -77,6 +82,7 @@ class DeviceTable:
         return device
 
     def add_devices(self, devices: Sequence[Device], now: float, actor: str) -> None:
+        """Add devices of one fleet in bulk. ConflictError if one exists already."""
         if not devices:
             return
         names = {device.fleet for device in devices}
@@ -96,6 +102,7 @@ class DeviceTable:
     def devices(
         self, fleet: str, *, after: str = "", limit: int = 100, contains: str = "", retired: bool = False
     ) -> list[Device]:
+        """A page of devices by id, those after `after` whose id contains `contains`."""
         query = select(DEVICES).where(DEVICES.c.fleet == fleet, DEVICES.c.id > after)
         if contains:
             query = query.where(DEVICES.c.id.contains(contains, autoescape=True))
@@ -106,10 +113,12 @@ class DeviceTable:
             return [rows.device_of(row) for row in found.mappings()]
 
     def count_devices(self, fleet: str) -> int:
+        """Devices that are not retired."""
         with self._database.read() as connection:
             return _count_devices(connection, fleet)
 
     def members(self, fleet: str) -> list[Member]:
+        """Every device of a fleet that is not retired, in its small form."""
         query = select(DEVICES).where(DEVICES.c.fleet == fleet, DEVICES.c.retired_at.is_(None))
         with self._database.read(long=True) as connection:
             return [rows.member_of(row) for row in connection.execute(query).mappings()]
@@ -123,6 +132,7 @@ class DeviceTable:
         actor: str,
         sdk: str | None = None,
     ) -> Device:
+        """Replace a device's attributes; equal ones change nothing."""
         with self._database.write() as connection:
             before = read_device(connection, fleet, device_id)
             device = replace(before, attributes=dict(attributes), sdk=before.sdk if sdk is None else sdk)
@@ -138,6 +148,8 @@ class DeviceTable:
         return device
 
     def change_key(self, fleet: str, device_id: str, public_key: str, now: float) -> Device:
+        """Give a device another key, which ends its bearer tokens; the same again changes nothing.
+        ConflictError if another device of the fleet has the key."""
         with self._database.write() as connection:
             owner = next_fleet(connection, fleet, now)
             before = read_device(connection, fleet, device_id)
@@ -152,6 +164,7 @@ class DeviceTable:
         return device
 
     def retire_device(self, fleet: str, device_id: str, now: float, actor: str) -> Device:
+        """Refuse a device from now on."""
         with self._database.write() as connection:
             owner = next_fleet(connection, fleet, now)
             before = read_device(connection, fleet, device_id)

@@ -36,6 +36,7 @@ class FleetTables:
     _database: Database
 
     def add_fleet(self, fleet: Fleet, actor: str) -> Fleet:
+        """Create a fleet. ConflictError if the name is taken."""
         fleet = replace(fleet, revision=next_revision(fleet.revision, fleet.created_at))
         with self._database.write() as connection:
             try:
@@ -50,6 +51,7 @@ class FleetTables:
             return read_fleet(connection, name)
 
     def fleets(self) -> list[Fleet]:
+        """All fleets by name."""
         with self._database.read() as connection:
             found = connection.execute(select(FLEETS).order_by(FLEETS.c.name))
             return [rows.fleet_of(row) for row in found.mappings()]
@@ -85,6 +87,8 @@ class FleetTables:
         return fleet
 
     def set_baseline(self, name: str, target: str, release: Release, now: float, actor: str) -> Fleet:
+        """Make `release` what matching devices run, without a rollout: for the first one of a fleet.
+        ConflictError while a rollout is live."""
         parse_target(target)
         with self._database.write() as connection:
             fleet = next_fleet(connection, name, now)
@@ -97,10 +101,13 @@ class FleetTables:
         return fleet
 
     def given_releases(self, name: str) -> list[Release]:
+        """Every release that was ever the fleet's baseline or planned for it, the earliest first."""
         with self._database.read() as connection:
             return read_given(connection, name)
 
     def changes(self, known: Mapping[str, int]) -> list[FleetChanges]:
+        """What changed in any fleet since the revisions known; everything of fleets not in `known`. One
+        small query when nothing did."""
         with self._database.read(long=True) as connection:
             revisions = connection.execute(select(FLEETS.c.name, FLEETS.c.revision)).all()
             changed = [name for name, revision in revisions if known.get(name) != revision]

@@ -30,6 +30,7 @@ class LeaseTable:
     """By lease: when it ends, and the monotonic clock when this process first saw that."""
 
     def acquire_lease(self, name: str, holder: str, now: float, ttl_s: float) -> Lease | None:
+        """Lead, go on leading, or None while another holder's lease lasts."""
         ours = self._database.insert(LEASES).values(name=name, holder=holder, token=1, expires_at=now + ttl_s)
         later = {
             "holder": holder,
@@ -50,6 +51,7 @@ class LeaseTable:
         return Lease(name, holder, token, now + ttl_s)
 
     def release_lease(self, lease: Lease) -> None:
+        """Let the next one lead at once."""
         with self._database.write() as connection:
             mine = (LEASES.c.name == lease.name) & (LEASES.c.token == lease.token)
             connection.execute(LEASES.update().where(mine).values(expires_at=0.0))

@@ -34,6 +34,8 @@ class MachineTable:
     _database: Database
 
     def start(self, fleet: str, device_id: str, start: Start, now: float, late: bool = False) -> Device:
+        """Take in that a start of a device's agent asked, as `domain.machines` judges it; the device, which
+        is held from then on if two machines must be behind it."""
         with self._database.read() as connection:
             known = _read(connection, fleet, device_id)
             if started(known, start, now, late) == (known, ""):
@@ -54,6 +56,7 @@ class MachineTable:
         return device
 
     def resolve_device(self, fleet: str, device_id: str, now: float, actor: str) -> Device:
+        """One machine has the identity again: the first that asks from now on."""
         with self._database.write() as connection:
             owner = next_fleet(connection, fleet, now)
             before = read_device(connection, fleet, device_id)
@@ -67,6 +70,7 @@ class MachineTable:
         return device
 
     def doubled_devices(self, fleet: str) -> list[Device]:
+        """The devices that are held because two machines use their identity."""
         query = select(DEVICES).where(DEVICES.c.fleet == fleet, DEVICES.c.doubled_at.is_not(None))
         with self._database.read(long=True) as connection:
             found = connection.execute(query.where(DEVICES.c.retired_at.is_(None)).order_by(DEVICES.c.id))

@@ -64,6 +64,7 @@ class ReportTables:
     _database: Database
 
     def add_reports(self, reports: Sequence[ReportRecord]) -> int:
+        """Store those not known yet, in one commit; how many were new."""
         if not reports:
             return 0
         values = list(map(_VALUES, reports))
@@ -71,19 +72,24 @@ class ReportTables:
             return self._database.insert_new(connection, REPORTS, STORED, values, ORDER_LOCK)
 
     def reports_after(self, fleet: str, sequence: int, limit: int = 10_000) -> list[ReportRecord]:
+        """A fleet's reports in the order of their commits; no later commit ever slips in before one seen.
+        `payload` is left out."""
         query = select(*WITHOUT_PAYLOAD).where(REPORTS.c.fleet == fleet, REPORTS.c.sequence > sequence)
         return self._records(query.order_by(REPORTS.c.sequence).limit(limit))
 
     def last_sequence(self, fleet: str) -> int:
+        """Sequence of the fleet's latest report; 0 without one."""
         query = select(func.max(REPORTS.c.sequence)).where(REPORTS.c.fleet == fleet)
         with self._database.read() as connection:
             return connection.scalar(query) or 0
 
     def device_reports(self, fleet: str, device: str, limit: int = 50) -> list[ReportRecord]:
+        """A device's latest reports, newest first, with payloads."""
         query = select(REPORTS).where(REPORTS.c.fleet == fleet, REPORTS.c.device == device)
         return self._records(query.order_by(REPORTS.c.sequence.desc()).limit(limit))
 
     def last_reports(self, fleet: str, devices: Sequence[str]) -> dict[str, ReportRecord]:
+        """The latest report of each device that has one, without payload."""
         latest = (
             select(func.max(REPORTS.c.sequence))
             .where(REPORTS.c.fleet == fleet, REPORTS.c.device.in_(devices))
@@ -93,6 +99,7 @@ class ReportTables:
         return {record.device: record for record in records}
 
     def counts(self, fleet: str, since: float = 0.0) -> list[Counts]:
+        """Counts by release and hour, oldest first."""
         first = int(since // HOUR_S)
         fresh = _summed().where(REPORTS.c.fleet == fleet, REPORTS.c.received_at >= first * HOUR_S)
         kept = select(COUNTS).where(COUNTS.c.fleet == fleet, COUNTS.c.hour >= first)
@@ -102,6 +109,8 @@ class ReportTables:
         return _merged(found, given)
 
     def drifted(self, fleet: str, content_hashes: Sequence[str] | None, since: float) -> Drifted:
+        """How many devices reported under one of these releases (None: any) since a moment, and how many of
+        them noticed drift."""
         recent = and_(REPORTS.c.fleet == fleet, REPORTS.c.received_at >= since)
         if content_hashes is not None:
             recent = and_(recent, REPORTS.c.content_hash.in_(content_hashes))
@@ -112,6 +121,9 @@ class ReportTables:
         return Drifted(devices, drifted, since)
 
     def prune(self, before: float, token: int, limit: int = 5_000) -> int:
+        """Sum up and delete up to `limit` of the reports received before `before` that live rollouts have
+        read, but never a device's latest; delete observations of rollouts that ended before it. How many
+        reports went; call again until it is 0."""
         with self._database.write() as connection:
             guard(connection, token)
             self._database.one_after_another(connection, ORDER_LOCK)

@@ -31,6 +31,7 @@ class RolloutTables:
     _database: Database
 
     def add_rollout(self, rollout: Rollout, actor: str) -> Rollout:
+        """Keep a draft."""
         check_plan(rollout.plan)
         with self._database.write() as connection:
             read_fleet(connection, rollout.plan.fleet)
@@ -49,6 +50,7 @@ class RolloutTables:
             return _read(connection, rollout_id)
 
     def rollouts(self, fleet: str | None = None, states: Sequence[State] = ()) -> list[Rollout]:
+        """Newest first."""
         query = select(ROLLOUTS).order_by(ROLLOUTS.c.created_at.desc(), ROLLOUTS.c.id)
         if fleet is not None:
             query = query.where(ROLLOUTS.c.fleet == fleet)
@@ -66,6 +68,19 @@ class RolloutTables:
         generation: int | None = None,
         token: int | None = None,
     ) -> Rollout:
+        """Apply one step of a rollout's life, with its decision, its fleet's revision and the audit entry.
+
+        A rollout that becomes `done` makes its release the baseline of its target; one that ends raises the
+        fleet's floor.
+
+        Args:
+            generation: what the caller read; ConflictError if the rollout changed since.
+            token: the controller's fencing token; LeaseLostError if another leads.
+
+        Raises:
+            ConflictError: another rollout of the fleet is live.
+            RolloutError: `step` refuses.
+        """
         with self._database.write() as connection:
             if token is not None:
                 guard(connection, token)
@@ -89,17 +104,20 @@ class RolloutTables:
         return after
 
     def record_decision(self, decision: Decision, token: int) -> None:
+        """Keep a decision that changes no state (a gate turned, a hold goes on)."""
         with self._database.write() as connection:
             guard(connection, token)
             connection.execute(DECISIONS.insert().values(rows.decision_values(decision)))
 
     def decisions(self, rollout: str, limit: int = 100) -> list[Decision]:
+        """Newest first."""
         query = select(DECISIONS).where(DECISIONS.c.rollout == rollout)
         with self._database.read() as connection:
             found = connection.execute(query.order_by(DECISIONS.c.sequence.desc()).limit(limit))
             return [rows.decision_of(row) for row in found.mappings()]
 
     def unpublished(self) -> list[Rollout]:
+        """Rollouts that ended and whose result the registry does not know yet."""
         ended = [State.DONE.value, State.ROLLED_BACK.value]
         query = select(ROLLOUTS).where(ROLLOUTS.c.state.in_(ended), ROLLOUTS.c.published_at.is_(None))
         with self._database.read() as connection:
@@ -107,6 +125,7 @@ class RolloutTables:
             return [rows.rollout_of(row) for row in found.mappings()]
 
     def mark_published(self, rollout: str, detail: str, now: float, token: int) -> None:
+        """The registry knows."""
         with self._database.write() as connection:
             guard(connection, token)
             published = _read(connection, rollout)
@@ -114,6 +133,8 @@ class RolloutTables:
             _audit(connection, published, now, "controller", "rollout.publish", detail)
 
     def record_taken(self, taken: Sequence[Taken]) -> None:
+        """Keep which devices took part, and when; a device already known in the rollout keeps its time
+        unless the counter is higher and it has not settled."""
         if not taken:
             return
         values = [
@@ -126,6 +147,8 @@ class RolloutTables:
             connection.execute(upsert(insert, ["rollout", "device"], OBSERVED, newer), values)
 
     def observations(self, rollout: str, watched_since: float | None = None) -> list[Observation]:
+        """Every device that took part: settled ones in order, then the watched ones by id. With
+        `watched_since`, only those still watched that were told since then."""
         query, order = select(OBSERVATIONS).where(OBSERVATIONS.c.rollout == rollout), OBSERVATIONS.c.order
         if watched_since is not None:
             query = query.where(OBSERVATIONS.c.taken_at >= watched_since, order.is_(None))
@@ -134,11 +157,13 @@ class RolloutTables:
             return [rows.observation_of(row) for row in found.mappings()]
 
     def progress(self, rollout: str) -> int:
+        """The sequence of the last report folded into the rollout's observations."""
         with self._database.read() as connection:
             value = connection.scalar(select(ROLLOUTS.c.progress).where(ROLLOUTS.c.id == rollout))
         return value or 0
 
     def forget_observations(self, rollout: str, devices: Sequence[str], token: int) -> None:
+        """Drop what these devices showed: it tells nothing. They may take part again."""
         ours = (OBSERVATIONS.c.rollout == rollout) & OBSERVATIONS.c.device.in_(devices)
         with self._database.write() as connection:
             guard(connection, token)
@@ -147,6 +172,8 @@ class RolloutTables:
     def save_observations(
         self, rollout: str, observations: Sequence[Observation], progress: int, token: int
     ) -> None:
+        """Store changed observations and how far the reports have been read, together. A device that was
+        told anew in the meantime keeps the newer telling."""
         with self._database.write() as connection:
             guard(connection, token)
             if observations:

@@ -31,7 +31,7 @@ MIGRATION_LOCK = 0x41_43_43_4D
 """Held while migrating, so that replicas that start together migrate one after another."""
 
 
-class SqlStore(
+class Store(
     FleetTables,
     DeviceTable,
     MachineTable,
@@ -41,7 +41,17 @@ class SqlStore(
     CampaignTables,
     LeaseTable,
 ):
-    """`Store` over SQLite or PostgreSQL. Each base holds one group of tables; none overrides another."""
+    """The database of the service, SQLite or PostgreSQL; the same tests run over both.
+
+    * Each call is one transaction: whole or not at all. Calls that change something a device could notice
+      raise the fleet's revision in that transaction, and none that does not.
+    * Every change by a person is in the audit log, written in the same transaction.
+    * Times are seconds since the epoch and come from the caller.
+    * An unknown fleet, device, rollout or token is a `RolloutError` that names it.
+    * Calls block; a server runs them in threads, which may share a store.
+
+    Each base holds one group of tables; none overrides another.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -53,16 +63,18 @@ class SqlStore(
         return self._database.engine.dialect.name
 
     def close(self) -> None:
+        """Give connections back."""
         self._database.close()
 
     def ping(self, now: float) -> None:
+        """Write something, and raise if that cannot be done: what only answers questions serves nobody."""
         with self._database.write() as connection:
             mark = self._database.insert(LEASES).values(name=READINESS, holder="", token=0, expires_at=now)
             changed = {"expires_at": now}
             connection.execute(mark.on_conflict_do_update(index_elements=["name"], set_=changed))
 
 
-def open_store(url: str) -> SqlStore:
+def open_store(url: str) -> Store:
     """Connect and bring the schema up to date.
 
     Args:
@@ -79,7 +91,7 @@ def open_store(url: str) -> SqlStore:
     except DBAPIError as error:
         database.close()
         raise unreachable(url, error) from error
-    return SqlStore(database)
+    return Store(database)
 
 
 def migrate(connection: Connection, revision: str = "head") -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from acclimate.rollout.store import SqlStore, open_store
+from acclimate.rollout.store import Store, open_store
 from acclimate.rollout.store.tables import metadata
 from tests.support.postgres import PostgresServer
 
@@ -30,7 +30,7 @@ def shared(postgres: PostgresServer) -> str:
 
 
 @pytest.fixture
-def store(kind: str, request: pytest.FixtureRequest) -> Iterator[SqlStore]:
+def store(kind: str, request: pytest.FixtureRequest) -> Iterator[Store]:
     opened = open_store(request.getfixturevalue("url" if kind == "sqlite" else "shared"))
     yield opened
     with opened._database.write() as connection:
@@ -40,7 +40,7 @@ def store(kind: str, request: pytest.FixtureRequest) -> Iterator[SqlStore]:
 
 
 @pytest.fixture
-def twin(store: SqlStore) -> Iterator[SqlStore]:
+def twin(store: Store) -> Iterator[Store]:
     """Another replica's, over the same database."""
     opened = open_store(store._database.engine.url.render_as_string(hide_password=False))
     yield opened

@@ -12,6 +12,7 @@ branch_labels = None
 depends_on = None
 
 LIVE = sa.text("state IN ('running', 'paused', 'held', 'promoting', 'rolling_back')")
+RISING = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
@@ -31,12 +32,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "audit",
-        sa.Column(
-            "sequence",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=True,
-            nullable=False,
-        ),
+        sa.Column("sequence", RISING, autoincrement=True, nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
         sa.Column("actor", sa.String(256), nullable=False),
         sa.Column("action", sa.String(64), nullable=False),
@@ -106,12 +102,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "reports",
-        sa.Column(
-            "sequence",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=True,
-            nullable=False,
-        ),
+        sa.Column("sequence", RISING, autoincrement=True, nullable=False),
         sa.Column("fleet", sa.String(128), nullable=False),
         sa.Column("device", sa.String(128), nullable=False),
         sa.Column("id", sa.String(32), nullable=False),
@@ -191,10 +182,7 @@ def upgrade() -> None:
         sa.Column("right_after", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("tried_after", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("result", sa.LargeBinary()),
-        sa.ForeignKeyConstraint(
-            ["fleet"],
-            ["fleets.name"],
-        ),
+        sa.ForeignKeyConstraint(["fleet"], ["fleets.name"]),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("campaigns_by_fleet", "campaigns", ["fleet", "opened_at"])
@@ -214,10 +202,7 @@ def upgrade() -> None:
         sa.Column("enrolment", sa.String(128), nullable=False),
         sa.Column("doubled_at", sa.Double()),
         sa.Column("doubled", sa.Text(), server_default="", nullable=False),
-        sa.ForeignKeyConstraint(
-            ["fleet"],
-            ["fleets.name"],
-        ),
+        sa.ForeignKeyConstraint(["fleet"], ["fleets.name"]),
         sa.PrimaryKeyConstraint("fleet", "id"),
     )
     op.create_index("devices_by_enrolment", "devices", ["enrolment", "public_key"])
@@ -233,10 +218,7 @@ def upgrade() -> None:
         sa.Column("quota", sa.Integer(), nullable=False),
         sa.Column("expires_at", sa.Double()),
         sa.Column("revoked_at", sa.Double()),
-        sa.ForeignKeyConstraint(
-            ["fleet"],
-            ["fleets.name"],
-        ),
+        sa.ForeignKeyConstraint(["fleet"], ["fleets.name"]),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("hash"),
     )
@@ -247,10 +229,7 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.Column("content_hash", sa.String(64), nullable=False),
         sa.Column("given_at", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["fleet"],
-            ["fleets.name"],
-        ),
+        sa.ForeignKeyConstraint(["fleet"], ["fleets.name"]),
         sa.PrimaryKeyConstraint("fleet", "name", "version", "content_hash"),
     )
     op.create_table(
@@ -269,10 +248,7 @@ def upgrade() -> None:
         sa.Column("approved", sa.Integer(), nullable=False),
         sa.Column("progress", sa.BigInteger(), nullable=False),
         sa.Column("published_at", sa.Double()),
-        sa.ForeignKeyConstraint(
-            ["fleet"],
-            ["fleets.name"],
-        ),
+        sa.ForeignKeyConstraint(["fleet"], ["fleets.name"]),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(
@@ -286,12 +262,7 @@ def upgrade() -> None:
     op.create_index("rollouts_by_fleet", "rollouts", ["fleet", "created_at"])
     op.create_table(
         "decisions",
-        sa.Column(
-            "sequence",
-            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-            autoincrement=True,
-            nullable=False,
-        ),
+        sa.Column("sequence", RISING, autoincrement=True, nullable=False),
         sa.Column("rollout", sa.String(128), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
         sa.Column("action", sa.String(64), nullable=False),
@@ -300,10 +271,7 @@ def upgrade() -> None:
         sa.Column("wave", sa.Integer(), nullable=False),
         sa.Column("evidence", sa.Text(), nullable=False),
         sa.Column("facts", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["rollout"],
-            ["rollouts.id"],
-        ),
+        sa.ForeignKeyConstraint(["rollout"], ["rollouts.id"]),
         sa.PrimaryKeyConstraint("sequence"),
     )
     op.create_index("decisions_by_rollout", "decisions", ["rollout", "sequence"])
@@ -316,10 +284,7 @@ def upgrade() -> None:
         sa.Column("hardware", sa.String(64), nullable=False),
         sa.Column("earlier", sa.Text(), nullable=False),
         sa.Column("rewound_at", sa.Double()),
-        sa.ForeignKeyConstraint(
-            ["fleet", "device"],
-            ["devices.fleet", "devices.id"],
-        ),
+        sa.ForeignKeyConstraint(["fleet", "device"], ["devices.fleet", "devices.id"]),
         sa.PrimaryKeyConstraint("fleet", "device"),
     )
     op.create_table(
@@ -343,10 +308,7 @@ def upgrade() -> None:
         sa.Column("latency_ms", sa.Double()),
         sa.Column("heard_at", sa.Double()),
         sa.Column("returned", sa.Boolean(), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["rollout"],
-            ["rollouts.id"],
-        ),
+        sa.ForeignKeyConstraint(["rollout"], ["rollouts.id"]),
         sa.PrimaryKeyConstraint("rollout", "device"),
     )
     op.create_index("observations_by_time", "observations", ["rollout", "taken_at"])
