@@ -17,7 +17,6 @@ from acclimate.rollout.store import (
     Taken,
 )
 from acclimate.rollout.store.reports import ORDER_LOCK, REPORTS, STORED
-from acclimate.rollout.store.sql import SqlStore
 from acclimate_device.protocol import Release
 from tests.support.rollout_samples import (
     EVIDENCE,
@@ -207,7 +206,7 @@ class TestReports:
         assert store.last_sequence("home") == found[-1].sequence
         assert [one.payload for one in found] == [""] * 6
 
-    def test_reports_take_their_numbers_in_the_order_of_their_commits(self, store: SqlStore, twin: SqlStore):
+    def test_reports_take_their_numbers_in_the_order_of_their_commits(self, store: Store, twin: Store):
         a_fleet_with(store)
         other = threading.Thread(target=twin.add_reports, args=([a_report("device-1", 2)],))
         with store._database.write() as connection:
