@@ -135,3 +135,36 @@ def test_a_file_of_each_folder_stays_a_task_of_its_own(tmp_path):
     declared = guess(source, {"task": "file"}).declaration
     assert declared["task"] == "file"
     assert "filename" not in declared.values()
+
+
+def numbered(folder, task: str, files: dict[str, int], dated: bool = False):
+    """Files that number so many devices each from 1, whose clocks begin alike."""
+    random = np.random.default_rng(0)
+    for name, count in files.items():
+        rows = pd.DataFrame(
+            [(one, at) for one in range(1, count + 1) for at in range(40)], columns=[task, "t"]
+        )
+        if dated:
+            rows["t"] = pd.Timestamp("2026-01-10") + rows.t * pd.Timedelta("1min")
+        rows[["x", "z"]] = random.normal(size=(len(rows), 2)).round(3)
+        rows.to_csv(folder / f"{name}.csv", index=False)
+    return guess(from_files(str(folder)), {})
+
+
+def test_devices_that_each_file_numbers_anew_are_several_and_held_out_together(tmp_path):
+    guessed = numbered(tmp_path, "unit", {"train_FD001": 5, "train_FD002": 7})
+    assert (guessed.declaration["task"], guessed.declaration["group"]) == ("unit + file", "unit")
+
+
+@pytest.mark.parametrize(("task", "last"), [("subject", 7), ("unit", 5)])
+def test_people_in_several_files_and_as_many_devices_in_each_stay_one_and_that_is_said(task, last, tmp_path):
+    guessed = numbered(tmp_path, task, {"walk1": 5, "walk2": last})
+    assert (guessed.declaration["task"], guessed.declaration["recording"]) == (task, "file")
+    assert f"if those are others, --task '{task} + file'" in guessed.reasons["task"]
+
+
+@pytest.mark.parametrize(
+    ("names", "task"), [(("siteA", "siteB"), "unit + file"), (("acceleration", "temperature"), "unit")]
+)
+def test_devices_of_one_number_that_files_measured_at_once_are_several(names, task, tmp_path):
+    assert numbered(tmp_path, "unit", dict.fromkeys(names, 5), dated=True).declaration["task"] == task

@@ -317,6 +317,15 @@ def test_a_single_list_of_moments_has_a_column_of_values_whatever_it_is_called(i
     assert not {"dev00", "dev01"} & set(from_files(str(tmp_path)).types)
 
 
+def test_a_key_that_all_files_share_names_what_its_moments_hold(tmp_path):
+    frame = fleet()
+    for device, rows in frame.groupby("device"):
+        text(tmp_path, f"{device}.json", json.dumps({"flow": telemetry(rows)["flow"]}))
+    pool, declared = opened(tmp_path)
+    assert (declared["task"], declared["channels"]) == ("file", ["flow"])
+    as_written(pool, frame, ["flow"])
+
+
 ROW = [["p1", 1, 2.5]] * 9
 UNFIT = {
     "moments that are lists": (

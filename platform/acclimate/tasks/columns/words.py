@@ -10,6 +10,7 @@ TASK = "device sensor machine unit asset turbine pump vehicle robot meter node s
 TASK += " home server host well account customer person people subject user participant patient farm plot"
 TASK += " wearer serial system mac imei eui motor engine bearing truck car drone inverter boiler animal cow"
 TASK += " elevator driver batch id location battery instance client topic entity urn"
+PEOPLE = "customer person people subject user participant patient wearer farm animal cow driver"
 TIME = "timestamp datetime datenum time ts t epoch seconds hour_index cycle step tick minute hour"
 TIME += " day date year week jd mjd julian"
 OF_DAY = "time timestamp hour minute"

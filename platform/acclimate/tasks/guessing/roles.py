@@ -11,6 +11,7 @@ from acclimate.errors import DataError
 from acclimate.tasks.columns.composed import BETWEEN, are_days, together
 from acclimate.tasks.columns.looks import (
     are_numbered,
+    are_of_one_thing,
     are_parts,
     counts_rows,
     is_dated,
@@ -30,6 +31,7 @@ from acclimate.tasks.columns.words import (
     LATER,
     OF_DAY,
     PART,
+    PEOPLE,
     RECORDING,
     RUN,
     TARGET,
@@ -39,7 +41,7 @@ from acclimate.tasks.columns.words import (
     names_one,
     words,
 )
-from acclimate.tasks.guessing.apart import finer_task
+from acclimate.tasks.guessing.apart import alike_in_each, finer_task, numbered_anew
 from acclimate.tasks.sources.types import FILE, FOLDER, NAME
 
 FEW, MANY = 4, 5
@@ -211,9 +213,11 @@ class Roles:
             return
         if not is_dated(self.frame[time]):
             self._within_few(task)
+            self._numbered_anew(task)
             return
         others = set(self._named(f"{LABEL} {TARGET} {PART}"))
-        best = self.rhythm.restarts([one for one in self._several() if one not in others])
+        named = [one for one in self._several() if one not in others]
+        best = self.rhythm.restarts([*named, *self._files_of_devices()])
         finer = finer_task(self.frame, task, best[0], time) if best is not None else None
         if best is None or finer is None:
             return
@@ -244,6 +248,33 @@ class Roles:
             "group" not in self.found
         ):  # should it be they who were measured, nobody is on both sides of a split
             self._set("group", task, f"held out together, for {best[0]!r} may number what one of them did")
+
+    def _files_of_devices(self) -> list[str]:
+        """The column of files, where these are no parts of an experiment, nor the sensors of one device."""
+        if self.file is None or self.file not in self.free:
+            return []
+        names = self.frame[self.file]
+        return [] if are_parts(names) or are_of_one_thing(names) else [self.file]
+
+    def _numbered_anew(self, task: str) -> None:
+        """Devices that each file numbers from the first: 1 of a second file may be another one."""
+        files = self._files_of_devices()
+        if not files or self.found["task"] != task or not numbered_anew(self.frame, task, files[0]):
+            return
+        if self.rhythm.restarts(files) is None:
+            return
+        finer = task + BETWEEN + files[0]
+        count, reason = self.frame[files[0]].nunique(), self.reasons["task"]
+        if set(words(task)) & set(PEOPLE.split()) or alike_in_each(self.frame, task, files[0]):
+            told = f"numbered from the first in each of {count} files: if those are others, --task '{finer}'"
+            self._set("task", task, f"{reason}; {told}")
+            return
+        self.frame[finer] = together(self.frame, finer)
+        told = f"numbered from the first in each of {count} files, and not alike: else --task {task}"
+        self._set("task", finer, told)
+        self.free.remove(files[0])
+        if "group" not in self.found:
+            self._set("group", task, "held out together, for a number may be one device in all files")
 
     def _clock(self) -> None:
         """A clock that starts again shuffles recordings together: find what tells them apart."""

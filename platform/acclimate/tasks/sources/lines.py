@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -12,16 +12,21 @@ import pyarrow as pa
 import pyarrow.json as pj
 
 from acclimate.errors import DataError
-from acclimate.tasks.sources.objects import as_lines, is_document
+from acclimate.tasks.sources.objects import as_lines, is_document, only_key
 from acclimate.tasks.sources.parquet import flat, overruled, repeated, stated
-from acclimate.tasks.sources.types import Column, cast, plain, unified
+from acclimate.tasks.sources.source import DAMAGED
+from acclimate.tasks.sources.types import PLACES, Column, cast, plain, unified
 
 BLOCK_BYTES = 1 << 23
+_KEY_BYTES = 1 << 10
 
 
 @dataclass(frozen=True)
 class LinesPart:
     """A file, and the columns that its place gives every row as text.
+
+    Args:
+        value: what the values of a document's one list of moments are called; None: `value`.
 
     Raises:
         DataError: a line is no JSON object, or a field holds different things in different lines; from any
@@ -31,6 +36,7 @@ class LinesPart:
     name: str
     open: Callable[[], Any]
     given: Mapping[str, str | None] = field(default_factory=dict)
+    value: str | None = None
     width: ClassVar[int] = 1
 
     @cached_property
@@ -66,12 +72,23 @@ class LinesPart:
     def _table(self, lines: bytes, rows: int) -> Any:
         try:
             options = pj.ReadOptions(use_threads=False, block_size=len(lines) + 1)
-            return flat(pj.read_json(io.BytesIO(lines), options))
+            table = flat(pj.read_json(io.BytesIO(lines), options))
         except pa.ArrowInvalid as error:
             raise DataError(
                 f"{self.name}: no JSON object a line after row {rows} ({error}): write one object a line, "
                 "a field with one type throughout"
             ) from error
+        moments = self.value is not None and {*table.schema.names} == {"ts", "value"}
+        return table.rename_columns({"value": self.value}) if moments else table
+
+    @property
+    def only_key(self) -> str | None:
+        """What a document with one list of moments calls it; None for others, and where it is damaged."""
+        try:
+            with self.open() as file:
+                return only_key(file.read(_KEY_BYTES))
+        except DAMAGED:  # which is told where it is read
+            return None
 
     @cached_property
     def columns(self) -> dict[str, Column]:
@@ -100,6 +117,19 @@ class LinesPart:
                     else pa.nulls(rows, type_)
                     for name, type_ in types.items()
                 }
+
+
+def called_alike(parts: Sequence[LinesPart]) -> Sequence[LinesPart]:
+    """Files of one list of moments each, whose key names their values, where it is the same in all of them.
+
+    A key that differs from file to file, or is the file's name, is a device.
+    """
+    key = parts[0].only_key if parts else None
+    if key is None or key in ("ts", *PLACES):
+        return parts
+    stems = (part.name.rpartition("/")[2].partition(".")[0] for part in parts)
+    alike = key not in stems and all(part.only_key == key for part in parts)
+    return [replace(part, value=key) for part in parts] if alike else parts
 
 
 def _whole_lines(head: bytes, file: Any, block_bytes: int) -> Iterator[bytes]:

@@ -13,7 +13,14 @@ from typing import Any
 _BETWEEN = re.compile(r"[\s,\[\]]*")
 _ROWS = ("values", "data", "dataset", "rows")
 """What people call the rows beside `columns`."""
+_SINGLE = re.compile(rb'\{\s*("(?:[^"\\]|\\.)*")\s*:\s*\[\s*\{\s*"(?:ts|value)"\s*:')
 _BLANKS = b"\xef\xbb\xbf \t\r\n"
+
+
+def only_key(head: bytes) -> str | None:
+    """What the list of moments is called with which a document begins, as of ThingsBoard; None in others."""
+    found = _SINGLE.match(head.lstrip(_BLANKS))
+    return str(json.loads(found[1])) if found else None
 
 
 def is_document(head: bytes) -> bool:

@@ -17,7 +17,7 @@ from acclimate.errors import AcclimateError, DataError
 from acclimate.object_store import open_store, reaching
 from acclimate.tasks.sources.delimited import DelimitedPart
 from acclimate.tasks.sources.foreign import LINE_PROTOCOL
-from acclimate.tasks.sources.lines import LinesPart
+from acclimate.tasks.sources.lines import LinesPart, called_alike
 from acclimate.tasks.sources.parquet import ParquetPart
 from acclimate.tasks.sources.source import Part, Source
 from acclimate.tasks.sources.types import FILE, FOLDER, NAME
@@ -112,7 +112,7 @@ def from_files(location: str, absent: Sequence[str] = ()) -> Source:
     make = parts[kinds.pop() or ""]
 
     def open_parts() -> Sequence[Part]:
-        return [
+        made = [
             make(
                 posixpath.relpath(path, root) if path != root else posixpath.basename(path),
                 opener,
@@ -121,6 +121,8 @@ def from_files(location: str, absent: Sequence[str] = ()) -> Source:
             for path in files
             for opener in [partial(_opened, filesystem, path)]
         ]
+        lines = [part for part in made if isinstance(part, LinesPart)]
+        return called_alike(lines) if lines else made
 
     digest = hashlib.sha256("\n".join([*marks, *absent]).encode()).hexdigest()
     said = tuple(_not_read(found, files))
