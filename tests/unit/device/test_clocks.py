@@ -6,7 +6,9 @@ import pytest
 
 from acclimate_device import Device, OnlinePolicy
 from acclimate_device.clock import Clock
+from acclimate_device.protocol import LIMITS
 from acclimate_device.storage import CLOCK, Boot, Mishap, Store
+from acclimate_device.telemetry.told import moment
 from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
 from tests.support.gateway import Gateway, release_of
 from tests.unit.device.test_trouble import reports
@@ -91,4 +93,16 @@ def test_the_agent_tells_the_application_how_far_the_clock_is_off(tmp_path: Path
     assert reports(gateway.flash)[-1].clock_offset_s == 7200.0
 
 
-# -- processes ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("kept", "told"),
+    [(b"-7.5", -7.5), (b"1e12", 0.0), (b"NaN", 0.0), (b"[]", 0.0), (b'"1"', 1.0), (b"{", 0.0)],
+)
+def test_an_offset_that_no_calendar_has_is_none(kept: bytes, told: float) -> None:
+    flash = SimulatedFlash()
+    Store(flash).write(CLOCK, kept)
+    assert Device(tiny_bundle().get, flash)._life.keeping.clock_offset_s() == told
+
+
+@pytest.mark.parametrize(("at", "told"), [(1.23456, 1.235), (-3.0, 0.0), (1e12, LIMITS.time_s[1])])
+def test_a_moment_is_told_to_the_millisecond_as_near_as_the_protocol_has_it(at: float, told: float) -> None:
+    assert moment(at) == told

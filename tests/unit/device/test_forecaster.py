@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -167,6 +168,20 @@ def test_a_restart_changes_no_answer_and_missed_rows_are_gaps(pool, files):
             np.testing.assert_array_equal(found, expected)
             np.testing.assert_array_equal(restarted.chosen, went_on.chosen)
     assert answers > 100
+
+
+def test_what_it_knows_is_kept_by_the_time_of_the_rows_whatever_its_unit(files):
+    manifest = parse_manifest(files[MANIFEST])
+    in_minutes = replace(manifest, input=replace(manifest.input, time_unit_s=60.0))
+    for unit_s, bundle in ((1.0, files), (60.0, {**files, MANIFEST: dumps(in_minutes)})):
+        device = opened(bundle, save_s=7200.0)
+        device.keep = Mock(wraps=device.keep)
+        forecaster = Forecaster(device, 0)
+        for hour in range(20):
+            forecaster.observe_one([20.0, 900.0 + hour], (START_S + 3600 * hour) / unit_s)
+        assert device.keep.call_count == 10
+    with pytest.raises(InputError, match="a unit of their own"):
+        forecaster.observe_one([20.0, 900.0])
 
 
 def test_what_was_kept_of_another_bundle_or_is_damaged_is_left(pool, files):

@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 
 from acclimate_device import Device, OnlinePolicy
+from acclimate_device.errors import BeyondError
 from acclimate_device.online.adaptation import expected_to_pay
 from acclimate_device.online.alignment import Moments, Realigner, alignment
 from acclimate_device.online.blend import Blend
+from acclimate_device.online.learner import _losses
 from acclimate_device.online.pending import Pending
 from acclimate_device.online.policy import _LEAST
 from acclimate_device.online.schema import Schema
 from acclimate_device.online.support import Support
 from acclimate_device.protocol import MANIFEST, Manifest, loads
 from acclimate_device.protocol.manifest import CurvePoint
+from acclimate_device.telemetry import FEWEST
 from acclimate_device.testing import SimulatedFlash, tiny_bundle
 
 
@@ -78,6 +81,62 @@ def test_a_new_bundle_takes_the_examples_of_labels_it_knows_in_the_order_they_ca
     assert numbers(moved.judges()) == [4, 5]
     narrow = replace(schema_manifest().input, shape=(3, 5), window=5)
     assert len(support.moved_to(Schema(replace(schema_manifest(), input=narrow)), 6)) == 0
+
+
+def test_what_was_learnt_is_for_targets_of_the_same_kind_and_name(schema: Schema) -> None:
+    named = replace(schema.output, kind="regression", labels=(), targets=("a", "b", "c"))
+    of_a, of_d = (
+        Schema(replace(schema_manifest(), output=replace(named, targets=targets)))
+        for targets in (named.targets, ("a", "b", "d"))
+    )
+    classes, numbers_ = filled(schema, [0, 1, 2]), Support(of_a, 3, 2, 4)
+    numbers_.add(np.zeros(schema.shape, np.float32), np.ones(3, np.float32))
+    assert len(numbers_.moved_to(of_a, 3)) == 1
+    assert [
+        len(one.moved_to(to, 3)) for one, to in ((classes, of_a), (numbers_, schema), (numbers_, of_d))
+    ] == [0] * 3
+
+
+def test_what_lies_outside_of_training_is_refused_by_channel_and_value() -> None:
+    given, limits = schema_manifest().input, {"low": (-9.0,) * 3, "high": (9.0,) * 3}
+    x = np.random.default_rng(0).normal(size=(3, 8))
+    x[1, 4] = 9.5
+    for beyond in ("refuse", "clamp"):
+        steps = replace(given.preprocessing, beyond=beyond, **limits)
+        under_test = Schema(replace(schema_manifest(), input=replace(given, preprocessing=steps)))
+        if beyond == "refuse":
+            with pytest.raises(BeyondError, match=r"channel 'y' holds 9.5, far outside"):
+                under_test.input(x)
+        else:
+            assert under_test.input(x)[1, 4] == 9.0
+        assert [under_test.take_clamped(), under_test.take_clamped()] == [int(beyond == "clamp"), 0]
+
+
+@pytest.mark.parametrize(
+    ("examples", "loss", "told"),
+    [
+        (FEWEST - 1, 0.25, "held-back loss below that of the start"),
+        (1, 0.5, "held-back loss not below that of the start"),
+        (FEWEST, 0.256, "held-back loss 0.26, of the start 0.5"),
+    ],
+)
+def test_losses_of_few_examples_are_not_told(examples: int, loss: float, told: str) -> None:
+    assert _losses(examples, loss, "the start", 0.5) == told
+
+
+def test_health_counts_what_was_mended_and_what_was_moved_away() -> None:
+    flash = SimulatedFlash()
+    under_test = Device(tiny_bundle().get, flash, clock=lambda: 0.0)
+    assert under_test.keep("x", b"data")
+    for repaired, set_aside in ((1, 1), (2, 3)):
+        flash.flip("kept/x.0", 100)
+        assert under_test.kept("x") == b"data"
+        if repaired == 2:
+            flash.write("outbox/foreign", b"x")
+            under_test._life.keeping._queue.reports()
+        under_test.tick()
+        assert (under_test.health.repaired, under_test.health.set_aside) == (repaired, set_aside)
+    assert under_test.health.ok
 
 
 def schema_manifest() -> Manifest:

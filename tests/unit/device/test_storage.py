@@ -12,6 +12,7 @@ import pytest
 from acclimate_device.errors import StorageError
 from acclimate_device.protocol import Release
 from acclimate_device.storage import Boot, FileFlash, Slots, Store
+from acclimate_device.storage import flash as flash_module
 from acclimate_device.storage.slots import Trial
 from acclimate_device.testing import SimulatedFlash
 
@@ -110,6 +111,27 @@ def test_sizes_and_names_are_of_the_records_below_a_prefix() -> None:
     assert store.read("outbox/a") is None
 
 
+def test_who_has_the_flash_locked_for_long_is_named_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flash_module, "_PATIENCE_S", 0.05)
+    one, other = FileFlash(tmp_path), FileFlash(tmp_path)  # as two processes have it
+    refused = pytest.raises(StorageError, match=r"locked for 0.05 s: does it hang")
+    with one.lock(), one.lock(), refused, other.lock():  # who holds it may take it again
+        pass
+    with other.lock():
+        pass
+
+
+def test_what_is_set_aside_keeps_the_end_of_its_name_and_large_files_are_not_kept() -> None:
+    store = Store(SimulatedFlash())
+    store.flash.write("a/" + "long" * 20 + "-end", b"x" * 65_536)
+    store.flash.write("a/large", b"x" * 65_537)
+    for file in store.flash.names("a/"):
+        store.set_aside(file, "found")
+    assert store.flash.names("") == ["aside/000001-" + "long" * 9 + "-end"]
+
+
 def test_a_record_of_another_version_of_this_package_counts_as_none() -> None:
     store = Store(SimulatedFlash())
     slots = Slots(store)
@@ -117,7 +139,9 @@ def test_a_record_of_another_version_of_this_package_counts_as_none() -> None:
     for name in ("boot", "assignment"):
         store.write(name, b'{"of": "tomorrow"}')
     assert (slots.boot(), slots.assignment()) == (Boot(), None)
-    kept = Boot("a", RELEASE, Trial("b", RELEASE, 3), counter=5, lineage=2, failed=("c" * 64,))
+    long = Release("w" * 128, 2**31 - 1, "ab" * 32)
+    trial = Trial("b", long, 3)
+    kept = Boot("a", long, trial, counter=5, lineage=2, failed=("c" * 64,) * 8, damaged=long, factory=long)
     slots.save_boot(kept)
     assert Slots(store).boot() == slots.boot() == kept
 

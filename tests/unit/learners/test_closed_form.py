@@ -21,7 +21,6 @@ from acclimate.learners import (
     last_layer,
     under,
 )
-from acclimate.learners.moments import class_mean_prior
 from acclimate.learners.statistics import last_layer_prior
 from acclimate.models import build, parameters_of
 
@@ -317,39 +316,6 @@ def test_classes_without_a_meaning_keep_like_priors() -> None:
     before = learner.predict(learner.adapt(meta, support)[1], query[0])
     after = learner.predict(learner.adapt(meta, (support[0], turned[support[1]], support[2]))[1], query[0])
     torch.testing.assert_close(after[..., turned], before)
-
-
-def test_moments_find_the_fleet_that_made_the_data() -> None:
-    tasks, shots, width = 400, 40, 5
-    fleet = 2 * wide(CLASSES, width)
-    spread = torch.tensor([[1.0, 0.8, 0.0], [0.8, 1.0, 0.0], [0.0, 0.0, 0.3]], dtype=torch.float64)
-    stray = torch.linalg.cholesky(spread) @ wide(tasks, CLASSES, width)
-    y = torch.arange(CLASSES).repeat_interleave(shots).expand(tasks, -1)
-    own = (fleet + stray)[:, torch.arange(CLASSES).repeat_interleave(shots)]
-    features = own + wide(tasks, CLASSES * shots, width)
-    w = torch.ones(tasks, CLASSES * shots, dtype=torch.float64)
-    w[:200, -shots:] = 0  # half of the tasks lack the last class
-    prior = class_mean_prior(features, y, w, CLASSES)
-    back = torch.linalg.inv(prior["projection"])
-    torch.testing.assert_close(prior["mean"] @ back.T, fleet, rtol=0, atol=0.15)
-    found = class_means.covariance(prior["factor"]) / 0.5
-    torch.testing.assert_close(found, spread, rtol=0, atol=0.12)
-
-
-def test_the_projection_whitens_what_differs_within_a_class() -> None:
-    y = torch.arange(CLASSES).repeat(40).expand(30, -1)
-    prior = class_mean_prior(3 * wide(30, 120, 4), y, torch.ones(30, 120).double(), CLASSES)
-    back = torch.linalg.inv(prior["projection"])
-    torch.testing.assert_close(back @ back.T, 9 * torch.eye(4).double(), rtol=0, atol=0.8)
-
-
-def test_a_class_no_task_holds_strays_like_the_others() -> None:
-    features, y = wide(6, 20, 4), torch.arange(2).repeat(10).expand(6, -1)
-    prior = class_mean_prior(features, y, torch.ones(6, 20, dtype=torch.float64), CLASSES)
-    assert all(bool(torch.isfinite(tensor).all()) for tensor in prior.values())
-    torch.testing.assert_close(prior["mean"][2], prior["mean"][:2].mean(0))
-    single = class_mean_prior(features[:1], y[:1], torch.ones(1, 20, dtype=torch.float64), CLASSES)
-    assert all(bool(torch.isfinite(tensor).all()) for tensor in single.values())
 
 
 class TailedNetwork(nn.Module):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from acclimate.initialization import ModelSpec
-from acclimate.learners import LOSSES, Learner, LearnerConfig, build_learner
+from acclimate.learners import LOSSES, Learner, LearnerConfig, build_learner, in_units
 from acclimate.models import build, parameters_of
 
 TASKS, SHOTS, QUERIES = 3, 4, 5
@@ -29,13 +29,24 @@ MODELS = {
     "conv1d batch": ModelSpec("conv1d", (2, 6), 2, {"filters": 3, "blocks": 2, "kernel": 3, "norm": "batch"}),
     "conv4": ModelSpec("conv4", (1, 6, 6), 2, {"filters": 3, "blocks": 2}),
     "gru": ModelSpec("gru", (2, 4), 2, {"hidden": 3}),
+    "scaled": ModelSpec("scaled", (3,), 2),
 }
+
+
+class Scaled(nn.Sequential):
+    """A network that counts its errors in a scale of each input."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 2))
+
+    def units(self, x: Tensor) -> Tensor:
+        return 1.0 + x.abs().sum(-1, keepdim=True)
 
 
 def scene(model_name: str, loss_name: str = "mse") -> tuple[nn.Module, tuple, tuple]:
     torch.manual_seed(0)
     spec = MODELS[model_name]
-    model = build(spec).double()
+    model = (Scaled() if model_name == "scaled" else build(spec)).double()
 
     def batch(examples: int) -> tuple[Tensor, Tensor, Tensor]:
         x = torch.randn(TASKS, examples, *spec.input_shape, dtype=torch.float64)
@@ -60,7 +71,8 @@ def slow_meta_gradient(
 
     def objective(params: dict, batch: tuple) -> Tensor:
         x, y, w = batch
-        values = loss(functional_call(model, params, (x,)), y)
+        units = model.units(x) if isinstance(model, Scaled) else None
+        values = in_units(loss, functional_call(model, params, (x,)), y, units)
         return (values * w).sum() / w.sum()
 
     def adapted(leaves: dict, batch: tuple, create_graph: bool) -> list[dict]:
@@ -124,7 +136,8 @@ def assert_equal(found: dict, expected: dict) -> None:
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 @pytest.mark.parametrize(
-    ("model_name", "loss_name"), [("mlp", "mse"), ("conv1d", "cross_entropy"), ("conv1d batch", "huber")]
+    ("model_name", "loss_name"),
+    [("mlp", "mse"), ("conv1d", "cross_entropy"), ("conv1d batch", "huber"), ("scaled", "mae")],
 )
 def test_agrees_with_the_slow_loop(config: LearnerConfig, model_name: str, loss_name: str) -> None:
     model, support, query = scene(model_name, loss_name)

@@ -28,7 +28,7 @@ _SHARES: dict[Phase, float] = {"join": 0.4, "deal": 0.6, "mask": 0.8, "unmask": 
 _AFTER: dict[Phase, Phase] = {"join": "deal", "deal": "mask", "mask": "unmask", "unmask": "over"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sum:
     """What came of a round: the total of so many devices, and groups that were lost, with why."""
 

@@ -52,6 +52,13 @@ def test_a_wave_of_everyone_leaves_control_in_place():
     assert {arm for arm, _ in filter(None, arms)} == {"canary", "control"}
 
 
+def test_a_place_on_the_edge_is_of_control_and_never_of_both():
+    opened = [OpenWave(0.25, 0.25, 0.0, 1), OpenWave(0.5, 0.5, 1.0, 2)]
+    at = {place: cohort(opened, place) for place in (0.0, 0.25, 0.5, 0.75)}
+    assert at == {0.0: ("canary", 1), 0.25: ("canary", 2), 0.5: ("control", 2), 0.75: ("control", 1)}
+    assert cohort(opened[:1], 0.25) is None
+
+
 def test_a_later_wave_never_moves_a_device_of_an_earlier_one():
     first = [OpenWave(0.1, 0.1, 0.0, 1)]
     second = [*first, OpenWave(0.5, 0.2, 1.0, 2)]

@@ -9,6 +9,7 @@ from acclimate.errors import RolloutError
 from acclimate.rollout.domain.plan import (
     DEFAULT_GATES,
     DEFAULT_WAVES,
+    MOST,
     Gate,
     Wave,
     check_plan,
@@ -58,6 +59,13 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], complaint: str):
     with pytest.raises(RolloutError) as caught:
         check_plan(replace(a_plan(), **fields))
     assert complaint in str(caught.value)
+
+
+def test_the_least_and_the_most_that_may_be_asked_for_are_taken():
+    gates = (Gate("loss", tolerance=0.0, weight=1 / MOST), Gate("drift", tolerance=MOST, weight=MOST))
+    waves = (Wave(count=1, min_devices=1, duration_s=0.0), Wave(share=1.0, min_devices=int(MOST)))
+    plan = a_plan(gates=gates, waves=waves, soak_s=0.0, silence_s=MOST)
+    assert check_plan(plan) == plan
 
 
 def test_a_fleet_without_control_can_be_gated_by_limits():

@@ -1,0 +1,11 @@
+"""What learners pass around never changes: one value serves every task."""
+
+import pytest
+
+from acclimate import learners
+from tests.support.values import values_of
+
+
+@pytest.mark.parametrize("value", values_of(learners), ids=lambda value: value.__name__)
+def test_a_value_never_changes(value: type):
+    assert value.__dataclass_params__.frozen
