@@ -4,9 +4,10 @@ import dataclasses
 import importlib
 import pkgutil
 from types import ModuleType
+from typing import Any
 
 
-def values_of(package: ModuleType) -> list[type]:
+def values_of(package: ModuleType) -> list[Any]:
     """Every dataclass that a module of a package defines."""
     names = [found.name for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")]
     defined = [(name, value) for name in names for value in vars(importlib.import_module(name)).values()]

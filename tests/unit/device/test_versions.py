@@ -52,7 +52,7 @@ def test_a_new_version_is_on_trial_until_it_proves_itself(slots: Slots) -> None:
     assert under_test.assigned(change.running) == Change(None, False)  # obeyed once
     under_test.confirm()
     assert slots.boot() == under_test.boot
-    assert (under_test.boot.good, under_test.boot.release, under_test.boot.trial) == ("a", NEW, None)
+    assert under_test.boot == Boot("a", NEW, None, counter=5, lineage=1, factory=FACTORY)
     assert versions(slots).start().release == NEW
     assert [kind for kind, _, _ in under_test.take_notes()] == ["installed", "confirmed"]
     assert under_test.take_notes() == []
@@ -124,6 +124,7 @@ def test_a_good_version_whose_files_were_damaged_comes_back_once_they_are_fetche
 def test_a_record_that_the_flash_refuses_is_kept_in_memory_and_no_trial_begins(slots: Slots) -> None:
     slots.save_boot(Boot(release=FACTORY, factory=FACTORY, trial=Trial("a", NEW, 2), counter=5))
     flash = slots._flash
+    assert isinstance(flash, SimulatedFlash)
     flash.refuses = "Read-only file system"
     under_test = versions(slots)
     assert under_test.start().release == FACTORY
