@@ -76,20 +76,7 @@ _OPERATIONS = {
 )
 @tracking_option
 @json_option
-def start(
-    fleet: str,
-    release: str,
-    minutes: float,
-    quorum: int,
-    aggregator: str | None,
-    secure: bool,
-    clip: float,
-    noise: float,
-    delta: float,
-    epsilon: float | None,
-    tracking_uri: str | None,
-    as_json: bool,
-) -> None:
+def start(fleet: str, release: str, tracking_uri: str | None, as_json: bool, **asked: Any) -> None:
     """Ask the devices of FLEET that run a version for what they know of it.
 
     Of a version with heads in closed form they give moments of their examples, once and for all; of one that
@@ -101,18 +88,10 @@ def start(
 
     name, ref = split_reference(release)
     initialization, version = Registry.open(tracking_uri).fetch(name, ref or "candidate")
-    body = {
-        "release": f"{version.name}@{version.version}",
-        **asked_of(initialization),
-        "minutes": minutes,
-        "quorum": quorum,
-        "aggregator": aggregator or ("mean" if secure or noise else "clipped-mean"),
-        "secure": secure,
-        "clip": clip,
-        "noise": noise,
-        "delta": delta,
-        "epsilon": epsilon,
-    }
+    asked["aggregator"] = asked["aggregator"] or (
+        "mean" if asked["secure"] or asked["noise"] else "clipped-mean"
+    )
+    body = {"release": f"{version.name}@{version.version}", **asked_of(initialization), **asked}
     made = connect().post(f"/fleets/{fleet}/campaigns", body)
     if as_json:
         print_json(made)
@@ -156,15 +135,10 @@ def why(campaign: str, as_json: bool) -> None:
         return
     told = one["campaign"]
     say(f"{told['state']}: {told['detail'] or 'devices are asked until it closes'}", "bold")
-    refused = [each for each in devices if each["contributor"]["refusals"]]
     rows = [
-        (
-            each["contributor"]["device"],
-            each["contributor"]["refusals"],
-            each["contributor"]["reason"],
-            "yes" if each["flagged"] else "",
-        )
-        for each in refused
+        (given["device"], given["refusals"], given["reason"], "yes" if each["flagged"] else "")
+        for each in devices
+        if (given := each["contributor"])["refusals"]
     ]
     spent = [each["spent"] for each in devices if each["contributor"]["accepted_at"] is not None]
     if spent:

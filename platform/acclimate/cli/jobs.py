@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import functools
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,10 +20,16 @@ if TYPE_CHECKING:
 
 _LOCAL = "http://127.0.0.1:8265"
 STOPPED_WATCHING = 130  # what a shell reports for Ctrl-C
+PLACE = ("address", "kubernetes", "namespace", "context")
 
 
 def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that say on which cluster: `address`, `kubernetes`, `namespace` and `context`."""
+    """Options that say on which cluster, which the command gets as `place`: what `open_jobs` takes."""
+
+    @functools.wraps(command)
+    def gathered(**given: Any) -> None:
+        command(place={name: given.pop(name) for name in PLACE}, **given)
+
     for option in (
         click.option("--context", help="Context of the kubeconfig [default: the current one]."),
         click.option("--namespace", help="Kubernetes namespace [default: the context's]."),
@@ -35,8 +41,8 @@ def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help=f"Jobs API of a Ray cluster [default: RAY_API_SERVER_ADDRESS, else {_LOCAL}].",
         ),
     ):
-        command = option(command)
-    return command
+        gathered = option(gathered)
+    return gathered
 
 
 @click.group()
@@ -47,11 +53,9 @@ def jobs() -> None:
 @jobs.command("list")
 @place_options
 @json_option
-def list_(
-    address: str | None, kubernetes: bool, namespace: str | None, context: str | None, as_json: bool
-) -> None:
+def list_(place: dict[str, Any], as_json: bool) -> None:
     """List submitted jobs, newest first."""
-    found = open_jobs(address, kubernetes, namespace, context).all()
+    found = open_jobs(**place).all()
     if as_json:
         print_json([asdict(job) for job in found])
         return
@@ -67,8 +71,7 @@ def list_(
     ]
     print_table("Training jobs", ("name", "state", "started", "took", "detail"), rows)
     if found:
-        place = place_of(address, kubernetes, namespace, context)
-        next_step(f"acclimate jobs logs {found[0].name} --follow{place}", "read along")
+        next_step(f"acclimate jobs logs {found[0].name} --follow", "read along", PLACE)
     else:
         next_step("acclimate submit RECIPE", "train on the cluster")
 
@@ -77,39 +80,29 @@ def list_(
 @click.argument("name")
 @click.option("--follow", "-f", is_flag=True, help="Read along until it ends.")
 @place_options
-def logs(
-    name: str, follow: bool, address: str | None, kubernetes: bool, namespace: str | None, context: str | None
-) -> None:
+def logs(name: str, follow: bool, place: dict[str, Any]) -> None:
     """Print a job's log."""
-    place = open_jobs(address, kubernetes, namespace, context)
+    jobs = open_jobs(**place)
     if follow:
-        watch(place, name, place_of(address, kubernetes, namespace, context))
+        watch(jobs, name)
         return
-    print(place.log(name), end="")
+    print(jobs.log(name), end="")
 
 
 @jobs.command()
 @click.argument("name")
 @place_options
 @json_option
-def stop(
-    name: str,
-    address: str | None,
-    kubernetes: bool,
-    namespace: str | None,
-    context: str | None,
-    as_json: bool,
-) -> None:
+def stop(name: str, place: dict[str, Any], as_json: bool) -> None:
     """Stop a job; its checkpoints stay where the cluster keeps ACCLIMATE_HOME."""
-    place = open_jobs(address, kubernetes, namespace, context)
-    job = place.get(name)
+    jobs = open_jobs(**place)
+    job = jobs.get(name)
     if job.state.ended:
         say_done(f"{name} has already {job.state}", as_json, name=name, state=job.state)
         return
-    place.stop(name)
+    jobs.stop(name)
     say_done(f"{name} is asked to stop", as_json, name=name, state="stopping")
-    where = place_of(address, kubernetes, namespace, context)
-    next_step(f"acclimate submit RECIPE --resume{where}", "go on where it stopped")
+    next_step("acclimate submit RECIPE --resume", "go on where it stopped", PLACE)
 
 
 def open_jobs(
@@ -135,17 +128,7 @@ def open_jobs(
     return RayJobs(address or _LOCAL, runtime_env)
 
 
-def place_of(address: str | None, kubernetes: bool, namespace: str | None, context: str | None) -> str:
-    """The options again, for a suggested command."""
-    if not kubernetes:
-        return (
-            f" --address {address}" if address and address != os.environ.get("RAY_API_SERVER_ADDRESS") else ""
-        )
-    given = {"--namespace": namespace, "--context": context}
-    return " --kubernetes" + "".join(f" {option} {value}" for option, value in given.items() if value)
-
-
-def watch(jobs: Jobs, name: str, place: str) -> Job:
+def watch(jobs: Jobs, name: str) -> Job:
     """Print a job's log until it ends; a job that failed ends this process with 1."""
     from acclimate.training.jobs.following import follow
     from acclimate.training.jobs.job import JobState
@@ -154,17 +137,13 @@ def watch(jobs: Jobs, name: str, place: str) -> Job:
         detail = f": {job.detail}" if job.detail else ""
         note(f"{job.name} is {job.state}{detail}", "dim")
 
-    def trouble(message: str) -> None:
-        note(message, "yellow")
-
+    show, trouble = functools.partial(print, end="", flush=True), functools.partial(note, style="yellow")
     try:
-        job = follow(
-            jobs, name, lambda piece: print(piece, end="", flush=True), on_state=tell, on_trouble=trouble
-        )
+        job = follow(jobs, name, show, on_state=tell, on_trouble=trouble)
     except KeyboardInterrupt:
         note("\nno longer following; the job goes on", "yellow")
-        next_step(f"acclimate jobs logs {name} --follow{place}", "read along again")
-        next_step(f"acclimate jobs stop {name}{place}", "end the job")
+        next_step(f"acclimate jobs logs {name} --follow", "read along again", PLACE)
+        next_step(f"acclimate jobs stop {name}", "end the job", PLACE)
         sys.exit(STOPPED_WATCHING)
     if job.state is not JobState.SUCCEEDED:
         sys.exit(1)

@@ -14,7 +14,7 @@ import click
 import yaml
 
 from acclimate import __version__
-from acclimate.cli.jobs import open_jobs, place_of, place_options, watch
+from acclimate.cli.jobs import PLACE, open_jobs, place_options, watch
 from acclimate.cli.options import LocalPath, json_option
 from acclimate.cli.output import err, next_step, note, print_json, say
 from acclimate.cli.train import change_option
@@ -80,10 +80,7 @@ from acclimate.errors import RecipeError
 @json_option
 def submit(
     recipe: str,
-    address: str | None,
-    kubernetes: bool,
-    namespace: str | None,
-    context: str | None,
+    place: dict[str, Any],
     resume: bool,
     workers: int | None,
     changes: tuple[str, ...],
@@ -114,14 +111,14 @@ def submit(
         environment["MLFLOW_TRACKING_URI"] = tracking_uri
     name = job_name(loaded, datetime.now(), secrets.token_hex(2))
     order = Order(name, loaded, environment, resume)
-    pods = _pods(**pod_options) if kubernetes else None
+    pods = _pods(**pod_options) if place["kubernetes"] else None
     if dry_run:
         if pods is None:
             raise RecipeError("--dry-run prints a RayJob: give --kubernetes with it")
         print(yaml.safe_dump(rayjob(order, pods), sort_keys=False), end="")
         return
-    environment_of_job = None if kubernetes else _runtime_env(working_dir, runtime_env)
-    jobs = open_jobs(address, kubernetes, namespace, context, pods=pods, runtime_env=environment_of_job)
+    environment_of_job = None if pods else _runtime_env(working_dir, runtime_env)
+    jobs = open_jobs(**place, pods=pods, runtime_env=environment_of_job)
     if not tracking_uri:
         note(
             "no MLflow server is named (--tracking-uri): the version will be where the cluster's own "
@@ -130,17 +127,16 @@ def submit(
         )
     with err.status("submitting") as status:
         job = submit_once(jobs, order, on_wait=lambda why: status.update(f"trying again: {why}"))
-    place = place_of(address, kubernetes, namespace, context)
     if follow and not as_json:
         note(f"submitted {job.name}")
-        watch(jobs, job.name, place)
+        watch(jobs, job.name)
         next_step("acclimate versions", "the version it registered")
         return
     if as_json:
         print_json(asdict(job))
         return
     say(f"submitted {job.name}")
-    next_step(f"acclimate jobs logs {job.name} --follow{place}", "read along")
+    next_step(f"acclimate jobs logs {job.name} --follow", "read along", PLACE)
 
 
 def _pods(

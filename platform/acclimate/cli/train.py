@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from acclimate.references import split_reference
 
 if TYPE_CHECKING:
     from acclimate.evaluation import Evaluation, Verdict
+    from acclimate.training.recipe import Recipe
     from acclimate.workflow import Outcome
 
 tag_option = click.option(
@@ -233,32 +233,15 @@ def read_tags(tags: tuple[str, ...]) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def run_job(
-    recipe: Any,
-    *,
-    resume: bool,
-    tracking_uri: str | None,
-    again: str,
-    lineage: Mapping[str, str] | None,
-    address: str | None,
-    candidate: bool,
-) -> Outcome:
-    """Run the main job with its progress drawn; a stop ends the process with how to go on."""
+def run_job(recipe: Recipe, again: str, **options: Any) -> Outcome:
+    """Run the main job, `meta_train` with these options, with its progress drawn; a stop ends the process
+    with how to go on."""
     from acclimate.cli.progress import job_listener
     from acclimate.training.stopping import stop_on_signals
     from acclimate.workflow import meta_train
 
     with job_listener(recipe.name) as progress, stop_on_signals() as should_stop:
-        outcome = meta_train(
-            recipe,
-            listener=progress,
-            should_stop=should_stop,
-            resume=resume,
-            tracking_uri=tracking_uri,
-            address=address,
-            lineage=lineage,
-            candidate=candidate,
-        )
+        outcome = meta_train(recipe, listener=progress, should_stop=should_stop, **options)
     if outcome is None:
         note("stopped; a checkpoint is written", "yellow")
         next_step(f"{again} --resume", "go on to the same bits")
