@@ -107,7 +107,7 @@ class Service:
         audience = PublicKey.of(key.public_bytes).key_id
         limit = RateLimit(settings.device_rate, settings.device_burst, time.monotonic)
         self.gatekeeper = Gatekeeper(tokens, self.roster, limit, audience, clock)
-        self.state = StateEndpoint(self.gatekeeper, key, self.taken, self.metrics)
+        self.state = StateEndpoint(self.gatekeeper, key, self.taken, self.roster, self.metrics)
         freshness = Freshness(audience, clock, store.spend_proof)
         machines = MachineDesk(store, self.roster)
         enrolments = EnrolmentDesk(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -63,6 +63,7 @@ class Controller:
         self._watches: dict[str, Watch] = {}
         self._token = 0
         self._pruned_at = 0.0
+        self._publishing: threading.Thread | None = None
 
     def run(self, stop: threading.Event, tick_s: float) -> None:
         """Tick until `stop` is set, then give the lease back. A failing tick is logged and tried again."""
@@ -182,18 +183,26 @@ class Controller:
         self._step(rollout, lambda one, _: life.rolled_back(one, now), decision)
 
     def _publish_ended(self) -> None:
-        if self._registry is None:
+        """Write field results, in a thread beside: a registry that never answers delays no rollout."""
+        if self._registry is None or (self._publishing is not None and self._publishing.is_alive()):
             return
-        for rollout in self._store.unpublished():
-            with self._faults.apart("field-result", rollout.id, passing=(LeaseLostError,)):
+        if ended := self._store.unpublished():
+            work = partial(self._publish, self._registry, ended, self._token)
+            self._publishing = threading.Thread(target=work, name="field-results", daemon=True)
+            self._publishing.start()
+            self._publishing.join(self._lease_s / 10)
+
+    def _publish(self, registry: ModelRegistry, ended: Sequence[Rollout], token: int) -> None:
+        for rollout in ended:
+            with self._faults.apart("field-result", rollout.id):
                 observations = self._store.observations(rollout.id)
                 decisions = self._store.decisions(rollout.id)
                 try:
-                    done = write_field_result(self._registry, rollout, observations, decisions)
+                    done = write_field_result(registry, rollout, observations, decisions)
                 except AcclimateError as error:
                     log.warning("field-result-not-written", extra={"rollout": rollout.id, "error": error})
                     continue
-                self._store.mark_published(rollout.id, done, self._clock(), self._token)
+                self._store.mark_published(rollout.id, done, self._clock(), token)
 
     def _prune(self) -> None:
         """One page of old reports a tick until there are none left, so that no tick outlasts the lease."""

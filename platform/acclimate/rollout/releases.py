@@ -7,6 +7,7 @@ says its content hash. The registry only adds names for versions (`press@candida
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from acclimate.rollout.file_store import FileStore
 from acclimate_device.errors import ProtocolError
 from acclimate_device.protocol import LIMITS, MANIFEST, Manifest, Release, loads
 
+_ASKING = 8
+"""Questions to the registry at once: one that never answers must not hold all threads that people have."""
 AliasOf = Callable[[str, str], int]
 """(registered model, alias) to version number."""
 
@@ -50,6 +53,7 @@ class Releases:
         tenants: Path | None,
     ) -> None:
         self._common, self._targets, self._alias_of, self._tenants = metadata, targets, alias_of, tenants
+        self._asking = threading.BoundedSemaphore(_ASKING)
 
     def metadata(self, fleet: str = "") -> FileStore:
         """The signed metadata that a fleet reads: its own, or else what all read that have none."""
@@ -121,7 +125,15 @@ class Releases:
         if self._alias_of is None:
             advice = "name a version, or set ACCLIMATE_REGISTRY_URI"
             raise RolloutError(f"{name}@{alias} needs a registry: {advice}")
-        return self._alias_of(name, alias)
+        if not self._asking.acquire(blocking=False):
+            raise RolloutError(
+                f"the registry does not answer those who asked before: try again later, or name a version "
+                f"number in place of {alias!r}"
+            )
+        try:
+            return self._alias_of(name, alias)
+        finally:
+            self._asking.release()
 
     def _manifests(self, fleet: str) -> dict[str, str]:
         """Path and SHA-256 of every manifest that the signed metadata lists."""

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from acclimate.rollout.api.blocking import in_thread
+from acclimate.rollout.api.blocking import in_file_thread
 from acclimate.rollout.api.problems import ProblemError
 from acclimate.rollout.file_store import FileStore
 
@@ -23,7 +23,7 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 async def serve_file(request: Request, store: FileStore, path: str, cache_control: str) -> Response:
     """Answer GET or HEAD of `path`: 200, 206, 304, 404 or 416."""
     try:
-        stat = await in_thread(store.stat, path)
+        stat = await in_file_thread(store.stat, path)
     except FileNotFoundError:
         raise ProblemError(404, "not-found", f"no file {path[:200]!r} in the repository") from None
     headers = {
@@ -76,7 +76,7 @@ def requested_range(header: str, size: int) -> tuple[int, int, int]:
 async def _chunks(store: FileStore, path: str, start: int, end: int) -> AsyncIterator[bytes]:
     while start < end:
         stop = min(start + CHUNK_BYTES, end)
-        chunk: bytes = await in_thread(store.read, path, start, stop)
+        chunk: bytes = await in_file_thread(store.read, path, start, stop)
         if not chunk:
             raise OSError(f"{path} ended at byte {start} of {end}")
         yield chunk

@@ -152,8 +152,8 @@ class Freshness:
         if not abs(now - request.issued_at) <= LIMITS.clock_skew_s:
             detail = f"issued_at is {now - request.issued_at:+.0f} s off: set the clock by the Date header"
             raise ProblemError(401, "clock-skew", detail)
-        while self._seen and next(iter(self._seen.values())) < now:
-            self._seen.popitem(last=False)
+        while self._seen and not 0 <= next(iter(self._seen.values())) - now <= 2 * LIMITS.clock_skew_s:
+            self._seen.popitem(last=False)  # stale; or of a clock that was ahead, as nothing is taken now
         nonce = (request.device_id, request.nonce)
         if nonce in self._seen:
             raise _reused()

@@ -88,6 +88,11 @@ class Roster:
             section.changes += 1
         return member
 
+    @property
+    def devices(self) -> int:
+        """How many devices all fleets have, retired ones included."""
+        return sum(len(section.members) for section in self.sections.values())
+
     def find(self, fleet: str, device_id: str) -> tuple[Section, Member] | None:
         """A fleet and a device in it, or None."""
         section = self.sections.get(fleet)

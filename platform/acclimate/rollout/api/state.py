@@ -133,15 +133,16 @@ class StateEndpoint:
         gatekeeper: Gatekeeper,
         key: ServiceKey,
         taken: TakenLog,
+        roster: Roster,
         metrics: ServiceMetrics,
         max_cached: int = 20_000,
     ) -> None:
-        self._gatekeeper, self._key, self._taken = gatekeeper, key, taken
+        self._gatekeeper, self._key, self._taken, self._roster = gatekeeper, key, taken, roster
         self._polls = functools.cache(metrics.polls.labels)
         self._key_id = PublicKey.of(key.public_bytes).key_id
         self._tag_end = f'-{self._key_id[:12]}"'.encode()
         self._signed: OrderedDict[tuple[str, str], tuple[bytes, bytes]] = OrderedDict()
-        self._current: dict[bytes, _Current] = {}
+        self._current: OrderedDict[bytes, _Current] = OrderedDict()
         self._max_cached = max_cached
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -199,11 +200,11 @@ class StateEndpoint:
         return current
 
     def _remember(self, authorization: bytes, access: Access, section: Section, tag: bytes) -> None:
-        self._current.pop(authorization, None)
-        if len(self._current) >= self._max_cached:
-            del self._current[next(iter(self._current))]  # the one told longest ago
         told = _Current(section, section.changes, access.expires_at, pace_of(access), tag)
         self._current[authorization] = told
+        self._current.move_to_end(authorization)
+        while len(self._current) > max(self._max_cached, self._roster.devices):
+            self._current.popitem(last=False)  # the one told longest ago: tokens that were renewed first
 
     def _unchanged(self, fleet: str, tag: bytes) -> tuple[int, _Headers, bytes]:
         self._polls(fleet, "unchanged").inc()

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from acclimate.errors import RolloutError
-from acclimate.rollout.api.blocking import in_thread
+from acclimate.rollout.api.blocking import in_persons_thread
 from acclimate.rollout.api.limits import client_address
 from acclimate.rollout.api.operator.caller import Door
 from acclimate.rollout.api.operator.context import Desk
@@ -77,7 +77,7 @@ class Entrance:
     async def logout(self, request: Request) -> Response:
         """The session ends, here and on the server."""
         check_form(request, (await form_of(request)).get("csrf", ""))
-        await in_thread(close_session, request, self._desk.store, time.time())
+        await in_persons_thread(close_session, request, self._desk.store, time.time())
         return RedirectResponse(f"{self._base}/login", 303, PAGE_HEADERS)
 
     async def leave(self, request: Request) -> Response:
@@ -123,7 +123,7 @@ class Entrance:
 
     async def _enter(self, request: Request, operator: Operator) -> None:
         lifetime_s = self._desk.settings.session_lifetime_s
-        await in_thread(open_session, request, self._desk.store, operator, lifetime_s, time.time())
+        await in_persons_thread(open_session, request, self._desk.store, operator, lifetime_s, time.time())
 
     def _form(self, request: Request, target: str, problem: str = "", status: int = 200) -> Response:
         offer_form(request)

@@ -7,7 +7,9 @@ the session's own is not sent along when another site leads the browser here.
 
 from __future__ import annotations
 
+import functools
 import secrets
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ from acclimate.rollout.console.sessions import AWAY_S, SIGN_ON, SIGN_ON_PATH
 from acclimate.rollout.settings import LOOPBACK, ServiceSettings
 
 DISCOVERY_S = 3600.0
+ANSWER_S = 10.0
+"""A provider's longest silence."""
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "EdDSA"]
 """Signatures by a key that only the provider has; never `none`, never a shared secret."""
 
@@ -77,6 +81,11 @@ class SignOn:
     def redirect_uri(self) -> str:
         """Where the provider sends people back to; register it there."""
         return f"{self._settings.url}{SIGN_ON_PATH}/callback"
+
+    @functools.cached_property
+    def _trust(self) -> ssl.SSLContext:
+        """Read once: it takes a tenth of a second, and meanwhile nobody is answered."""
+        return httpx.create_ssl_context()
 
     async def leave(self, target: str) -> Departure:
         """Begin: `target` is the page of the console to show afterwards.
@@ -172,7 +181,7 @@ class SignOn:
             return self._discovered
         issuer = self._settings.oidc_issuer
         try:
-            async with httpx.AsyncClient(timeout=10.0) as client:
+            async with httpx.AsyncClient(timeout=ANSWER_S, verify=self._trust) as client:
                 answer = await client.get(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
                 found: dict[str, Any] = dict(answer.raise_for_status().json())
         except _NO_ANSWER as error:
@@ -191,7 +200,8 @@ class SignOn:
             self._settings.oidc_client_secret,
             scope=self._settings.oidc_scope,
             code_challenge_method="S256",
-            timeout=10.0,
+            timeout=ANSWER_S,
+            verify=self._trust,
         )
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from acclimate.rollout.api.blocking import in_thread
+from acclimate.rollout.api.blocking import in_persons_thread
 from acclimate.rollout.api.limits import client_address
 from acclimate.rollout.api.operator.caller import Door, see
 from acclimate.rollout.api.operator.context import Desk
@@ -95,7 +95,7 @@ def endpoint(page: Page, desk: Desk, operators: Operators, door: Door) -> Endpoi
 
     async def handle(request: Request) -> Response:
         try:
-            operator = await in_thread(operator_of, request, desk.store, operators, time.time())
+            operator = await in_persons_thread(operator_of, request, desk.store, operators, time.time())
         except ProblemError:
             door.pass_stranger(client_address(request.scope))
             raise
@@ -103,7 +103,7 @@ def endpoint(page: Page, desk: Desk, operators: Operators, door: Door) -> Endpoi
         form = await form_of(request)
         if request.method == "POST":
             check_form(request, form.get("csrf", ""))
-        return await in_thread(page, Visit(request, operator, desk, form, time.time()))
+        return await in_persons_thread(page, Visit(request, operator, desk, form, time.time()))
 
     return handle
 

@@ -124,3 +124,16 @@ async def test_remembered_nonces_are_bounded_and_expire():
     assert await refused_taking(freshness, more) == (503, "unavailable")
     now[0] = 2000.0
     await freshness.take(dataclasses.replace(more, issued_at=2000.0))
+
+
+@pytest.mark.anyio
+async def test_a_clock_that_was_days_ahead_leaves_nothing_that_keeps_devices_out():
+    now = [500_000.0]
+    freshness = Freshness(AUDIENCE, lambda: now[0], Spent(), max_nonces=2)
+    for index in range(2):
+        ahead = dataclasses.replace(REQUEST, nonce=f"{index + 1:032x}", issued_at=now[0])
+        await freshness.take(ahead)
+    now[0] = 1000.0
+    await freshness.take(REQUEST)
+    assert await refused_taking(freshness, REQUEST) == (401, "nonce-reused")
+    assert await refused_taking(freshness, ahead) == (401, "clock-skew")
