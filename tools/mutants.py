@@ -68,7 +68,7 @@ ROOMS = {
         "device_sdk/acclimate_device/online",
         of_device(
             "online given clocks inputs realign device anomaly contributing forecaster closed_form values "
-            "series versions windows"
+            "schema series versions windows"
         ),
     ),
     "telemetry": Room(
