@@ -97,7 +97,9 @@ class SpectralFront(nn.Module):
         self.scale = nn.Parameter(torch.ones(self.features))
 
     def measured(self, x: Tensor) -> Tensor:
-        """The features before shift and scale."""
+        """The features before shift and scale, `(examples, features)`; such features are left as they are."""
+        if x.dim() == 2:
+            return x
         mean = x.mean(-1, keepdim=True)
         centred = x - mean
         deviation = (centred.square().mean(-1, keepdim=True) + _QUIET).sqrt()

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import nn
 
 from acclimate.learners import (
     ClosedFormLearner,
@@ -19,6 +20,7 @@ from acclimate.learners import (
     under,
     weighted_mean,
 )
+from acclimate.models.spectral import SpectralFront
 from acclimate.tasks import Episodes
 from acclimate.tasks.episodes import Examples
 from acclimate.training.calibration import calibrated
@@ -42,7 +44,7 @@ def validator(problem: Problem) -> Callable[[MetaParams], float] | None:
     tasks = min(len(problem.split.validation), _TASKS)
     answers_only = learner.config.algorithm == "joint"
     draws = math.ceil(_TASKS * _DRAWS / tasks) if answers_only else _DRAWS
-    episodes = [sampler.every_task(draw) for draw in range(draws)]
+    episodes = [_measured(problem.model, sampler.every_task(draw)) for draw in range(draws)]
     if answers_only:
         episodes = [_side_by_side(episodes)]
 
@@ -54,6 +56,19 @@ def validator(problem: Problem) -> Callable[[MetaParams], float] | None:
         return loss if math.isfinite(loss) else math.inf
 
     return validate
+
+
+def _measured(model: nn.Module, episodes: Episodes) -> Episodes:
+    """With features for windows where nobody trains what measures them: they are the same at every look."""
+    front = next((part for part in model.modules() if isinstance(part, SpectralFront)), None)
+    if front is None:
+        return episodes
+    with torch.no_grad(), deterministic():
+        support, query = (
+            half._replace(x=torch.stack([front.measured(of_task) for of_task in half.x]))
+            for half in (episodes.support, episodes.query)
+        )
+    return Episodes(support, query, episodes.task_ids)
 
 
 def _side_by_side(draws: Sequence[Episodes]) -> Episodes:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
 import pytest
 
 from acclimate.training.problem import open_problem
@@ -31,3 +35,43 @@ def test_a_small_fleet_s_model_is_judged_on_as_many_episodes_as_a_large_one_s(
         episodes = [problem.validation_sampler().every_task(draw) for draw in range(draws)]
         expected = figures_after(problem, problem.learner(), meta, episodes)["loss"]
         assert judged(meta) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", ["joint", "closed-form", "maml"])
+def test_features_that_nobody_trains_are_measured_once_and_change_no_loss(
+    algorithm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCLIMATE_HOME", str(tmp_path))
+    rows, rng = np.arange(6 * 960), np.random.default_rng(0)
+    tones = (1 + rows // 480 % 2) * (5 + rows // 960)  # two states of each machine
+    frame = pd.DataFrame({"machine": rows // 960, "state": rows // 480 % 2, "t": rows})
+    frame.assign(acc=np.sin(rows / tones) + rng.normal(0, 0.3, len(rows))).to_parquet(tmp_path / "a.parquet")
+    columns = {"kind": "classification", "task": "machine", "time": "t", "label": "state"}
+    columns |= {"timeline": "label", "window": 32}
+    problem = open_problem(
+        Recipe.model_validate(
+            {
+                "name": "machines",
+                "data": {
+                    "source": str(tmp_path / "a.parquet"),
+                    "recordings": {**columns, "channels": ["acc"]},
+                    "test": 1,
+                    "validation": 2,
+                },
+                "episodes": {"shots": 2, "query_shots": 3},
+                "model": {"name": "spectral"},
+                "learner": {"algorithm": algorithm, "adapt_steps": 2},
+            }
+        )
+    )
+    judged, meta = validator(problem), problem.start()
+    assert judged is not None
+    found = judged(meta)
+    with monkeypatch.context() as without:
+        without.setattr("acclimate.training.validation._measured", lambda model, episodes: episodes)
+        raw = validator(problem)
+    assert raw is not None
+    assert found == pytest.approx(raw(meta), rel=1e-5)
+    with monkeypatch.context() as broken:
+        broken.setattr("acclimate.models.spectral.Power.forward", None)  # nothing is measured anew
+        assert judged(meta) == found
