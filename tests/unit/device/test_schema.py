@@ -74,7 +74,8 @@ def test_an_answer_has_the_units_of_the_recordings_and_the_shape_of_what_was_ask
     found = under_test.prediction(np.array(outputs, np.float32))
     assert (found if isinstance(found, float) else found.tolist()) == answer
     back = under_test.normalize_targets([under_test.target(answer)])
-    assert (back.dtype, back.tolist()) == (np.float32, [outputs])
+    assert back.dtype == np.dtype(np.float32)
+    assert back.tolist() == [outputs]
 
 
 @pytest.mark.parametrize("wrong", [[1.0], [1.0, 2.0, 3.0], [1.0, math.nan], [1.0, math.inf], "high", None])

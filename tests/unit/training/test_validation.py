@@ -47,14 +47,14 @@ def test_features_that_nobody_trains_are_measured_once_and_change_no_loss(
     frame = pd.DataFrame({"machine": rows // 960, "state": rows // 480 % 2, "t": rows})
     frame.assign(acc=np.sin(rows / tones) + rng.normal(0, 0.3, len(rows))).to_parquet(tmp_path / "a.parquet")
     columns = {"kind": "classification", "task": "machine", "time": "t", "label": "state"}
-    columns |= {"timeline": "label", "window": 32}
+    columns |= {"timeline": "label"}
     problem = open_problem(
         Recipe.model_validate(
             {
                 "name": "machines",
                 "data": {
                     "source": str(tmp_path / "a.parquet"),
-                    "recordings": {**columns, "channels": ["acc"]},
+                    "recordings": {**columns, "channels": ["acc"], "window": 32},
                     "test": 1,
                     "validation": 2,
                 },
