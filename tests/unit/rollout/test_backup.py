@@ -4,7 +4,6 @@ import json
 import shutil
 import sqlite3
 import stat
-import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from acclimate.rollout.server import prepare
 from acclimate.rollout.settings import ServiceSettings
 from acclimate.rollout.store import Store, open_store
 from tests.support.rollout_samples import NEW, NOW, OLD, a_device, a_fleet, a_report, a_rollout
+from tests.support.together import at_once
 
 
 def quiet(step: str) -> None: ...
@@ -216,16 +216,10 @@ def test_a_database_of_something_else_is_refused_and_stays_as_it_is(tmp_path: Pa
 
 
 def test_of_replicas_that_start_together_one_makes_the_first_administrator(tmp_path: Path):
-    url, told = f"sqlite:///{tmp_path / 'rollout.db'}", []
+    url = f"sqlite:///{tmp_path / 'rollout.db'}"
     open_store(url).close()
     stores = [open_store(url) for _ in range(4)]
-    threads = [
-        threading.Thread(target=lambda one=one: told.append(first_admin(one, "", NOW))) for one in stores
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    told = at_once(lambda one: first_admin(one, "", NOW), stores)
     assert len([token for token in told if token]) == 1
     assert len(stores[0].api_tokens()) == 1
     for store in stores:

@@ -25,7 +25,6 @@ _AHEAD = "Z=0 UTC=0 GMT=0 UT=0 WET=0 WEST=1 CET=1 CEST=2 MET=1 MEST=2 MEZ=1 MESZ
 _AHEAD += " CDT=-5 MDT=-6 PDT=-7 JST=9 KST=9 AEST=10 AEDT=11 NZST=12 NZDT=13"
 _ZONES = {name: 60 * int(hours) for name, _, hours in (one.partition("=") for one in _AHEAD.split())}
 """Minutes ahead of UTC where letters name one zone; CST, EST, EDT, MST, PST, IST and BST name several."""
-_DAY_US = 86_400_000_000
 
 
 def forms(example: str, column: str) -> Iterator[str]:

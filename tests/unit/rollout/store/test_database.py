@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from acclimate.errors import RolloutError
 from acclimate.files import sqlite_file
-from acclimate.rollout.api.problems import ProblemError, from_exception
+from acclimate.rollout.api.problems import from_exception
 from acclimate.rollout.domain.access import EnrolmentToken
 from acclimate.rollout.domain.fleet import Fleet, Member
 from acclimate.rollout.server import prepare
@@ -33,6 +33,7 @@ from acclimate.rollout.store.tables import metadata
 from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PostgresServer
 from tests.support.rollout_samples import NOW, a_device, a_fleet_with, a_report
+from tests.support.together import at_once
 
 
 def test_migrations_lead_to_the_tables_and_again_change_nothing(url: str):
@@ -45,12 +46,7 @@ def test_migrations_lead_to_the_tables_and_again_change_nothing(url: str):
 
 
 def test_replicas_that_start_together_migrate_once(url: str):
-    opened = []
-    threads = [threading.Thread(target=lambda: opened.append(open_store(url))) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    opened = at_once(open_store, [url] * 4)
     assert [one.fleets() for one in opened] == [[]] * 4
     for one in opened:
         one.close()
@@ -129,23 +125,11 @@ def test_a_locked_table_stops_only_who_needs_it(postgres: PostgresServer):
     store = open_store(url)
     with psycopg.connect(url.replace("+psycopg", "")) as somebody:
         somebody.execute("LOCK TABLE fleets IN ACCESS EXCLUSIVE MODE")
-        told: list[ProblemError] = []
-
-        def ask() -> None:
-            try:
-                store.fleets()
-            except Exception as error:
-                told.append(from_exception(error))
-
-        threads = [threading.Thread(target=ask) for _ in range(30)]  # more than there are connections
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        failed = at_once(lambda _: store.fleets(), range(30))  # more than there are connections
+        told = [from_exception(error) for error in failed]
         assert {(one.status, one.detail) for one in told} == {
             (503, "the database is busy: somebody keeps locked what this needs")
         }
-        assert len(told) == len(threads)
         store.ping(0.0)  # and what needs no such table goes on
     assert store.fleets() == []
     store.close()
@@ -217,21 +201,13 @@ def test_a_pooler_may_lend_each_transaction_another_session(postgres: PostgresSe
     pooler = PgBouncer(postgres)
     store = open_store(pooler.url(name))
     a_fleet_with(store, devices=3)
-    failed: list[Exception] = []
 
     def work(device: str) -> None:
-        try:
-            for turn in range(12):  # a driver prepares what it sends for the sixth time
-                store.device("home", device)
-                store.set_attributes("home", device, {"turn": turn}, NOW + turn, "ada")
-        except Exception as error:
-            failed.append(error)
+        for turn in range(12):  # a driver prepares what it sends for the sixth time
+            store.device("home", device)
+            store.set_attributes("home", device, {"turn": turn}, NOW + turn, "ada")
 
-    threads = [threading.Thread(target=work, args=(f"device-0000{one % 3}",)) for one in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert at_once(work, (f"device-0000{one % 3}" for one in range(6))) == [None] * 6
     with psycopg.connect(pooler.url(name)) as other:
         assert other.execute("SHOW lock_timeout").fetchone() == ("0",), (
             "what is set lasts for no other client"
@@ -240,7 +216,6 @@ def test_a_pooler_may_lend_each_transaction_another_session(postgres: PostgresSe
         assert connection.exec_driver_sql("SHOW lock_timeout").scalar() == "5s"
     store.close()
     pooler.close()
-    assert failed == []
 
 
 @pytest.mark.slow
@@ -355,26 +330,17 @@ def test_what_is_usual_at_a_database_changes_nothing_of_ours(postgres: PostgresS
     as_admin(postgres, *(f"ALTER DATABASE {name} SET {key} = '{value}'" for key, value in usual.items()))
     store = open_store(url)
     a_fleet_with(store, devices=8)
-    failed: list[Exception] = []
 
     def work(device: str) -> None:
-        try:
-            for turn in range(12):
-                store.set_attributes("home", device, {"site": "Łódź 𝄞"}, NOW + turn, "ada")
-                store.add_reports([a_report(device, turn)])
-        except Exception as error:
-            failed.append(error)
+        for turn in range(12):
+            store.set_attributes("home", device, {"site": "Łódź 𝄞"}, NOW + turn, "ada")
+            store.add_reports([a_report(device, turn)])
 
-    threads = [threading.Thread(target=work, args=(f"device-0000{one}",)) for one in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    assert at_once(work, (f"device-0000{one}" for one in range(8))) == [None] * 8
     time.sleep(0.5)  # longer than a session may rest
     assert store.device("home", "device-00000").attributes == {"site": "Łódź 𝄞"}
     assert store.counts("home")[0].reports == 8 * 12
     store.close()
-    assert not failed
 
 
 def as_admin(postgres: PostgresServer, *statements: str) -> None:

@@ -31,6 +31,7 @@ from tests.support.rollout_samples import (
     a_running,
     lead,
 )
+from tests.support.together import at_once
 
 
 class TestRollouts:
@@ -324,9 +325,5 @@ class TestReports:
                 numbers = [(writer % 2) * 1000 + batch * 10 + number for number in range(10)]
                 fresh.append(store.add_reports([a_report("device-1", number) for number in numbers]))
 
-        threads = [threading.Thread(target=send, args=(writer,)) for writer in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        assert at_once(send, range(4)) == [None] * 4
         assert sum(fresh) == 100 == sum(one.reports for one in store.counts("home"))
