@@ -88,6 +88,18 @@ async def test_a_poll_costs_no_database_and_no_body_while_nothing_changes(world,
         assert (await device.poll(known)).status_code == status
 
 
+async def test_what_was_told_is_kept_for_as_many_devices_as_there_are_and_of_no_old_token(world):
+    state = world.service.state
+    state._max_cached = 1
+    await world.call("POST", "/fleets", {"name": "plant"}, 201)
+    devices = [await world.device("plant") for _ in range(4)]
+    for _ in range(2):
+        for device in devices:
+            await device.renew()
+            await device.poll()
+    assert list(state._current) == [device.headers["Authorization"].encode() for device in devices]
+
+
 async def test_a_device_that_holds_the_latest_is_still_told_whatever_else_comes(world, monkeypatch):
     await world.call("POST", "/fleets", {"name": "plant"}, 201)
     await world.call("POST", "/fleets", {"name": "other"}, 201)
