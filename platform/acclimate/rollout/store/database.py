@@ -303,10 +303,12 @@ def _prepare_file(path: Path) -> None:
     _need_locks(path)
     if not path.stat().st_size:
         return
+    # Before it is opened: who closes it last removes what a first start that was killed left in its log.
+    begun = path.with_name(path.name + "-wal").exists()
     tables = _tables(path)
     if tables:
         check_ours(tables, str(path))
-    elif not path.with_name(path.name + "-wal").exists():
+    elif not begun:
         raise RolloutError(
             f"{path} has {path.stat().st_size} bytes and no table: a copy that left the data behind in "
             f"{path.name}-wal. Restore a backup with `acclimate restore`, or remove the file to begin anew"
