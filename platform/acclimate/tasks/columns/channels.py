@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from acclimate.tasks.columns.looks import counts_rows, permutes, starts_again, why_no_number
-from acclimate.tasks.columns.words import COUNTER, IDENTIFIER, words
+from acclimate.tasks.columns.looks import counts_rows, is_float, permutes, starts_again, why_no_number
+from acclimate.tasks.columns.words import COUNTER, IDENTIFIER, qualified, words
 
 LONG_STRETCH = 1024  # rows of a recording from which on it is a signal, not a table
 COPY = 0.9999
@@ -18,6 +18,8 @@ UNSEEN = 0.2
 """Share of the rows long after a channel's last value from which on it costs more than it says."""
 FEWEST_NUMBERED = 300
 """Rows from which on whole numbers without a gap, each once and shuffled, are no coincidence."""
+MOST_RATINGS = 8
+"""Whole numbers, such as 0 and 192, that say how sure another column is."""
 STALE = 32
 """Rows after which a value says nothing of a channel any more."""
 
@@ -75,8 +77,11 @@ def _unlike_a_channel(frame: pd.DataFrame, name: str, found: Mapping[str, Any], 
     named = words(name) & set(COUNTER.split()) or name.startswith("column ")
     if counts_rows(values) and (values.is_monotonic_increasing or named):
         return "counts the rows"
-    if named and counts_rows(values, frame[found["task"]]):
+    if (named or "time" in found) and counts_rows(values, frame[found["task"]]):
         return "counts the rows of each task"
+    rated = qualified(name, frame.columns)
+    if rated and values.nunique() <= MOST_RATINGS and not is_float(values):
+        return f"says how sure {rated!r} is: leave that empty where it is bad"
     if pd.api.types.is_integer_dtype(values) and len(values) > FEWEST_NUMBERED and permutes(values):
         return "numbers the rows, in whatever order"
     if values.nunique() < 2:

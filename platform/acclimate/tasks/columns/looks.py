@@ -30,6 +30,11 @@ _CALENDAR = [
     )
 ]
 """Also cut, each at its own length, such as `Tues` and `Thurs`."""
+_UNSURE = {"bad", "uncertain", "questionable", "doubtful", "substituted", "stale", "invalid", "suspect"}
+_RATINGS = _UNSURE | {"good", "valid"}
+MOST_CODES = 12
+"""Whole numbers that are classes, at most, where no name says that they are."""
+_RATED = frozenset(["quality", "qual", "validity", "status", "opc"])
 _OF_A_DAY = (24, 48, 96, 144, 288, 1440, 86_400)
 _NUMBER_FIRST = r"\s*[-+]?\d+([.,]\d+)*\s*\S{0,12}\s*"
 
@@ -98,6 +103,12 @@ def says_direction_or_day(values: pd.Series) -> bool:
     return any(said <= some for some in ({*_POINTS.split()}, *_CALENDAR)) and not said <= {*"NESW"}
 
 
+def rates(values: pd.Series) -> bool:
+    """Whether text says of each value of another column how good it is, as historians do."""
+    said = set(values.dropna().astype(str).str.strip().str.lower()) if is_text(values) else set()
+    return "good" in said and said <= _RATINGS and bool(words(values.name) & _RATED)
+
+
 def follows_the_week(values: pd.Series, moments: pd.Series) -> bool:
     """Whether a column is the same at one time of the week in every week, as a tariff is."""
     of_week = moments.dt.day_of_week * 1440 + moments.dt.hour * 60 + moments.dt.minute
@@ -161,6 +172,17 @@ def counts_down(target: str, tasks: Sequence[pd.DataFrame]) -> float | None:
     usual = float(np.median(np.concatenate(fallen)))
     alike = np.mean(np.abs(np.concatenate(fallen) - usual) <= 0.02 * abs(usual))  # hours are rounded
     return -usual if usual < 0 and alike > 0.95 else None
+
+
+def only_codes(frame: pd.DataFrame, columns: Sequence[str], task: str) -> str | None:
+    """The one column of few whole numbers beside fractions, such as classes, that differs in every task."""
+    numbers = [one for one in columns if pd.api.types.is_integer_dtype(frame[one])]
+    if len(numbers) != 1 or sum(is_float(frame[one]) for one in columns) < 2:
+        return None
+    codes = sorted(frame[numbers[0]].unique())
+    counted = codes[0] in (0, 1) and codes == list(range(codes[0], codes[0] + len(codes)))
+    varied = bool((frame.groupby(task, observed=True)[numbers[0]].nunique() > 1).all())
+    return numbers[0] if counted and 3 <= len(codes) <= MOST_CODES and varied else None
 
 
 def starts_again(channel: str, tasks: Sequence[pd.DataFrame]) -> bool:
@@ -276,6 +298,10 @@ def no_task(frame: pd.DataFrame, named: Iterator[str]) -> str:
         )
     others = [name for name in frame.columns if name not in numbers]
     stems = Counter(name.rstrip("0123456789") for name in numbers)
+    families = [stem for stem, count in stems.items() if stem and count > 2]
+    if len(families) > 1 and sum(stems[stem] for stem in families) == len(numbers):
+        pattern = "|".join(f"{stem}*" for stem in families)
+        return f"{told}; if each of {len(numbers)} columns is a device, say --wide {pattern!r}"
     stem, times = stems.most_common(1)[0] if stems else ("", 0)
     if times > 2 and stem:
         return f"{told}; if each of {times} columns is a device, say --wide {stem + '*'!r}"

@@ -19,7 +19,7 @@ from acclimate.tasks.columns.looks import is_float
 from acclimate.tasks.columns.patterns import month
 from acclimate.tasks.columns.sample import sample
 from acclimate.tasks.columns.unfolded import parts_of, row_moment
-from acclimate.tasks.columns.words import LABEL, TARGET, TASK, names_one, words
+from acclimate.tasks.columns.words import IN_NAMES, LABEL, TARGET, TASK, names_one, words
 from acclimate.tasks.recordings import RecordingSchema
 from acclimate.tasks.sources import Source
 from acclimate.tasks.sources.around import PartAround
@@ -28,6 +28,8 @@ from acclimate.tasks.sources.source import Part
 from acclimate.tasks.sources.types import FILE, PLACES, Column, is_number
 
 WIDE_TIME = "moment"
+_FEWEST = 4
+"""Columns named alike from which on each may be a device or a moment."""
 _HALF = re.compile("(?<=[0-9 ])[AaPp][Mm]")
 
 
@@ -201,14 +203,24 @@ def wide_columns(source: Source, given: Mapping[str, Any]) -> tuple[str, str] | 
     numbers = [name for name, type_ in source.types.items() if is_number(type_) and name not in kept]
     stems = Counter(_stem(name) for name in numbers if re.search(r"[0-9]", name))
     pattern, times = next(iter(stems.most_common(1)), ("", 0))
-    if times < 4 or times < 0.6 * len(numbers):
+    mostly = times >= 0.6 * len(numbers)
+    if times < _FEWEST or not (mostly or sum(stems.values()) == len(numbers)):
         return None
-    if "time" not in given and _are_moments(source, [name for name in numbers if _stem(name) == pattern]):
-        alike = (one for one in (pattern, "[0-9]*") if _fits_only(source, one, pattern))
-        return next(((one, "time") for one in alike), None)
-    named = any(words(name) & set(TASK.split()) for name in source.columns if name not in numbers)
-    of_devices = not named and FILE not in source.columns and bool(words(pattern) & set(TASK.split()))
-    return (pattern, "task") if of_devices else None
+    if (
+        mostly
+        and "time" not in given
+        and _are_moments(source, [name for name in numbers if _stem(name) == pattern])
+    ):
+        fits = (one for one in (pattern, "[0-9]*") if _fits_only(source, one, pattern))
+        return next(((one, "time") for one in fits), None)
+    if any(words(name) & set(TASK.split()) for name in source.columns if name not in numbers):
+        return None
+    devices = set(f"{TASK} {IN_NAMES}".split())
+    families = [stem for stem, count in stems.items() if count >= _FEWEST and words(stem) & devices]
+    whole = sum(stems[stem] for stem in families) == len(numbers)
+    if FILE in source.columns or pattern not in families or not (whole or words(pattern) & set(TASK.split())):
+        return None
+    return "|".join(families) if whole else pattern, "task"
 
 
 def _stem(name: str) -> str:

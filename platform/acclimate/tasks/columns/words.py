@@ -11,6 +11,8 @@ TASK += " home server host well account customer person people subject user part
 TASK += " wearer serial system mac imei eui motor engine bearing truck car drone inverter boiler animal cow"
 TASK += " elevator driver batch id location battery instance client topic entity urn"
 PEOPLE = "customer person people subject user participant patient wearer farm animal cow driver"
+IN_NAMES = "pv wp bm mt hp ev wt chp bus feeder household building zone apartment charger"
+"""What the names of devices begin with where each has a column, besides."""
 TIME = "timestamp datetime datenum time ts t epoch seconds hour_index cycle step tick minute hour"
 TIME += " day date year week jd mjd julian"
 OF_DAY = "time timestamp hour minute"
@@ -72,6 +74,14 @@ def names_one(column: str, wanted: Collection[str]) -> bool:
 
 def _in_order(column: str) -> list[str]:
     return re.findall(r"[a-z]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", str(column)).lower())
+
+
+def qualified(column: str, columns: Collection[str]) -> str | None:
+    """The column of which one called `flow_status` or `Flow Quality` says how sure it is; None for others."""
+    rating = r"(.+?)[\s._-]*(status|quality|qual|validity|valid|flag|qc|qf|_q)"
+    found = re.fullmatch(rating, str(column), re.IGNORECASE)
+    alike = found[1].casefold() if found else None
+    return next((one for one in columns if one != column and str(one).casefold() == alike), None)
 
 
 def is_axis(column: str, columns: Collection[str]) -> bool:

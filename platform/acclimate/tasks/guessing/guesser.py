@@ -9,6 +9,7 @@ from acclimate.errors import DataError
 from acclimate.tasks.columns.channels import useless
 from acclimate.tasks.columns.composed import is_day
 from acclimate.tasks.columns.looks import (
+    MOST_CODES,
     are_numbered,
     are_of_one_thing,
     are_parts,
@@ -16,7 +17,9 @@ from acclimate.tasks.columns.looks import (
     follows_the_week,
     is_float,
     is_text,
+    only_codes,
     only_rises,
+    rates,
     refuse_readings,
     says_direction_or_day,
     varies,
@@ -24,7 +27,18 @@ from acclimate.tasks.columns.looks import (
 from acclimate.tasks.columns.periods import names_periods
 from acclimate.tasks.columns.rhythm import LONGEST_WINDOW, runs, seconds
 from acclimate.tasks.columns.spelled import switch
-from acclimate.tasks.columns.words import EVENT, LABEL, NORMAL, PART, PLACE, RECORDING, TARGET, TIME, words
+from acclimate.tasks.columns.words import (
+    EVENT,
+    LABEL,
+    NORMAL,
+    PART,
+    PLACE,
+    RECORDING,
+    TARGET,
+    TIME,
+    qualified,
+    words,
+)
 from acclimate.tasks.guessing.fitting import fitted
 from acclimate.tasks.guessing.guessed import ORDER, Guess
 from acclimate.tasks.guessing.roles import ROLES, Roles
@@ -33,8 +47,6 @@ from acclimate.tasks.report.oddities import sentinels
 from acclimate.tasks.sources.types import PLACES
 
 MOST_LABELS = 50
-MOST_CODES = 12
-"""Whole numbers that are named like a target, not like a label, are classes up to so many."""
 SOME = 0.1
 """Share of the tasks in which a text that is named like no answer must change to be one."""
 SHORT_WINDOW = 8  # rows in which an anomaly of slow signals shows
@@ -101,6 +113,11 @@ class Guesser(Roles):
         told = {*named, *self._named(EVENT)}
         for column in dict.fromkeys([*named, *texts]):
             values = self.frame[column]
+            if rates(values) or qualified(column, self.frame.columns):
+                self.left_out[column] = (
+                    "says how sure a value is, and is no answer: leave that empty where bad"
+                )
+                continue
             if not 2 <= values.nunique() <= MOST_LABELS or is_float(values):
                 continue
             if pd.api.types.is_numeric_dtype(values) and self._is_number(column):
@@ -131,6 +148,13 @@ class Guesser(Roles):
             self.free.remove(numbers[0])
             self._set("kind", "regression", f"column {numbers[0]!r} is named like a target and holds numbers")
             self._set("targets", [numbers[0]], "its name says so")
+            return
+        ordered = {"time", "recording"} & {*self.found} or "kind" in self.given
+        coded = None if ordered else only_codes(self.frame, self.free, self.found["task"])
+        if coded is not None:
+            self._column("label", (coded, f"{self.frame[coded].nunique()} whole numbers from the first on"))
+            why = f"{coded!r} holds codes, and no column orders rows to be forecast; else --kind forecasting"
+            self._set("kind", "classification", why)
             return
         left = next((one for one in self.free if self._runs_out(one)), None)
         if left is not None:

@@ -105,6 +105,7 @@ class Roles:
             for one in named
             if one not in said and (is_text(self.frame[one]) or names_one(one, TASK.split()))
         ]
+        named = [one for one in named if not self._numbers_rows(one)]
         if named:
             best = named[0], f"its name says so; {self.frame[named[0]].nunique()} of them in the sample"
         else:
@@ -135,6 +136,13 @@ class Roles:
         if "task" not in self.given:
             refuse_quantities(self.frame[self.found["task"]])
         self._name_of_each_row(self.found["task"])
+
+    def _numbers_rows(self, column: str) -> bool:
+        """Whether whole numbers count the rows of each file, whose moments differ, as no device does."""
+        if self.file not in self.free or not counts_rows(self.frame[column], self.frame[self.file]):
+            return False
+        dated = (one for one in self.free if pd.api.types.is_datetime64_any_dtype(self.frame[one]))
+        return any(not self.frame.duplicated([self.file, one]).any() for one in dated)
 
     def _place(self) -> str | None:
         """The folder or file that stands for the device; None where files hold days or all devices."""

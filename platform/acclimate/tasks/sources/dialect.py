@@ -35,6 +35,11 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_MOMENT = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|\d{1,2}:\d\d")
+_WIDER = 2
+"""Lines before the header that may have more cells than it: what a logger says of itself, and its names."""
+_END_OF_HEADER = "***End_of_Header***"
+"""What LabVIEW writes behind each part of what it says of itself."""
 _CONTROL = re.compile(r"[\x01-\x08\x0e-\x1f]")
 """Of which text has at most a few, such as the one that ends a file of DOS."""
 _RELATION = re.compile(r"(?:[ \t]*(?:%.*)?\n)*[ \t]*@relation\s", re.IGNORECASE)
@@ -132,6 +137,11 @@ def detect(name: str, head: bytes, whole: bool, encoding: str | None = None) -> 
         lines, skipped = lines[1:], skipped + _height(lines[:1])
     if not lines:
         return Dialect(encoding, ",", (), skipped, has_header=False)
+    ends = [at + 1 for at, line in enumerate(lines) if line.startswith(_END_OF_HEADER)]
+    lines, skipped = (
+        lines[ends[-1] :] if ends else lines,
+        skipped + _height(lines[: ends[-1]] if ends else []),
+    )
     lines = [line for line in lines if not line.startswith(COMMENTS)]
     delimiter = delimiter or _delimiter(lines)
     before = _before_the_table(lines[:HEAD_LINES], delimiter)
@@ -260,7 +270,7 @@ def _before_the_table(lines: list[str], delimiter: str) -> int:
     first = widths.index(usual, first)
     if first == 0 or usual == 1 or widths.count(usual) < 0.8 * (len(widths) - first):
         return 0
-    if not by_blanks and max(widths[:first]) > usual:
+    if not by_blanks and sum(width > usual for width in widths[:first]) > _WIDER:
         return 0
     return first if _header(_cells(lines[first:], delimiter))[0] else 0
 
@@ -321,18 +331,17 @@ def _unlike_the_rest(rows: list[list[str]], numbers: list[int]) -> bool:
     spelled = [cell for cell in names if cell not in MISSING and not _is_number(cell)]
     if spelled and len({*names}) == len(names) and _counts([one for one in names if one not in spelled]):
         return True
-    if not all(cell in MISSING or cell.isdigit() for cell in (rows[0][at] for at in numbers)):
-        return False
-    for at in set(range(len(rows[0]))) - set(numbers):
-        below = [row[at] for row in rows[1:] if at < len(row) and row[at] not in MISSING]
-        if (
-            rows[0][at] not in MISSING
-            and not digits.search(rows[0][at])
-            and below
-            and all(map(digits.search, below))
-        ):
-            return True
-    return False
+    cells = {
+        at: [row[at] for row in rows[1:] if at < len(row) and row[at] not in MISSING]
+        for at in set(range(len(rows[0]))) - set(numbers)
+    }
+    counted = {at: below for at, below in cells.items() if below and all(map(digits.search, below))}
+    words = {at for at in counted if rows[0][at] not in MISSING and not digits.search(rows[0][at])}
+    if all(cell in MISSING or cell.isdigit() for cell in (rows[0][at] for at in numbers)):
+        return bool(words)
+    # 0.5 and 0.95 are names where a word stands above moments, and no cell has digits above what has some
+    dated = any(all(map(_MOMENT.match, below)) for at, below in counted.items() if at in words)
+    return dated and words == {*counted} and len({*rows[0]}) == len(rows[0])
 
 
 def _is_number(cell: str) -> bool:

@@ -41,6 +41,7 @@ _LEVEL_WITHIN = 300
 _NO_TABLE = (
     (r"\s*<(!doctype|html|\?xml)", "a page of the web, or XML: download or export the data itself"),
     (r"version https://git-lfs", "a pointer of Git LFS: fetch the file with `git lfs pull`"),
+    (r"\$[A-Z]{2}[A-Z]{3},", "sentences of NMEA: write the positions as CSV, such as with `gpsbabel`"),
     (r"# (HELP|TYPE) \w+ ", "what Prometheus scrapes: query it for a time, and save the answer (JSON)"),
     (rf"(#.*\n)*{_POINT}\s*(\n|$)", LINE_PROTOCOL),
     (

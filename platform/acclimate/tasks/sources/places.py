@@ -25,7 +25,7 @@ from acclimate.tasks.sources.types import FILE, FOLDER, NAME
 PARQUET = (".parquet", ".pq", ".parq")
 DELIMITED = (".csv", ".tsv", ".tab")
 LINES = (".jsonl", ".ndjson")
-TEXTS = (".txt", ".dat", ".data", ".asc", ".prn", ".log", ".out", ".tbl", ".json")
+TEXTS = (".txt", ".dat", ".data", ".asc", ".prn", ".lvm", ".log", ".out", ".tbl", ".json")
 """Tables as loggers call them; read where nothing is called a table, for a text beside one describes it."""
 _OTHERS = {
     (".xlsx", ".xls", ".ods"): "is a workbook: save the sheet as CSV",
