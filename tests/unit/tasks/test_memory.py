@@ -58,6 +58,26 @@ def test_a_look_at_a_file_holds_a_batch_of_it(form, tmp_path, monkeypatch):
     assert four < 1.3 * one
 
 
+def test_of_csv_a_block_is_read_ahead_and_not_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 18)
+    place = written(tmp_path / "a.csv", 400_000)
+    tracemalloc.start()  # which sees what Arrow is handed by Python's files
+    assert from_files(str(place)).rows == 400_000
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 8 * delimited.BLOCK_BYTES < place.stat().st_size / 4
+
+
+def test_a_cell_that_is_longer_than_a_part_of_a_block_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(delimited, "BLOCK_BYTES", 1 << 14)
+    cells = ["x" * 10_000 if row == 500 else f"note {row}" for row in range(1000)]
+    place = tmp_path / "a.csv"
+    place.write_text("device,note\n" + "\n".join(f"d{row % 3},{cell}" for row, cell in enumerate(cells)))
+    source = from_files(str(place))
+    read = [one for batch in source.batches(["note"]) for one in batch.column("note").to_pylist()]
+    assert read == cells
+
+
 def test_parquet_is_read_a_batch_at_a_time(tmp_path):
     place = tmp_path / "a.parquet"
     pq.write_table(pq.read_table(written(place, 800_000)), place, row_group_size=20_000)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
@@ -24,6 +25,8 @@ from acclimate.tasks.sources.text import Reading, typed
 from acclimate.tasks.sources.types import Column
 
 BLOCK_BYTES = 1 << 23
+READ_PARTS = 8
+"""Of a block are read one by one, for Arrow reads 32 ahead of what is taken, and keeps them all."""
 _SPOKEN_CELLS = 60
 _MARK = "\ufeff"
 _ANNOTATIONS = ("#group", "#datatype", "#default")
@@ -72,6 +75,7 @@ class _Scan:
     comments: int
     footer: tuple[str, ...]
     headers: frozenset[int]
+    parts: int
 
 
 @dataclass(frozen=True)
@@ -108,26 +112,34 @@ class DelimitedPart:
                 f"{self.name}: {error} in its first lines: is a quote left open, or is it no table?"
             ) from error
         try:
-            return self._scanned(dialect)
+            return self._scanned_in_parts(dialect)
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             if dialect.encoding != "utf-8" or not _is_encoding(error):
                 told = "holds no rows of a table" if "Could not skip" in str(error) else error
                 raise DataError(f"{self.name}: {told}: correct or remove the line") from error
         dialect = detect(self.name, head, whole, "cp1252")
         try:
-            return self._scanned(dialect)
+            return self._scanned_in_parts(dialect)
         except (pa.ArrowInvalid, UnicodeDecodeError) as error:
             raise DataError(
                 f"{self.name}: is text neither in UTF-8 nor in cp1252 ({error}): save it as UTF-8"
             ) from error
 
-    def _scanned(self, dialect: Dialect) -> _Scan:
+    def _scanned_in_parts(self, dialect: Dialect) -> _Scan:
+        try:
+            return self._scanned(dialect, READ_PARTS)
+        except pa.ArrowInvalid as error:
+            if "straddling" not in str(error):
+                raise
+        return self._scanned(dialect, 1)  # a row or cell is longer than a part
+
+    def _scanned(self, dialect: Dialect, parts: int) -> _Scan:
         commas = dialect.delimiter != ","
         readings = {name: Reading(may_have_commas=commas, absent=self.absent) for name in dialect.names}
         odd = _Odd()
         lines = 0
         headers: set[int] = set()
-        for batch in self._strings(dialect, dialect.names, odd):
+        for batch in self._strings(dialect, dialect.names, odd, parts):
             again = _headers(batch, dialect)
             headers.update((lines + again).tolist())
             for name, reading in readings.items():
@@ -143,7 +155,8 @@ class DelimitedPart:
                 "a second table a file of its own; close every quote"
             )
         footer = tuple(told for _, told in odd.rows)
-        return _Scan(dialect, readings, lines - len(headers), odd.comments, footer, frozenset(headers))
+        found = lines - len(headers)
+        return _Scan(dialect, readings, found, odd.comments, footer, frozenset(headers), parts)
 
     def _refuse_rows_in_a_cell(self, name: str, batch: Any, dialect: Dialect, before: int) -> None:
         """Raise a DataError where a cell holds whole rows, as behind a quote that is left open."""
@@ -160,7 +173,7 @@ class DelimitedPart:
                     f"{len(lines) + 1} lines that look like rows: close the quote in it"
                 )
 
-    def _strings(self, dialect: Dialect, names: Sequence[str], odd: _Odd) -> Iterator[Any]:
+    def _strings(self, dialect: Dialect, names: Sequence[str], odd: _Odd, parts: int) -> Iterator[Any]:
         """Batches of every cell as it is written, headers that come again among them."""
         if not dialect.names:
             return
@@ -170,7 +183,7 @@ class DelimitedPart:
                 column_names=list(dialect.names),
                 skip_rows=dialect.skipped,
                 encoding=dialect.encoding,
-                block_size=BLOCK_BYTES,
+                block_size=BLOCK_BYTES // parts,
                 use_threads=False,
             )
             if by_blanks:
@@ -191,7 +204,7 @@ class DelimitedPart:
                     strings_can_be_null=False,
                 ),
             )
-            for batch in reader:
+            for batch in _gathered(reader, parts):
                 if batch.num_rows:
                     yield _without_marks(batch, dialect.names[0])
 
@@ -233,7 +246,8 @@ class DelimitedPart:
         given = stated(self.given, readings)
         own = [name for name in types if name not in given]
         headers, seen = np.array(sorted(self._scan.headers), dtype=np.int64), 0
-        for batch in self._strings(self._scan.dialect, own or self._scan.dialect.names[:1], _Odd()):
+        dialect = self._scan.dialect
+        for batch in self._strings(dialect, own or dialect.names[:1], _Odd(), self._scan.parts):
             inside = (headers >= seen) & (headers < seen + batch.num_rows)
             seen, batch = seen + batch.num_rows, _without(batch, headers[inside] - seen)
             if batch.num_rows:
@@ -243,6 +257,13 @@ class DelimitedPart:
                     else repeated(given[name], batch.num_rows)
                     for name, type_ in types.items()
                 }
+
+
+def _gathered(reader: Iterable[Any], parts: int) -> Iterator[Any]:
+    """So many batches of a reader as one each."""
+    batches = iter(reader)
+    while some := list(itertools.islice(batches, parts)):
+        yield some[0] if len(some) == 1 else pa.concat_batches(some)
 
 
 def _like(near: Any, rows: Sequence[Sequence[str]]) -> Iterator[bool]:
