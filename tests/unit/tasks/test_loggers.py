@@ -167,6 +167,19 @@ def test_sentences_of_nmea_are_told(tmp_path):
         opened(place)
 
 
+def test_messages_with_json_behind_them_are_told(tmp_path):
+    line = '12:00:00 MQT: tele/plug/SENSOR = {"Time":"2026-01-01T12:00:00","ENERGY":{"Power":3}}\n'
+    with pytest.raises(DataError, match=r"a\.log: is a log of messages: write .* as JSON lines"):
+        opened(text(tmp_path, "a.log", line * 9))
+
+
+@pytest.mark.parametrize("form", ["{:02d}:00:00", "{} days 00:00:00", "PT{}M"])
+def test_a_time_without_a_day_says_what_to_write(form, tmp_path):
+    frame = fleet().assign(time=[form.format(at % 24) for at in range(len(fleet()))])
+    with pytest.raises(DataError, match=r"no time: add the day, or write how long it is .* seconds"):
+        opened(csv(tmp_path, frame), time="time")
+
+
 @pytest.mark.parametrize(("time", "kind"), [(False, "classification"), (True, "forecasting")])
 def test_codes_without_a_clock_are_classes(time, kind, tmp_path):
     random = np.random.default_rng(0)

@@ -5,6 +5,7 @@ How it is written is found on the first pass, over every row, and said; what sta
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ _DAYS = {
 _MODIFIED = "mjd"
 """What a column is called whose days are those and no workbook's, which are as many 41 years later."""
 _DAY_S = 86_400.0
+_OF_DAY = re.compile(r"\s*(\d+ days?,? )?\d+:\d\d(:\d\d([.,]\d+)?)?\s*([AaPp][Mm])?\s*|PT?[0-9HMSTD.,]+")
 _FIRST_S, _LAST_S = 631_152_000.0, 4_102_444_800.0  # 1990 to 2100: what a number must lie in to be a date
 
 
@@ -69,7 +71,8 @@ class Clock:
             index = int(np.argmax(pc.is_null(values).to_numpy(zero_copy_only=False)))
             raise DataError(
                 f"time column {self.column!r} has {values.null_count} row(s) without a time, first "
-                f"{where(index)}: remove them, or leave such files out with a pattern of names"
+                f"{where(index)}: remove them, as of lines that sum others up, or leave such files out with "
+                "a pattern of names"
             )
         if self.form in ("number", "digits", "days"):
             values = _as_numbers(values)
@@ -338,10 +341,13 @@ def _no_time(column: str, values: Any, known: Sequence[str], where: Where, as_be
     except pa.ArrowInvalid as error:
         why = str(error) if "names no zone" in str(error) else "no time"
         why = "no year" if lacks_year(str(values[index].as_py())) else why
-    return DataError(
-        f"{where(index)}: time column {column!r} holds {_short(values[index].as_py())}, {why}{as_before}: "
-        "write ISO 8601, such as 2026-01-31T14:00:00Z, in every row"
-    )
+    remedy = "write ISO 8601, such as 2026-01-31T14:00:00Z, in every row"
+    if _OF_DAY.fullmatch(str(values[index].as_py())):
+        remedy = "add the day, or write how long it is since the first row as a number of seconds"
+    elif as_before:
+        remedy += "; if the row sums others up, remove it"
+    held = f"time column {column!r} holds {_short(values[index].as_py())}"
+    return DataError(f"{where(index)}: {held}, {why}{as_before}: {remedy}")
 
 
 def _short(value: object) -> str:

@@ -36,6 +36,8 @@ _POINT = rf"[^\s,=]+(,[^\s,=]+=[^\s,=]+)* {_FIELD}(,{_FIELD})*( \d{{9,19}})?"
 _LEVEL = r"(\b(INFO|DEBUG|TRACE|ERROR|NOTICE)\b|\[(info|debug|warn|error)\])"
 _LOGGED = re.compile(rf"[^\n,;\t]*[0-9](,[0-9]{{3}})?[^\n,;\t]*{_LEVEL}", re.IGNORECASE)
 _LOG = "a log of messages: write what they tell as a table, or as JSON lines"
+_AROUND = re.compile(r'[^{,;|\t]*[0-9][^{,;|\t]*[=:\s]\s*\{\s*"[^"]+"\s*:')
+"""A line of text behind which an object of JSON stands."""
 _LEVEL_WITHIN = 300
 """Characters of a line in which a log says how grave its message is; the search is of their square."""
 _NO_TABLE = (
@@ -67,9 +69,10 @@ def no_table(text: str) -> str | None:
 
 
 def _is_log(text: str) -> bool:
-    """Whether each of the first three lines tells a number and then a level, and no cells before it."""
+    """Whether each of the first three lines tells a number and then a level or JSON, and no cells before."""
     first = text.split("\n", 3)
-    return len(first) > 3 and all(_LOGGED.match(line[:_LEVEL_WITHIN]) for line in first[:3])
+    lines = [line[:_LEVEL_WITHIN] for line in first[:3]]
+    return len(first) > 3 and any(all(map(form.match, lines)) for form in (_LOGGED, _AROUND))
 
 
 def what_binary(head: bytes) -> str:
