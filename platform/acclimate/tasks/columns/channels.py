@@ -77,8 +77,10 @@ def _unlike_a_channel(frame: pd.DataFrame, name: str, found: Mapping[str, Any], 
     named = words(name) & set(COUNTER.split()) or name.startswith("column ")
     if counts_rows(values) and (values.is_monotonic_increasing or named):
         return "counts the rows"
-    if (named or "time" in found) and counts_rows(values, frame[found["task"]]):
-        return "counts the rows of each task"
+    if counts_rows(values, frame[found["task"]]):
+        steps = values.groupby(frame[found["task"]], observed=True).diff()
+        if named or ("time" in found and steps.median() == 1):  # 2500 a row are what a meter counts
+            return "counts the rows of each task"
     rated = qualified(name, frame.columns)
     if rated and values.nunique() <= MOST_RATINGS and not is_float(values):
         return f"says how sure {rated!r} is: leave that empty where it is bad"
