@@ -115,7 +115,8 @@ def test_what_says_how_sure_a_value_is_is_no_label_and_no_channel(column, values
 
 
 def test_a_grade_of_quality_and_a_status_of_a_device_stay_labels(tmp_path):
-    for column, values in (("quality", ["A", "B"]), ("status", ["good", "worn"])):
+    grades = {"quality": ["A", "B"], "status": ["good", "worn"], "device_status": ["good", "worn"]}
+    for column, values in grades.items():
         frame = fleet().rename(columns={"state": column})
         frame[column] = np.array(values)[(frame[column] == "run").astype(int)]
         assert guess(from_files(str(csv(tmp_path, frame))), {}).declaration["label"] == column

@@ -81,7 +81,8 @@ def _unlike_a_channel(frame: pd.DataFrame, name: str, found: Mapping[str, Any], 
         steps = values.groupby(frame[found["task"]], observed=True).diff()
         if named or ("time" in found and steps.median() == 1):  # 2500 a row are what a meter counts
             return "counts the rows of each task"
-    rated = qualified(name, frame.columns)
+    numbers = frame.select_dtypes("number").columns.difference([found["task"]])
+    rated = qualified(name, list(numbers))  # `unit_status` is a state of the unit
     if rated and values.nunique() <= MOST_RATINGS and not is_float(values):
         return f"says how sure {rated!r} is: leave that empty where it is bad"
     if pd.api.types.is_integer_dtype(values) and len(values) > FEWEST_NUMBERED and permutes(values):

@@ -113,7 +113,8 @@ class Guesser(Roles):
         told = {*named, *self._named(EVENT)}
         for column in dict.fromkeys([*named, *texts]):
             values = self.frame[column]
-            if rates(values) or qualified(column, self.frame.columns):
+            numbers = [one for one in self.free if pd.api.types.is_numeric_dtype(self.frame[one])]
+            if rates(values) or qualified(column, numbers):  # `machine_status` is a state of the machine
                 self.left_out[column] = (
                     "says how sure a value is, and is no answer: leave that empty where bad"
                 )
