@@ -79,7 +79,7 @@ def _unlike_a_channel(frame: pd.DataFrame, name: str, found: Mapping[str, Any], 
         return "counts the rows"
     if counts_rows(values, frame[found["task"]]):
         steps = values.groupby(frame[found["task"]], observed=True).diff()
-        if named or ("time" in found and steps.median() == 1):  # 2500 a row are what a meter counts
+        if named or ("time" in found and set(steps.dropna()) == {1.0}):  # no hour, and no meter
             return "counts the rows of each task"
     numbers = frame.select_dtypes("number").columns.difference([found["task"]])
     rated = qualified(name, list(numbers))  # `unit_status` is a state of the unit
