@@ -25,7 +25,7 @@ OPERATIONS = 0
 class DeviceMachine(RuleBasedStateMachine):
     """One flash, an application's and an agent's view of it, a service, a network, a clock.
 
-    Reports are numbered by minutes, so that a merged one tells which it holds.
+    Reports are numbered by minutes, and a merged one tells which it holds.
     """
 
     @initialize()
@@ -90,7 +90,7 @@ class DeviceMachine(RuleBasedStateMachine):
         for _ in range(number):
             minute, self.minute = self.minute, self.minute + 1
             self.given.add(minute)
-            if not self.attempt(lambda minute=minute: self.queue.add(report(minute))):
+            if not self.attempt(lambda minute=minute: self.queue.add(_marked(minute))):
                 return
             if not self.queue.held:
                 self.kept |= self.given
@@ -214,10 +214,32 @@ class DeviceMachine(RuleBasedStateMachine):
         assert self.kept <= counted, self.kept - counted
 
 
+# Sums of these tell which minutes were merged: a minute has a bit of one of them. Times alone would not, for
+# power may be cut before one of two neighbours was durable.
+_MARKS = ("clamped", "warnings", "drifts", "resets", "fallbacks", "alarms", "kept_starts", "steps")
+_BITS = 39  # a report counts up to a million million
+
+
+def _mark(minute: int) -> tuple[str, int]:
+    return _MARKS[minute // _BITS % len(_MARKS)], 1 << minute % _BITS
+
+
+def _marked(minute: int) -> Report:
+    name, bit = _mark(minute)
+    return report(minute, **{"steps": 0, name: bit})
+
+
 def _minutes(raw: bytes) -> set[int]:
     one = loads(Report, raw, 10**6)
-    minutes = set(range(int(one.started_at) // 60, int(one.ended_at) // 60))
+    spanned = range(int(one.started_at) // 60, int(one.ended_at) // 60)
+    assert len(spanned) <= _BITS * len(_MARKS)
+    minutes = {minute for minute in spanned if getattr(one, _mark(minute)[0]) & _mark(minute)[1]}
+    assert {spanned[0], spanned[-1]} <= minutes, "times of a window that is gone"
     assert len(minutes) == one.windows, "a window is gone, or counted twice"
+    sums = dict.fromkeys(_MARKS, 0)
+    for name, bit in map(_mark, minutes):
+        sums[name] += bit
+    assert sums == {name: getattr(one, name) for name in _MARKS}, "a window is counted twice"
     return minutes
 
 
