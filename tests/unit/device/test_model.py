@@ -20,6 +20,13 @@ from acclimate_device.testing import PowerCutError, SimulatedFlash
 from tests.unit.device.test_queue import report
 
 OPERATIONS = 0
+# Sums of these tell which minutes were merged: each minute has a bit of one of them. Times alone would not,
+# for power may be cut before one of two neighbours was durable.
+MARKS = (
+    *("predictions", "mistakes", "steps", "adaptations", "kept_starts", "warnings", "drifts", "resets"),
+    *("fallbacks", "alarms", "clamped", "events_dropped"),
+)
+BITS = 39  # a report counts up to a million million
 
 
 class DeviceMachine(RuleBasedStateMachine):
@@ -87,7 +94,7 @@ class DeviceMachine(RuleBasedStateMachine):
 
     @rule(number=st.integers(1, 6))
     def add(self, number: int) -> None:
-        for _ in range(number):
+        for _ in range(min(number, BITS * len(MARKS) - self.minute)):
             minute, self.minute = self.minute, self.minute + 1
             self.given.add(minute)
             if not self.attempt(lambda minute=minute: self.queue.add(_marked(minute))):
@@ -214,32 +221,25 @@ class DeviceMachine(RuleBasedStateMachine):
         assert self.kept <= counted, self.kept - counted
 
 
-# Sums of these tell which minutes were merged: a minute has a bit of one of them. Times alone would not, for
-# power may be cut before one of two neighbours was durable.
-_MARKS = ("clamped", "warnings", "drifts", "resets", "fallbacks", "alarms", "kept_starts", "steps")
-_BITS = 39  # a report counts up to a million million
-
-
 def _mark(minute: int) -> tuple[str, int]:
-    return _MARKS[minute // _BITS % len(_MARKS)], 1 << minute % _BITS
+    return MARKS[minute // BITS], 1 << minute % BITS
 
 
 def _marked(minute: int) -> Report:
     name, bit = _mark(minute)
-    return report(minute, **{"steps": 0, name: bit})
+    return report(minute, **dict.fromkeys(MARKS, 0) | {name: bit})
 
 
 def _minutes(raw: bytes) -> set[int]:
     one = loads(Report, raw, 10**6)
     spanned = range(int(one.started_at) // 60, int(one.ended_at) // 60)
-    assert len(spanned) <= _BITS * len(_MARKS)
     minutes = {minute for minute in spanned if getattr(one, _mark(minute)[0]) & _mark(minute)[1]}
     assert {spanned[0], spanned[-1]} <= minutes, "times of a window that is gone"
     assert len(minutes) == one.windows, "a window is gone, or counted twice"
-    sums = dict.fromkeys(_MARKS, 0)
+    sums = dict.fromkeys(MARKS, 0)
     for name, bit in map(_mark, minutes):
         sums[name] += bit
-    assert sums == {name: getattr(one, name) for name in _MARKS}, "a window is counted twice"
+    assert sums == {name: getattr(one, name) for name in MARKS}, "a window is counted twice"
     return minutes
 
 
