@@ -11,6 +11,7 @@ import functools
 import os
 import sqlite3
 import tempfile
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -60,6 +61,7 @@ READ_ONLY = ("25006", "57P01")
 """SQL states: a transaction that may only read; a server that is shutting down."""
 OURS = frozenset({"fleets", "devices", "reports", "leases"})
 """Tables that the service's databases have had from the first."""
+_LOOKS, _LOOK_S = 40, 0.05  # at a file that has neither tables nor a log
 _LENT = "session lent for a transaction"
 
 
@@ -303,9 +305,13 @@ def _prepare_file(path: Path) -> None:
     _need_locks(path)
     if not path.stat().st_size:
         return
-    # Before it is opened: who closes it last removes what a first start that was killed left in its log.
-    begun = path.with_name(path.name + "-wal").exists()
-    tables = _tables(path)
+    for _ in range(_LOOKS):
+        # Before it is opened: who closes it last removes what a first start that was killed left in its log.
+        begun = path.with_name(path.name + "-wal").exists()
+        tables = _tables(path)
+        if tables or begun:
+            break
+        time.sleep(_LOOK_S)  # another replica may be about to make its log
     if tables:
         check_ours(tables, str(path))
     elif not begun:

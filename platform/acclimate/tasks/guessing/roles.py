@@ -225,7 +225,8 @@ class Roles:
             return
         others = set(self._named(f"{LABEL} {TARGET} {PART}"))
         named = [one for one in self._several() if one not in others]
-        best = self.rhythm.restarts([*named, *self._files_of_devices()])
+        numbers = pd.api.types.is_integer_dtype(self.frame[task])  # names are of one device in every file
+        best = self.rhythm.restarts([*named, *(self._files_of_devices() if numbers else [])])
         finer = finer_task(self.frame, task, best[0], time) if best is not None else None
         if best is None or finer is None:
             return
