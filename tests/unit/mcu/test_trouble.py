@@ -231,10 +231,11 @@ def test_a_dead_child_does_not_hold_up_the_others(tmp_path) -> None:
         def hang_up() -> None:
             while True:
                 try:
-                    server.accept()[0].close()
+                    peer = server.accept()[0]
                 except OSError:
                     return
                 tries.append(now[0])
+                peer.close()
 
         thread = threading.Thread(target=hang_up, daemon=True)
         thread.start()
