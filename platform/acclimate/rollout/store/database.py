@@ -6,13 +6,9 @@ never refused half-way; it syncs at every commit. PostgreSQL reads in one snapsh
 
 from __future__ import annotations
 
-import fcntl
 import functools
-import os
 import sqlite3
-import tempfile
-import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -37,7 +33,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from acclimate.addresses import without_password
 from acclimate.errors import RolloutError
-from acclimate.files import making
+from acclimate.rollout.store.sqlite_file import prepare_file
 from acclimate.traces import trace_statements
 
 BUSY_TIMEOUT_S = 30.0
@@ -59,9 +55,6 @@ milliseconds for the last of them; and it writes as the server would. What the U
 ENCODING = "UTF8"
 READ_ONLY = ("25006", "57P01")
 """SQL states: a transaction that may only read; a server that is shutting down."""
-OURS = frozenset({"fleets", "devices", "reports", "leases"})
-"""Tables that the service's databases have had from the first."""
-_LOOKS, _LOOK_S = 40, 0.05  # at a file that has neither tables nor a log
 _LENT = "session lent for a transaction"
 
 
@@ -271,7 +264,7 @@ def _parse(url: str) -> URL:
 def _sqlite_engine(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         raise RolloutError("SQLite needs a file, for example sqlite:///rollout.db: memory would be lost")
-    _prepare_file(Path(url.database).absolute())
+    prepare_file(Path(url.database).absolute())
     engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @event.listens_for(engine, "connect")
@@ -291,71 +284,6 @@ def _sqlite_engine(url: URL) -> Engine:
             raise OperationalError(statement, (), error) from error
 
     return engine
-
-
-def _prepare_file(path: Path) -> None:
-    """A new file is its owner's alone. One that is there stays as it is, or is refused: the shell of a
-    database without its data, or what something else keeps."""
-    with making(f"the database {path}", RolloutError):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-    if not path.is_file():
-        raise RolloutError(f"{path} is no file: name another for the database")
-    _need_locks(path)
-    if not path.stat().st_size:
-        return
-    for _ in range(_LOOKS):
-        # Before it is opened: who closes it last removes what a first start that was killed left in its log.
-        begun = path.with_name(path.name + "-wal").exists()
-        tables = _tables(path)
-        if tables or begun:
-            break
-        time.sleep(_LOOK_S)  # another replica may be about to make its log
-    if tables:
-        check_ours(tables, str(path))
-    elif not begun:
-        raise RolloutError(
-            f"{path} has {path.stat().st_size} bytes and no table: a copy that left the data behind in "
-            f"{path.name}-wal. Restore a backup with `acclimate restore`, or remove the file to begin anew"
-        )
-
-
-def _need_locks(path: Path) -> None:
-    """Without them SQLite says for half a minute that the database is locked. A file beside it is tried: who
-    closes the database's own gives up all locks that this process has on it."""
-    with suppress(OSError), tempfile.TemporaryFile(dir=path.parent) as beside:
-        try:
-            fcntl.lockf(beside, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RolloutError(
-                f"{path}: its file system has no locks ({error.strerror}): put the database on a local disk, "
-                "or use PostgreSQL"
-            ) from error
-
-
-def check_ours(tables: Collection[str], where: str) -> None:
-    """Refuse a database in which something else keeps its tables.
-
-    Raises:
-        RolloutError: there are tables, and ours are not among them.
-    """
-    if tables and not OURS.issubset(tables):
-        some = ", ".join(sorted(tables)[:3])
-        raise RolloutError(
-            f"{where} has tables of something else ({some}): give the service a database of its own"
-        )
-
-
-def _tables(path: Path) -> list[str]:
-    try:
-        with closing(sqlite3.connect(path)) as connection:
-            found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            return [name for (name,) in found if not name.startswith("sqlite_")]
-    except sqlite3.Error as error:
-        raise RolloutError(
-            f"{path} is no SQLite database ({error}): name another, or restore a backup"
-        ) from error
 
 
 def check_encoding(connection: Connection) -> None:

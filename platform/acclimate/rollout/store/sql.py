@@ -16,13 +16,14 @@ from sqlalchemy.exc import DBAPIError
 from acclimate.errors import RolloutError
 from acclimate.rollout.store.access import AccessTables
 from acclimate.rollout.store.campaigns import CampaignTables
-from acclimate.rollout.store.database import Database, check_encoding, check_ours, unreachable
+from acclimate.rollout.store.database import Database, check_encoding, unreachable
 from acclimate.rollout.store.devices import DeviceTable
 from acclimate.rollout.store.fleets import FleetTables
 from acclimate.rollout.store.leases import LEASES, LeaseTable
 from acclimate.rollout.store.machines import MachineTable
 from acclimate.rollout.store.reports import ReportTables
 from acclimate.rollout.store.rollouts import RolloutTables
+from acclimate.rollout.store.sqlite_file import check_ours
 
 logger = logging.getLogger(__name__)
 
