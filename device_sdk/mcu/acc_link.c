@@ -49,22 +49,22 @@ static void hello(acc_link *l, uint8_t sequence) {
     answer(l, ASK_HELLO, sequence, ACC_OK, body, sizeof body);
 }
 
-/* Body: times of the window's beginning and end. Answers the bytes there are, which ASK_REST fetches; a report that was
- * not fetched to its end, because the line broke or the gateway stopped, is answered again. */
+/* Body: times of the window's beginning and end, and the checksum of the report that the gateway took last. Answers the
+ * bytes there are, which ASK_REST fetches; one that did not arrive whole, because the line broke or the gateway stopped, is
+ * answered again. */
 static void report(acc_link *l, uint8_t sequence, const uint8_t *body, uint32_t count) {
     uint8_t id[16];
-    if (l->report_bytes && !l->fetched) {
+    if (count == 12 && l->report_bytes && word(body + 8) != acc_crc(0, l->buffer.bytes, l->report_bytes)) {
         answer(l, ASK_REPORT, sequence, (int32_t)l->report_bytes, 0, 0);
         return;
     }
-    if (count != 8 || !l->random || l->random(l->context, id, sizeof id)) {
+    if (count != 12 || !l->random || l->random(l->context, id, sizeof id)) {
         answer(l, ASK_REPORT, sequence, ACC_FRAME, 0, 0);
         return;
     }
     const int32_t made =
         acc_report(l->device, id, word(body), word(body + 4), (char *)l->buffer.bytes, ACC_REPORT_BYTES);
     l->report_bytes = made > 0 ? (uint32_t)made : 0;
-    l->fetched = 0;
     l->example_at = 0; /* the buffer was the example's */
     answer(l, ASK_REPORT, sequence, made, 0, 0);
 }
@@ -76,7 +76,6 @@ static void rest(acc_link *l, uint8_t sequence, const uint8_t *body, uint32_t co
         return;
     }
     const uint32_t left = l->report_bytes - at, some = left < BODY ? left : BODY;
-    l->fetched |= some == left; /* a copy of an earlier request that comes late changes nothing */
     answer(l, ASK_REST, sequence, (int32_t)some, l->buffer.bytes + at, some);
 }
 

@@ -287,7 +287,7 @@ typedef struct {
     acc_obeyed recent[ACC_RECENT]; /* frames that do harm where they are obeyed again */
     uint32_t next, heard; /* how many of these, and of all frames, there were */
     uint32_t example_at; /* where the example that is coming in goes on, and by which frame; 0: with a new one */
-    uint8_t example_kind, example_sequence, overflow, fetched;
+    uint8_t example_kind, example_sequence, overflow;
     uint8_t frame[ACC_FRAME_BYTES];
     union { /* one at a time */
         uint8_t bytes[sizeof(acc_example) > ACC_REPORT_BYTES ? sizeof(acc_example) : (uint32_t)ACC_REPORT_BYTES];

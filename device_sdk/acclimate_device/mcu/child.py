@@ -7,6 +7,7 @@ child's own checks of a blob are the trial of a version; one that it refuses is 
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import secrets
 from collections.abc import Callable
@@ -29,6 +30,8 @@ from acclimate_device.telemetry import ReportQueue, told
 logger = logging.getLogger(__name__)
 
 _REPORT_BYTES = 16 * 1024
+_LAST_SECOND = 2**32 - 1
+"""That a child can tell."""
 _NONE = "the child still runs what it ran"
 _OTHER_RELEASE = "it runs another release"
 _LATER = (_OTHER_RELEASE, REFUSALS[-13])
@@ -56,7 +59,7 @@ class Child:
         factory: reads a file of the bundle that its firmware was generated from.
         sign: the Ed25519 signature that its firmware trusts.
         clock: the gateway's, which may be set right while a window is open.
-        new_id: makes ids of reports: 32 hexadecimal digits.
+        new_id: makes ids of merged reports: 32 hexadecimal digits.
         on_report: is shown each report before it is queued.
     """
 
@@ -70,7 +73,7 @@ class Child:
         new_id: Callable[[], str] = lambda: secrets.token_hex(16),
         on_report: Callable[[Report], None] = lambda report: None,
     ) -> None:
-        self._line, self._sign, self._clock, self._new_id = line, sign, clock or Clock(), new_id
+        self._line, self._sign, self._clock = line, sign, clock or Clock()
         self._on_report = on_report
         self._queue = ReportQueue(store, new_id=new_id)
         self._contributing, self._silent = Contributing(store), ""
@@ -79,6 +82,7 @@ class Child:
         self._refused = ""
         self._notes: list[Note] = []
         self._began = self._clock.elapsed()
+        self._reported = ""
 
     @property
     def manifest(self) -> Manifest:
@@ -182,25 +186,34 @@ class Child:
         return values, ""
 
     def _report(self, counter: int) -> None:
-        """Close the child's window as one of the assignment `counter`, and queue it."""
+        """Close the child's window as one of the assignment `counter`, and queue it. The report before comes
+        first where its child does not know that it was queued: the same has the same id, and counts once."""
         now, elapsed = self._clock.now(), self._clock.elapsed()
-        raw = self._line.report(int(now - (elapsed - self._began)), int(now))
-        self._began = elapsed
-        try:
-            report = loads(Report, raw, _REPORT_BYTES)
-        except ProtocolError as error:
-            raise TransportError(f"the child's report cannot be read: {error}") from None
-        if report.drifts:  # the child knows no time: it was within this window
-            self._notes.append(("drift", "microcontroller", f"{report.drifts} since the last report"))
-        events = tuple(told(now, kind, source, detail) for kind, source, detail in self._notes)
-        self._notes.clear()
-        report = replace(
-            report,
-            id=self._new_id(),
-            release=self._running.release,
-            counter=counter,
-            slot=self.slot,
-            events=events,
-        )
-        self._on_report(report)
-        self._queue.add(report)
+        started, ended = (min(max(int(at), 0), _LAST_SECOND) for at in (now - (elapsed - self._began), now))
+        window = (started, max(started, ended))
+        for _ in range(2):
+            raw = self._line.report(*window)
+            try:
+                report = loads(Report, raw, _REPORT_BYTES)
+            except ProtocolError as error:
+                raise TransportError(f"the child's report cannot be read: {error}") from None
+            fresh = (report.started_at, report.ended_at) == window
+            notes = self._notes if fresh else []
+            if report.drifts:  # the child knows no time: it was within this window
+                notes = [*notes, ("drift", "microcontroller", f"{report.drifts} since the last report")]
+            report = replace(
+                report,
+                id=hashlib.sha256(raw).hexdigest()[:32],
+                release=self._running.release,
+                counter=counter,
+                slot=self.slot,
+                events=tuple(told(report.ended_at, kind, source, detail) for kind, source, detail in notes),
+            )
+            if report.id != self._reported:
+                self._on_report(report)
+                self._queue.add(report)
+            self._reported = report.id
+            if fresh:
+                self._began = elapsed
+                self._notes.clear()
+                return

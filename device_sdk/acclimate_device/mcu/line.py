@@ -105,6 +105,7 @@ class Line:
         self._stream, self._clock, self._answer_s = stream, clock, answer_s
         self._sequence = random.randrange(256)  # another than of whoever held the line before
         self._rest = b""
+        self._taken = 0  # checksum of the report that came last
 
     def hello(self) -> Hello:
         """Who is there."""
@@ -132,12 +133,20 @@ class Line:
         return told
 
     def report(self, started: int, ended: int) -> bytes:
-        """The window's report as JSON; the child's next window begins."""
-        times = (min(max(at, 0), 2**32 - 1) for at in (started, ended))
-        size, _ = self.ask(Ask.REPORT, struct.pack("<II", *times))
+        """The window's report as JSON; the child's next window begins.
+
+        The child holds a report until the next one is asked for by this object: whoever else asks is given
+        the one before first, with the times of its own window.
+
+        Args:
+            started, ended: Unix seconds that fit 32 bits.
+        """
+        size, _ = self.ask(Ask.REPORT, struct.pack("<III", started, ended, self._taken))
         if not 0 < size <= _REPORT_BYTES:
             raise TransportError(f"the child makes no report: {REFUSALS.get(size, f'it says {size}')}")
-        return self._parts(Ask.REST, size, 1, "report")
+        report = self._parts(Ask.REST, size, 1, "report")
+        self._taken = zlib.crc32(report)
+        return report
 
     def moments(self, clip: float, bits: int, labels: int) -> tuple[int, bytes]:
         """How many numbers the child gives to a round, and these as little-endian 32-bit integers; or why it

@@ -9,8 +9,7 @@ import subprocess
 import numpy as np
 import pytest
 
-from acclimate_device.errors import TransportError
-from acclimate_device.mcu.line import Ask, decoded
+from acclimate_device.mcu.line import Ask
 from acclimate_device.protocol import LIMITS, Report, loads
 from tests.support.mcu_host import COUNTS, HostDevice, build
 from tests.unit.bundle.test_closed_form import FAMILIES
@@ -185,34 +184,6 @@ def test_weights_that_are_not_aligned_are_refused(gestures) -> None:
     host = ctypes.c_void_p(device.lib.host_new(at, len(blob), 0, None, bytes(32), 0))
     assert device.lib.host_begin(host) == NO_WEIGHTS
     device.lib.host_free(host)
-
-
-class Breaking(Wire):
-    """A line that breaks at some answer to `REST`."""
-
-    left = 1
-
-    def write(self, data: bytes) -> None:
-        plain = decoded(data.strip(b"\0"))
-        if plain is not None and plain[0] == Ask.REST:
-            self.left -= 1
-            if self.left == 0:
-                raise TransportError("the line is broken")
-        super().write(data)
-
-
-@pytest.mark.parametrize("at", [1, 2])
-def test_a_report_that_a_broken_line_cut_is_given_again(device, at: int) -> None:
-    device.stream(*stream(0, 40))
-    line = line_to(device)
-    line._stream = wire = Breaking(device)
-    wire.left = at
-    with pytest.raises(TransportError, match="broken"):
-        line.report(0, 60)
-    device.stream(*stream(1, 5))
-    first, second = (loads(Report, line.report(60, 120), 65536) for _ in range(2))
-    assert (first.predictions, second.predictions) == (40, 5)
-    assert (first.ended_at, second.started_at) == (60, 60)
 
 
 class Repeating(Wire):
