@@ -24,6 +24,7 @@ from acclimate.files import write_whole
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 _TIMEOUT_S, _AGAIN_S = 30.0, 0.5
+_TOKEN = re.compile(r"[!-~]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 
 
@@ -39,8 +40,9 @@ class ServiceClient:
     def __init__(self, url: str, token: str, patience_s: float = 0.0) -> None:
         # Files and secrets of Kubernetes end in a line break that is not part of what they hold.
         self.url, self.token, self._patience_s = url.strip().rstrip("/"), token.strip(), patience_s
-        if not self.token.isascii() or not self.token.isprintable():
-            raise RolloutError(f"the token for {self.url} holds what no token does: copy it again, whole")
+        if not _TOKEN.fullmatch(self.token):
+            wrong = "holds what no token does" if self.token else "is empty"
+            raise RolloutError(f"the token for {self.url} {wrong}: copy it again, whole")
         if not self.url.startswith(("http://", "https://")):
             raise RolloutError(f"{url!r} is no address of a service: begin it with http:// or https://")
         try:

@@ -41,11 +41,17 @@ def test_a_line_break_after_a_token_is_none_of_it(portal: str, seen: list[str | 
     assert seen == ["Bearer acl_x"]
 
 
-@pytest.mark.parametrize("token", ["acl_sec\nret", "acl_sécret", "acl_sec\x00ret"])
+@pytest.mark.parametrize("token", ["acl_sec\nret", "acl_sécret", "acl_sec\x00ret", "acl_sec ret"])
 def test_a_damaged_token_is_refused_and_not_shown(token: str) -> None:
     with pytest.raises(RolloutError, match="holds what no token does") as raised:
         ServiceClient("http://127.0.0.1:1", token)
     assert "acl_" not in str(raised.value)
+
+
+@pytest.mark.parametrize("token", ["", " \n"])
+def test_no_token_is_named(token: str) -> None:
+    with pytest.raises(RolloutError, match="is empty: copy it again"):
+        ServiceClient("http://127.0.0.1:1", token)
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8080", "ftp://x", "", "http://[::1"])
