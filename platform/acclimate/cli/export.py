@@ -140,7 +140,7 @@ def _c_figures(made: Firmware, counter: int, signed: str) -> dict[str, object]:
     if needs.instructions_per_step:
         instructions += f", {needs.instructions_per_step:,} a gradient step"
     return {
-        "topology": made.topology[:12],
+        "topology": made.topology,
         "RAM": f"{needs.ram_bytes:,} bytes, and a stack of {needs.stack_bytes:,}",
         "most of it": f"{needs.largest[0]}, {needs.largest[1]:,} bytes",
         "flash": f"{needs.flash_bytes:,} bytes, of them {needs.blob_bytes:,} of weights",
@@ -175,7 +175,7 @@ def _figures(bundle: Bundle) -> dict[str, object]:
             ": float32 cannot fix this chain (a ReLU or maximum at a tie); float64 and single steps agree"
         )
     return {
-        "content hash": bundle.manifest.release.content_hash[:12],
+        "content hash": bundle.manifest.release.content_hash,
         "adapts": _how(adaptation),
         "parameters": f"{cost.parameters:,}",
         "files": f"{cost.file_bytes:,} bytes",

@@ -123,7 +123,7 @@ def enrol(name: str, devices: int, days: int, as_json: bool) -> None:
         return
     print_fields(
         f"enrolment token for {name}",
-        {"token": made["token"], "lets in": f"{devices} devices", "ends": moment(made["expires_at"])},
+        {"token": made["token"], "devices": devices, "ends": moment(made["expires_at"])},
     )
     next_step("acclimate-device enrol", f"on the device, with this token and {service.url}")
 
@@ -169,7 +169,7 @@ def releases(name: str, as_json: bool) -> None:
         (
             one["name"],
             one["version"],
-            one["content_hash"][:12],
+            one["content_hash"],
             one["learner"],
             one["parameters"],
             one["file_bytes"],

@@ -39,12 +39,11 @@ def runs(experiment: str | None, limit: int, tracking_uri: str | None, as_json: 
             run.name,
             run.status.lower(),
             None if run.duration_s is None else f"{run.duration_s:.0f} s",
-            run.tags.get("recipe_hash", "")[:12],
             run.run_id,
         )
         for run in found
     ]
-    print_table("Runs", ("experiment", "run", "status", "took", "recipe", "mlflow run"), rows)
+    print_table("Runs", ("experiment", "run", "status", "took", "mlflow run"), rows)
     if found:
         next_step(f"acclimate versions {found[0].experiment}", "what they registered", ["tracking_uri"])
     else:
@@ -78,16 +77,13 @@ def versions(name: str | None, point: str | None, tracking_uri: str | None, as_j
             version.name,
             version.version,
             ", ".join(version.aliases),
-            version.content_hash[:12],
             version.tags.get("data_source", ""),
             version.created.astimezone().strftime("%Y-%m-%d %H:%M"),
             version.run_id,
         )
         for version in found
     ]
-    print_table(
-        "Versions", ("name", "version", "aliases", "content", "data", "registered", "mlflow run"), rows
-    )
+    print_table("Versions", ("name", "version", "aliases", "data", "registered", "mlflow run"), rows)
     if found:
         newest = f"{found[0].name}@{found[0].version}"
         next_step(

@@ -116,7 +116,7 @@ def publish(
         return
     release = done.release
     verb = "published" if done.added else "was published before, unchanged:"
-    say(f"{verb} {release.name} version {release.version} ({release.content_hash[:12]})")
+    say(f"{verb} {release.name} version {release.version} ({release.content_hash})")
     if done.visible:
         next_step("acclimate serve", "hand it to devices, where the service does not run yet")
     else:

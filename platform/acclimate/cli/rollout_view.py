@@ -71,7 +71,7 @@ def rollout_view(found: dict[str, Any], decisions: Sequence[dict[str, Any]]) -> 
     arms = f"{found['canary_devices']} canaries, {found['control_devices']} control, "
     lines: list[RenderableType] = [
         head,
-        Text(f"  {rollout['id']}  {plan['release']['content_hash'][:12]}", style="dim"),
+        Text(f"  {rollout['id']}  {plan['release']['content_hash']}", style="dim"),
         _waves(rollout),
         Text(f"  {arms}{found['settled_devices']} settled"),
     ]
