@@ -67,7 +67,7 @@ ROOMS = {
     "online": Room(
         "device_sdk/acclimate_device/online",
         of_device(
-            "online given clocks inputs realign device anomaly contributing forecaster closed_form values "
+            "online given clocks inputs alignment realign device anomaly contributing forecaster closed_form values "
             "schema series versions windows"
         ),
     ),
