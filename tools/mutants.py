@@ -67,8 +67,8 @@ ROOMS = {
     "online": Room(
         "device_sdk/acclimate_device/online",
         of_device(
-            "online given clocks inputs alignment realign device anomaly contributing forecaster closed_form values "
-            "schema series versions windows"
+            "online given clocks inputs alignment realign device anomaly contributing forecaster closed_form "
+            "values schema series versions windows"
         ),
     ),
     "telemetry": Room(
