@@ -127,3 +127,12 @@ def test_where_an_input_holds_no_number_is_told() -> None:
             schema().input(x)
     x[2, 5] = 9.9e14
     assert schema().input(x)[2, 5] == np.float32(9.9e14)
+
+
+@pytest.mark.parametrize("output", [TINY.output, numbers("a")])
+def test_a_window_in_which_nothing_varies_is_refused_but_for_forecasts(output: Output) -> None:
+    still = np.full(TINY.input.shape, 0.5, np.float32)
+    with pytest.raises(InputError, match="no channel of the input varies"):
+        schema(output).input(still)
+    forecast = numbers("a", kind="forecasting", horizon=4, leads=(4,))
+    assert schema(forecast).input(still).shape == still.shape
