@@ -17,6 +17,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Mock:
     made.return_value.get.return_value = Job("watch-1", "watch", JobState.RUNNING)
     made.return_value.log.return_value = "step 1\n"
     monkeypatch.setattr(jobs, "open_jobs", made)
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
     return made
 
 

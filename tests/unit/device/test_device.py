@@ -94,8 +94,6 @@ def test_what_is_told_of_a_window_adds_up() -> None:
     assert 40 - FEWEST < sum(told) <= 40, "fewer than that many do not leave"
     assert not any(0 < count < FEWEST for count in told)
     assert report.adaptations + report.kept_starts == report.adapt_us.count >= 4
-    for taken in (report.predict_us, report.adapt_us):
-        assert 1.0 < taken.sum / taken.count < 1e5, "microseconds"
     assert report.refusals == {"InputError": 1}
     assert report.resources.rss_bytes > 10**7
     assert report.events[0].kind == "adapted"

@@ -7,10 +7,12 @@ from dataclasses import fields, replace
 
 import pytest
 
+from acclimate_device import Device
 from acclimate_device.errors import InputError
 from acclimate_device.protocol import LIMITS, Event, Release, Report, Resources, Summary
 from acclimate_device.telemetry import Recorder, Sketch, merge_reports, merge_summaries, quantile
 from acclimate_device.telemetry.merge import mergeable
+from acclimate_device.testing import GestureDevice, SimulatedFlash, tiny_bundle
 
 RELEASE = Release("watch", 7, "ab" * 32)
 UNDER = (RELEASE, 3, "a", Resources())
@@ -212,3 +214,14 @@ def test_what_is_told_of_eight_losses_is_two_digits_and_the_edge_of_a_bucket() -
     assert sketch(*[0.0] * 8).veiled_summary() == Summary(8, 0.0, 0.0, 0.0, ((-80, 8),))
     assert sketch(*[0.5] * 7).veiled_summary() == Summary()
     assert sketch(*[math.inf] * 8).veiled_summary().sum == LIMITS.number
+
+
+@pytest.mark.parametrize("kind", ["gradient", "closed-form"])
+def test_times_are_microseconds(kind: str) -> None:
+    under_test = Device(tiny_bundle(kind).get, SimulatedFlash(), clock=lambda: 0.0)
+    for x, y in GestureDevice(1).examples(40):
+        under_test.predict_one(x)
+        under_test.learn_one(x, y)
+    under_test.close()
+    told = under_test._life.keeping._queue.reports()[-1]
+    assert all(1.0 < each.sum / each.count < 1e5 for each in (told.predict_us, told.adapt_us))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,9 +23,11 @@ from acclimate.training.jobs.job import Job, JobState, Order, UnreachableError
 
 logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)  # it tells every reconnection
 
-_RECIPE = "acclimate_recipe"
+_RECIPE, _ADDRESS = "acclimate_recipe", "RAY_API_SERVER_ADDRESS"
 # Nothing tells a quiet log from a connection that died without a word: look again after this long.
 _QUIET_S = 30.0
+# The head answers before the agents of its nodes do.
+_STARTING, _STARTING_S, _AGAIN_S = "No available agent", 60.0, 1.0
 
 
 class RayJobs:
@@ -44,25 +47,31 @@ class RayJobs:
         address = jobs_api(address)
         self._address = without_password(address)
         self._runtime_env = dict(runtime_env or {})
-        # Ray prefers its environment variables to the argument; what was asked for by name wins here.
-        os.environ["RAY_API_SERVER_ADDRESS"] = address
         token = ray_token()
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        with self._speaking():
+        with self._speaking(), _named(address):
             try:
                 self._client = JobSubmissionClient(address, headers=headers)
             except (TypeError, LookupError, ValueError) as error:  # JSON, but not the Jobs API's
                 raise ConnectionError(f"what answers there is something else ({error})") from error
 
     def submit(self, order: Order) -> Job:
-        with self._speaking():
-            environment = {**self._runtime_env.get("env_vars", {}), **order.variables}
-            self._client.submit_job(
-                entrypoint=order.entrypoint,
-                submission_id=order.name,
-                runtime_env={**self._runtime_env, "env_vars": environment},
-                metadata={_RECIPE: order.recipe.name},
-            )
+        until = time.monotonic() + _STARTING_S
+        while True:
+            try:
+                with self._speaking():
+                    environment = {**self._runtime_env.get("env_vars", {}), **order.variables}
+                    self._client.submit_job(
+                        entrypoint=order.entrypoint,
+                        submission_id=order.name,
+                        runtime_env={**self._runtime_env, "env_vars": environment},
+                        metadata={_RECIPE: order.recipe.name},
+                    )
+                break
+            except UnreachableError as error:
+                if _STARTING not in str(error) or time.monotonic() >= until:
+                    raise
+            time.sleep(_AGAIN_S)
         return Job(order.name, order.recipe.name, JobState.PENDING)
 
     def all(self) -> list[Job]:
@@ -123,6 +132,20 @@ class RayJobs:
             raise TrainingError(f"the Ray cluster at {self._address} refuses: {said}") from error
         except (TypeError, ValueError) as error:
             raise TrainingError(f"Ray refuses the runtime environment: {error}") from error
+
+
+@contextmanager
+def _named(address: str) -> Iterator[None]:
+    """Ray prefers its environment variables to the argument; what was asked for by name wins here."""
+    before = os.environ.get(_ADDRESS)
+    os.environ[_ADDRESS] = address
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_ADDRESS]
+        else:
+            os.environ[_ADDRESS] = before
 
 
 def jobs_api(address: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +12,7 @@ import pytest
 import ray
 
 from acclimate.errors import TrainingError
+from acclimate.training.jobs import ray_jobs
 from acclimate.training.jobs.job import Order, UnreachableError
 from acclimate.training.jobs.ray_jobs import RayJobs, jobs_api
 from acclimate.training.recipe_file import load_recipe
@@ -96,3 +98,39 @@ def test_a_runtime_environment_that_ray_refuses_is_told(
     jobs = RayJobs(url, environment)
     with pytest.raises(TrainingError):
         jobs.submit(Order("name", load_recipe("sinusoid")))
+
+
+def test_a_cluster_whose_agents_are_about_to_start_is_asked_again(
+    answering: tuple[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its head answers 500 before a node can take a job."""
+    url, said = answering
+    said["body"] = json.dumps({"version": "4", "ray_version": ray.__version__, "ray_commit": "x"}).encode()
+    monkeypatch.setattr(ray_jobs, "_AGAIN_S", 0.0)
+    jobs, asked = RayJobs(url), []
+
+    def submit(**given: object) -> None:
+        asked.append(given["submission_id"])
+        if len(asked) < 3:
+            raise RuntimeError("Request failed with status code 500: No available agent to submit job")
+
+    monkeypatch.setattr(jobs._client, "submit_job", submit)
+    assert jobs.submit(Order("name", load_recipe("sinusoid"))).name == "name"
+    assert asked == ["name"] * 3
+    monkeypatch.setattr(ray_jobs, "_STARTING_S", 0.0)
+    asked.clear()
+    with pytest.raises(UnreachableError, match="No available agent"):
+        jobs.submit(Order("name", load_recipe("sinusoid")))
+
+
+def test_the_cluster_that_was_named_is_nobody_elses(
+    answering: tuple[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, said = answering
+    said["body"] = json.dumps({"version": "4", "ray_version": ray.__version__, "ray_commit": "x"}).encode()
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://another:8265")
+    RayJobs(url)
+    assert os.environ["RAY_API_SERVER_ADDRESS"] == "http://another:8265"
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS")
+    RayJobs(url)
+    assert "RAY_API_SERVER_ADDRESS" not in os.environ
