@@ -8,8 +8,9 @@ over tasks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any
 
 import torch
@@ -102,6 +103,16 @@ class Compiled:
             gradient_names[:], figure_names[:] = gradient, seen
             return [*gradient.values(), *seen.values()]
 
+        # Here, to spare those who do not compile seconds; whole, before two threads import parts of it.
+        import torch._inductor.compile_fx
+        from torch._inductor.cpu_vec_isa import pick_vec_isa
+
+        def try_vectors() -> None:
+            with suppress(Exception):  # what fails here fails again in the compiler, in words
+                pick_vec_isa()
+
+        # Beside tracing: this takes seconds, and who needs to know meanwhile waits for it at a lock.
+        Thread(target=try_vectors, daemon=True).start()
         self._model.train()
         try:
             with torch.random.fork_rng(devices=[]):  # tracing draws, and the first shard is like others
@@ -111,10 +122,8 @@ class Compiled:
         for node in graph.graph.find_nodes(op="placeholder"):
             del node.meta["val"]  # each of another fake mode: the compiler makes its own, of the tensors
         self.draws = any(map(_draws, graph.graph.nodes))
-        from torch._inductor import standalone_compile  # seconds, spared to those who do not compile
-
         # Not `torch.compile`, which would trace the graph again and look at its guards in each step.
-        code: Callable[..., list[Tensor]] = standalone_compile(
+        code: Callable[..., list[Tensor]] = torch._inductor.standalone_compile(
             graph,
             [*tensors],
             dynamic_shapes="from_example_inputs",
