@@ -50,7 +50,9 @@ def test_a_new_version_is_on_trial_until_it_proves_itself(slots: Slots) -> None:
     assert under_test.boot.trial == Trial("a", NEW, 2)  # this one is the first of three
     assert (under_test.boot.counter, under_test.boot.lineage, under_test.boot.good) == (5, 1, "factory")
     assert under_test.assigned(change.running) == Change(None, False)  # obeyed once
+    assert under_test.on_trial is True
     under_test.confirm()
+    assert under_test.on_trial is False
     assert slots.boot() == under_test.boot
     assert under_test.boot == Boot("a", NEW, None, counter=5, lineage=1, factory=FACTORY)
     assert versions(slots).start().release == NEW

@@ -56,3 +56,9 @@ def test_a_bundle_with_a_calendar_or_even_steps_asks_for_the_time() -> None:
     even = replace(MANIFEST.input, preprocessing=Preprocessing(step_s=1.0, pause=4))
     with pytest.raises(InputError, match="evens the steps"):
         Windows(replace(MANIFEST, input=even)).add([1.0, 2.0, 3.0])
+
+
+def test_each_reading_of_a_bundle_of_rows_is_an_input() -> None:
+    windows = Windows(replace(MANIFEST, input=replace(MANIFEST.input, shape=(3,), window=1)))
+    made = [window for row in rows(4) for window in windows.add(row)]
+    assert [window.tolist() for window in made] == rows(4)
