@@ -111,8 +111,10 @@ def test_a_report_that_did_not_arrive_comes_before_the_next_and_each_once(device
         gateway.window(0, 40)
     gateway.deaf.heard = 1000
     gateway.child.reconnect(line_to(device, gateway.deaf))
+    gateway.child._notes.append(("reset", "assignment", ""))
     gateway.window(1, 5)
     gateway.window(2, 7)
+    assert [[event.kind for event in one.events] for one in gateway.queued] == [[], ["reset"], []]
     assert [one.predictions for one in gateway.queued] == [40, 5, 7]
     assert [one.ended_at - one.started_at for one in gateway.queued] == [WINDOW_S, 2 * WINDOW_S, WINDOW_S]
 
